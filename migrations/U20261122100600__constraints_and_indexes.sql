@@ -1,0 +1,12 @@
+-- The named constraints and indexes that the review of the old server demanded: rows without an org cannot exist, and one
+-- event, one call are one row of an org. rollback/constraints_and_indexes.sql takes them away again. "U": it may be applied
+-- again after later migrations, which is how the full rollback is undone.
+
+ALTER TABLE call_logs ADD CONSTRAINT call_logs_org_id_not_null CHECK (org_id IS NOT NULL);
+ALTER TABLE call_tracking ADD CONSTRAINT call_tracking_org_id_not_null CHECK (org_id IS NOT NULL);
+ALTER TABLE calls ADD CONSTRAINT calls_org_id_not_null CHECK (org_id IS NOT NULL);
+ALTER TABLE recording_upload_queue ADD CONSTRAINT recording_upload_queue_org_id_not_null CHECK (org_id IS NOT NULL);
+
+CREATE UNIQUE INDEX idx_processed_events_org_event ON processed_webhook_events (org_id, event_id);
+CREATE UNIQUE INDEX idx_call_logs_org_vapi_call_id ON call_logs (org_id, vapi_call_id);
+CREATE UNIQUE INDEX idx_call_tracking_org_vapi_call_id ON call_tracking (org_id, vapi_call_id);

@@ -1,0 +1,264 @@
+-- The tables. org_id leads every key: rows of one org lie together, and a key that crosses tables carries its org.
+-- Foreign keys point at keys of their own, not at the three indexes that the full rollback removes.
+
+CREATE TABLE organizations (
+    id         uuid        NOT NULL DEFAULT gen_random_uuid(),
+    name       text        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT organizations_pkey PRIMARY KEY (id),
+    CONSTRAINT organizations_name_length CHECK (char_length(name) BETWEEN 1 AND 200)
+);
+COMMENT ON TABLE organizations IS 'The tenants.';
+
+-- The keys themselves are derived from a master key and never stored; this says which versions count, and until when.
+CREATE TABLE organization_keys (
+    org_id      uuid        NOT NULL,
+    version     integer     NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    valid_until timestamptz,
+    CONSTRAINT organization_keys_pkey PRIMARY KEY (org_id, version),
+    CONSTRAINT organization_keys_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT organization_keys_version_positive CHECK (version > 0)
+);
+COMMENT ON COLUMN organization_keys.valid_until IS 'NULL: valid. An event received later than this with the key is refused.';
+
+CREATE TABLE agents (
+    org_id               uuid        NOT NULL,
+    id                   uuid        NOT NULL DEFAULT gen_random_uuid(),
+    name                 text        NOT NULL,
+    role                 text        NOT NULL DEFAULT 'inbound',
+    vapi_assistant_id    text,
+    vapi_squad_id        text,
+    vapi_phone_number_id text,
+    phone_number         text,
+    configuration        jsonb       NOT NULL DEFAULT '{}',
+    created_at           timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT agents_pkey PRIMARY KEY (org_id, id),
+    CONSTRAINT agents_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT agents_name_length CHECK (char_length(name) BETWEEN 1 AND 200),
+    CONSTRAINT agents_role_known CHECK (role IN ('inbound', 'outbound')),
+    CONSTRAINT agents_phone_number_e164 CHECK (phone_number ~ '^\+[1-9][0-9]{6,14}$'),
+    CONSTRAINT agents_names_something CHECK (
+        num_nonnulls(vapi_assistant_id, vapi_squad_id, vapi_phone_number_id, phone_number) > 0)
+);
+CREATE INDEX agents_org_assistant_idx ON agents (org_id, vapi_assistant_id);
+CREATE INDEX agents_org_phone_number_id_idx ON agents (org_id, vapi_phone_number_id);
+COMMENT ON TABLE agents IS 'A Vapi assistant or squad and the number it answers or calls from.';
+
+CREATE TABLE leads (
+    org_id            uuid        NOT NULL,
+    id                uuid        NOT NULL DEFAULT gen_random_uuid(),
+    phone             text        NOT NULL,
+    name              text,
+    status            text        NOT NULL DEFAULT 'new',
+    last_contacted_at timestamptz,
+    metadata          jsonb       NOT NULL DEFAULT '{}',
+    created_at        timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT leads_pkey PRIMARY KEY (org_id, id),
+    CONSTRAINT leads_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT leads_org_phone_key UNIQUE (org_id, phone),
+    CONSTRAINT leads_phone_e164 CHECK (phone ~ '^\+[1-9][0-9]{6,14}$')
+) WITH (fillfactor = 80);
+
+-- org_id is guarded by a named CHECK in these four tables (constraints_and_indexes), not by NOT NULL, which would answer
+-- first and without a name. The free space on each page keeps the many updates of a call's rows on their page (HOT).
+CREATE TABLE call_logs (
+    id                     uuid        NOT NULL DEFAULT gen_random_uuid(),
+    org_id                 uuid,
+    vapi_call_id           text        NOT NULL,
+    status                 text        NOT NULL DEFAULT 'unknown',
+    direction              text,
+    from_number            text,
+    to_number              text,
+    started_at             timestamptz,
+    ended_at               timestamptz,
+    duration_seconds       integer,
+    ended_reason           text,
+    outcome                text,
+    summary                text,
+    success_evaluation     text,
+    structured_data        jsonb,
+    structured_outputs     jsonb,
+    cost                   numeric,
+    cost_breakdown         jsonb,
+    transcript             text,
+    recording_url          text,
+    recording_storage_path text,
+    agent_id               uuid,
+    lead_id                uuid,
+    metadata               jsonb,
+    created_at             timestamptz NOT NULL DEFAULT now(),
+    updated_at             timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT call_logs_pkey PRIMARY KEY (id),
+    CONSTRAINT call_logs_org_id_id_key UNIQUE (org_id, id),
+    CONSTRAINT call_logs_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT call_logs_agent_fkey FOREIGN KEY (org_id, agent_id) REFERENCES agents (org_id, id),
+    CONSTRAINT call_logs_lead_fkey FOREIGN KEY (org_id, lead_id) REFERENCES leads (org_id, id),
+    CONSTRAINT call_logs_duration_not_negative CHECK (duration_seconds >= 0),
+    CONSTRAINT call_logs_cost_not_negative CHECK (cost >= 0)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE call_logs IS 'The lasting record of a call. Every other row of a call is locked after its row here.';
+COMMENT ON COLUMN call_logs.cost IS 'US dollars.';
+COMMENT ON COLUMN call_logs.outcome IS 'The family of ended_reason.';
+
+CREATE TABLE call_tracking (
+    id               uuid        NOT NULL DEFAULT gen_random_uuid(),
+    org_id           uuid,
+    vapi_call_id     text        NOT NULL,
+    status           text        NOT NULL DEFAULT 'unknown',
+    phone_number     text,
+    agent_id         uuid,
+    lead_id          uuid,
+    answered         boolean     NOT NULL DEFAULT false,
+    called_at        timestamptz,
+    started_at       timestamptz,
+    ended_at         timestamptz,
+    duration_seconds integer,
+    metadata         jsonb,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    updated_at       timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT call_tracking_pkey PRIMARY KEY (id),
+    CONSTRAINT call_tracking_agent_fkey FOREIGN KEY (org_id, agent_id) REFERENCES agents (org_id, id),
+    CONSTRAINT call_tracking_lead_fkey FOREIGN KEY (org_id, lead_id) REFERENCES leads (org_id, id),
+    CONSTRAINT call_tracking_duration_not_negative CHECK (duration_seconds >= 0)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE call_tracking IS 'A call while it lives. phone_number is the other party''s.';
+
+-- One to one with call_logs and sharing its id.
+CREATE TABLE calls (
+    id               uuid        NOT NULL DEFAULT gen_random_uuid(),
+    org_id           uuid,
+    vapi_call_id     text        NOT NULL,
+    status           text        NOT NULL DEFAULT 'unknown',
+    call_type        text,
+    started_at       timestamptz,
+    duration_seconds integer,
+    reason_family    text,
+    cost             numeric,
+    recording_state  text        NOT NULL DEFAULT 'none',
+    recording_path   text,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    updated_at       timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT calls_pkey PRIMARY KEY (id),
+    CONSTRAINT calls_org_call_key UNIQUE (org_id, vapi_call_id),
+    CONSTRAINT calls_call_log_fkey FOREIGN KEY (org_id, id) REFERENCES call_logs (org_id, id),
+    CONSTRAINT calls_recording_state_known CHECK (recording_state IN ('none', 'linked', 'stored'))
+) WITH (fillfactor = 80);
+COMMENT ON TABLE calls IS 'What lists and filters of calls need, narrow.';
+
+CREATE TABLE call_transcripts (
+    org_id         uuid        NOT NULL,
+    vapi_call_id   text        NOT NULL,
+    content_sha256 bytea       NOT NULL,
+    call_log_id    uuid        NOT NULL,
+    speaker        text        NOT NULL,
+    text           text        NOT NULL,
+    said_at        timestamptz,
+    position       integer,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT call_transcripts_pkey PRIMARY KEY (org_id, vapi_call_id, content_sha256),
+    CONSTRAINT call_transcripts_call_log_fkey FOREIGN KEY (org_id, call_log_id) REFERENCES call_logs (org_id, id)
+);
+COMMENT ON COLUMN call_transcripts.content_sha256 IS
+    'Hash of role, time in whole ms (or position) and the whole text: a redelivery is the same row, a repetition is not.';
+COMMENT ON COLUMN call_transcripts.position IS 'The text''s place in artifact.messages, when Vapi sent no time.';
+
+CREATE TABLE recording_upload_queue (
+    id           uuid        NOT NULL DEFAULT gen_random_uuid(),
+    org_id       uuid,
+    vapi_call_id text        NOT NULL,
+    call_log_id  uuid,
+    kind         text        NOT NULL DEFAULT 'mono',
+    state        text        NOT NULL DEFAULT 'pending',
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT recording_upload_queue_pkey PRIMARY KEY (id),
+    CONSTRAINT recording_upload_queue_org_call_kind_key UNIQUE (org_id, vapi_call_id, kind),
+    CONSTRAINT recording_upload_queue_call_log_fkey FOREIGN KEY (org_id, call_log_id) REFERENCES call_logs (org_id, id)
+);
+
+-- The claim of an event, the timeline of its call and the source of replay in one row. No foreign keys: one on the
+-- hottest table costs a tenth of the throughput, and the claim's own statement has just read the org's key.
+CREATE TABLE processed_webhook_events (
+    seq          bigint      GENERATED ALWAYS AS IDENTITY,
+    org_id       uuid        NOT NULL,
+    event_id     text        COLLATE "C" NOT NULL,
+    event_type   text        NOT NULL,
+    vapi_call_id text        NOT NULL,
+    message_time timestamptz,
+    event        jsonb       NOT NULL,
+    received_at  timestamptz NOT NULL,
+    processed_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE processed_webhook_events IS 'Idempotency claims. A row exists if and only if the effects of its event do.';
+COMMENT ON COLUMN processed_webhook_events.event_id IS
+    'type:call:hash of the facts. Byte order ("C"), so that the events of one call and type are one range of the index.';
+COMMENT ON COLUMN processed_webhook_events.event IS 'The typed event; never the raw body.';
+
+CREATE TABLE live_connections (
+    connection_id text        NOT NULL,
+    org_id        uuid        NOT NULL,
+    state         text        NOT NULL DEFAULT 'pending',
+    expires_at    timestamptz NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT live_connections_pkey PRIMARY KEY (connection_id),
+    CONSTRAINT live_connections_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT live_connections_state_known CHECK (state IN ('pending', 'active'))
+);
+CREATE INDEX live_connections_org_idx ON live_connections (org_id) WHERE state = 'active';
+COMMENT ON TABLE live_connections IS 'WebSocket viewers of an org. Pushes go to active ones only.';
+
+-- The directory behind the platform's URL: routing ids only, each registered by one org.
+CREATE TABLE platform_directory (
+    kind       text        NOT NULL,
+    ref        text        NOT NULL,
+    org_id     uuid        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT platform_directory_pkey PRIMARY KEY (kind, ref),
+    CONSTRAINT platform_directory_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT platform_directory_kind_known CHECK (kind IN ('phone_number_id', 'phone_number', 'assistant', 'squad'))
+);
+
+CREATE TABLE call_routes (
+    vapi_call_id text        NOT NULL,
+    org_id       uuid        NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT call_routes_pkey PRIMARY KEY (vapi_call_id),
+    CONSTRAINT call_routes_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
+);
+COMMENT ON TABLE call_routes IS
+    'The org of each call that came over the platform''s URL. Written by platform events only: no org can pre-claim a call.';
+
+CREATE TABLE unresolved_events (
+    id           bigint      GENERATED ALWAYS AS IDENTITY,
+    event_id     text        COLLATE "C" NOT NULL,
+    code         text        NOT NULL,
+    event        jsonb       NOT NULL,
+    received_at  timestamptz NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT unresolved_events_pkey PRIMARY KEY (id),
+    CONSTRAINT unresolved_events_event_id_key UNIQUE (event_id),
+    CONSTRAINT unresolved_events_code_known CHECK (code IN ('RF5001', 'RF5002'))
+);
+COMMENT ON TABLE unresolved_events IS
+    'Platform events whose org is unknown (RF5001) or named two ways (RF5002), applied when agent add registers what they name.';
+
+CREATE TABLE audit_log (
+    id      bigint      GENERATED ALWAYS AS IDENTITY,
+    at      timestamptz NOT NULL DEFAULT now(),
+    actor   text        NOT NULL,
+    action  text        NOT NULL,
+    org_id  uuid        NOT NULL,
+    subject text        NOT NULL,
+    detail  jsonb       NOT NULL DEFAULT '{}',
+    CONSTRAINT audit_log_pkey PRIMARY KEY (id),
+    CONSTRAINT audit_log_actor_length CHECK (char_length(actor) BETWEEN 1 AND 200)
+);
+COMMENT ON TABLE audit_log IS 'Who did what. Append-only, by privilege and by trigger; ids only, no personal data.';
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'RF007', MESSAGE = format('%s is append-only', TG_TABLE_NAME);
+END
+$$;
+CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

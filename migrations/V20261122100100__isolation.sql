@@ -1,0 +1,72 @@
+-- The fence. Every tenant table has row-level security, forced, so that not even its owner escapes it by accident. The
+-- functions' role sees the rows of the org that its transaction has entered and nothing else; with no org entered, none.
+
+CREATE FUNCTION enter_org(p_org_id uuid) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_entered text := current_setting('ringfence.org_id', true);
+BEGIN
+    IF p_org_id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'an org is needed';
+    END IF;
+    -- After the first transaction that set it, an unset setting reads as the empty string.
+    IF v_entered <> '' AND v_entered <> p_org_id::text THEN
+        RAISE EXCEPTION USING ERRCODE = 'RF006', MESSAGE = 'a transaction belongs to one org';
+    END IF;
+    PERFORM set_config('ringfence.org_id', p_org_id::text, true);
+END
+$$;
+COMMENT ON FUNCTION enter_org IS 'Sets the org of this transaction. A second org in one transaction is an error.';
+
+DO $$
+DECLARE
+    v_table text;
+BEGIN
+    FOREACH v_table IN ARRAY ARRAY[
+        'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
+        'recording_upload_queue', 'processed_webhook_events', 'live_connections', 'audit_log',
+        'platform_directory', 'call_routes', 'unresolved_events', 'organizations'
+    ] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', v_table);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', v_table);
+        -- Migrations may have to fill a column, and operators work across orgs; neither role serves a webhook.
+        EXECUTE format('CREATE POLICY owner_migrates ON %I TO ringfence_owner USING (true) WITH CHECK (true)', v_table);
+        EXECUTE format('CREATE POLICY ops_administers ON %I TO ringfence_ops USING (true) WITH CHECK (true)', v_table);
+    END LOOP;
+
+    -- The sub-select makes the setting a constant of the statement, so that it is read once and indexes apply.
+    FOREACH v_table IN ARRAY ARRAY[
+        'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
+        'recording_upload_queue', 'processed_webhook_events', 'live_connections'
+    ] LOOP
+        EXECUTE format(
+            'CREATE POLICY org_fence ON %I TO ringfence_app
+                 USING (org_id = (SELECT nullif(current_setting(''ringfence.org_id'', true), '''')::uuid))
+                 WITH CHECK (org_id = (SELECT nullif(current_setting(''ringfence.org_id'', true), '''')::uuid))',
+            v_table);
+    END LOOP;
+
+    FOREACH v_table IN ARRAY ARRAY['platform_directory', 'call_routes', 'unresolved_events'] LOOP
+        EXECUTE format('CREATE POLICY router_routes ON %I TO ringfence_router USING (true) WITH CHECK (true)', v_table);
+    END LOOP;
+END
+$$;
+
+-- Only what the functions do. Nothing may be deleted by them, and a claim is never changed.
+GRANT SELECT ON organization_keys, agents, live_connections, recording_upload_queue TO ringfence_app;
+GRANT SELECT, UPDATE (status, last_contacted_at) ON leads TO ringfence_app;
+GRANT SELECT, INSERT, UPDATE ON call_logs, call_tracking, calls TO ringfence_app;
+GRANT SELECT, INSERT ON call_transcripts, processed_webhook_events TO ringfence_app;
+
+GRANT SELECT ON platform_directory TO ringfence_router;
+GRANT SELECT, INSERT ON call_routes, unresolved_events TO ringfence_router;
+
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO ringfence_ops;
+GRANT INSERT ON organizations, organization_keys, agents, leads, platform_directory, audit_log,
+    call_logs, call_tracking, calls, call_transcripts, processed_webhook_events TO ringfence_ops;
+GRANT UPDATE ON organization_keys, agents, leads, call_logs, call_tracking, calls TO ringfence_ops;
+GRANT DELETE ON unresolved_events TO ringfence_ops;
+
+-- New functions are for the roles they are granted to, not for everybody.
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION enter_org, refuse_change FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION enter_org TO ringfence_app, ringfence_ops;

@@ -1,0 +1,246 @@
+-- One function per event: claim, effects and the org's viewers in one statement, so in one transaction and one round trip.
+-- They raise when an effect fails, which takes the claim with it. The version in the name lets code of two releases run side
+-- by side. All take the same parameters:
+--   p_org_id       the org of the verified key; NULL for the platform's key, and the org is found here
+--   p_key_version  version of the org's key
+--   p_event_id     the idempotency key
+--   p_event        the typed event (ringfence_vapi::Event)
+--   p_received_at  when the door received it, also if it waited in a queue since
+-- and answer with one row:
+--   outcome    applied, duplicate, revoked (the key no longer counted when the event came) or unresolved (org not known yet)
+--   event_org  the org it belongs to; sequence: its place in the org's log; viewers: connections to push to
+
+CREATE FUNCTION find_platform_org(p_call jsonb) RETURNS uuid[] LANGUAGE sql STABLE AS $$
+    SELECT coalesce(array_agg(DISTINCT d.org_id), '{}')
+    FROM (VALUES
+        ('phone_number_id', p_call ->> 'phone_number_id'),
+        ('phone_number', p_call ->> 'our_number'),
+        ('assistant', p_call ->> 'assistant_id'),
+        ('squad', p_call ->> 'squad_id')) AS named (kind, ref)
+    JOIN platform_directory d USING (kind, ref)
+$$;
+
+CREATE FUNCTION route_platform_event_v1(p_event_id text, p_event jsonb, p_received_at timestamptz) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    v_call text := p_event #>> '{call,id}';
+    v_org  uuid;
+    v_orgs uuid[];
+BEGIN
+    SELECT org_id INTO v_org FROM call_routes WHERE vapi_call_id = v_call;
+    IF FOUND THEN
+        RETURN v_org;
+    END IF;
+
+    v_orgs := find_platform_org(p_event -> 'call');
+    IF cardinality(v_orgs) <> 1 THEN
+        -- Registration takes this lock alone before it registers, so it either finds this event kept or is seen here.
+        PERFORM pg_advisory_xact_lock_shared(hashtext('ringfence platform directory'));
+        v_orgs := find_platform_org(p_event -> 'call');
+    END IF;
+    IF cardinality(v_orgs) <> 1 THEN
+        INSERT INTO unresolved_events (event_id, code, event, received_at)
+            VALUES (p_event_id, CASE cardinality(v_orgs) WHEN 0 THEN 'RF5001' ELSE 'RF5002' END, p_event, p_received_at)
+            ON CONFLICT (event_id) DO NOTHING;
+        RETURN NULL;
+    END IF;
+
+    -- The first event of a call decides for all of them, also against one that is being applied at the same moment.
+    INSERT INTO call_routes (vapi_call_id, org_id) VALUES (v_call, v_orgs[1]) ON CONFLICT (vapi_call_id) DO NOTHING;
+    SELECT org_id INTO STRICT v_org FROM call_routes WHERE vapi_call_id = v_call;
+    RETURN v_org;
+END
+$$;
+COMMENT ON FUNCTION route_platform_event_v1 IS
+    'The org of a platform event: the call''s route, else the one org that registered the number, assistant or squad it '
+    'names. None, or more than one: the event is kept in unresolved_events and the answer is NULL.';
+
+CREATE FUNCTION claim_event(
+    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    OUT outcome text, OUT event_org uuid, OUT sequence bigint
+) LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_org_id IS NULL THEN
+        event_org := route_platform_event_v1(p_event_id, p_event, p_received_at);
+        IF event_org IS NULL THEN
+            outcome := 'unresolved';
+            RETURN;
+        END IF;
+        PERFORM enter_org(event_org);
+    ELSE
+        event_org := p_org_id;
+        PERFORM enter_org(event_org);
+        IF NOT EXISTS (
+            SELECT FROM organization_keys k
+            WHERE k.org_id = p_org_id AND k.version = p_key_version
+                AND (k.valid_until IS NULL OR k.valid_until > p_received_at)
+        ) THEN
+            outcome := 'revoked';
+            RETURN;
+        END IF;
+    END IF;
+
+    -- The unique key decides. A second claimant waits here for the first and applies if that one aborts.
+    INSERT INTO processed_webhook_events (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
+        VALUES (event_org, p_event_id, p_event ->> 'event_type', p_event #>> '{call,id}',
+            (p_event ->> 'message_time')::timestamptz, p_event, p_received_at)
+        ON CONFLICT (org_id, event_id) DO NOTHING
+        RETURNING seq INTO sequence;
+    outcome := CASE WHEN sequence IS NULL THEN 'duplicate' ELSE 'applied' END;
+END
+$$;
+
+CREATE FUNCTION active_viewers(p_org_id uuid) RETURNS text[] LANGUAGE sql STABLE AS $$
+    SELECT coalesce(array_agg(connection_id), '{}') FROM live_connections
+    WHERE org_id = p_org_id AND state = 'active' AND expires_at > now()
+$$;
+
+CREATE FUNCTION apply_call_started_v1(
+    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_call text := p_event #>> '{call,id}';
+BEGIN
+    SELECT c.* INTO outcome, event_org, sequence
+        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at) c;
+    IF outcome = 'applied' THEN
+        PERFORM lock_call(event_org, v_call);
+        PERFORM merge_call(event_org, v_call, kept_call_facts(event_org, v_call));
+        viewers := active_viewers(event_org);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION apply_call_started_v1 IS 'status-update of any status but ended: the call exists and has come this far.';
+
+CREATE FUNCTION apply_call_ended_v1(
+    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_call text := p_event #>> '{call,id}';
+BEGIN
+    SELECT c.* INTO outcome, event_org, sequence
+        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at) c;
+    IF outcome = 'applied' THEN
+        PERFORM lock_call(event_org, v_call);
+        PERFORM merge_call(event_org, v_call, kept_call_facts(event_org, v_call));
+        viewers := active_viewers(event_org);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION apply_call_ended_v1 IS 'status-update ended: the call is completed, and its lead was contacted.';
+
+CREATE FUNCTION apply_end_of_call_report_v1(
+    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_call text := p_event #>> '{call,id}';
+BEGIN
+    SELECT c.* INTO outcome, event_org, sequence
+        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at) c;
+    IF outcome = 'applied' THEN
+        PERFORM lock_call(event_org, v_call);
+        PERFORM merge_call(event_org, v_call, kept_call_facts(event_org, v_call));
+        viewers := active_viewers(event_org);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION apply_end_of_call_report_v1 IS
+    'end-of-call-report: completes the call and fills in cost, times, reason, summary, transcript and recording.';
+
+CREATE FUNCTION apply_transcript_v1(
+    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_call     text := p_event #>> '{call,id}';
+    v_call_log uuid;
+    v_spoken   call_facts;
+BEGIN
+    SELECT c.* INTO outcome, event_org, sequence
+        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at) c;
+    IF outcome <> 'applied' THEN
+        RETURN;
+    END IF;
+
+    -- Somebody speaks, so the call is in progress at least. Most transcripts find it so and need no lock.
+    SELECT id INTO v_call_log FROM call_logs
+        WHERE org_id = event_org AND vapi_call_id = v_call
+            AND call_status_rank(status) >= call_status_rank('in-progress');
+    IF v_call_log IS NULL THEN
+        v_call_log := lock_call(event_org, v_call);
+        v_spoken.status := 'in-progress';
+        PERFORM merge_call(event_org, v_call, v_spoken);
+    END IF;
+
+    INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
+        VALUES (event_org, v_call, decode(p_event ->> 'content_sha256', 'hex'), v_call_log, p_event ->> 'role',
+            p_event ->> 'text', (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer)
+        ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING;
+    viewers := active_viewers(event_org);
+END
+$$;
+COMMENT ON FUNCTION apply_transcript_v1 IS 'A final transcript: one row in call_transcripts.';
+
+CREATE FUNCTION apply_call_event_v1(
+    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
+) LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT c.* INTO outcome, event_org, sequence
+        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at) c;
+    IF outcome = 'applied' THEN
+        viewers := active_viewers(event_org);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION apply_call_event_v1 IS 'An event that only belongs to the call''s timeline: the claim is all there is to keep.';
+
+CREATE FUNCTION apply_unresolved_event_v1(p_id bigint) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_kept    unresolved_events;
+    v_outcome text;
+BEGIN
+    SELECT * INTO v_kept FROM unresolved_events WHERE id = p_id;
+    IF NOT FOUND THEN
+        RETURN 'duplicate';
+    END IF;
+    EXECUTE format('SELECT outcome FROM %I(NULL, NULL, $1, $2, $3)', CASE v_kept.event ->> 'kind'
+            WHEN 'call-started' THEN 'apply_call_started_v1'
+            WHEN 'call-ended' THEN 'apply_call_ended_v1'
+            WHEN 'transcript' THEN 'apply_transcript_v1'
+            WHEN 'end-of-call-report' THEN 'apply_end_of_call_report_v1'
+            WHEN 'call-event' THEN 'apply_call_event_v1' END)
+        INTO v_outcome USING v_kept.event_id, v_kept.event, v_kept.received_at;
+    IF v_outcome IN ('applied', 'duplicate') THEN
+        DELETE FROM unresolved_events WHERE id = p_id;
+    END IF;
+    RETURN v_outcome;
+END
+$$;
+COMMENT ON FUNCTION apply_unresolved_event_v1 IS
+    'Applies a kept platform event whose org is known by now and removes it from unresolved_events, in one transaction.';
+
+DO $$
+DECLARE
+    v_function text;
+BEGIN
+    FOREACH v_function IN ARRAY ARRAY[
+        'call_status_rank', 'higher_status', 'newer', 'latest_known', 'find_agent', 'kept_call_facts', 'lock_call',
+        'merge_call', 'route_platform_event_v1', 'claim_event', 'active_viewers', 'apply_call_started_v1',
+        'apply_call_ended_v1', 'apply_transcript_v1', 'apply_end_of_call_report_v1', 'apply_call_event_v1'
+    ] LOOP
+        EXECUTE format('GRANT EXECUTE ON ROUTINE %I TO ringfence_app, ringfence_ops', v_function);
+    END LOOP;
+END
+$$;
+GRANT EXECUTE ON FUNCTION apply_unresolved_event_v1 TO ringfence_ops;
+
+-- The router's functions belong to the router, whose policies let it see the directory. To take ownership it needs CREATE
+-- on the schema, for this moment only.
+GRANT CREATE ON SCHEMA public TO ringfence_router;
+ALTER FUNCTION find_platform_org OWNER TO ringfence_router;
+ALTER FUNCTION route_platform_event_v1 OWNER TO ringfence_router;
+REVOKE CREATE ON SCHEMA public FROM ringfence_router;

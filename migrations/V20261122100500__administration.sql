@@ -1,0 +1,93 @@
+-- What people change: orgs, keys, agents, leads. Each act and its line in the audit log are one transaction. Run by
+-- ringfence_ops, never by the functions that serve webhooks.
+
+CREATE FUNCTION audit(p_actor text, p_action text, p_org_id uuid, p_subject text, p_detail jsonb DEFAULT '{}') RETURNS void
+    LANGUAGE sql AS $$
+    INSERT INTO audit_log (actor, action, org_id, subject, detail) VALUES (p_actor, p_action, p_org_id, p_subject, p_detail)
+$$;
+
+CREATE FUNCTION create_organization_v1(p_actor text, p_name text) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    v_org uuid;
+BEGIN
+    INSERT INTO organizations (name) VALUES (p_name) RETURNING id INTO v_org;
+    INSERT INTO organization_keys (org_id, version) VALUES (v_org, 1);
+    PERFORM audit(p_actor, 'organization.create', v_org, v_org::text);
+    RETURN v_org;
+END
+$$;
+COMMENT ON FUNCTION create_organization_v1 IS 'A new org whose key has version 1.';
+
+CREATE FUNCTION rotate_organization_key_v1(p_actor text, p_org_id uuid, p_overlap interval) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_version integer;
+BEGIN
+    -- The org's row serialises two rotations at once.
+    PERFORM FROM organizations WHERE id = p_org_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    UPDATE organization_keys SET valid_until = least(valid_until, now() + p_overlap) WHERE org_id = p_org_id;
+    INSERT INTO organization_keys (org_id, version)
+        SELECT p_org_id, max(version) + 1 FROM organization_keys WHERE org_id = p_org_id
+        RETURNING version INTO v_version;
+    PERFORM audit(p_actor, 'organization.rotate_key', p_org_id, 'version ' || v_version,
+        jsonb_build_object('overlap_seconds', extract(epoch FROM p_overlap)::bigint));
+    RETURN v_version;
+END
+$$;
+COMMENT ON FUNCTION rotate_organization_key_v1 IS
+    'The next key version; the earlier ones count for p_overlap more. NULL: no such org.';
+
+CREATE FUNCTION add_agent_v1(
+    p_actor text, p_org_id uuid, p_name text, p_role text, p_assistant_id text, p_squad_id text, p_phone_number_id text,
+    p_phone_number text
+) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    v_agent uuid;
+    v_taken boolean;
+BEGIN
+    -- Alone against platform events that find nobody (route_platform_event_v1): none is missed between the two.
+    PERFORM pg_advisory_xact_lock(hashtext('ringfence platform directory'));
+    INSERT INTO agents (org_id, name, role, vapi_assistant_id, vapi_squad_id, vapi_phone_number_id, phone_number)
+        VALUES (p_org_id, p_name, p_role, p_assistant_id, p_squad_id, p_phone_number_id, p_phone_number)
+        RETURNING id INTO v_agent;
+
+    -- An org may name the same number for two agents; two orgs may not name the same anything.
+    INSERT INTO platform_directory (kind, ref, org_id)
+        SELECT kind, ref, p_org_id
+        FROM (VALUES ('phone_number_id', p_phone_number_id), ('phone_number', p_phone_number),
+            ('assistant', p_assistant_id), ('squad', p_squad_id)) AS named (kind, ref)
+        WHERE ref IS NOT NULL
+        ON CONFLICT (kind, ref) DO NOTHING;
+    SELECT bool_or(d.org_id <> p_org_id) INTO v_taken
+        FROM (VALUES ('phone_number_id', p_phone_number_id), ('phone_number', p_phone_number),
+            ('assistant', p_assistant_id), ('squad', p_squad_id)) AS named (kind, ref)
+        JOIN platform_directory d USING (kind, ref);
+    IF v_taken THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation', CONSTRAINT = 'platform_directory_pkey',
+            MESSAGE = 'another org registered one of these ids';
+    END IF;
+
+    PERFORM audit(p_actor, 'agent.add', p_org_id, v_agent::text);
+    RETURN v_agent;
+END
+$$;
+COMMENT ON FUNCTION add_agent_v1 IS
+    'A new agent, registered in the directory of the platform''s URL. An id that another org registered violates '
+    'platform_directory_pkey.';
+
+CREATE FUNCTION add_lead_v1(p_actor text, p_org_id uuid, p_phone text, p_name text) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    v_lead uuid;
+BEGIN
+    INSERT INTO leads (org_id, phone, name) VALUES (p_org_id, p_phone, p_name) RETURNING id INTO v_lead;
+    PERFORM audit(p_actor, 'lead.add', p_org_id, v_lead::text);
+    RETURN v_lead;
+END
+$$;
+COMMENT ON FUNCTION add_lead_v1 IS 'A new lead; its phone (E.164) is unique in the org.';
+
+GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, add_lead_v1
+    TO ringfence_ops;

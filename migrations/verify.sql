@@ -1,0 +1,68 @@
+-- What must be true of a migrated database, as one query: a row per check, `ok` false where it is not. Run as a role that
+-- sees every row (the database's owner, or SET ROLE ringfence_ops). `cargo ringfence doctor` runs it.
+WITH tenant_tables (name) AS (
+    VALUES ('organization_keys'), ('agents'), ('leads'), ('call_logs'), ('call_tracking'), ('calls'),
+        ('call_transcripts'), ('recording_upload_queue'), ('processed_webhook_events'), ('live_connections'), ('audit_log')
+),
+fenced_tables (name) AS (
+    SELECT name FROM tenant_tables
+    UNION ALL VALUES ('organizations'), ('platform_directory'), ('call_routes'), ('unresolved_events')
+),
+named_constraints (table_name, name) AS (
+    VALUES ('call_logs', 'call_logs_org_id_not_null'), ('call_tracking', 'call_tracking_org_id_not_null'),
+        ('calls', 'calls_org_id_not_null'), ('recording_upload_queue', 'recording_upload_queue_org_id_not_null')
+),
+named_indexes (name, columns) AS (
+    VALUES ('idx_processed_events_org_event', '{org_id,event_id}'::name[]),
+        ('idx_call_logs_org_vapi_call_id', '{org_id,vapi_call_id}'),
+        ('idx_call_tracking_org_vapi_call_id', '{org_id,vapi_call_id}')
+),
+call_functions (name, signature) AS (
+    VALUES
+        ('create_inbound_call_atomically', 'p_org_id uuid, p_vapi_call_id text, p_agent_id uuid, p_phone_number text, '
+            'p_lead_id uuid, p_metadata jsonb'),
+        ('update_call_completed_atomically', 'p_org_id uuid, p_vapi_call_id text, p_duration_seconds integer, '
+            'p_call_tracking_id uuid'),
+        ('update_call_with_recording_atomically', 'p_org_id uuid, p_vapi_call_id text, p_recording_url text, '
+            'p_recording_storage_path text, p_transcript text, p_call_type text')
+),
+null_orgs (table_name, found) AS (
+    SELECT 'call_logs', EXISTS (SELECT FROM call_logs WHERE org_id IS NULL)
+    UNION ALL SELECT 'call_tracking', EXISTS (SELECT FROM call_tracking WHERE org_id IS NULL)
+    UNION ALL SELECT 'calls', EXISTS (SELECT FROM calls WHERE org_id IS NULL)
+    UNION ALL SELECT 'recording_upload_queue', EXISTS (SELECT FROM recording_upload_queue WHERE org_id IS NULL)
+)
+SELECT 'constraint ' || n.name AS "check", c.oid IS NOT NULL AND c.convalidated AS ok
+FROM named_constraints n
+LEFT JOIN pg_constraint c ON c.conname = n.name AND c.conrelid = to_regclass(n.table_name) AND c.contype = 'c'
+UNION ALL
+SELECT 'index ' || n.name, coalesce(i.indisunique AND i.indisvalid, false) AND n.columns IS NOT DISTINCT FROM
+    (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = to_regclass(n.name))
+FROM named_indexes n LEFT JOIN pg_index i ON i.indexrelid = to_regclass(n.name)
+UNION ALL
+SELECT 'no row without an org in ' || table_name, NOT found FROM null_orgs
+UNION ALL
+SELECT 'row-level security forced on ' || f.name, coalesce(c.relrowsecurity AND c.relforcerowsecurity, false)
+FROM fenced_tables f LEFT JOIN pg_class c ON c.oid = to_regclass(f.name)
+UNION ALL
+SELECT 'role ' || r.name || ' cannot bypass the fence', coalesce(NOT p.rolsuper AND NOT p.rolbypassrls, false)
+FROM (VALUES ('ringfence_app'), ('ringfence_router'), ('ringfence_ops'), ('ringfence_owner')) AS r (name)
+LEFT JOIN pg_roles p ON p.rolname = r.name
+UNION ALL
+SELECT 'ringfence_app is a member of no other role',
+    NOT EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE r.rolname = 'ringfence_app')
+UNION ALL
+SELECT 'function ' || f.name, coalesce(pg_get_function_identity_arguments(p.oid) = f.signature, false)
+FROM call_functions f LEFT JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'only the router''s functions are SECURITY DEFINER, with a fixed search_path',
+    coalesce(array_agg(p.proname::text ORDER BY p.proname) = '{route_platform_event_v1}'
+        AND bool_and(p.proconfig::text LIKE '%search_path%') AND bool_and(o.rolname = 'ringfence_router'), false)
+FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
+WHERE p.prosecdef AND p.pronamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'PUBLIC may execute no function of ours',
+    NOT EXISTS (
+        SELECT FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        WHERE o.rolname LIKE 'ringfence%' AND a.grantee = 0)
+ORDER BY 1;
