@@ -1,0 +1,161 @@
+//! What is known about a call from any message about it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::fingerprint::Fingerprint;
+use crate::ids::VapiCallId;
+use crate::json::Limits;
+use crate::object::Object;
+use crate::sensitive::Sensitive;
+
+/// Metadata is the customer's own, copied onto every row of the call, so it is kept small.
+const METADATA: Limits = Limits { bytes: 16 * 1024, depth: 32 };
+
+/// The facts about a call that its messages repeat.
+///
+/// Vapi's embedded `Call` is a snapshot from the call's creation and goes stale, so the message's own fields come first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallFacts {
+    /// `Call.id`.
+    pub id: VapiCallId,
+    /// `Call.type`: `inboundPhoneCall`, `outboundPhoneCall`, `webCall`, `vapi.websocketCall`, or one that Vapi adds.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub call_type: Option<String>,
+    /// Who called whom, where the type tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// `Call.createdAt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+    /// `Call.assistantId`, or the id of the message's assistant. A transient assistant has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assistant_id: Option<String>,
+    /// `Call.squadId`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub squad_id: Option<String>,
+    /// The id of our phone number. Web calls have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone_number_id: Option<String>,
+    /// Our phone number, in E.164 where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub our_number: Option<Sensitive<String>>,
+    /// The other party in both directions (`CreateCustomerDTO`): E.164 where it is a number, else as Vapi gave it, such
+    /// as a SIP URI. Anonymous callers have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_number: Option<Sensitive<String>>,
+    /// Whether `assistantOverrides.metadata.is_test_call` is true.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_test: bool,
+    /// `Call.assistantOverrides.metadata`, or the undeclared `Call.metadata`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Sensitive<Map<String, Value>>>,
+}
+
+/// Who called whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// The customer called us.
+    Inbound,
+    /// We called the customer.
+    Outbound,
+    /// The call came through a browser, an app or a WebSocket.
+    Web,
+}
+
+impl Direction {
+    fn of_call_type(call_type: &str) -> Option<Self> {
+        match call_type {
+            "inboundPhoneCall" => Some(Self::Inbound),
+            "outboundPhoneCall" => Some(Self::Outbound),
+            "webCall" | "vapi.websocketCall" => Some(Self::Web),
+            _ => None,
+        }
+    }
+}
+
+impl CallFacts {
+    /// Reads the facts from a message; `None` if it has no usable call id.
+    pub(crate) fn read(message: &Object<'_>) -> Option<Self> {
+        let call = message.object("call");
+        let overrides = call.object("call.assistantOverrides");
+        let call_type = call.token("call.type");
+        Some(Self {
+            id: call.parsed("call.id")?,
+            direction: call_type.as_deref().and_then(Direction::of_call_type),
+            call_type,
+            created_at: call.time("call.createdAt"),
+            assistant_id: assistant_id(message, &call),
+            squad_id: call.id("call.squadId"),
+            phone_number_id: phone_number_id(message, &call),
+            our_number: our_number(message, &call),
+            customer_number: customer_number(message, &call),
+            is_test: is_test(&overrides),
+            metadata: metadata(&overrides, &call),
+        })
+    }
+
+    /// Every fact, for an event key.
+    pub(crate) fn feed(&self, fingerprint: &mut Fingerprint) {
+        // Taken apart in full, so that a fact added later cannot be forgotten here.
+        let Self {
+            id,
+            call_type,
+            direction: _, // follows from the type
+            created_at,
+            assistant_id,
+            squad_id,
+            phone_number_id,
+            our_number,
+            customer_number,
+            is_test,
+            metadata,
+        } = self;
+        fingerprint
+            .text("call.id", Some(id.as_str()))
+            .text("call.type", call_type.as_deref())
+            .time("call.created_at", *created_at)
+            .text("call.assistant_id", assistant_id.as_deref())
+            .text("call.squad_id", squad_id.as_deref())
+            .text("call.phone_number_id", phone_number_id.as_deref())
+            .secret_text("call.our_number", our_number.as_ref())
+            .secret_text("call.customer_number", customer_number.as_ref())
+            .flag("call.is_test", Some(*is_test))
+            .map("call.metadata", metadata.as_ref().map(Sensitive::expose));
+    }
+}
+
+fn assistant_id(message: &Object<'_>, call: &Object<'_>) -> Option<String> {
+    call.id("call.assistantId").or_else(|| message.object("assistant").id("assistant.id"))
+}
+
+fn phone_number_id(message: &Object<'_>, call: &Object<'_>) -> Option<String> {
+    message.object("phoneNumber").id("phoneNumber.id").or_else(|| call.id("call.phoneNumberId"))
+}
+
+fn our_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<String>> {
+    let number = message.object("phoneNumber").phone("phoneNumber.number");
+    number.or_else(|| call.object("call.phoneNumber").phone("call.phoneNumber.number"))
+}
+
+fn customer_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<String>> {
+    let customer = message.object("customer");
+    let snapshot = call.object("call.customer");
+    customer
+        .phone("customer.number")
+        .or_else(|| snapshot.phone("call.customer.number"))
+        .or_else(|| customer.phone("customer.sipUri"))
+        .or_else(|| snapshot.phone("call.customer.sipUri"))
+}
+
+fn is_test(overrides: &Object<'_>) -> bool {
+    let metadata = overrides.object("call.assistantOverrides.metadata");
+    metadata.is_true("is_test_call")
+}
+
+fn metadata(overrides: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<Map<String, Value>>> {
+    let metadata = overrides.map("call.assistantOverrides.metadata", METADATA);
+    metadata.or_else(|| call.map("call.metadata", METADATA)).map(Sensitive::from)
+}

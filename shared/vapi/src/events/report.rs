@@ -1,0 +1,162 @@
+//! `end-of-call-report`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{CostBreakdown, EventType, cost, duration};
+use crate::call::CallFacts;
+use crate::fingerprint::Fingerprint;
+use crate::json::Limits;
+use crate::link;
+use crate::object::Object;
+use crate::reason::ReasonFamily;
+use crate::sensitive::Sensitive;
+
+/// What an analysis or a structured output may hold. Its shape is the customer's.
+const OUTPUT: Limits = Limits { bytes: 256 * 1024, depth: 64 };
+
+/// What a call came to (`ServerMessageEndOfCallReport`, and the fields that real bodies carry beyond it).
+///
+/// A call may have several, a preliminary one first, so every field may be absent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Always `end-of-call-report`.
+    pub event_type: EventType,
+    /// `timestamp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_time: Option<Timestamp>,
+    /// The call.
+    pub call: CallFacts,
+    /// `endedReason`, Vapi's text: the enum is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_reason: Option<String>,
+    /// What kind of reason it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_family: Option<ReasonFamily>,
+    /// `startedAt`. A call that never connected has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// `endedAt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// `durationSeconds`, `durationMs`, `durationMinutes`, or the time between start and end; whole seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<i64>,
+    /// `cost`, or `costBreakdown.total`; US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
+    /// `costBreakdown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_breakdown: Option<CostBreakdown>,
+    /// `summary`, or `Analysis.summary`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Sensitive<String>>,
+    /// `Analysis.successEvaluation`: `true`, `8`, `Pass`, by the assistant's rubric.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success_evaluation: Option<Sensitive<String>>,
+    /// `Analysis.structuredData`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub structured_data: Option<Sensitive<Value>>,
+    /// `Artifact.structuredOutputs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub structured_outputs: Option<Sensitive<Value>>,
+    /// `transcript`, or `Artifact.transcript`: the whole conversation, a line per turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<Sensitive<String>>,
+    /// `recordingUrl`, or `Artifact.recording.mono.combinedUrl`: the stable identifier, not a link that works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording_url: Option<Sensitive<String>>,
+    /// `stereoRecordingUrl`, or `Artifact.recording.stereoUrl`, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stereo_recording_url: Option<Sensitive<String>>,
+}
+
+impl Report {
+    /// Reads the message first, then its artifact and its analysis: real bodies copy their fields up.
+    pub(super) fn read(message: &Object<'_>, call: CallFacts) -> Self {
+        let artifact = message.object("artifact");
+        let analysis = message.object("analysis");
+        let snapshot = message.object("call");
+        let ended_reason = message.short_text("endedReason").or_else(|| snapshot.short_text("call.endedReason"));
+        let started_at = message.time("startedAt").or_else(|| snapshot.time("call.startedAt"));
+        let ended_at = message.time("endedAt").or_else(|| snapshot.time("call.endedAt"));
+        Self {
+            event_type: EventType::EndOfCallReport,
+            message_time: message.time("timestamp"),
+            call,
+            reason_family: ended_reason.as_deref().map(ReasonFamily::from_reason),
+            ended_reason,
+            started_at,
+            ended_at,
+            duration_seconds: duration::read(message, started_at, ended_at),
+            cost: cost::total(message),
+            cost_breakdown: CostBreakdown::read(message),
+            summary: message.sensitive_text("summary").or_else(|| analysis.sensitive_text("analysis.summary")),
+            success_evaluation: analysis.scalar_text("analysis.successEvaluation").map(Sensitive::from),
+            structured_data: analysis.json("analysis.structuredData", OUTPUT).map(Sensitive::from),
+            structured_outputs: artifact.json("artifact.structuredOutputs", OUTPUT).map(Sensitive::from),
+            transcript: message.sensitive_text("transcript").or_else(|| artifact.sensitive_text("artifact.transcript")),
+            recording_url: recording_url(message, &artifact),
+            stereo_recording_url: stereo_recording_url(message, &artifact),
+        }
+    }
+
+    /// Every fact, for the event key.
+    pub(super) fn feed(&self, fingerprint: &mut Fingerprint) {
+        let Self {
+            event_type: _, // stands in the key itself
+            message_time,
+            call,
+            ended_reason,
+            reason_family: _, // follows from the reason
+            started_at,
+            ended_at,
+            duration_seconds,
+            cost,
+            cost_breakdown,
+            summary,
+            success_evaluation,
+            structured_data,
+            structured_outputs,
+            transcript,
+            recording_url,
+            stereo_recording_url,
+        } = self;
+        call.feed(fingerprint);
+        fingerprint
+            .time("message_time", *message_time)
+            .text("ended_reason", ended_reason.as_deref())
+            .time("started_at", *started_at)
+            .time("ended_at", *ended_at)
+            .integer("duration_seconds", *duration_seconds)
+            .number("cost", *cost)
+            .secret_text("summary", summary.as_ref())
+            .secret_text("success_evaluation", success_evaluation.as_ref())
+            .json("structured_data", structured_data.as_ref().map(Sensitive::expose))
+            .json("structured_outputs", structured_outputs.as_ref().map(Sensitive::expose))
+            .secret_text("transcript", transcript.as_ref())
+            .secret_text("recording_url", recording_url.as_ref())
+            .secret_text("stereo_recording_url", stereo_recording_url.as_ref());
+        if let Some(cost_breakdown) = cost_breakdown {
+            cost_breakdown.feed(fingerprint);
+        }
+    }
+}
+
+fn recording_url(message: &Object<'_>, artifact: &Object<'_>) -> Option<Sensitive<String>> {
+    let mono = || artifact.object("artifact.recording").object("artifact.recording.mono");
+    stable_link(message, "recordingUrl")
+        .or_else(|| stable_link(artifact, "artifact.recordingUrl"))
+        .or_else(|| stable_link(&mono(), "artifact.recording.mono.combinedUrl"))
+}
+
+fn stereo_recording_url(message: &Object<'_>, artifact: &Object<'_>) -> Option<Sensitive<String>> {
+    stable_link(message, "stereoRecordingUrl")
+        .or_else(|| stable_link(artifact, "artifact.stereoRecordingUrl"))
+        .or_else(|| stable_link(&artifact.object("artifact.recording"), "artifact.recording.stereoUrl"))
+}
+
+fn stable_link(object: &Object<'_>, path: &'static str) -> Option<Sensitive<String>> {
+    object.converted(path, link::stable).map(Sensitive::from)
+}

@@ -1,0 +1,79 @@
+//! `status-update`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{CallEvent, Event, EventType, destination};
+use crate::call::CallFacts;
+use crate::fingerprint::Fingerprint;
+use crate::object::Object;
+use crate::reason::ReasonFamily;
+use crate::sensitive::Sensitive;
+
+/// A call's new status (`ServerMessageStatusUpdate`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusUpdate {
+    /// Always `status-update`.
+    pub event_type: EventType,
+    /// `timestamp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_time: Option<Timestamp>,
+    /// The call.
+    pub call: CallFacts,
+    /// `status`, Vapi's text: the enum is open. `unknown` if there is none.
+    pub status: String,
+    /// `endedReason`, given with `ended` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_reason: Option<String>,
+    /// What kind of reason it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_family: Option<ReasonFamily>,
+    /// Where the call goes, given with `forwarding` only: a number, a SIP URI or an assistant's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Sensitive<String>>,
+}
+
+/// Reads a status update as the event that its status makes it.
+pub(super) fn read(message: &Object<'_>, call: CallFacts) -> Event {
+    // A status of a wrong type counts as absent and must not lose the call's other facts.
+    let status = message.token("status").unwrap_or_else(|| "unknown".to_owned());
+    match status.as_str() {
+        "not-found" | "deletion-failed" => Event::CallEvent(CallEvent::read(EventType::StatusUpdate, message, call)),
+        "ended" => Event::CallEnded(StatusUpdate::read(status, message, call)),
+        _ => Event::CallStarted(StatusUpdate::read(status, message, call)),
+    }
+}
+
+impl StatusUpdate {
+    fn read(status: String, message: &Object<'_>, call: CallFacts) -> Self {
+        let ended_reason = message.short_text("endedReason");
+        Self {
+            event_type: EventType::StatusUpdate,
+            message_time: message.time("timestamp"),
+            call,
+            status,
+            reason_family: ended_reason.as_deref().map(ReasonFamily::from_reason),
+            ended_reason,
+            destination: destination::read(message),
+        }
+    }
+
+    /// Every fact, for the event key.
+    pub(super) fn feed(&self, fingerprint: &mut Fingerprint) {
+        let Self {
+            event_type: _, // stands in the key itself
+            message_time,
+            call,
+            status,
+            ended_reason,
+            reason_family: _, // follows from the reason
+            destination,
+        } = self;
+        call.feed(fingerprint);
+        fingerprint
+            .time("message_time", *message_time)
+            .text("status", Some(status))
+            .text("ended_reason", ended_reason.as_deref())
+            .secret_text("destination", destination.as_ref());
+    }
+}

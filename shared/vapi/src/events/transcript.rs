@@ -1,0 +1,113 @@
+//! `transcript`, final and partial.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::EventType;
+use super::event_type::FINAL_TRANSCRIPT;
+use crate::call::CallFacts;
+use crate::fingerprint::Fingerprint;
+use crate::object::Object;
+use crate::sensitive::Sensitive;
+
+/// Something said, as it stays (`ServerMessageTranscript` with `transcriptType` `final`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FinalTranscript {
+    /// Always `transcript`.
+    pub event_type: EventType,
+    /// `timestamp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_time: Option<Timestamp>,
+    /// The call.
+    pub call: CallFacts,
+    /// `role`: `user`, `assistant`, or one that Vapi adds. `unknown` if there is none.
+    pub role: String,
+    /// `transcript`, whole. Empty if there is none.
+    pub text: Sensitive<String>,
+    /// Where in `artifact.messages` the text stands; only given when there is no time, in whose place it tells a
+    /// repetition from a redelivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<i64>,
+    /// The hash in the event key: SHA-256 over role, time or position, and text, in hexadecimal.
+    pub content_sha256: String,
+}
+
+/// Something that is still being said (`ServerMessageTranscript` with `transcriptType` `partial`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartialTranscript {
+    /// `timestamp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_time: Option<Timestamp>,
+    /// The call.
+    pub call: CallFacts,
+    /// `role`, as in [`FinalTranscript::role`].
+    pub role: String,
+    /// `transcript`, so far.
+    pub text: Sensitive<String>,
+}
+
+/// Whether a transcript stays as it is. Only a `transcriptType` that says otherwise makes it a partial one: storing what
+/// may have been final loses nothing.
+pub(crate) fn is_final(message: &Object<'_>) -> bool {
+    let literal = message.text("type").is_some_and(|name| name == FINAL_TRANSCRIPT);
+    literal || message.token("transcriptType").is_none_or(|kind| kind == "final")
+}
+
+impl FinalTranscript {
+    pub(super) fn read(message: &Object<'_>, call: CallFacts) -> Self {
+        let message_time = message.time("timestamp");
+        let role = role(message);
+        let text = text(message);
+        let position = if message_time.is_none() { position(message, &role, &text) } else { None };
+        Self {
+            event_type: EventType::Transcript,
+            content_sha256: content_sha256(message_time, position, &role, &text),
+            message_time,
+            call,
+            role,
+            text: text.into(),
+            position,
+        }
+    }
+}
+
+impl PartialTranscript {
+    pub(crate) fn read(message: &Object<'_>, call: CallFacts) -> Self {
+        Self { message_time: message.time("timestamp"), call, role: role(message), text: text(message).into() }
+    }
+}
+
+fn role(message: &Object<'_>) -> String {
+    message.token("role").unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn text(message: &Object<'_>) -> String {
+    message.text("transcript").unwrap_or_default()
+}
+
+/// Only what was said, by whom and when: a call's facts may be told differently in a redelivery, the words are the same.
+fn content_sha256(time: Option<Timestamp>, position: Option<i64>, role: &str, text: &str) -> String {
+    let mut fingerprint = Fingerprint::new();
+    fingerprint.text("role", Some(role)).time("time", time).integer("position", position).text("text", Some(text));
+    fingerprint.finish()
+}
+
+/// The index of the text in `artifact.messages`, or the one that it is about to take.
+///
+/// Vapi sends a final transcript before or after it appends it. An equal text further up is an earlier utterance, so only
+/// the last message can be this one.
+fn position(message: &Object<'_>, role: &str, text: &str) -> Option<i64> {
+    let messages = message.object("artifact").objects("artifact.messages")?;
+    let is_last = messages.last().is_some_and(|last| says(last, role, text));
+    i64::try_from(messages.len() - usize::from(is_last)).ok()
+}
+
+/// Whether one of `artifact.messages` is this text of this speaker. Its fields are named differently in REST bodies.
+fn says(message: &Object<'_>, role: &str, text: &str) -> bool {
+    let speaker = message.token("artifact.messages.role").map(|speaker| match speaker.as_str() {
+        "bot" => "assistant".to_owned(),
+        _ => speaker,
+    });
+    let said = message.text("artifact.messages.message").or_else(|| message.text("artifact.messages.content"));
+    speaker.as_deref() == Some(role) && said.as_deref() == Some(text)
+}

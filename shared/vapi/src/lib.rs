@@ -1,0 +1,43 @@
+//! What Vapi sends: messages, ids, event keys, call state and failure codes. No I/O, no async.
+//!
+//! [`parse()`] is the way in. It takes the raw bytes of a webhook and answers with a [`Message`], typed and stripped of
+//! everything that Ringfence does not keep: assistant configuration, credentials and expiring links never get past it.
+//! The parser is tolerant on purpose. Vapi's enums are open and real bodies differ from the published schema, so a field
+//! of a wrong type counts as absent and is named in [`Parsed::unreadable`]; only three faults refuse a body
+//! ([`BadRequest`]).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
+
+pub mod events;
+pub mod failure;
+pub mod ids;
+pub mod interactive;
+pub mod reason;
+pub mod sensitive;
+pub mod status;
+
+mod call;
+mod fingerprint;
+mod json;
+mod link;
+mod message;
+mod object;
+mod parse;
+mod phone;
+mod sanitise;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+pub use call::{CallFacts, Direction};
+pub use events::{
+    ArtifactUpload, CallEvent, CostBreakdown, Detail, Event, EventType, FinalTranscript, Function, PartialTranscript,
+    Report, StatusUpdate, StoredEvent,
+};
+pub use failure::{FailureClass, FailureCode};
+pub use ids::{EventKey, OrgId, VapiCallId};
+pub use interactive::{Interactive, ToolCall, nothing_configured};
+pub use message::{BadRequest, Message, Parsed};
+pub use parse::parse;
+pub use reason::ReasonFamily;
+pub use sensitive::Sensitive;

@@ -1,0 +1,297 @@
+//! Reading a JSON object field by field, where a field of a wrong type counts as absent.
+//!
+//! Nothing is parsed before it is asked for. A body of a megabyte, most of it assistant configuration and message
+//! history, is skipped at the speed of a scan, and a number out of range or a duplicate name in a field that nobody
+//! reads cannot refuse it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::ids::is_token;
+use crate::json::{self, Limits};
+use crate::sensitive::Sensitive;
+use crate::{phone, time};
+
+/// What reading one body needs and leaves behind.
+pub(crate) struct Context {
+    received_at: Timestamp,
+    unreadable: RefCell<Vec<&'static str>>,
+}
+
+impl Context {
+    pub(crate) fn new(received_at: Timestamp) -> Self {
+        Self { received_at, unreadable: RefCell::default() }
+    }
+
+    /// The fields that counted as absent, each once.
+    pub(crate) fn into_unreadable(self) -> Vec<&'static str> {
+        self.unreadable.into_inner()
+    }
+
+    fn report(&self, path: &'static str) {
+        let mut unreadable = self.unreadable.borrow_mut();
+        if !unreadable.contains(&path) {
+            unreadable.push(path);
+        }
+    }
+}
+
+/// A JSON object whose values are read on demand.
+///
+/// Fields are named by their dotted path from the message, `call.customer.number`: the last segment is looked up, and the
+/// whole path is what a report of an unreadable field says. `null`, an empty text, an empty object and an empty list all
+/// count as absent.
+pub(crate) struct Object<'a> {
+    fields: HashMap<String, &'a RawValue>,
+    context: &'a Context,
+}
+
+impl<'a> Object<'a> {
+    /// The body's outermost object; empty if the body is JSON of another kind.
+    pub(crate) fn of_body(body: &'a RawValue, context: &'a Context) -> Self {
+        Self { fields: as_fields(body).unwrap_or_default(), context }
+    }
+
+    /// An object; empty if absent, so that look-ups chain.
+    pub(crate) fn object(&self, path: &'static str) -> Self {
+        Self { fields: self.read(path, as_fields).unwrap_or_default(), context: self.context }
+    }
+
+    /// The objects of a list; `None` if there is no list. Items of another kind are left out.
+    pub(crate) fn objects(&self, path: &'static str) -> Option<Vec<Self>> {
+        let items = self.read(path, as_items)?;
+        let objects = items.into_iter().filter_map(|item| {
+            let fields = as_fields(item);
+            if fields.is_none() {
+                self.context.report(path);
+            }
+            Some(Self { fields: fields?, context: self.context })
+        });
+        Some(objects.collect())
+    }
+
+    /// A text of any length.
+    pub(crate) fn text(&self, path: &'static str) -> Option<String> {
+        self.read(path, as_text).filter(|text| !text.is_empty())
+    }
+
+    /// A text of up to 256 characters.
+    pub(crate) fn short_text(&self, path: &'static str) -> Option<String> {
+        self.text_where(path, |text| text.chars().count() <= 256)
+    }
+
+    /// A text that may be personal.
+    pub(crate) fn sensitive_text(&self, path: &'static str) -> Option<Sensitive<String>> {
+        self.text(path).map(Sensitive::from)
+    }
+
+    /// An id or a name of Vapi's: a text of up to 128 characters.
+    pub(crate) fn id(&self, path: &'static str) -> Option<String> {
+        self.text_where(path, |text| text.chars().count() <= 128)
+    }
+
+    /// A value of one of Vapi's open enums: a text of up to 64 characters that is safe in a key or a metric.
+    pub(crate) fn token(&self, path: &'static str) -> Option<String> {
+        self.text_where(path, |text| text.len() <= 64 && is_token(text))
+    }
+
+    /// A phone number, in E.164 where it is one, or a SIP URI.
+    pub(crate) fn phone(&self, path: &'static str) -> Option<Sensitive<String>> {
+        let number = self.short_text(path).map(|text| phone::normalise(&text));
+        number.filter(|number| !number.is_empty()).map(Sensitive::from)
+    }
+
+    /// A text that has a type of its own.
+    pub(crate) fn parsed<T: FromStr>(&self, path: &'static str) -> Option<T> {
+        self.converted(path, |text| text.parse().ok())
+    }
+
+    /// A text that becomes something else, or counts as unreadable.
+    pub(crate) fn converted<T>(&self, path: &'static str, convert: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let text = self.text(path)?;
+        let converted = convert(&text);
+        if converted.is_none() {
+            self.context.report(path);
+        }
+        converted
+    }
+
+    /// A text, or a yes-no or a number as text.
+    pub(crate) fn scalar_text(&self, path: &'static str) -> Option<String> {
+        self.read(path, as_scalar_text).filter(|text| !text.is_empty())
+    }
+
+    /// A number from 0 to `max`.
+    pub(crate) fn amount(&self, path: &'static str, max: f64) -> Option<f64> {
+        self.read(path, |raw| json::number(raw.get()).filter(|number| (0.0..=max).contains(number)))
+    }
+
+    /// A yes or no.
+    pub(crate) fn boolean(&self, path: &'static str) -> Option<bool> {
+        self.read(path, as_boolean)
+    }
+
+    /// Whether a field that is not Vapi's own, and so may be anything, is `true`.
+    pub(crate) fn is_true(&self, key: &str) -> bool {
+        self.fields.get(key).is_some_and(|raw| as_boolean(raw) == Some(true))
+    }
+
+    /// A time in any of Vapi's notations, if it is plausible.
+    pub(crate) fn time(&self, path: &'static str) -> Option<Timestamp> {
+        let received_at = self.context.received_at;
+        self.read(path, |raw| match as_text(raw) {
+            Some(text) => time::from_text(&text, received_at),
+            None => time::from_number(raw.get(), received_at),
+        })
+    }
+
+    /// A JSON object or list to be kept as it is.
+    pub(crate) fn json(&self, path: &'static str, limits: Limits) -> Option<Value> {
+        let value = self.read(path, |raw| json::collection(raw.get(), limits));
+        value.filter(|value| !json::is_empty(value))
+    }
+
+    /// A JSON object to be kept as it is.
+    pub(crate) fn map(&self, path: &'static str, limits: Limits) -> Option<Map<String, Value>> {
+        let map = self.read(path, |raw| match json::collection(raw.get(), limits)? {
+            Value::Object(map) => Some(map),
+            _ => None,
+        });
+        map.filter(|map| !map.is_empty())
+    }
+
+    /// The field's JSON text, for what has no fixed type.
+    pub(crate) fn raw(&self, path: &'static str) -> Option<&'a RawValue> {
+        let raw = *self.fields.get(key(path))?;
+        (raw.get() != "null").then_some(raw)
+    }
+
+    /// Each field's name and JSON text, in no order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.fields.iter().map(|(name, raw)| (name.as_str(), *raw))
+    }
+
+    fn text_where(&self, path: &'static str, usable: impl Fn(&str) -> bool) -> Option<String> {
+        self.converted(path, |text| usable(text).then(|| text.to_owned()))
+    }
+
+    fn read<T>(&self, path: &'static str, convert: impl Fn(&'a RawValue) -> Option<T>) -> Option<T> {
+        let raw = self.raw(path)?;
+        let value = convert(raw);
+        if value.is_none() {
+            self.context.report(path);
+        }
+        value
+    }
+}
+
+/// Vapi's names have no dots.
+fn key(path: &'static str) -> &'static str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+fn as_fields(raw: &RawValue) -> Option<HashMap<String, &RawValue>> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+fn as_items(raw: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+fn as_text(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+fn as_boolean(raw: &RawValue) -> Option<bool> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+fn as_scalar_text(raw: &RawValue) -> Option<String> {
+    as_text(raw)
+        .or_else(|| as_boolean(raw).map(|yes| yes.to_string()))
+        .or_else(|| json::number(raw.get()).map(|number| number.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads something from a body, and says which fields were unreadable.
+    fn read<T>(body: &str, read: impl Fn(&Object<'_>) -> T) -> (T, Vec<&'static str>) {
+        let context = Context::new(Timestamp::UNIX_EPOCH);
+        let body: &RawValue = serde_json::from_str(body).unwrap();
+        let value = read(&Object::of_body(body, &context));
+        (value, context.into_unreadable())
+    }
+
+    #[test]
+    fn absent_null_and_empty_are_the_same() {
+        for body in ["{}", r#"{"a":null}"#, r#"{"a":""}"#] {
+            assert_eq!(read(body, |object| object.text("a")), (None, vec![]), "{body}");
+        }
+        for body in [r#"{"a":{}}"#, r#"{"a":[]}"#] {
+            let limits = Limits { bytes: 9, depth: 9 };
+            assert_eq!(read(body, |object| object.json("a", limits)), (None, vec![]), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_counts_as_absent_and_is_named_once() {
+        let body = r#"{"call":{"customer":{"number":5}}}"#;
+        let number = |body: &Object<'_>| {
+            let customer = body.object("call").object("call.customer");
+            customer.text("call.customer.number").or_else(|| customer.text("call.customer.number"))
+        };
+        assert_eq!(read(body, number), (None, vec!["call.customer.number"]));
+    }
+
+    #[test]
+    fn an_absent_object_is_empty_and_look_ups_go_on() {
+        for (body, unreadable) in [("{}", vec![]), ("[]", vec![]), (r#"{"call":7}"#, vec!["call"])] {
+            assert_eq!(read(body, |object| object.object("call").text("call.id")), (None, unreadable), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_duplicate_names_counts() {
+        assert_eq!(read(r#"{"a":1,"a":"x"}"#, |object| object.text("a")), (Some("x".to_owned()), vec![]));
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_unreadable_and_harms_nothing_else() {
+        let body = r#"{"a":1e999,"b":-1,"c":2.5}"#;
+        let numbers = |object: &Object<'_>| ["a", "b", "c"].map(|path| object.amount(path, 10.0));
+        assert_eq!(read(body, numbers), ([None, None, Some(2.5)], vec!["a", "b"]));
+    }
+
+    #[test]
+    fn texts_have_their_limits() {
+        let body = format!(r#"{{"a":"{}"}}"#, "é".repeat(129));
+        assert_eq!(read(&body, |object| object.id("a")), (None, vec!["a"]));
+        assert!(read(&body, |object| object.short_text("a")).0.is_some());
+        assert_eq!(read(r#"{"a":"b c"}"#, |object| object.token("a")), (None, vec!["a"]));
+    }
+
+    #[test]
+    fn items_that_are_not_objects_are_left_out() {
+        let ids = |object: &Object<'_>| {
+            object.objects("list").map(|items| items.iter().filter_map(|item| item.text("list.id")).collect::<Vec<_>>())
+        };
+        let (ids, unreadable) = read(r#"{"list":[{"id":"a"},3,{"id":"b"}]}"#, ids);
+        assert_eq!(ids, Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(unreadable, ["list"]);
+    }
+
+    #[test]
+    fn a_verdict_may_be_any_scalar() {
+        for (json, text) in [(r#""Pass""#, "Pass"), ("true", "true"), ("8", "8"), ("0.5", "0.5")] {
+            let body = format!(r#"{{"a":{json}}}"#);
+            assert_eq!(read(&body, |object| object.scalar_text("a")).0.as_deref(), Some(text));
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Why a call ended, in a dozen families.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use self::Pattern::{Begins, Contains};
+use self::ReasonFamily::{
+    Administrative, AssistantEnded, AssistantRequest, CustomerEnded, Error, ErrorPipeline, ErrorProvider, ErrorVapi,
+    Limit, NotReached, Other, Transfer, Voicemail,
+};
+
+/// The family of an `endedReason`.
+///
+/// Vapi has some 600 reasons and adds more, so a reason is sorted by what its text begins with or contains, never by a
+/// closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReasonFamily {
+    /// The other party hung up, or its line ended the call.
+    CustomerEnded,
+    /// The assistant ended the call.
+    AssistantEnded,
+    /// Nobody answered, or the line was busy, wrong or refused.
+    NotReached,
+    /// An answering machine.
+    Voicemail,
+    /// Silence or the longest permitted duration.
+    Limit,
+    /// The call was transferred or forwarded, or should have been.
+    Transfer,
+    /// Our server gave no usable assistant.
+    AssistantRequest,
+    /// Cancelled, deleted or shut down.
+    Administrative,
+    /// A fault of Vapi's (`vapifault`).
+    ErrorVapi,
+    /// A fault of one of the providers that Vapi calls (`providerfault`).
+    ErrorProvider,
+    /// A failure of the speech pipeline (`pipeline-error-*`).
+    ErrorPipeline,
+    /// Any other failure.
+    Error,
+    /// None of these.
+    Other,
+}
+
+/// Where in a reason's text a word must stand.
+enum Pattern {
+    Begins(&'static str),
+    Contains(&'static str),
+}
+
+impl Pattern {
+    fn matches(&self, reason: &str) -> bool {
+        match self {
+            Self::Begins(prefix) => reason.starts_with(prefix),
+            Self::Contains(word) => reason.contains(word),
+        }
+    }
+}
+
+/// The first pattern that matches decides, so the more telling ones come first: whose server failed before that something
+/// failed, failures before what was going on when they happened, transfers before who hung up during one.
+const PATTERNS: [(Pattern, ReasonFamily); 33] = [
+    (Begins("assistant-request-"), AssistantRequest),
+    (Begins("assistant-not-"), AssistantRequest),
+    (Contains("neither-assistant-nor-server"), AssistantRequest),
+    (Contains("providerfault"), ErrorProvider),
+    (Contains("vapifault"), ErrorVapi),
+    (Contains("pipeline"), ErrorPipeline),
+    (Contains("error"), Error),
+    (Begins("voicemail"), Voicemail),
+    (Begins("silence-timed-out"), Limit),
+    (Begins("exceeded-max-duration"), Limit),
+    (Contains("transfer"), Transfer),
+    (Contains("forward"), Transfer),
+    (Contains("hook-executed"), AssistantEnded),
+    (Begins("call.ringing."), NotReached),
+    (Contains("busy"), NotReached),
+    (Contains("did-not-answer"), NotReached),
+    (Contains("no-answer"), NotReached),
+    (Contains("did-not-give-microphone"), NotReached),
+    (Contains("failed-to-connect"), NotReached),
+    (Contains("misdialed"), NotReached),
+    (Contains("rejected"), NotReached),
+    (Begins("customer-ended-call"), CustomerEnded),
+    // A carrier reports the call completed: the line was hung up at its other end.
+    (Contains("-completed"), CustomerEnded),
+    (Begins("assistant-ended-call"), AssistantEnded),
+    (Begins("assistant-said-"), AssistantEnded),
+    (Begins("manually-"), Administrative),
+    (Contains("cancel"), Administrative),
+    (Contains("deleted"), Administrative),
+    (Contains("shutdown"), Administrative),
+    (Contains("timed-out"), Administrative),
+    (Contains("disconnected"), Administrative),
+    (Contains("closed-websocket"), Administrative),
+    (Begins("phone-call-provider-"), Administrative),
+];
+
+impl ReasonFamily {
+    /// All families.
+    pub const ALL: [Self; 13] = [
+        CustomerEnded,
+        AssistantEnded,
+        NotReached,
+        Voicemail,
+        Limit,
+        Transfer,
+        AssistantRequest,
+        Administrative,
+        ErrorVapi,
+        ErrorProvider,
+        ErrorPipeline,
+        Error,
+        Other,
+    ];
+
+    /// The family of a reason.
+    #[must_use]
+    pub fn from_reason(reason: &str) -> Self {
+        let matching = PATTERNS.iter().find(|(pattern, _)| pattern.matches(reason));
+        matching.map_or(Other, |(_, family)| *family)
+    }
+
+    /// The family's name in rows and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CustomerEnded => "customer-ended",
+            AssistantEnded => "assistant-ended",
+            NotReached => "not-reached",
+            Voicemail => "voicemail",
+            Limit => "limit",
+            Transfer => "transfer",
+            AssistantRequest => "assistant-request",
+            Administrative => "administrative",
+            ErrorVapi => "error-vapi",
+            ErrorProvider => "error-provider",
+            ErrorPipeline => "error-pipeline",
+            Error => "error",
+            Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for ReasonFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every plain value of Vapi's `endedReason`, and a few of each generated kind.
+    const REASONS: [(ReasonFamily, &[&str]); 13] = [
+        (
+            CustomerEnded,
+            &[
+                "customer-ended-call",
+                "vonage-completed",
+                "call.in-progress.twilio-completed-call",
+                "call.in-progress.sip-completed-call",
+            ],
+        ),
+        (
+            AssistantEnded,
+            &[
+                "assistant-ended-call",
+                "assistant-ended-call-with-hangup-task",
+                "assistant-ended-call-after-message-spoken",
+                "assistant-said-end-call-phrase",
+                "call.ringing.hook-executed-say",
+                "call.ending.hook-executed-say",
+            ],
+        ),
+        (
+            NotReached,
+            &[
+                "customer-busy",
+                "customer-did-not-answer",
+                "twilio-failed-to-connect-call",
+                "twilio-reported-customer-misdialed",
+                "vonage-rejected",
+                "vonage-failed-to-connect-call",
+                "customer-did-not-give-microphone-permission",
+                "call.ringing.sip-inbound-caller-hungup-before-call-connect",
+            ],
+        ),
+        (Voicemail, &["voicemail"]),
+        (Limit, &["silence-timed-out", "exceeded-max-duration"]),
+        (
+            Transfer,
+            &[
+                "assistant-forwarded-call",
+                "customer-ended-call-during-transfer",
+                "customer-ended-call-before-warm-transfer",
+                "customer-ended-call-after-warm-transfer-attempt",
+                "call.forwarding.operator-busy",
+                "call.forwarding.no-answer",
+                "call.ringing.hook-executed-transfer",
+                "call.ending.hook-executed-transfer",
+            ],
+        ),
+        (
+            AssistantRequest,
+            &[
+                "assistant-request-failed",
+                "assistant-request-returned-error",
+                "assistant-request-returned-unspeakable-error",
+                "assistant-request-returned-invalid-assistant",
+                "assistant-request-returned-no-assistant",
+                "assistant-request-returned-forwarding-phone-number",
+                "call-start-error-neither-assistant-nor-server-set",
+                "assistant-not-found",
+                "assistant-not-valid",
+            ],
+        ),
+        (
+            Administrative,
+            &[
+                "manually-canceled",
+                "scheduled-call-deleted",
+                "call-deleted",
+                "worker-shutdown",
+                "assistant-join-timed-out",
+                "phone-call-provider-closed-websocket",
+                "vonage-disconnected",
+                "phone-call-provider-bypass-enabled-but-no-call-received",
+            ],
+        ),
+        (ErrorVapi, &["call.in-progress.error-vapifault-worker-died", "call.start.error-vapifault-get-org"]),
+        (ErrorProvider, &["call.in-progress.error-providerfault-openai-llm-failed"]),
+        (ErrorPipeline, &["pipeline-error-eleven-labs-voice-not-found", "call.in-progress.error-pipeline-no-model"]),
+        (Error, &["call.in-progress.error-sip-outbound-call-failed-to-connect", "call.start.error-get-transport"]),
+        (Other, &["", "hangup", "something-vapi-adds-next-year"]),
+    ];
+
+    #[test]
+    fn every_reason_of_the_contract_has_its_family() {
+        for (family, reasons) in REASONS {
+            for reason in reasons {
+                assert_eq!(ReasonFamily::from_reason(reason), family, "{reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_family_is_serialised_under_its_name() {
+        for family in ReasonFamily::ALL {
+            assert_eq!(serde_json::to_value(family).unwrap(), family.as_str());
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! No field of a wrong type or shape refuses a body.
+
+use serde_json::{Value, json};
+
+use super::{parse_text, received_at, sample, sample_json, stored_text};
+use crate::{BadRequest, Event, Message, Parsed, parse};
+
+/// JSON of every type, absurd values among it.
+const WRONG: [&str; 12] = [
+    "null",
+    "true",
+    "-1",
+    "1e999",
+    "0.5",
+    r#""""#,
+    r#""text""#,
+    r#""\u0000\ud800""#,
+    "[]",
+    "{}",
+    r#"[null,{"type":[]}]"#,
+    r#"{"id":{},"number":[],"metadata":3}"#,
+];
+
+/// Without these a report is refused; with them wrong, rightly.
+const NEEDED: [&str; 4] = ["/message", "/message/type", "/message/call", "/message/call/id"];
+
+/// Between them they have every field that is read.
+const REPORTS: [&str; 2] = ["end-of-call-report.outbound-full", "wild.end-of-call-report.carries-secrets"];
+
+/// The pointers of all fields that an object has, to some depth. Of a list only the first item is taken.
+fn pointers(value: &Value, at: &str, depth: usize) -> Vec<String> {
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(map) => map.iter().map(|(name, value)| (format!("{at}/{name}"), value)).collect(),
+        Value::Array(items) => items.iter().take(1).map(|item| (format!("{at}/0"), item)).collect(),
+        _ => return vec![],
+    };
+    if depth == 0 {
+        return vec![];
+    }
+    children.into_iter().flat_map(|(at, value)| [vec![at.clone()], pointers(value, &at, depth - 1)].concat()).collect()
+}
+
+/// A body with one field replaced by JSON that [`Value`] may be unable to hold.
+fn with(body: &Value, pointer: &str, json: &str) -> String {
+    const PLACEHOLDER: &str = "the-field-to-replace";
+    let mut body = body.clone();
+    *body.pointer_mut(pointer).unwrap() = json!(PLACEHOLDER);
+    body.to_string().replace(&format!("\"{PLACEHOLDER}\""), json)
+}
+
+/// Everything that is not looked at: it only makes the test slow.
+fn without_bulk(name: &str) -> Value {
+    let mut body = sample_json(name);
+    for bulk in ["messages", "costs"] {
+        body["message"].as_object_mut().unwrap().remove(bulk);
+    }
+    body["message"]["assistant"].as_object_mut().unwrap().retain(|name, _| name == "id");
+    let artifact = body["message"]["artifact"].as_object_mut().unwrap();
+    artifact.retain(|name, _| {
+        !["variable", "messages", "presigned", "performance"].iter().any(|bulk| name.starts_with(bulk))
+    });
+    body
+}
+
+#[test]
+fn no_wrong_field_refuses_a_report() {
+    for name in REPORTS {
+        let body = without_bulk(name);
+        let fields = pointers(&body, "", 5);
+        assert!(fields.len() > 50);
+        for field in fields.iter().filter(|field| !NEEDED.contains(&field.as_str())) {
+            for wrong in WRONG {
+                let parsed = parse_text(&with(&body, field, wrong));
+                let is_stored = matches!(parsed, Ok(Parsed { message: Message::Stored(_), .. }));
+                assert!(is_stored, "{name} with {field} = {wrong}: {parsed:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_needed_is_refused_by_name() {
+    let body = without_bulk(REPORTS[0]);
+    for (field, refusal) in [
+        ("/message", BadRequest::MessageTypeMissing),
+        ("/message/type", BadRequest::MessageTypeMissing),
+        ("/message/call", BadRequest::CallIdMissing),
+        ("/message/call/id", BadRequest::CallIdMissing),
+    ] {
+        for wrong in ["null", "[]", "7", "1e999"] {
+            assert_eq!(parse_text(&with(&body, field, wrong)).unwrap_err(), refusal, "{field} = {wrong}");
+        }
+    }
+}
+
+#[test]
+fn the_wrong_field_is_named() {
+    let body = sample_json("end-of-call-report.outbound-full");
+    for (pointer, path) in [
+        ("/message/cost", "cost"),
+        ("/message/endedAt", "endedAt"),
+        ("/message/customer/number", "customer.number"),
+        ("/message/call/createdAt", "call.createdAt"),
+        ("/message/analysis/structuredData", "analysis.structuredData"),
+    ] {
+        assert_eq!(parse_text(&with(&body, pointer, "false")).unwrap().unreadable, [path]);
+    }
+}
+
+#[test]
+fn no_message_of_any_type_is_refused_for_a_field_of_its_own() {
+    for name in ["status-update.forwarding", "transcript.user-final", "tool-calls.multiple", "call.artifact.upload"] {
+        let body = sample_json(name);
+        let fields = body["message"].as_object().unwrap().keys().map(|field| format!("/message/{field}"));
+        for field in fields.filter(|field| !NEEDED.contains(&field.as_str())) {
+            for wrong in WRONG {
+                assert!(parse_text(&with(&body, &field, wrong)).is_ok(), "{name} with {field} = {wrong}");
+            }
+        }
+    }
+}
+
+#[test]
+fn depth_in_any_field_neither_refuses_nor_overflows() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let body = without_bulk("end-of-call-report.outbound-full");
+    for field in ["/message/cost", "/message/summary", "/message/artifact", "/message/call/assistantOverrides/metadata"]
+    {
+        assert!(parse_text(&with(&body, field, &deep)).is_ok(), "{field}");
+    }
+}
+
+#[test]
+fn what_postgres_cannot_store_is_replaced() {
+    let text = r#""a\u0000b\ud800c\\u0000""#;
+    let body = with(&sample_json("transcript.user-final"), "/message/transcript", text);
+    let Event::Transcript(transcript) = stored_text(&body).event else { panic!() };
+    assert_eq!(transcript.text.expose(), "a\u{fffd}b\u{fffd}c\\u0000");
+}
+
+#[test]
+fn what_is_not_utf_8_is_replaced() {
+    let body = sample("transcript.user-final").replace("Hi,", "H@,");
+    let bytes: Vec<u8> = body.bytes().map(|byte| if byte == b'@' { 0xff } else { byte }).collect();
+    assert!(parse(&bytes, received_at()).is_ok());
+}
+
+#[test]
+fn the_last_of_duplicate_fields_counts() {
+    let body =
+        r#"{"message":{"type":"hang","type":"status-update","status":"ended","status":"ringing","call":{"id":"c"}}}"#;
+    let Event::CallStarted(update) = stored_text(body).event else { panic!() };
+    assert_eq!(update.status, "ringing");
+}
