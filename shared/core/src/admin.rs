@@ -1,0 +1,155 @@
+//! What people change: orgs, keys, agents, leads. Each act and its line in the audit log are one transaction.
+//!
+//! Works over a connection of the database's owner, which acts as `ringfence_ops`. No function that serves webhooks can.
+
+use std::time::Duration;
+
+use ringfence_vapi::OrgId;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::connect::{Connector, DatabaseSettings};
+use crate::error::Failure;
+use crate::migrations::MigrationError;
+
+/// An org, as `org list` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Organization {
+    /// Its id, part of its webhook URL.
+    pub id: OrgId,
+    /// Its name.
+    pub name: String,
+    /// The newest version of its key.
+    pub key_version: i32,
+}
+
+/// A Vapi assistant or squad and the number it answers or calls from. At least one of the ids is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewAgent {
+    /// What people call it.
+    pub name: String,
+    /// `inbound` or `outbound`.
+    pub role: String,
+    /// Vapi's assistant id.
+    pub assistant_id: Option<String>,
+    /// Vapi's squad id.
+    pub squad_id: Option<String>,
+    /// Vapi's phone number id.
+    pub phone_number_id: Option<String>,
+    /// The number itself, E.164.
+    pub phone_number: Option<String>,
+}
+
+/// A new agent, and what its registration set free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedAgent {
+    /// Its id.
+    pub id: Uuid,
+    /// The kept platform events that name it.
+    pub events: Resolved,
+}
+
+/// What became of the kept platform events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// Applied now that their org is known.
+    pub applied: u64,
+    /// Kept still, since applying them failed. Each is in the log with its code.
+    pub failed: u64,
+}
+
+/// The administrator of a database.
+pub struct Admin {
+    client: Client,
+    actor: String,
+}
+
+impl Admin {
+    /// Connects as the database's owner and becomes `ringfence_ops`. `actor` is who the audit log will name.
+    pub async fn connect(settings: &DatabaseSettings, actor: impl Into<String>) -> Result<Self, MigrationError> {
+        let client = Connector::new(settings)?.connect().await?;
+        client.batch_execute("SET ROLE ringfence_ops").await.map_err(Failure::from)?;
+        Ok(Self { client, actor: actor.into() })
+    }
+
+    /// A new org with version 1 of its key.
+    pub async fn create_organization(&self, name: &str) -> Result<OrgId, Failure> {
+        let id: Uuid = self.value("SELECT create_organization_v1($1, $2)", &[&self.actor, &name]).await?;
+        Ok(OrgId(id))
+    }
+
+    /// All orgs, by name.
+    pub async fn organizations(&self) -> Result<Vec<Organization>, Failure> {
+        let statement = "SELECT o.id, o.name, max(k.version) AS key_version \
+            FROM organizations o JOIN organization_keys k ON k.org_id = o.id \
+            GROUP BY o.id, o.name ORDER BY o.name, o.id";
+        let rows = self.client.query(statement, &[]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Organization {
+                    id: OrgId(row.try_get("id")?),
+                    name: row.try_get("name")?,
+                    key_version: row.try_get("key_version")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The next version of an org's key; the earlier ones count for `overlap` more. None: no such org.
+    pub async fn rotate_key(&self, org_id: OrgId, overlap: Duration) -> Result<Option<i32>, Failure> {
+        let statement = "SELECT rotate_organization_key_v1($1, $2, make_interval(secs => $3))";
+        self.value(statement, &[&self.actor, org_id.as_uuid(), &overlap.as_secs_f64()]).await
+    }
+
+    /// A new agent, registered for the platform's URL, and the kept events that name it, applied.
+    ///
+    /// An id that another org registered violates `platform_directory_pkey`.
+    pub async fn add_agent(&self, org_id: OrgId, agent: &NewAgent) -> Result<AddedAgent, Failure> {
+        let id = self
+            .value(
+                "SELECT add_agent_v1($1, $2, $3, $4, $5, $6, $7, $8)",
+                &[
+                    &self.actor,
+                    org_id.as_uuid(),
+                    &agent.name,
+                    &agent.role,
+                    &agent.assistant_id,
+                    &agent.squad_id,
+                    &agent.phone_number_id,
+                    &agent.phone_number,
+                ],
+            )
+            .await?;
+        Ok(AddedAgent { id, events: self.apply_unresolved().await? })
+    }
+
+    /// A new lead. `phone` is E.164 and unique in the org.
+    pub async fn add_lead(&self, org_id: OrgId, phone: &str, name: Option<&str>) -> Result<Uuid, Failure> {
+        self.value("SELECT add_lead_v1($1, $2, $3, $4)", &[&self.actor, org_id.as_uuid(), &phone, &name]).await
+    }
+
+    /// Tries every kept platform event again, each in a transaction of its own: one that fails stays kept and stops no other.
+    pub async fn apply_unresolved(&self) -> Result<Resolved, Failure> {
+        let mut resolved = Resolved::default();
+        for row in self.client.query("SELECT id FROM unresolved_events ORDER BY id", &[]).await? {
+            let id: i64 = row.try_get(0)?;
+            match self.value::<String>("SELECT apply_unresolved_event_v1($1)", &[&id]).await {
+                Ok(outcome) => resolved.applied += u64::from(outcome == "applied"),
+                Err(failure) => {
+                    tracing::error!(unresolved.id = id, %failure, "a kept event could not be applied");
+                    resolved.failed += 1;
+                }
+            }
+        }
+        Ok(resolved)
+    }
+
+    async fn value<T>(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<T, Failure>
+    where
+        T: for<'a> tokio_postgres::types::FromSql<'a>,
+    {
+        Ok(self.client.query_one(statement, parameters).await?.try_get(0)?)
+    }
+}

@@ -1,0 +1,127 @@
+//! A failure, reduced to what may be logged and what decides its fate.
+
+use std::fmt;
+
+use ringfence_vapi::FailureCode;
+use tokio_postgres::error::SqlState;
+
+/// Why an event could not be applied.
+///
+/// Holds the SQLSTATE and the name of the violated constraint, never `PostgreSQL`'s message, DETAIL or HINT: those can carry
+/// values of a row, and with them personal data.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Failure {
+    /// What it means for the event.
+    pub code: FailureCode,
+    /// Five characters, absent if the failure was not the server's answer.
+    pub sqlstate: Option<String>,
+    /// The constraint that was violated, absent for other failures.
+    pub constraint: Option<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.code.title())?;
+        if let Some(sqlstate) = &self.sqlstate {
+            write!(f, ", SQLSTATE {sqlstate}")?;
+        }
+        if let Some(constraint) = &self.constraint {
+            write!(f, ", constraint {constraint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<FailureCode> for Failure {
+    fn from(code: FailureCode) -> Self {
+        Self { code, sqlstate: None, constraint: None }
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(answer) = error.as_db_error() else {
+            // Neither the server's answer nor the network's fault: the driver could not write the statement or read the row.
+            let away = error.is_closed() || is_io(&error);
+            return if away { FailureCode::DatabaseUnreachable } else { FailureCode::StatementRefused }.into();
+        };
+        Self {
+            code: code_of(answer.code()),
+            sqlstate: Some(answer.code().code().to_owned()),
+            constraint: answer.constraint().map(str::to_owned),
+        }
+    }
+}
+
+/// Whether the failure is one of the network, of TLS or of the protocol's handshake.
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if cause.is::<std::io::Error>() || cause.is::<native_tls::Error>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+/// The meaning of a SQLSTATE, by class where the whole class means one thing.
+///
+/// Whatever an operator or a finished deployment can mend is transient: a wrong password, a missing database or a missing
+/// function must not send events to the dead-letter queue while somebody mends it.
+fn code_of(state: &SqlState) -> FailureCode {
+    match state.code() {
+        "57014" => FailureCode::DatabaseTimeout,
+        "40001" | "40P01" | "55P03" | "26000" => FailureCode::DatabaseConflict,
+        "25006" => FailureCode::DatabaseRestarting,
+        "3D000" => FailureCode::DatabaseUnreachable,
+        "42P10" | "42883" | "42P01" | "42703" | "42704" | "42501" => FailureCode::SchemaMismatch,
+        "RF006" => FailureCode::SecondOrgInTransaction,
+        code => match &code[..2] {
+            "08" | "28" => FailureCode::DatabaseUnreachable,
+            "53" | "58" => FailureCode::DatabaseExhausted,
+            "57" => FailureCode::DatabaseRestarting,
+            "23" => FailureCode::ConstraintViolated,
+            _ => FailureCode::StatementRefused,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_vapi::FailureClass;
+
+    use super::*;
+
+    #[test]
+    fn the_sqlstate_decides_the_fate() {
+        for (state, code, class) in [
+            ("40P01", FailureCode::DatabaseConflict, FailureClass::Transient),
+            ("53300", FailureCode::DatabaseExhausted, FailureClass::Transient),
+            ("57P01", FailureCode::DatabaseRestarting, FailureClass::Transient),
+            ("57014", FailureCode::DatabaseTimeout, FailureClass::Transient),
+            ("08006", FailureCode::DatabaseUnreachable, FailureClass::Transient),
+            ("28P01", FailureCode::DatabaseUnreachable, FailureClass::Transient),
+            ("42P10", FailureCode::SchemaMismatch, FailureClass::Transient),
+            ("42883", FailureCode::SchemaMismatch, FailureClass::Transient),
+            ("23514", FailureCode::ConstraintViolated, FailureClass::Permanent),
+            ("22P02", FailureCode::StatementRefused, FailureClass::Permanent),
+            ("RF006", FailureCode::SecondOrgInTransaction, FailureClass::Permanent),
+        ] {
+            let found = code_of(&SqlState::from_code(state));
+            assert_eq!((found, found.class()), (code, class), "{state}");
+        }
+    }
+
+    #[test]
+    fn a_failure_reads_as_code_state_and_constraint() {
+        let error = Failure {
+            code: FailureCode::ConstraintViolated,
+            sqlstate: Some("23514".to_owned()),
+            constraint: Some("call_logs_org_id_not_null".to_owned()),
+        };
+        let text = error.to_string();
+        assert!(text.starts_with("RF2001: "), "{text}");
+        assert!(text.ends_with(", SQLSTATE 23514, constraint call_logs_org_id_not_null"), "{text}");
+    }
+}
