@@ -1,0 +1,117 @@
+//! A delivery as the text of a queue message.
+
+use std::io::{Read as _, Write as _};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use ringfence_core::Delivery;
+use serde::{Deserialize, Serialize};
+
+/// What an SQS message may hold.
+pub const MAX_MESSAGE_BYTES: usize = 1_048_576;
+/// Larger deliveries are compressed; below this it is not worth the time.
+const COMPRESS_ABOVE: usize = 64 * 1024;
+/// No compressed message may unfold to more. The largest body that a Lambda function can receive is 6 MB.
+const MAX_UNFOLDED_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The format of a queued event. A new format is a new variant: messages of both wait in the queues while a release rolls out.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "v")]
+enum Envelope<D> {
+    /// The delivery as JSON.
+    #[serde(rename = "1")]
+    Plain { delivery: D },
+    /// The delivery as JSON, compressed with gzip, in base64.
+    #[serde(rename = "1z")]
+    Compressed { gzip: String },
+}
+
+/// A message cannot be written or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Too large even when compressed.
+    #[error("the event is larger than a queue message may be")]
+    TooLarge,
+    /// Not a message of a format known here.
+    #[error("the queue message is not an event")]
+    Unreadable,
+}
+
+/// The delivery as a message of at most [`MAX_MESSAGE_BYTES`].
+pub fn seal(delivery: &Delivery) -> Result<String, EnvelopeError> {
+    let plain = to_json(&Envelope::Plain { delivery })?;
+    if plain.len() <= COMPRESS_ABOVE {
+        return Ok(plain);
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(to_json(delivery)?.as_bytes()).map_err(|_| EnvelopeError::TooLarge)?;
+    let gzip = STANDARD.encode(encoder.finish().map_err(|_| EnvelopeError::TooLarge)?);
+    let message = to_json(&Envelope::<Delivery>::Compressed { gzip })?;
+    if message.len() <= MAX_MESSAGE_BYTES { Ok(message) } else { Err(EnvelopeError::TooLarge) }
+}
+
+/// The delivery in a message.
+pub fn open(message: &str) -> Result<Delivery, EnvelopeError> {
+    match serde_json::from_str(message).map_err(|_| EnvelopeError::Unreadable)? {
+        Envelope::Plain { delivery } => Ok(delivery),
+        Envelope::Compressed { gzip } => {
+            let bytes = STANDARD.decode(gzip).map_err(|_| EnvelopeError::Unreadable)?;
+            let mut json = String::new();
+            GzDecoder::new(bytes.as_slice())
+                .take(MAX_UNFOLDED_BYTES)
+                .read_to_string(&mut json)
+                .map_err(|_| EnvelopeError::Unreadable)?;
+            serde_json::from_str(&json).map_err(|_| EnvelopeError::Unreadable)
+        }
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Result<String, EnvelopeError> {
+    serde_json::to_string(value).map_err(|_| EnvelopeError::Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_core::Credential;
+    use ringfence_vapi::{Message, parse};
+
+    use super::*;
+
+    fn delivery(sample: &[u8]) -> Delivery {
+        let received_at = "2026-11-22T12:00:00Z".parse().unwrap();
+        let Message::Stored(stored) = parse(sample, received_at).unwrap().message else { panic!("not a stored event") };
+        Delivery { credential: Credential::Platform, key: stored.key, event: stored.event, received_at }
+    }
+
+    #[test]
+    fn a_small_event_travels_as_it_is() {
+        let sent = delivery(include_bytes!("../../../tests/samples/status-update.ended.json"));
+        let message = seal(&sent).unwrap();
+        assert!(message.starts_with(r#"{"v":"1","#), "{message}");
+        assert_eq!(open(&message).unwrap(), sent);
+    }
+
+    #[test]
+    fn a_large_event_travels_compressed() {
+        let mut body = serde_json::from_slice::<serde_json::Value>(include_bytes!(
+            "../../../tests/samples/end-of-call-report.inbound-full.json"
+        ))
+        .unwrap();
+        body["message"]["artifact"]["transcript"] =
+            "AI: How can I help?\nUser: My heater leaks.\n".repeat(50_000).into();
+        let sent = delivery(body.to_string().as_bytes());
+        let message = seal(&sent).unwrap();
+        assert!(message.len() < COMPRESS_ABOVE, "{}", message.len());
+        assert_eq!(open(&message).unwrap(), sent);
+    }
+
+    #[test]
+    fn what_is_no_event_is_unreadable() {
+        for message in ["", "{}", r#"{"v":"9"}"#, r#"{"v":"1z","gzip":"AAAA"}"#, r#"{"v":"1z","gzip":"?"}"#] {
+            assert_eq!(open(message), Err(EnvelopeError::Unreadable), "{message}");
+        }
+    }
+}

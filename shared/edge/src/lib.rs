@@ -1,0 +1,22 @@
+//! What surrounds a handler: authentication, retry queues, telemetry, configuration.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
+
+pub mod auth;
+pub mod configuration;
+pub mod consumer;
+pub mod envelope;
+pub mod keys;
+pub mod metrics;
+pub mod problem;
+pub mod queue;
+pub mod report;
+pub mod start;
+pub mod telemetry;
+
+mod backoff;
+mod signature;
+
+pub use auth::{Authenticator, Raw, Verified};
+pub use configuration::{Environment, Misconfigured};
+pub use keys::{Key, MasterKeys};
+pub use queue::{QueueError, RetryQueue, RetryQueues};

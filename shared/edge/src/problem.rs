@@ -1,0 +1,46 @@
+//! Error answers: `application/problem+json` (RFC 9457) with the failure code. Nothing of the request is echoed.
+
+use lambda_http::Body;
+use lambda_http::http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use ringfence_vapi::{FailureClass, FailureCode};
+use serde_json::{Value, json};
+
+/// The HTTP status of a failure that the sender hears of.
+#[must_use]
+pub fn status_of(code: FailureCode) -> StatusCode {
+    match (code, code.class()) {
+        (FailureCode::BodyTooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
+        (FailureCode::NotServed, _) => StatusCode::NOT_FOUND,
+        (_, FailureClass::BadRequest) => StatusCode::BAD_REQUEST,
+        (_, FailureClass::Unauthorised) => StatusCode::UNAUTHORIZED,
+        // The event is neither in the database nor in a queue: whatever the cause, sending it again is right.
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// The answer to a request that failed. `detail` says what is wrong in words of our own.
+#[must_use]
+pub fn problem(code: FailureCode, detail: &str) -> Response<Body> {
+    let status = status_of(code);
+    let body = json!({
+        "type": format!("urn:ringfence:failure:{code}"),
+        "title": code.title(),
+        "status": status.as_u16(),
+        "detail": detail,
+        "code": code.to_string(),
+    });
+    respond(status, "application/problem+json", &body)
+}
+
+/// A JSON answer.
+#[must_use]
+pub fn answer(status: StatusCode, body: &Value) -> Response<Body> {
+    respond(status, "application/json", body)
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::Text(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

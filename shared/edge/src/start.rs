@@ -1,0 +1,50 @@
+//! What every function's `main` does before its first invocation: log, read the configuration, start to connect. Nothing
+//! here waits for another machine, so a function starts also when the database is away.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::SqsEvent;
+use aws_sdk_sqs::Client;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use ringfence_core::error::Failure;
+use ringfence_core::{Database, Delivery, Outcome};
+use ringfence_vapi::Function;
+
+use crate::configuration::Environment;
+use crate::consumer::Consumer;
+use crate::queue::{aws_configuration, named_queue};
+use crate::telemetry;
+
+/// The database of the environment, its first connection under way.
+pub fn database(environment: &Environment<'_>) -> Result<Arc<Database>, Error> {
+    let database = Arc::new(Database::new(&environment.database()?)?);
+    database.start_connecting();
+    Ok(database)
+}
+
+/// Runs the function of an event behind its retry queue.
+pub async fn event_function<F>(function: Function, handle: impl Fn(Arc<Database>, Delivery) -> F) -> Result<(), Error>
+where
+    F: Future<Output = Result<Outcome, Failure>>,
+{
+    telemetry::start();
+    let environment = Environment::of_process();
+    let database = database(&environment)?;
+    let client = Client::new(&aws_configuration().await);
+    let consumer = Consumer::new(
+        named_queue(&environment, &client, function, "QUEUE_URL")?,
+        named_queue(&environment, &client, function, "DLQ_URL")?,
+    );
+    let (consumer, database, handle) = (&consumer, &database, &handle);
+    // Boxed, because the future of a whole batch is nested too deep for the compiler to lay out in one piece.
+    lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| {
+        Box::pin(async move {
+            if event.payload.records.iter().any(|record| record.event_source.as_deref() != Some("aws:sqs")) {
+                return Err(Error::from("not an SQS event"));
+            }
+            Ok(consumer.consume(event.payload, |delivery| handle(Arc::clone(database), delivery)).await)
+        })
+    }))
+    .await
+}
