@@ -1,0 +1,16 @@
+//! `status-update` `ended`: the call is completed. Also what Vapi says of a call it no longer has (`not-found`,
+//! `deletion-failed`, `call.deleted`, `call.delete.failed`), kept in the call's timeline.
+
+use ringfence_core::error::Failure;
+use ringfence_core::{Database, Delivery, Outcome, events};
+use ringfence_vapi::{Event, FailureCode};
+
+/// Applies the event: called by the door while Vapi waits, and by this function for what had to wait in its queue.
+pub async fn handle(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
+    match delivery.event {
+        Event::CallEnded(_) => events::apply_call_ended(database, delivery).await,
+        Event::CallEvent(_) => events::apply_call_event(database, delivery).await,
+        // Somebody put it on the wrong queue; here it can never apply.
+        _ => Err(FailureCode::EventUnreadable.into()),
+    }
+}

@@ -1,0 +1,9 @@
+//! Starts the call-ended function.
+
+use ringfence_edge::start::event_function;
+use ringfence_vapi::Function;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    event_function(Function::CallEnded, async |database, delivery| call_ended::handle(&database, &delivery).await).await
+}

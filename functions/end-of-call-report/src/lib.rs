@@ -1,0 +1,15 @@
+//! `end-of-call-report`: the lasting facts of a call. Also `call.artifact.upload`, kept in the call's timeline.
+
+use ringfence_core::error::Failure;
+use ringfence_core::{Database, Delivery, Outcome, events};
+use ringfence_vapi::{Event, FailureCode};
+
+/// Applies the event: called by the door while Vapi waits, and by this function for what had to wait in its queue.
+pub async fn handle(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
+    match delivery.event {
+        Event::EndOfCallReport(_) => events::apply_end_of_call_report(database, delivery).await,
+        Event::CallEvent(_) => events::apply_call_event(database, delivery).await,
+        // Somebody put it on the wrong queue; here it can never apply.
+        _ => Err(FailureCode::EventUnreadable.into()),
+    }
+}

@@ -1,0 +1,197 @@
+//! The acts of administration, as `cargo ringfence` sends them: the same on a local stack and on a deployed one.
+
+use std::time::Duration;
+
+use ringfence_core::admin::{AddedAgent, Admin, NewAgent};
+use ringfence_core::error::Failure;
+use ringfence_core::migrations::{self, Finding, MigrationError};
+use ringfence_core::{ConfigurationError, DatabaseSettings};
+use ringfence_edge::keys::Subject;
+use ringfence_edge::{Environment, MasterKeys, Misconfigured};
+use ringfence_vapi::OrgId;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One act. `actor` is who the audit log names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+pub enum Act {
+    /// Bring the schema up to date.
+    Migrate,
+    /// Run `verify.sql`.
+    Verify,
+    /// A new org.
+    CreateOrganization {
+        /// Who acts.
+        actor: String,
+        /// The org's name.
+        name: String,
+    },
+    /// All orgs.
+    ListOrganizations {
+        /// Who acts.
+        actor: String,
+    },
+    /// The next version of an org's key.
+    RotateKey {
+        /// Who acts.
+        actor: String,
+        /// Whose key.
+        org_id: OrgId,
+        /// How long the earlier versions count.
+        overlap_seconds: u64,
+    },
+    /// A new agent.
+    AddAgent {
+        /// Who acts.
+        actor: String,
+        /// Its org.
+        org_id: OrgId,
+        /// The agent.
+        agent: NewAgent,
+    },
+    /// A new lead.
+    AddLead {
+        /// Who acts.
+        actor: String,
+        /// Its org.
+        org_id: OrgId,
+        /// E.164.
+        phone: String,
+        /// The lead's name.
+        name: Option<String>,
+    },
+}
+
+/// What an act brought about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// The migrations that were applied.
+    Migrated {
+        /// Version and name of each.
+        applied: Vec<String>,
+    },
+    /// The checks of `verify.sql`.
+    Verified {
+        /// Each check.
+        findings: Vec<Finding>,
+    },
+    /// An org's credential.
+    Organization(OrganizationKey),
+    /// All orgs, without their keys.
+    Organizations {
+        /// Each org.
+        organizations: Vec<ringfence_core::admin::Organization>,
+    },
+    /// The new agent.
+    Agent(AddedAgent),
+    /// The new lead.
+    Lead {
+        /// Its id.
+        id: Uuid,
+    },
+}
+
+/// An org with its newest key. Shown once to whoever asked; kept nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrganizationKey {
+    /// The org.
+    pub id: OrgId,
+    /// The key: a secret.
+    pub key: String,
+    /// The key's version. A URL for HMAC carries it as `?v=`.
+    pub key_version: i32,
+    /// Where Vapi is to post.
+    pub webhook_url: String,
+}
+
+/// An act that did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    /// The database refused, or is away.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The migrations were rolled back.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+    /// The database's settings cannot work.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    /// A setting is missing.
+    #[error(transparent)]
+    Misconfigured(#[from] Misconfigured),
+    /// There is no such org.
+    #[error("there is no such org")]
+    NoSuchOrg,
+}
+
+/// What administration works with.
+pub struct Administration {
+    database: DatabaseSettings,
+    app_password: String,
+    masters: MasterKeys,
+    base_url: String,
+}
+
+impl Administration {
+    /// From `DATABASE_OWNER_URL`, `RINGFENCE_APP_PASSWORD`, `RINGFENCE_MASTER_KEYS` and `PUBLIC_BASE_URL`.
+    pub fn from_environment(environment: &Environment<'_>) -> Result<Self, Misconfigured> {
+        Ok(Self {
+            database: environment.owner_database()?,
+            app_password: environment.required("RINGFENCE_APP_PASSWORD")?,
+            masters: environment.master_keys()?,
+            base_url: environment.required("PUBLIC_BASE_URL")?,
+        })
+    }
+
+    /// Performs an act.
+    pub async fn perform(&self, act: Act) -> Result<Answer, ActError> {
+        Ok(match act {
+            Act::Migrate => Answer::Migrated { applied: self.migrate().await? },
+            Act::Verify => Answer::Verified { findings: migrations::verify(&self.database).await? },
+            Act::CreateOrganization { actor, name } => {
+                let id = self.admin(actor).await?.create_organization(&name).await?;
+                Answer::Organization(self.key(id, 1))
+            }
+            Act::ListOrganizations { actor } => {
+                Answer::Organizations { organizations: self.admin(actor).await?.organizations().await? }
+            }
+            Act::RotateKey { actor, org_id, overlap_seconds } => {
+                let overlap = Duration::from_secs(overlap_seconds);
+                let version = self.admin(actor).await?.rotate_key(org_id, overlap).await?.ok_or(ActError::NoSuchOrg)?;
+                Answer::Organization(self.key(org_id, version))
+            }
+            Act::AddAgent { actor, org_id, agent } => {
+                Answer::Agent(self.admin(actor).await?.add_agent(org_id, &agent).await?)
+            }
+            Act::AddLead { actor, org_id, phone, name } => {
+                Answer::Lead { id: self.admin(actor).await?.add_lead(org_id, &phone, name.as_deref()).await? }
+            }
+        })
+    }
+
+    /// Brings the schema up to date; names what was applied.
+    pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
+        let applied = migrations::run(&self.database, &self.app_password).await?;
+        tracing::info!(
+            migrations.applied = applied.len(),
+            migrations.newest = migrations::newest_version(),
+            "migrated"
+        );
+        Ok(applied)
+    }
+
+    async fn admin(&self, actor: String) -> Result<Admin, MigrationError> {
+        Admin::connect(&self.database, actor).await
+    }
+
+    fn key(&self, id: OrgId, key_version: i32) -> OrganizationKey {
+        OrganizationKey {
+            id,
+            key: self.masters.mint(Subject::Org(id), key_version).expose().to_owned(),
+            key_version,
+            webhook_url: format!("{}/vapi/{id}", self.base_url),
+        }
+    }
+}

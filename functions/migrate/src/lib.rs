@@ -1,0 +1,20 @@
+//! Migrations and administration, for CloudFormation at deploy time and for `cargo ringfence` at any time. The only function
+//! with the credentials of the database's owner.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
+
+pub mod act;
+pub mod deployment;
+
+pub use act::{Act, ActError, Administration, Answer};
+
+use serde::Deserialize;
+
+/// What the function is invoked with; anything else is refused.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum Invocation {
+    /// CloudFormation creates, updates or deletes the custom resource.
+    Deployment(deployment::Request),
+    /// Somebody administers.
+    Act(Act),
+}

@@ -1,0 +1,27 @@
+//! Starts the migrate function.
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use migrate::{Administration, Invocation, deployment};
+use ringfence_edge::{Environment, telemetry};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::start();
+    let administration = Administration::from_environment(&Environment::of_process())?;
+    let administration = &administration;
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Invocation>| async move {
+        invoke(administration, event.payload).await
+    }))
+    .await
+}
+
+async fn invoke(administration: &Administration, invocation: Invocation) -> Result<Value, Error> {
+    match invocation {
+        Invocation::Deployment(request) => {
+            deployment::carry_out(administration, &request).await?;
+            Ok(Value::Null)
+        }
+        Invocation::Act(act) => Ok(serde_json::to_value(administration.perform(act).await?)?),
+    }
+}

@@ -1,0 +1,10 @@
+//! Starts the transcript function.
+
+use ringfence_edge::start::event_function;
+use ringfence_vapi::Function;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    event_function(Function::Transcript, async |database, delivery| transcript::handle(&database, &delivery).await)
+        .await
+}
