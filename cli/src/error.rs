@@ -1,0 +1,57 @@
+//! The tool's error: what could not be done, in words for a person, with its causes.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// The result of everything the tool does.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// What could not be done and why.
+#[derive(Debug)]
+pub(crate) struct Error {
+    message: String,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error whose message says everything, what to do included.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), cause: None }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        let mut cause = self.cause.as_deref().map(|cause| cause as &dyn StdError);
+        while let Some(error) = cause {
+            write!(f, "\n  because: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Says what was being done when something failed.
+pub(crate) trait Context<T> {
+    /// `doing` completes the sentence "could not ...".
+    fn context(self, doing: impl fmt::Display) -> Result<T>;
+}
+
+impl<T, E: StdError + Send + Sync + 'static> Context<T> for std::result::Result<T, E> {
+    fn context(self, doing: impl fmt::Display) -> Result<T> {
+        self.map_err(|cause| Error { message: format!("could not {doing}"), cause: Some(Box::new(cause)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_act_and_its_cause() {
+        let failed: std::result::Result<(), _> = Err(std::io::Error::other("disk full"));
+        let error = failed.context("write the file").unwrap_err();
+        assert_eq!(error.to_string(), "could not write the file\n  because: disk full");
+    }
+}

@@ -1,0 +1,45 @@
+//! What the functions stand on: the database and the queues.
+
+use std::fs::File;
+
+use super::database::Database;
+use super::layout::Layout;
+use super::ministack::MiniStack;
+use super::queues::{self, Queues};
+use super::secrets::Secrets;
+use super::tools::Tools;
+use crate::error::{Context, Result};
+
+/// The backing services of the stack, running.
+pub(crate) struct Backing {
+    pub(crate) tools: Tools,
+    pub(crate) secrets: Secrets,
+    pub(crate) database: Database,
+    pub(crate) sqs_endpoint: String,
+    pub(crate) queues: Queues,
+}
+
+impl Backing {
+    /// Starts what is not running yet.
+    pub(crate) async fn start(layout: &Layout) -> Result<Self> {
+        let tools = Tools::install(layout).await?;
+        let secrets = Secrets::of(layout)?;
+        let database = Database::start(layout, &tools, &secrets).await?;
+        let sqs_endpoint = MiniStack::of_stack(layout).start(&tools).await?;
+        let queues = queues::create(&queues::client(&sqs_endpoint)).await?;
+        Ok(Self { tools, secrets, database, sqs_endpoint, queues })
+    }
+
+    /// Stops everything of ours. False: nothing was running.
+    pub(crate) async fn stop(layout: &Layout) -> Result<bool> {
+        let ministack = MiniStack::of_stack(layout).stop().await?;
+        Ok(Database::stop(layout).await? || ministack)
+    }
+}
+
+/// Waits for other runs of the tool that start or stop things in this checkout. Released when dropped.
+pub(crate) fn lock(layout: &Layout, name: &str) -> Result<File> {
+    let file = File::create(layout.run().join(name)).context("lock the stack")?;
+    file.lock().context("lock the stack")?;
+    Ok(file)
+}

@@ -1,0 +1,55 @@
+//! The environment that the functions run in.
+
+use ringfence_vapi::Function;
+
+use super::backing::Backing;
+use super::queues::{ACCESS_KEY, REGION, dead_letter_queue, retry_queue};
+
+/// Names and values, in the order in which they are printed.
+pub(crate) type Environment = Vec<(String, String)>;
+
+/// Everything the functions need, those of the template and those of this machine. `base_url` is where they will answer.
+pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Environment {
+    let mut environment = vec![
+        ("DATABASE_URL".to_owned(), backing.database.app_url.clone()),
+        ("DATABASE_OWNER_URL".to_owned(), backing.database.owner_url.clone()),
+        ("RINGFENCE_APP_PASSWORD".to_owned(), backing.secrets.app_password.clone()),
+        ("RINGFENCE_MASTER_KEYS".to_owned(), backing.secrets.master_keys_variable()),
+        ("PUBLIC_BASE_URL".to_owned(), base_url.to_owned()),
+    ];
+    for function in Function::ALL {
+        let name = function.as_str().to_uppercase().replace('-', "_");
+        let url = |queue: &str| backing.queues.get(queue).cloned().unwrap_or_default();
+        environment.push((format!("{name}_QUEUE_URL"), url(&retry_queue(function))));
+        environment.push((format!("{name}_DLQ_URL"), url(&dead_letter_queue(function))));
+    }
+    environment.extend(of_aws(&backing.sqs_endpoint));
+    environment.push(("PATH".to_owned(), backing.tools.path_variable()));
+    environment
+}
+
+/// What leads the AWS SDK to the local endpoint and nowhere else.
+pub(crate) fn of_aws(endpoint: &str) -> Environment {
+    let variables = [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_REGION", REGION),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", ACCESS_KEY),
+    ];
+    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+}
+
+/// A line for a shell: the value arrives as it is, whatever it holds.
+pub(crate) fn export_line(name: &str, value: &str) -> String {
+    format!("export {name}='{}'", value.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_back_what_was_exported() {
+        assert_eq!(export_line("NAME", "it's $HOME"), r"export NAME='it'\''s $HOME'");
+    }
+}

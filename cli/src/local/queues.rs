@@ -1,0 +1,102 @@
+//! The queues of the template: a retry queue per event function, each with its dead-letter queue.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::QueueAttributeName;
+use ringfence_vapi::Function;
+use serde_json::json;
+
+use crate::error::{Error, Result};
+
+/// The region and credentials of everything local. MiniStack takes any.
+pub(crate) const REGION: &str = "us-east-1";
+pub(crate) const ACCESS_KEY: &str = "local";
+
+/// Six times the functions' timeout, as AWS advises for queues that trigger functions.
+const VISIBILITY_SECONDS: &str = "180";
+const RETENTION_SECONDS: &str = "1209600";
+/// More than the attempts of a whole outage; the consumer itself moves what will never succeed.
+const MAX_RECEIVE_COUNT: u32 = 100;
+
+/// Queue names and their URLs.
+pub(crate) type Queues = BTreeMap<String, String>;
+
+/// A client of the local SQS.
+pub(crate) fn client(endpoint: &str) -> Client {
+    let config = aws_sdk_sqs::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static(REGION))
+        .credentials_provider(Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "ringfence local"))
+        .endpoint_url(endpoint)
+        .build();
+    Client::from_conf(config)
+}
+
+/// The name of a function's retry queue.
+pub(crate) fn retry_queue(function: Function) -> String {
+    format!("ringfence-{function}")
+}
+
+/// The name of a function's dead-letter queue.
+pub(crate) fn dead_letter_queue(function: Function) -> String {
+    format!("ringfence-{function}-dlq")
+}
+
+/// Creates all queues. Those that exist already stay as they are.
+pub(crate) async fn create(client: &Client) -> Result<Queues> {
+    let mut queues = Queues::new();
+    for function in Function::ALL {
+        let dead_letters = create_queue(client, &dead_letter_queue(function), attributes()).await?;
+        let mut with_redrive = attributes();
+        with_redrive.insert(QueueAttributeName::VisibilityTimeout, VISIBILITY_SECONDS.to_owned());
+        with_redrive.insert(QueueAttributeName::RedrivePolicy, redrive_policy(&arn(client, &dead_letters).await?));
+        let retries = create_queue(client, &retry_queue(function), with_redrive).await?;
+        queues.insert(dead_letter_queue(function), dead_letters);
+        queues.insert(retry_queue(function), retries);
+    }
+    Ok(queues)
+}
+
+/// How many messages wait in a queue, visible or in flight.
+pub(crate) async fn depth(client: &Client, url: &str) -> Result<u64> {
+    let visible = QueueAttributeName::ApproximateNumberOfMessages;
+    let in_flight = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+    let request = client.get_queue_attributes().queue_url(url);
+    let answer = request.attribute_names(visible.clone()).attribute_names(in_flight.clone()).send().await;
+    let answer = answer.map_err(|error| refused("count a queue's messages", &error))?;
+    let count = |name| answer.attributes()?.get(&name)?.parse::<u64>().ok();
+    Ok(count(visible).unwrap_or(0) + count(in_flight).unwrap_or(0))
+}
+
+/// A queue's ARN.
+pub(crate) async fn arn(client: &Client, url: &str) -> Result<String> {
+    let request = client.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::QueueArn);
+    let answer = request.send().await.map_err(|error| refused("ask for a queue's ARN", &error))?;
+    let arn = answer.attributes().and_then(|attributes| attributes.get(&QueueAttributeName::QueueArn));
+    arn.cloned().ok_or_else(|| Error::new(format!("the queue {url} has no ARN")))
+}
+
+fn attributes() -> HashMap<QueueAttributeName, String> {
+    HashMap::from([
+        (QueueAttributeName::MessageRetentionPeriod, RETENTION_SECONDS.to_owned()),
+        (QueueAttributeName::SqsManagedSseEnabled, "true".to_owned()),
+    ])
+}
+
+fn redrive_policy(dead_letter_arn: &str) -> String {
+    json!({ "deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": MAX_RECEIVE_COUNT }).to_string()
+}
+
+async fn create_queue(client: &Client, name: &str, attributes: HashMap<QueueAttributeName, String>) -> Result<String> {
+    let request = client.create_queue().queue_name(name).set_attributes(Some(attributes));
+    let answer = request.send().await.map_err(|error| refused(&format!("create the queue {name}"), &error))?;
+    answer.queue_url.ok_or_else(|| Error::new(format!("the queue {name} has no URL")))
+}
+
+/// The SDK's errors say what happened in their causes only.
+fn refused(doing: &str, error: &(impl std::error::Error + Send + Sync + 'static)) -> Error {
+    Error::new(format!("could not {doing}: {}", DisplayErrorContext(error)))
+}

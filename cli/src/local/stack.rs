@@ -1,0 +1,132 @@
+//! The whole stack, and `local.json`, which tells scripts and the other verbs where it is.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ringfence_edge::keys::Subject;
+use serde::{Deserialize, Serialize};
+
+use super::backing::Backing;
+use super::functions::Functions;
+use super::json_file;
+use super::layout::{Layout, remove};
+use super::ministack::MiniStack;
+use super::organization::{self, Org};
+use super::postgres::Cluster;
+use super::process::Service;
+use super::pump::Pump;
+use super::queues::Queues;
+use crate::error::Result;
+
+/// Where the running stack is. Written to `target/ringfence/local.json` when everything answers, removed by `down`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Stack {
+    pub(crate) base_url: String,
+    /// Where Vapi would post the events of [`Stack::org`].
+    pub(crate) webhook_url: String,
+    pub(crate) health_url: String,
+    /// The superuser's URL.
+    pub(crate) database_url: String,
+    /// The functions' URL.
+    pub(crate) app_database_url: String,
+    /// PostgreSQL's data folder, when the server is ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) database_dir: Option<PathBuf>,
+    pub(crate) sqs_endpoint: String,
+    pub(crate) queues: Queues,
+    pub(crate) platform: Platform,
+    pub(crate) org: Org,
+    /// The background processes by name.
+    pub(crate) pids: BTreeMap<String, i32>,
+}
+
+/// The platform's webhook.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Platform {
+    pub(crate) url: String,
+    pub(crate) key: String,
+}
+
+impl Stack {
+    /// Starts whatever is not running.
+    pub(crate) async fn start(layout: &Layout) -> Result<Self> {
+        let backing = Backing::start(layout).await?;
+        let base_url = Functions::of(layout).start(layout, &backing).await?;
+        Pump::of(layout).start(&backing.sqs_endpoint, &base_url)?;
+        let org = organization::find_or_create(&backing).await?;
+        let stack = Self::describe(layout, backing, base_url, org)?;
+        json_file::write(&path(layout), &stack)?;
+        Ok(stack)
+    }
+
+    /// Stops everything in the reverse order. False: nothing was running.
+    pub(crate) async fn stop(layout: &Layout) -> Result<bool> {
+        remove(&path(layout))?;
+        let pump = Pump::of(layout).stop().await?;
+        let functions = Functions::of(layout).stop().await?;
+        Ok(Backing::stop(layout).await? || functions || pump)
+    }
+
+    /// The stack, if it is up as a whole.
+    pub(crate) fn running(layout: &Layout) -> Result<Option<Self>> {
+        let stack: Option<Self> = json_file::read(&path(layout))?;
+        let Some(stack) = stack else { return Ok(None) };
+        let all_run = stack.ended(layout)?.is_none();
+        Ok(all_run.then_some(stack))
+    }
+
+    /// A process of the stack that has ended.
+    pub(crate) fn ended(&self, layout: &Layout) -> Result<Option<String>> {
+        for (name, service) in services(layout) {
+            let pid = service.running()?.map(|record| record.pid);
+            if pid != self.pids.get(name).copied() {
+                return Ok(Some(name.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn describe(layout: &Layout, backing: Backing, base_url: String, org: Org) -> Result<Self> {
+        let platform_key = backing.secrets.master_keys()?.mint(Subject::Platform, 1);
+        let mut pids = BTreeMap::new();
+        for (name, service) in services(layout) {
+            pids.extend(service.running()?.map(|record| (name.to_owned(), record.pid)));
+        }
+        Ok(Self {
+            webhook_url: format!("{base_url}/vapi/{}", org.id),
+            health_url: format!("{base_url}/health"),
+            platform: Platform { url: format!("{base_url}/vapi"), key: platform_key.expose().to_owned() },
+            database_url: backing.database.owner_url,
+            app_database_url: backing.database.app_url,
+            database_dir: backing.database.folder,
+            sqs_endpoint: backing.sqs_endpoint,
+            queues: backing.queues,
+            base_url,
+            org,
+            pids,
+        })
+    }
+}
+
+/// All data of the stack and of the tests' services, secrets included. Nothing may be running.
+pub(crate) fn purge(layout: &Layout) -> Result<()> {
+    Cluster::of_stack(layout).purge()?;
+    Cluster::of_tests(layout).purge()?;
+    for name in ["ministack", "secrets.json", "logs", "run"] {
+        remove(&layout.path(name))?;
+    }
+    Ok(())
+}
+
+fn path(layout: &Layout) -> PathBuf {
+    layout.path("local.json")
+}
+
+fn services(layout: &Layout) -> [(&'static str, Service); 4] {
+    [
+        ("postgres", Cluster::of_stack(layout).service().clone()),
+        ("ministack", MiniStack::of_stack(layout).service().clone()),
+        ("functions", Functions::of(layout).service().clone()),
+        ("pump", Pump::of(layout).service().clone()),
+    ]
+}

@@ -1,0 +1,77 @@
+//! The tools from `PyPI`: cargo-lambda and MiniStack, pinned, in a virtual environment under `target/`.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::layout::{Layout, remove};
+use super::{progress, python};
+use crate::error::{Context, Result};
+
+/// The exact versions. Their text is the stamp too: another text installs anew.
+const REQUIREMENTS: &str = include_str!("../../tools-requirements.txt");
+
+/// The installed tools.
+#[derive(Clone, Debug)]
+pub(crate) struct Tools {
+    home: PathBuf,
+}
+
+impl Tools {
+    /// Installs the tools unless these versions are installed already.
+    pub(crate) async fn install(layout: &Layout) -> Result<Self> {
+        let tools = Self { home: layout.path("tools") };
+        let stamp = tools.home.join("installed.txt");
+        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
+            return Ok(tools);
+        }
+        progress("Installing cargo-lambda and MiniStack (once)");
+        let requirements = tools.home.join("requirements.txt");
+        fs::create_dir_all(tools.path_entry()).context("make the folder of the tools")?;
+        fs::write(&requirements, REQUIREMENTS).context("write the tools' requirements")?;
+        python::install_environment(&tools.environment(), &requirements).await?;
+        tools.link_cargo_lambda()?;
+        // Last, so that an interrupted installation starts again.
+        fs::rename(&requirements, &stamp).context("note the tools' versions")?;
+        Ok(tools)
+    }
+
+    /// The virtual environment.
+    pub(crate) fn environment(&self) -> PathBuf {
+        self.home.join("venv")
+    }
+
+    /// The folder to put on `PATH`. It holds cargo-lambda alone, not the environment's Python.
+    pub(crate) fn path_entry(&self) -> PathBuf {
+        self.home.join("bin")
+    }
+
+    /// `PATH` with cargo-lambda on it, once.
+    pub(crate) fn path_variable(&self) -> String {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let entry = self.path_entry().display().to_string();
+        if path.split(':').any(|folder| folder == entry) { path } else { format!("{entry}:{path}") }
+    }
+
+    /// `cargo-lambda lambda`, ready for a subcommand.
+    pub(crate) fn cargo_lambda(&self) -> Command {
+        let mut command = Command::new(self.path_entry().join("cargo-lambda"));
+        command.arg("lambda");
+        command
+    }
+
+    /// MiniStack's server. The script is given to Python by hand: its first line breaks when the checkout is moved.
+    pub(crate) fn ministack(&self) -> Command {
+        let bin = self.environment().join("bin");
+        let mut command = Command::new(bin.join("python"));
+        command.arg(bin.join("ministack"));
+        command
+    }
+
+    fn link_cargo_lambda(&self) -> Result<()> {
+        let link = self.path_entry().join("cargo-lambda");
+        remove(&link)?;
+        symlink("../venv/bin/cargo-lambda", &link).context("link cargo-lambda")
+    }
+}

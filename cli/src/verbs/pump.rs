@@ -1,0 +1,31 @@
+//! `ringfence pump`: the background process between the retry queues and the functions.
+
+use std::process::ExitCode;
+
+use crate::error::Result;
+use crate::interruption::Interruption;
+use crate::local::pump;
+
+/// Moves messages from the retry queues to their functions until it is stopped.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pump {
+    /// The local SQS
+    #[arg(long)]
+    sqs_endpoint: String,
+    /// Where the functions answer
+    #[arg(long)]
+    base_url: String,
+}
+
+impl Pump {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        tracing_subscriber::fmt().with_ansi(false).init();
+        let mut interruption = Interruption::new()?;
+        tokio::select! {
+            result = pump::run(&self.sqs_endpoint, &self.base_url) => result?,
+            // A batch in flight is not deleted: it comes again after its visibility timeout, as in AWS.
+            () = interruption.wait() => (),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,75 @@
+//! `cargo ringfence test`: every test, over services of its own.
+
+use std::process::{ExitCode, ExitStatus};
+
+use tokio::process::Command;
+
+use crate::error::{Context, Result};
+use crate::interruption::Interruption;
+use crate::local::backing::lock;
+use crate::local::environment::of_aws;
+use crate::local::layout::Layout;
+use crate::local::ministack::MiniStack;
+use crate::local::postgres::Cluster;
+use crate::local::tools::Tools;
+use crate::local::{functions, pgbouncer, progress};
+
+/// Variables that would lead a test to the stack or to a server of the person who runs it.
+const NOT_FOR_TESTS: [&str; 5] =
+    ["DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_CA_PEM", "AWS_PROFILE", "AWS_SESSION_TOKEN"];
+
+/// Runs all tests of the workspace, with PostgreSQL and queues started for them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Test {
+    /// What `cargo test --workspace` is to be given
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+impl Test {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let layout = Layout::find()?;
+        let pgbouncer = pgbouncer::find()?;
+        let tools = Tools::install(&layout).await?;
+        let _lock = lock(&layout, "test.lock")?;
+        let mut interruption = Interruption::new()?;
+        let outcome = async {
+            let postgres = Cluster::of_tests(&layout).start(&tools, None).await?;
+            let sqs_endpoint = MiniStack::of_tests(&layout).start(&tools).await?;
+            functions::build(&layout).await?;
+            let mut cargo = Command::new("cargo");
+            cargo
+                .args(["test", "--workspace"])
+                .args(&self.arguments)
+                .current_dir(layout.root())
+                .env("RINGFENCE_TEST_DATABASE_URL", postgres.url)
+                .env("RINGFENCE_TEST_PG_BIN", postgres.bin)
+                .env("RINGFENCE_TEST_PGBOUNCER", pgbouncer)
+                .env("RINGFENCE_TEST_SQS_ENDPOINT", &sqs_endpoint)
+                .envs(of_aws(&sqs_endpoint));
+            for name in NOT_FOR_TESTS {
+                cargo.env_remove(name);
+            }
+            progress("Running the tests");
+            cargo.status().await.context("run cargo test")
+        };
+        let outcome = tokio::select! {
+            outcome = outcome => outcome.map(exit_code),
+            // Ctrl-C reaches cargo and its tests as well.
+            () = interruption.wait() => Ok(ExitCode::FAILURE),
+        };
+        stop(&layout).await.and(outcome)
+    }
+}
+
+async fn stop(layout: &Layout) -> Result<()> {
+    let postgres = Cluster::of_tests(layout).stop().await;
+    MiniStack::of_tests(layout).stop().await.and(postgres)?;
+    Ok(())
+}
+
+/// The status of cargo itself; 1 when a signal ended it.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
+}
