@@ -19,18 +19,22 @@ BEGIN
         CREATE ROLE ringfence_app LOGIN;
     END IF;
 
-    -- The migrating role acts as the owner, and the owner hands functions over to router and ops. Superusers need no
-    -- membership; granting one to yourself fails.
-    FOREACH v_role IN ARRAY ARRAY['ringfence_owner', 'ringfence_router', 'ringfence_ops'] LOOP
-        IF NOT pg_has_role(current_user, v_role, 'MEMBER') THEN
+    -- The migrating role acts as the owner, and the owner hands functions over to the router. A superuser needs no membership.
+    -- Granted also where the role was made by this one: since PostgreSQL 16 that membership does not include SET ROLE.
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        FOREACH v_role IN ARRAY ARRAY['ringfence_owner', 'ringfence_router', 'ringfence_ops'] LOOP
             EXECUTE format('GRANT %I TO %I', v_role, current_user);
-        END IF;
-    END LOOP;
+        END LOOP;
+    END IF;
     IF NOT pg_has_role('ringfence_owner', 'ringfence_router', 'MEMBER') THEN
         GRANT ringfence_router TO ringfence_owner;
     END IF;
     IF NOT pg_has_role('ringfence_owner', 'ringfence_ops', 'MEMBER') THEN
         GRANT ringfence_ops TO ringfence_owner;
+    END IF;
+    -- Not again: PostgreSQL would take ringfence_owner, of which the migrating role is a member, for who grants this, to itself.
+    IF NOT has_schema_privilege('ringfence_owner', 'public', 'CREATE WITH GRANT OPTION') THEN
+        GRANT USAGE, CREATE ON SCHEMA public TO ringfence_owner WITH GRANT OPTION;
     END IF;
 END
 $$;
@@ -41,5 +45,4 @@ ALTER ROLE ringfence_app SET lock_timeout = '3s';
 ALTER ROLE ringfence_app SET idle_in_transaction_session_timeout = '10s';
 
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
-GRANT USAGE, CREATE ON SCHEMA public TO ringfence_owner WITH GRANT OPTION;
 GRANT USAGE ON SCHEMA public TO ringfence_app, ringfence_router, ringfence_ops;

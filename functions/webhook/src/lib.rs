@@ -12,7 +12,7 @@ use ringfence_edge::metrics::{Counts, Metric};
 use ringfence_edge::problem::{answer, problem};
 use ringfence_edge::report::{Facts, metric};
 use ringfence_edge::{Authenticator, Raw, RetryQueues, Verified};
-use ringfence_vapi::{FailureCode, Function, Message, StoredEvent, nothing_configured, parse};
+use ringfence_vapi::{FailureCode, Function, Message, OrgId, StoredEvent, nothing_configured, parse};
 use serde_json::{Value, json};
 
 /// The largest body. Lambda takes requests of 6 MB with the body escaped as a JSON text inside, which leaves about 4.5 MB; anything
@@ -58,7 +58,7 @@ impl Door {
             Err(Refusal { code, detail }) => {
                 counts.add(if code == FailureCode::QueueUnavailable { Metric::NotTaken } else { Metric::Refused }, 1);
                 counts.field("failure.code", code.to_string());
-                tracing::warn!(failure.code = %code, detail, "webhook refused");
+                tracing::warn!(org.id = named_org(&request), failure.code = %code, detail, "webhook refused");
                 problem(code, &detail)
             }
         };
@@ -141,6 +141,14 @@ impl Door {
             }
         }
     }
+}
+
+/// The org that the path names, for the log: a key that stopped to fit is found by it. Only if it is an id, since anybody can
+/// post anything here.
+fn named_org(request: &Request) -> Option<String> {
+    let path = request.path_parameters();
+    let org: OrgId = path.first("org_id")?.parse().ok()?;
+    Some(org.to_string())
 }
 
 /// The handler of the event's function, in this process: a second hop would cost time and could fail.

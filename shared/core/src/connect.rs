@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use native_tls::{Certificate, TlsConnector};
 use postgres_native_tls::MakeTlsConnector;
-use ringfence_vapi::FailureCode;
-use tokio_postgres::Client;
+use ringfence_vapi::{FailureClass, FailureCode};
 use tokio_postgres::config::{Config, Host, SslMode};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, NoTls, Socket};
 
 use crate::error::Failure;
 
@@ -54,7 +55,8 @@ pub enum ConfigurationError {
 /// Makes connections with one set of settings.
 pub(crate) struct Connector {
     config: Config,
-    tls: MakeTlsConnector,
+    /// None on loopback, unless the URL demands TLS: loading the CAs costs a start some ten milliseconds.
+    tls: Option<MakeTlsConnector>,
     timeout: Duration,
 }
 
@@ -69,16 +71,31 @@ impl Connector {
             config.ssl_mode(SslMode::Require);
         }
         config.connect_timeout(settings.connect_timeout);
-        let tls = tls_connector(settings.ca_pem.as_deref())?;
-        Ok(Self { config, tls: MakeTlsConnector::new(tls), timeout: settings.connect_timeout })
+        let tls = match config.get_ssl_mode() {
+            SslMode::Require => Some(MakeTlsConnector::new(tls_connector(settings.ca_pem.as_deref())?)),
+            _ => None,
+        };
+        Ok(Self { config, tls, timeout: settings.connect_timeout })
     }
 
     /// A new connection, driven by a task of its own until it closes.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        match &self.tls {
+            Some(tls) => self.connect_with(tls.clone()).await,
+            None => self.connect_with(NoTls).await,
+        }
+    }
+
+    async fn connect_with<T>(&self, tls: T) -> Result<Client, Failure>
+    where
+        T: MakeTlsConnect<Socket>,
+        T::Stream: Send + 'static,
+    {
         // The driver's own timeout covers TCP only; a server that accepts and never answers is caught here.
-        let (client, connection) = tokio::time::timeout(self.timeout, self.config.connect(self.tls.clone()))
+        let (client, connection) = tokio::time::timeout(self.timeout, self.config.connect(tls))
             .await
-            .map_err(|_| FailureCode::DatabaseTimeout)??;
+            .map_err(|_| FailureCode::DatabaseTimeout)?
+            .map_err(before_connected)?;
         tokio::spawn(async move {
             // The statement in flight reports the failure; here it would be logged twice.
             if connection.await.is_err() {
@@ -86,6 +103,16 @@ impl Connector {
             }
         });
         Ok(client)
+    }
+}
+
+/// Before there is a connection nothing was asked that could be wrong, so no failure counts against the event that waits for
+/// it. The driver reports some as the caller's mistake, such as a server that knows no TLS.
+fn before_connected(error: tokio_postgres::Error) -> Failure {
+    let failure = Failure::from(error);
+    match failure.code.class() {
+        FailureClass::Transient => failure,
+        _ => Failure { code: FailureCode::DatabaseUnreachable, ..failure },
     }
 }
 
@@ -106,19 +133,17 @@ fn tls_connector(ca_pem: Option<&str>) -> Result<TlsConnector, ConfigurationErro
     builder.build().map_err(|_| ConfigurationError::Certificates)
 }
 
-/// Whether every host of the URL is this machine.
+/// Whether every host of the URL is this machine, by address and by name: a server of another name that is reached at a
+/// loopback address sits behind a tunnel, whose far end is elsewhere.
 fn is_loopback(config: &Config) -> bool {
-    let addresses = config.get_hostaddrs();
-    if !addresses.is_empty() {
-        return addresses.iter().all(std::net::IpAddr::is_loopback);
-    }
-    config.get_hosts().iter().all(|host| match host {
+    let by_name = config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => {
             name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
         }
         #[cfg(unix)]
         Host::Unix(_) => true,
-    })
+    });
+    by_name && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
 }
 
 #[cfg(test)]
@@ -141,6 +166,8 @@ mod tests {
         assert_eq!(connector(mixed).err(), Some(ConfigurationError::PlainText));
         let misleading = "postgres://u@localhost/d?hostaddr=192.0.2.1&sslmode=disable";
         assert_eq!(connector(misleading).err(), Some(ConfigurationError::PlainText));
+        let tunnel = "postgres://u@db.example/d?hostaddr=127.0.0.1&sslmode=disable";
+        assert_eq!(connector(tunnel).err(), Some(ConfigurationError::PlainText));
     }
 
     #[test]
