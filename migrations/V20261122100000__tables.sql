@@ -41,8 +41,11 @@ CREATE TABLE agents (
     CONSTRAINT agents_names_something CHECK (
         num_nonnulls(vapi_assistant_id, vapi_squad_id, vapi_phone_number_id, phone_number) > 0)
 );
+-- find_agent asks for any of the four at once, and one without an index would make it read every agent.
 CREATE INDEX agents_org_assistant_idx ON agents (org_id, vapi_assistant_id);
+CREATE INDEX agents_org_squad_idx ON agents (org_id, vapi_squad_id);
 CREATE INDEX agents_org_phone_number_id_idx ON agents (org_id, vapi_phone_number_id);
+CREATE INDEX agents_org_phone_number_idx ON agents (org_id, phone_number);
 COMMENT ON TABLE agents IS 'A Vapi assistant or squad and the number it answers or calls from.';
 
 CREATE TABLE leads (

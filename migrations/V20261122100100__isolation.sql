@@ -31,6 +31,7 @@ BEGIN
         -- Migrations may have to fill a column, and operators work across orgs; neither role serves a webhook.
         EXECUTE format('CREATE POLICY owner_migrates ON %I TO ringfence_owner USING (true) WITH CHECK (true)', v_table);
         EXECUTE format('CREATE POLICY ops_administers ON %I TO ringfence_ops USING (true) WITH CHECK (true)', v_table);
+        EXECUTE format('GRANT SELECT ON %I TO ringfence_ops', v_table);
     END LOOP;
 
     -- The sub-select makes the setting a constant of the statement, so that it is read once and indexes apply.
@@ -60,7 +61,6 @@ GRANT SELECT, INSERT ON call_transcripts, processed_webhook_events TO ringfence_
 GRANT SELECT ON platform_directory TO ringfence_router;
 GRANT SELECT, INSERT ON call_routes, unresolved_events TO ringfence_router;
 
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO ringfence_ops;
 GRANT INSERT ON organizations, organization_keys, agents, leads, platform_directory, audit_log,
     call_logs, call_tracking, calls, call_transcripts, processed_webhook_events TO ringfence_ops;
 GRANT UPDATE ON organization_keys, agents, leads, call_logs, call_tracking, calls TO ringfence_ops;

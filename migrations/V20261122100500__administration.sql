@@ -23,8 +23,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
     v_version integer;
 BEGIN
-    -- The org's row serialises two rotations at once.
-    PERFORM FROM organizations WHERE id = p_org_id FOR UPDATE;
+    -- The org's keys, of which it always has one, serialise two rotations at once.
+    PERFORM FROM organization_keys WHERE org_id = p_org_id ORDER BY version FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;

@@ -1,18 +1,24 @@
 //! `cargo ringfence <verb>`: one tool for people, README and CI.
 //!
-//! A verb is a file in [`verbs`] with its arguments and a `run`, and a line in [`Verb`]. [`local`] is the local stack.
+//! A verb is a file in [`verbs`] with its arguments and a `run`, and a line in [`Verb`]. [`local`] is the local stack,
+//! [`administration`] changes orgs, here or on a deployed stack, [`simulate`] makes the calls that try it all, and [`deployed`]
+//! tries the template.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool answers on the terminal")]
 
+mod administration;
+mod arguments;
+mod deployed;
 mod error;
 mod interruption;
 mod local;
+mod simulate;
 mod verbs;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use verbs::{doctor, down, env, pump, test, up};
+use verbs::{agent, check_template, doctor, down, env, lead, migrate, org, pump, test, up};
 
 /// Ringfence: a backend on Vapi webhooks.
 #[derive(Debug, Parser)]
@@ -29,6 +35,12 @@ enum Verb {
     Env(env::Env),
     Test(test::Test),
     Doctor(doctor::Doctor),
+    Migrate(migrate::Migrate),
+    Simulate(verbs::simulate::Simulate),
+    Org(org::Org),
+    Agent(agent::Agent),
+    Lead(lead::Lead),
+    CheckTemplate(check_template::CheckTemplate),
     #[command(hide = true)]
     Pump(pump::Pump),
 }
@@ -41,10 +53,77 @@ async fn main() -> ExitCode {
         Verb::Env(verb) => verb.run().await,
         Verb::Test(verb) => verb.run().await,
         Verb::Doctor(verb) => verb.run().await,
+        Verb::Migrate(verb) => verb.run().await,
+        Verb::Simulate(verb) => verb.run().await,
+        Verb::Org(verb) => verb.run().await,
+        Verb::Agent(verb) => verb.run().await,
+        Verb::Lead(verb) => verb.run().await,
+        Verb::CheckTemplate(verb) => verb.run().await,
         Verb::Pump(verb) => verb.run().await,
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");
         ExitCode::FAILURE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    const ORG: &str = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11";
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        let words = line.replace("ORG", ORG);
+        Cli::try_parse_from(std::iter::once("ringfence").chain(words.split(' '))).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_documented_line_is_understood() {
+        for line in [
+            "org create --name Acme --json",
+            "org create --name Acme --stack ringfence --actor ops@example.com",
+            "org list --json",
+            "org rotate-key ORG",
+            "org rotate-key ORG --overlap 0s --json",
+            "agent add --org ORG --name Desk --role outbound --assistant a1 --squad s1 --phone-number-id p1",
+            "agent add --org ORG --name Desk --phone-number +15555550100",
+            "lead add --org ORG --phone +15555550142 --name Sam",
+            "migrate --stack ringfence",
+            "doctor --stack ringfence",
+            "up --deployed",
+            "check-template",
+            "simulate",
+            "simulate --calls 50 --rate 20 --shuffle --duplicates 3 --concurrency 16",
+            "simulate --org ORG --key rf_a_1_x --url https://ringfence.example/vapi/ORG",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_what_to_write() {
+        for (line, says) in [
+            ("org rotate-key not-a-uuid", "UUID"),
+            ("org rotate-key ORG --overlap soon", "24h"),
+            ("org create --name ", "1 to 200"),
+            ("agent add --org ORG --name Desk", "--assistant"),
+            ("agent add --org ORG --name Desk --role boss --assistant a1", "outbound"),
+            ("lead add --org ORG --phone 5550142", "E.164"),
+            ("simulate --calls 0", "1..="),
+            ("simulate --rate 0", "more than 0"),
+            ("simulate --org ORG", "--key"),
+            ("simulate --key k --url https://ringfence.example", "--org"),
+        ] {
+            let error = parse(line).err().unwrap_or_default();
+            assert!(error.contains(says), "{line}: {error}");
+        }
+    }
 }

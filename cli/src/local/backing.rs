@@ -5,6 +5,7 @@ use std::fs::File;
 use super::database::Database;
 use super::layout::Layout;
 use super::ministack::MiniStack;
+use super::progress;
 use super::queues::{self, Queues};
 use super::secrets::Secrets;
 use super::tools::Tools;
@@ -40,6 +41,9 @@ impl Backing {
 /// Waits for other runs of the tool that start or stop things in this checkout. Released when dropped.
 pub(crate) fn lock(layout: &Layout, name: &str) -> Result<File> {
     let file = File::create(layout.run().join(name)).context("lock the stack")?;
-    file.lock().context("lock the stack")?;
+    if file.try_lock().is_err() {
+        progress("Waiting for another run of this tool");
+        file.lock().context("lock the stack")?;
+    }
     Ok(file)
 }

@@ -40,18 +40,25 @@ pub(crate) struct Database {
 impl Database {
     /// Starts the server if it is ours, creates the database and migrates it.
     pub(crate) async fn start(layout: &Layout, tools: &Tools, secrets: &Secrets) -> Result<Self> {
-        let server = Server::of(layout)?;
-        json_file::write(&record(layout), &server)?;
-        let (server_url, folder) = match server {
-            Server::Given(url) => (url, None),
-            Server::Own => {
-                let running = Cluster::of_stack(layout).start(tools, Some(&secrets.superuser_password)).await?;
-                (running.url, Some(running.data))
-            }
-        };
-        create(&server_url).await?;
-        let owner_url = on_database(&server_url)?;
-        migrate(&owner_url, &secrets.app_password).await?;
+        let (server_url, folder) = start_server(layout, tools, secrets).await?;
+        create(&server_url, NAME).await?;
+        let database = Self::describe(&server_url, NAME, secrets, folder)?;
+        migrate(&database.owner_url, &secrets.app_password).await?;
+        Ok(database)
+    }
+
+    /// Starts the server if it is ours and creates a database without anything in it, in place of what had the name.
+    pub(crate) async fn start_empty(layout: &Layout, tools: &Tools, secrets: &Secrets, name: &str) -> Result<Self> {
+        let (server_url, folder) = start_server(layout, tools, secrets).await?;
+        let client = connection::open(&server_url).await?;
+        let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+        client.batch_execute(&statement).await.context("drop the earlier database")?;
+        create(&server_url, name).await?;
+        Self::describe(&server_url, name, secrets, folder)
+    }
+
+    fn describe(server_url: &str, name: &str, secrets: &Secrets, folder: Option<PathBuf>) -> Result<Self> {
+        let owner_url = on_database(server_url, name)?;
         let app_url = as_app(&owner_url, &secrets.app_password)?;
         Ok(Self { owner_url, app_url, folder })
     }
@@ -80,11 +87,27 @@ fn record(layout: &Layout) -> PathBuf {
     layout.run().join("database.json")
 }
 
-async fn create(server_url: &str) -> Result<()> {
+/// The URL of the server, which is started if it is ours, and its data folder.
+async fn start_server(layout: &Layout, tools: &Tools, secrets: &Secrets) -> Result<(String, Option<PathBuf>)> {
+    let server = Server::of(layout)?;
+    let (url, folder) = match &server {
+        Server::Given(url) => (url.clone(), None),
+        Server::Own => {
+            let running = Cluster::of_stack(layout).start(tools, Some(&secrets.superuser_password)).await?;
+            (running.url, Some(running.data))
+        }
+    };
+    // Only now, so that a server that cannot be used is not kept.
+    connection::open(&url).await?;
+    json_file::write(&record(layout), &server)?;
+    Ok((url, folder))
+}
+
+async fn create(server_url: &str, name: &str) -> Result<()> {
     let client = connection::open(server_url).await?;
-    let exists = client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&NAME]).await;
+    let exists = client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await;
     if exists.context("look for the database")?.is_none() {
-        let statement = format!("CREATE DATABASE {NAME} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'");
+        let statement = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'");
         client.batch_execute(&statement).await.context("create the database")?;
     }
     Ok(())
@@ -99,10 +122,10 @@ async fn migrate(owner_url: &str, app_password: &str) -> Result<()> {
     Ok(())
 }
 
-/// The server's URL with our database in it.
-fn on_database(server_url: &str) -> Result<String> {
+/// The server's URL with a database of ours in it.
+fn on_database(server_url: &str, name: &str) -> Result<String> {
     let mut url = parse(server_url)?;
-    url.set_path(NAME);
+    url.set_path(name);
     Ok(url.into())
 }
 
@@ -125,7 +148,7 @@ mod tests {
 
     #[test]
     fn urls_keep_their_server_and_parameters() {
-        let owner = on_database("postgres://postgres:p@127.0.0.1:5433/postgres?sslmode=disable").unwrap();
+        let owner = on_database("postgres://postgres:p@127.0.0.1:5433/postgres?sslmode=disable", NAME).unwrap();
         assert_eq!(owner, "postgres://postgres:p@127.0.0.1:5433/ringfence?sslmode=disable");
         assert_eq!(
             as_app(&owner, "secret").unwrap(),

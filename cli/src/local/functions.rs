@@ -68,8 +68,8 @@ impl Functions {
 pub(crate) async fn build(layout: &Layout) -> Result<()> {
     progress("Building the functions");
     let mut cargo = Command::new("cargo");
-    let status = cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(layout.root()).status().await;
-    if status.context("run cargo build")?.success() {
+    cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(layout.root()).kill_on_drop(true);
+    if cargo.status().await.context("run cargo build")?.success() {
         return Ok(());
     }
     Err(Error::new("the workspace does not build; what cargo says stands above"))

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::error::{Context, Error, Result};
 const GRACE: Duration = Duration::from_secs(40);
 const POLL: Duration = Duration::from_millis(50);
 /// How much of a log an error message shows.
-const LOG_LINES: usize = 15;
+const LOG_LINES: usize = 20;
 
 /// What is remembered of a process. It outlives the process, so that the next one prefers the same port.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,11 +111,22 @@ impl Service {
 
     /// What went wrong, with the end of the log.
     fn failure(&self, what: &str) -> Error {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n  | ");
-        Error::new(format!("{} {what}; the end of {}:\n  | {tail}", self.name, self.log.display()))
+        Error::new(format!("{} {what}; {}", self.name, self.log_tail()))
     }
+
+    /// The end of its log, for an error message.
+    pub(crate) fn log_tail(&self) -> String {
+        log_tail(&self.log)
+    }
+}
+
+/// The end of a log, for an error message.
+pub(crate) fn log_tail(log: &Path) -> String {
+    let bytes = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n  | ");
+    format!("the end of {}:\n  | {tail}", log.display())
 }
 
 /// Whether a process lives. A zombie does not.

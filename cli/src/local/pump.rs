@@ -17,6 +17,7 @@ use ringfence_vapi::Function;
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
+use super::command::this_program;
 use super::layout::Layout;
 use super::process::Service;
 use super::queues::{self, REGION};
@@ -41,13 +42,11 @@ impl Pump {
         Self { service: Service::new(layout, "pump") }
     }
 
-    /// Starts it unless it runs.
-    pub(crate) fn start(&self, sqs_endpoint: &str, base_url: &str) -> Result<()> {
-        if self.service.running()?.is_some() {
-            return Ok(());
-        }
+    /// Starts it anew: one that runs may still pump between addresses of before.
+    pub(crate) async fn start(&self, sqs_endpoint: &str, base_url: &str) -> Result<()> {
+        self.stop().await?;
         progress("Starting the pump between queues and functions");
-        let mut pump = Command::new(std::env::current_exe().context("find this program")?);
+        let mut pump = Command::new(this_program()?);
         pump.args(["pump", "--sqs-endpoint", sqs_endpoint, "--base-url", base_url]);
         self.service.spawn(&mut pump, 0)?;
         Ok(())

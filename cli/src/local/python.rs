@@ -1,11 +1,13 @@
 //! Python 3, which installs and runs what comes from `PyPI`.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
 use super::command::{on_path, output};
-use crate::error::{Error, Result};
+use super::progress;
+use crate::error::{Context, Error, Result};
 
 /// Succeeds when Python is new enough and can make virtual environments that have pip.
 const CHECK: &str = "import sys, venv, ensurepip; sys.exit('Python 3.10 or newer is needed') if sys.version_info < (3, 10) else print(sys.version.split()[0])";
@@ -25,8 +27,27 @@ pub(crate) async fn check() -> Result<String> {
     Ok(version.trim().to_owned())
 }
 
+/// The virtual environment `home/venv` with exactly these requirements, made anew unless they are in it already. `names`
+/// tells a person what is in it.
+pub(crate) async fn environment(home: &Path, requirements: &str, names: &str) -> Result<PathBuf> {
+    let folder = home.join("venv");
+    // The text of the requirements is the stamp too: another text installs anew.
+    let stamp = home.join("installed.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == requirements) {
+        return Ok(folder);
+    }
+    progress(&format!("Installing {names} (once)"));
+    let file = home.join("requirements.txt");
+    fs::create_dir_all(home).context("make the folder of the tools")?;
+    fs::write(&file, requirements).context("write the tools' requirements")?;
+    install_environment(&folder, &file).await?;
+    // Last, so that an interrupted installation starts again.
+    fs::rename(&file, &stamp).context("note the tools' versions")?;
+    Ok(folder)
+}
+
 /// A fresh virtual environment in `folder`, with the requirements of `file` and nothing else.
-pub(crate) async fn install_environment(folder: &Path, file: &Path) -> Result<()> {
+async fn install_environment(folder: &Path, file: &Path) -> Result<()> {
     check().await?;
     let mut create = Command::new("python3");
     output(create.args(["-m", "venv", "--clear"]).arg(folder), "make a Python virtual environment").await?;

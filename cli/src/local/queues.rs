@@ -60,6 +60,12 @@ pub(crate) async fn create(client: &Client) -> Result<Queues> {
     Ok(queues)
 }
 
+/// Sends a message.
+pub(crate) async fn send(client: &Client, url: &str, body: &str) -> Result<()> {
+    let sent = client.send_message().queue_url(url).message_body(body).send().await;
+    sent.map(drop).map_err(|error| refused("send a message", &error))
+}
+
 /// How many messages wait in a queue, visible or in flight.
 pub(crate) async fn depth(client: &Client, url: &str) -> Result<u64> {
     let visible = QueueAttributeName::ApproximateNumberOfMessages;

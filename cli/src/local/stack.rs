@@ -52,11 +52,16 @@ impl Stack {
     pub(crate) async fn start(layout: &Layout) -> Result<Self> {
         let backing = Backing::start(layout).await?;
         let base_url = Functions::of(layout).start(layout, &backing).await?;
-        Pump::of(layout).start(&backing.sqs_endpoint, &base_url)?;
+        Pump::of(layout).start(&backing.sqs_endpoint, &base_url).await?;
         let org = organization::find_or_create(&backing).await?;
         let stack = Self::describe(layout, backing, base_url, org)?;
-        json_file::write(&path(layout), &stack)?;
+        stack.save(layout)?;
         Ok(stack)
+    }
+
+    /// Writes `local.json`.
+    pub(crate) fn save(&self, layout: &Layout) -> Result<()> {
+        json_file::write(&path(layout), self)
     }
 
     /// Stops everything in the reverse order. False: nothing was running.

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::layout::{Layout, remove};
-use super::{progress, python};
+use super::python;
 use crate::error::{Context, Result};
 
-/// The exact versions. Their text is the stamp too: another text installs anew.
+/// The exact versions.
 const REQUIREMENTS: &str = include_str!("../../tools-requirements.txt");
 
 /// The installed tools.
@@ -22,18 +22,8 @@ impl Tools {
     /// Installs the tools unless these versions are installed already.
     pub(crate) async fn install(layout: &Layout) -> Result<Self> {
         let tools = Self { home: layout.path("tools") };
-        let stamp = tools.home.join("installed.txt");
-        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
-            return Ok(tools);
-        }
-        progress("Installing cargo-lambda and MiniStack (once)");
-        let requirements = tools.home.join("requirements.txt");
-        fs::create_dir_all(tools.path_entry()).context("make the folder of the tools")?;
-        fs::write(&requirements, REQUIREMENTS).context("write the tools' requirements")?;
-        python::install_environment(&tools.environment(), &requirements).await?;
+        python::environment(&tools.home, REQUIREMENTS, "cargo-lambda and MiniStack").await?;
         tools.link_cargo_lambda()?;
-        // Last, so that an interrupted installation starts again.
-        fs::rename(&requirements, &stamp).context("note the tools' versions")?;
         Ok(tools)
     }
 
@@ -71,6 +61,10 @@ impl Tools {
 
     fn link_cargo_lambda(&self) -> Result<()> {
         let link = self.path_entry().join("cargo-lambda");
+        if link.exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(self.path_entry()).context("make the folder of the tools")?;
         remove(&link)?;
         symlink("../venv/bin/cargo-lambda", &link).context("link cargo-lambda")
     }

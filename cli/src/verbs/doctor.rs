@@ -4,34 +4,53 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use migrate::{Act, Answer};
+use ringfence_core::migrations::Finding;
 use tokio::process::Command;
 
-use crate::error::{Context, Error, Result};
+use crate::administration::{Place, unexpected};
+use crate::error::{Error, Result};
 use crate::local::command::{on_path, output};
 use crate::local::layout::Layout;
 use crate::local::stack::Stack;
-use crate::local::{connection, http, pgbouncer, postgres_binaries, python, queues};
+use crate::local::{http, pgbouncer, postgres_binaries, python, queues};
 
 /// Longer than the functions take to find the database away.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Checks the prerequisites, and the local stack when it is up.
+/// Checks the prerequisites and the local stack when it is up; or the database of a deployed one.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Doctor;
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    place: Place,
+}
 
 impl Doctor {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let layout = Layout::find()?;
         let mut report = Report { sound: true };
-        println!("This machine");
-        check_machine(&mut report).await;
-        println!("The local stack");
-        match Stack::running(&layout)? {
-            Some(stack) => check_stack(&mut report, &stack).await,
-            None => println!("  -     not up (`cargo ringfence up` starts it)"),
+        match &self.place.stack {
+            Some(name) => {
+                println!("The database of {name}");
+                check_database(&mut report, &self.place).await;
+            }
+            None => check_here(&mut report, &self.place).await?,
         }
         Ok(if report.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+async fn check_here(report: &mut Report, place: &Place) -> Result<()> {
+    println!("This machine");
+    check_machine(report).await;
+    println!("The local stack");
+    match Stack::running(&Layout::find()?)? {
+        Some(stack) => {
+            check_stack(report, &stack).await;
+            check_database(report, place).await;
+        }
+        None => println!("  -     not up (`cargo ringfence up` starts it)"),
+    }
+    Ok(())
 }
 
 /// What was found so far.
@@ -88,10 +107,6 @@ async fn check_stack(report: &mut Report, stack: &Stack) {
         let depth = queues::depth(&sqs, url).await;
         report.check(&format!("queue {name}"), depth.map(|depth| format!("{depth} messages")));
     }
-    match verify(stack).await {
-        Ok(findings) => findings.into_iter().for_each(|(what, found)| report.check(&what, found)),
-        Err(error) => report.check("database", Err(error)),
-    }
 }
 
 async fn health(stack: &Stack) -> Result<String> {
@@ -102,12 +117,14 @@ async fn health(stack: &Stack) -> Result<String> {
 }
 
 /// The checks of `verify.sql`.
-async fn verify(stack: &Stack) -> Result<Vec<(String, Result<String>)>> {
-    let settings = connection::settings(&stack.database_url);
-    let findings = ringfence_core::migrations::verify(&settings).await.context("verify the database")?;
-    let as_check = |finding: ringfence_core::migrations::Finding| {
-        let found = if finding.ok { Ok("holds".to_owned()) } else { Err(Error::new("does not hold")) };
-        (finding.check, found)
-    };
-    Ok(findings.into_iter().map(as_check).collect())
+async fn check_database(report: &mut Report, place: &Place) {
+    match place.perform(Act::Verify).await {
+        Ok(Answer::Verified { findings }) => {
+            for Finding { check, ok } in findings {
+                report.check(&check, if ok { Ok("holds".to_owned()) } else { Err(Error::new("does not hold")) });
+            }
+        }
+        Ok(answer) => report.check("database", Err(unexpected(&answer))),
+        Err(error) => report.check("database", Err(error)),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::deployed;
 use crate::error::Result;
 use crate::local::backing::lock;
 use crate::local::layout::Layout;
@@ -19,7 +20,8 @@ impl Down {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let layout = Layout::find()?;
         let _lock = lock(&layout, "stack.lock")?;
-        let stopped = Stack::stop(&layout).await?;
+        let deployment = deployed::stop(&layout).await?;
+        let stopped = Stack::stop(&layout).await? || deployment;
         println!("{}", if stopped { "The local stack is stopped." } else { "The local stack was not running." });
         if self.purge {
             stack::purge(&layout)?;

@@ -1,8 +1,14 @@
 //! One file per verb.
 
+pub(crate) mod agent;
+pub(crate) mod check_template;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod env;
+pub(crate) mod lead;
+pub(crate) mod migrate;
+pub(crate) mod org;
 pub(crate) mod pump;
+pub(crate) mod simulate;
 pub(crate) mod test;
 pub(crate) mod up;

@@ -1,5 +1,6 @@
 //! `cargo ringfence test`: every test, over services of its own.
 
+use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 
 use tokio::process::Command;
@@ -30,35 +31,37 @@ impl Test {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let layout = Layout::find()?;
         let pgbouncer = pgbouncer::find()?;
-        let tools = Tools::install(&layout).await?;
         let _lock = lock(&layout, "test.lock")?;
         let mut interruption = Interruption::new()?;
-        let outcome = async {
-            let postgres = Cluster::of_tests(&layout).start(&tools, None).await?;
-            let sqs_endpoint = MiniStack::of_tests(&layout).start(&tools).await?;
-            functions::build(&layout).await?;
-            let mut cargo = Command::new("cargo");
-            cargo
-                .args(["test", "--workspace"])
-                .args(&self.arguments)
-                .current_dir(layout.root())
-                .env("RINGFENCE_TEST_DATABASE_URL", postgres.url)
-                .env("RINGFENCE_TEST_PG_BIN", postgres.bin)
-                .env("RINGFENCE_TEST_PGBOUNCER", pgbouncer)
-                .env("RINGFENCE_TEST_SQS_ENDPOINT", &sqs_endpoint)
-                .envs(of_aws(&sqs_endpoint));
-            for name in NOT_FOR_TESTS {
-                cargo.env_remove(name);
-            }
-            progress("Running the tests");
-            cargo.status().await.context("run cargo test")
-        };
         let outcome = tokio::select! {
-            outcome = outcome => outcome.map(exit_code),
+            outcome = self.run_cargo(&layout, &pgbouncer) => outcome.map(exit_code),
             // Ctrl-C reaches cargo and its tests as well.
             () = interruption.wait() => Ok(ExitCode::FAILURE),
         };
         stop(&layout).await.and(outcome)
+    }
+
+    async fn run_cargo(&self, layout: &Layout, pgbouncer: &Path) -> Result<ExitStatus> {
+        let tools = Tools::install(layout).await?;
+        let postgres = Cluster::of_tests(layout).start(&tools, None).await?;
+        let sqs_endpoint = MiniStack::of_tests(layout).start(&tools).await?;
+        functions::build(layout).await?;
+        progress("Running the tests");
+        let mut cargo = Command::new("cargo");
+        for name in NOT_FOR_TESTS {
+            cargo.env_remove(name);
+        }
+        cargo
+            .args(["test", "--workspace"])
+            .args(&self.arguments)
+            .current_dir(layout.root())
+            .env("RINGFENCE_TEST_DATABASE_URL", postgres.url)
+            .env("RINGFENCE_TEST_PG_BIN", postgres.bin)
+            .env("RINGFENCE_TEST_PGBOUNCER", pgbouncer)
+            .env("RINGFENCE_TEST_SQS_ENDPOINT", &sqs_endpoint)
+            .envs(of_aws(&sqs_endpoint))
+            .kill_on_drop(true);
+        cargo.status().await.context("run cargo test")
     }
 }
 

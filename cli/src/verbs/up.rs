@@ -3,26 +3,35 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::deployed;
 use crate::error::{Error, Result};
 use crate::interruption::Interruption;
 use crate::local::backing::lock;
 use crate::local::layout::Layout;
 use crate::local::progress;
 use crate::local::stack::Stack;
+use crate::simulate::demonstration::demonstrate;
 
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// Sets up and starts everything local: PostgreSQL, queues, functions.
+/// Sets up and starts everything local: PostgreSQL, queues, functions. Sends one simulated call and prints its rows.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Up {
     /// Return when everything answers, and leave it running until `cargo ringfence down`
     #[arg(long)]
     detach: bool,
+    /// Deploy template.yaml by SAM into a local cloud of its own instead, try it there, and leave it running until
+    /// `cargo ringfence down`. Its database is `ringfence_deployed`, which is replaced
+    #[arg(long)]
+    deployed: bool,
 }
 
 impl Up {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let layout = Layout::find()?;
+        if self.deployed {
+            return up_deployed(&layout).await;
+        }
         if let Some(stack) = Stack::running(&layout)? {
             println!("The local stack is up already.");
             print(&layout, &stack);
@@ -53,9 +62,23 @@ impl Up {
     }
 }
 
+async fn up_deployed(layout: &Layout) -> Result<ExitCode> {
+    let deployment = deployed::up(layout).await?;
+    println!("\n  webhook of org {}", deployment.org.id);
+    println!("      URL     {}", deployment.webhook_url);
+    println!("      key     {}", deployment.org.key);
+    println!("  health      {}", deployment.health_url);
+    println!("  AWS tools   {}", deployment.aws_endpoint);
+    println!("  all of it   {}\n", layout.path("deployed.json").display());
+    println!("Stop it with `cargo ringfence down`.");
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn start(layout: &Layout) -> Result<Stack> {
     let _lock = lock(layout, "stack.lock")?;
-    Stack::start(layout).await
+    let stack = Stack::start(layout).await?;
+    demonstrate(layout, &stack).await?;
+    Ok(stack)
 }
 
 async fn stop(layout: &Layout) -> Result<()> {

@@ -111,7 +111,7 @@ pub struct OrganizationKey {
 pub enum ActError {
     /// The database refused, or is away.
     #[error(transparent)]
-    Failed(#[from] Failure),
+    Failed(Failure),
     /// The migrations were rolled back.
     #[error(transparent)]
     Migration(#[from] MigrationError),
@@ -124,6 +124,28 @@ pub enum ActError {
     /// There is no such org.
     #[error("there is no such org")]
     NoSuchOrg,
+    /// One of an agent's ids leads to another org already.
+    #[error("another org registered one of these ids or this number")]
+    RegisteredByAnotherOrg,
+    /// The org has a lead with this number.
+    #[error("the org has a lead with this number already")]
+    LeadExists,
+    /// Not a phone number as it is kept.
+    #[error("a phone number is written in E.164, such as +15555550142")]
+    NotE164,
+}
+
+/// The one place where the name of a violated constraint becomes what it means to a person.
+impl From<Failure> for ActError {
+    fn from(failure: Failure) -> Self {
+        match failure.constraint.as_deref() {
+            Some("agents_org_fkey" | "leads_org_fkey") => Self::NoSuchOrg,
+            Some("platform_directory_pkey") => Self::RegisteredByAnotherOrg,
+            Some("leads_org_phone_key") => Self::LeadExists,
+            Some("agents_phone_number_e164" | "leads_phone_e164") => Self::NotE164,
+            _ => Self::Failed(failure),
+        }
+    }
 }
 
 /// What administration works with.

@@ -145,6 +145,15 @@ mod tests {
         assert!(serde_json::to_vec(&response).unwrap().len() < 4_096);
     }
 
+    /// Nobody serves that port: what matters is that the client knows the scheme.
+    #[tokio::test]
+    async fn cloudformation_is_told_over_tls() {
+        let error = reqwest::Client::new().put("https://127.0.0.1:1/answer").send().await.unwrap_err();
+        let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+        let told: Vec<String> = causes.map(ToString::to_string).collect();
+        assert!(!told.iter().any(|cause| cause.contains("scheme")), "{told:?}");
+    }
+
     #[test]
     fn going_back_is_told_from_going_forward() {
         assert!(update("20261201100000", "20261122100600").goes_back());

@@ -1,0 +1,87 @@
+//! Acts on a deployed stack, by its migrate function: no other has the credentials of the database's owner.
+
+use std::fmt;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::error::{DisplayErrorContext, SdkError};
+use aws_sdk_lambda::operation::invoke::InvokeError;
+use aws_sdk_lambda::primitives::Blob;
+use migrate::{Act, Answer};
+use serde::Deserialize;
+
+use super::describe;
+use crate::error::{Context, Error, Result};
+
+/// Invokes the stack's migrate function with the act. Region, credentials and endpoint are those of the AWS tools.
+pub(super) async fn perform(stack: &str, act: &Act) -> Result<Answer> {
+    let function = format!("{stack}-migrate");
+    let payload = serde_json::to_vec(act).context("write the act")?;
+    let request = client().await?.invoke().function_name(&function).payload(Blob::new(payload));
+    let answer = request.send().await.map_err(|error| refused(&function, &error))?;
+    let payload = answer.payload().map(Blob::as_ref).unwrap_or_default();
+    if answer.function_error().is_some() {
+        return Err(FunctionError::read(payload)).context(format_args!("{} ({function} failed)", describe(act)));
+    }
+    serde_json::from_slice(payload).context(format_args!("read the answer of {function}"))
+}
+
+async fn client() -> Result<Client> {
+    // An act that was cut off may have happened, and most must not happen twice.
+    let config = aws_config::defaults(BehaviorVersion::latest()).retry_config(RetryConfig::disabled()).load().await;
+    if config.region().is_none() {
+        return Err(Error::new("no AWS region: set AWS_REGION, or a region in the AWS profile"));
+    }
+    Ok(Client::new(&config))
+}
+
+/// The function could not be invoked.
+fn refused(function: &str, error: &SdkError<InvokeError>) -> Error {
+    if error.as_service_error().is_some_and(InvokeError::is_resource_not_found_exception) {
+        return Error::new(format!(
+            "there is no function {function}: is the stack deployed in this region and account?"
+        ));
+    }
+    Error::new(format!("could not invoke {function}: {}", DisplayErrorContext(error)))
+}
+
+/// What a Lambda function answers instead of a result.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FunctionError {
+    #[serde(default)]
+    error_type: String,
+    #[serde(default)]
+    error_message: String,
+}
+
+impl FunctionError {
+    fn read(payload: &[u8]) -> Self {
+        serde_json::from_slice(payload).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for FunctionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.error_message.as_str(), self.error_type.as_str()) {
+            ("", "") => f.write_str("it gave no reason; look into its log"),
+            ("", reason) | (reason, _) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for FunctionError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_functions_error_is_its_message() {
+        let payload = br#"{"errorType":"migrate::act::ActError","errorMessage":"there is no such org"}"#;
+        assert_eq!(FunctionError::read(payload).to_string(), "there is no such org");
+        assert_eq!(FunctionError::read(br#"{"errorType":"Runtime.ExitError"}"#).to_string(), "Runtime.ExitError");
+        assert!(FunctionError::read(b"<html>").to_string().contains("its log"));
+    }
+}

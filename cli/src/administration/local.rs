@@ -1,0 +1,51 @@
+//! Acts on the local stack.
+
+use migrate::{Act, Administration, Answer};
+use ringfence_edge::Environment;
+
+use super::describe;
+use crate::error::{Context, Error, Result};
+use crate::local::layout::Layout;
+use crate::local::secrets::Secrets;
+use crate::local::stack::Stack;
+
+/// Performs an act in this process, on the stack that is up.
+pub(super) async fn perform(act: Act) -> Result<Answer> {
+    // A kept event that cannot be applied is logged with its code; deployed, that log is the function's.
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr);
+    // Fails only where another act of this process has set it up.
+    let _ = log.try_init();
+    let layout = Layout::find()?;
+    let stack = Stack::running(&layout)?.ok_or_else(|| {
+        Error::new("the local stack is not up: run `cargo ringfence up` first, or name a deployed stack with --stack")
+    })?;
+    let doing = describe(&act);
+    let answer = administration(&layout, &stack)?.perform(act).await.context(doing)?;
+    keep_key(&layout, stack, &answer)?;
+    Ok(answer)
+}
+
+/// What administers a local stack.
+pub(crate) fn administration(layout: &Layout, stack: &Stack) -> Result<Administration> {
+    let secrets = Secrets::of(layout)?;
+    let settings = Environment::from_fn(|name| match name {
+        "DATABASE_OWNER_URL" => Some(stack.database_url.clone()),
+        "DATABASE_CA_PEM" => std::env::var(name).ok(),
+        "RINGFENCE_APP_PASSWORD" => Some(secrets.app_password.clone()),
+        "RINGFENCE_MASTER_KEYS" => Some(secrets.master_keys_variable()),
+        "PUBLIC_BASE_URL" => Some(stack.base_url.clone()),
+        _ => None,
+    });
+    Administration::from_environment(&settings).context("administer the local stack")
+}
+
+/// A new key of the stack's own org: from now on `local.json` gives it.
+fn keep_key(layout: &Layout, mut stack: Stack, answer: &Answer) -> Result<()> {
+    match answer {
+        Answer::Organization(organization) if organization.id == stack.org.id => {
+            stack.org.key.clone_from(&organization.key);
+            stack.save(layout)
+        }
+        _ => Ok(()),
+    }
+}

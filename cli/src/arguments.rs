@@ -1,0 +1,79 @@
+//! Parsers of arguments that more than one verb takes. What they refuse never reaches a stack.
+
+use std::time::Duration;
+
+use jiff::{Span, SpanRelativeTo};
+
+/// As in the tables' constraints.
+const MAX_NAME: usize = 200;
+/// Longer than any two keys need to count side by side.
+const MAX_OVERLAP: Duration = Duration::from_hours(366 * 24);
+
+/// A name of 1 to 200 characters.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    match name.chars().count() {
+        1..=MAX_NAME => Ok(name.to_owned()),
+        _ => Err(format!("a name has 1 to {MAX_NAME} characters")),
+    }
+}
+
+/// A phone number in E.164, as the tables keep it.
+pub(crate) fn phone_number(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix('+').unwrap_or_default();
+    let in_form = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if in_form && !digits.starts_with('0') {
+        return Ok(text.to_owned());
+    }
+    Err("a phone number is written in E.164: a plus sign, the country code and 7 to 15 digits in all, +15555550142"
+        .to_owned())
+}
+
+/// Vapi's id of an assistant, a squad or a phone number.
+pub(crate) fn vapi_id(text: &str) -> Result<String, String> {
+    const MAX: usize = 128;
+    if (1..=MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("an id of Vapi's has 1 to {MAX} characters and no spaces"))
+}
+
+/// A time such as `24h`, `90m`, `7d` or `0s`.
+pub(crate) fn overlap(text: &str) -> Result<Duration, String> {
+    let span: Span = text.parse().map_err(|_| "write a time as 24h, 90m, 7d or 0s".to_owned())?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok();
+    let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
+    duration.filter(|overlap| *overlap <= MAX_OVERLAP).ok_or_else(|| "the time must be from 0s to 366d".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phone_number_is_e164() {
+        assert_eq!(phone_number("+15555550142").as_deref(), Ok("+15555550142"));
+        for wrong in
+            ["", "+", "15555550142", "+0555555014", "+1 555 555 0142", "+123456", "+1234567890123456", "+1555555014x"]
+        {
+            assert!(phone_number(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_overlap_has_a_unit_and_a_limit() {
+        assert_eq!(overlap("24h"), Ok(Duration::from_hours(24)));
+        assert_eq!(overlap("7d"), Ok(Duration::from_hours(7 * 24)));
+        assert_eq!(overlap("0s"), Ok(Duration::ZERO));
+        for wrong in ["", "24", "soon", "-1h", "1mo", "367d"] {
+            assert!(overlap(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_neither_empty_nor_endless() {
+        assert_eq!(name(" Acme Plumbing ").as_deref(), Ok("Acme Plumbing"));
+        assert!(name("  ").is_err());
+        assert!(name(&"x".repeat(201)).is_err());
+    }
+}

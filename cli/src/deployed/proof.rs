@@ -1,0 +1,155 @@
+//! What a deployed stack must do. Each thing that it does is a line on the terminal; the first that it does not do is an error.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use ringfence_edge::keys::Subject;
+use ringfence_vapi::OrgId;
+use tokio::process::Command;
+
+use super::{STACK, retries};
+use crate::error::{Context, Error, Result};
+use crate::local::command::{output, this_program};
+use crate::local::environment::of_aws;
+use crate::local::http;
+use crate::local::organization::Org;
+use crate::local::secrets::Secrets;
+use crate::simulate::cast::ASSISTANT_ID;
+use crate::simulate::ledger::Ledger;
+use crate::simulate::plan::{Call, Run};
+use crate::simulate::sender::Pace;
+use crate::simulate::{Manner, Target, send};
+
+/// How long an answer may take. Each invocation starts a process.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// How long applying a call may take: its messages are polled for, a batch at a time.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The deployed stack as the proof needs it.
+pub(super) struct Proof<'a> {
+    pub(super) base_url: &'a str,
+    pub(super) aws_endpoint: &'a str,
+    pub(super) database_url: &'a str,
+    pub(super) outputs: &'a BTreeMap<String, String>,
+}
+
+impl Proof<'_> {
+    /// Everything, in order. Returns the org that was created on the way.
+    pub(super) async fn carry_out(&self, secrets: &Secrets) -> Result<Org> {
+        self.schema().await?;
+        self.health(&format!("{}/health", self.base_url)).await?;
+        let org = self.create_org().await?;
+        let own =
+            Target { webhook_url: format!("{}/vapi/{}", self.base_url, org.id), org: org.id, key: org.key.clone() };
+        self.refusal(&own).await?;
+        self.webhooks(&own, "the org's URL").await?;
+        self.register_agent(org.id).await?;
+        let key = secrets.master_keys()?.mint(Subject::Platform, 1).expose().to_owned();
+        let platform = Target { webhook_url: format!("{}/vapi", self.base_url), org: org.id, key };
+        self.webhooks(&platform, "the platform's URL").await?;
+        self.retries(org.id).await?;
+        self.dead_letters().await?;
+        Ok(org)
+    }
+
+    /// The migration ran as a part of the deployment.
+    async fn schema(&self) -> Result<()> {
+        let printed = self.ringfence(&["doctor"]).await?;
+        let checks = printed.lines().filter(|line| line.trim_start().starts_with("ok ")).count();
+        proven(&format!("doctor --stack {STACK}: migrated, {checks} checks hold"));
+        Ok(())
+    }
+
+    async fn health(&self, url: &str) -> Result<()> {
+        if !http::answers(url, ANSWER_LIMIT).await {
+            return Err(Error::new(format!("{url} does not answer 200")));
+        }
+        proven(&format!("GET {url} answers 200"));
+        Ok(())
+    }
+
+    /// An act of administration, which the deployed migrate function performs.
+    async fn create_org(&self) -> Result<Org> {
+        let printed = self.ringfence(&["org", "create", "--name", "Deployed", "--json"]).await?;
+        let org: Org = serde_json::from_str(&printed).context("read the new org")?;
+        proven(&format!("org create --stack {STACK}: {}", org.id));
+        Ok(org)
+    }
+
+    async fn register_agent(&self, org: OrgId) -> Result<()> {
+        let org = org.to_string();
+        self.ringfence(&["agent", "add", "--org", &org, "--name", "Deployed", "--assistant", ASSISTANT_ID]).await?;
+        proven(&format!("agent add --stack {STACK}"));
+        Ok(())
+    }
+
+    /// A wrong key changes nothing and is told so.
+    async fn refusal(&self, target: &Target) -> Result<()> {
+        let request = http::client(ANSWER_LIMIT)?.post(&target.webhook_url).header("x-vapi-secret", "rf_local_1_wrong");
+        let answer = request.body(r#"{"message":{"type":"hang"}}"#).send().await.context("post with a wrong key")?;
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            return Err(Error::new(format!("a wrong key is answered {} and not 401", answer.status())));
+        }
+        proven("a wrong key is answered 401");
+        Ok(())
+    }
+
+    /// A call's webhooks, by the HTTP API, the webhook function and the database.
+    async fn webhooks(&self, target: &Target, to: &str) -> Result<()> {
+        let ledger = Ledger::open(self.database_url, target.org).await?;
+        let calls = Run::new(Timestamp::now(), false).calls(1);
+        let manner = Manner { duplicates: 1, shuffle: true, pace: Pace { rate: None, concurrency: 1 } };
+        let tally = send(target, &calls, manner).await?;
+        if !tally.is_whole() {
+            return Err(Error::new(format!(
+                "of {} webhooks to {to} {} were acknowledged",
+                tally.sent, tally.acknowledged
+            )));
+        }
+        let rows = rows(&ledger, target.org, &calls).await?;
+        proven(&format!("a call to {to}: {} signed webhooks acknowledged, {rows} rows right", tally.sent));
+        Ok(())
+    }
+
+    /// A call's events, by the retry queues, their mappings, the event functions and the database.
+    async fn retries(&self, org: OrgId) -> Result<()> {
+        let ledger = Ledger::open(self.database_url, org).await?;
+        let calls = Run::new(Timestamp::now(), false).calls(1);
+        let queued = retries::queue_events(self.aws_endpoint, self.outputs, org, &calls[0]).await?;
+        let rows = rows(&ledger, org, &calls).await?;
+        proven(&format!("a call from the retry queues: {queued} events applied by their functions, {rows} rows right"));
+        Ok(())
+    }
+
+    async fn dead_letters(&self) -> Result<()> {
+        let moved = retries::give_up(self.aws_endpoint, self.outputs, PATIENCE).await?;
+        proven(&format!("what is no event goes from {moved} retry queues to their dead-letter queues"));
+        Ok(())
+    }
+
+    /// This tool itself on the deployed stack, as an operator would use it.
+    async fn ringfence(&self, arguments: &[&str]) -> Result<String> {
+        let mut tool = Command::new(this_program()?);
+        tool.args(arguments).args(["--stack", STACK]).envs(of_aws(self.aws_endpoint)).kill_on_drop(true);
+        for name in ["AWS_PROFILE", "AWS_SESSION_TOKEN"] {
+            tool.env_remove(name);
+        }
+        output(&mut tool, &format!("run `ringfence {} --stack {STACK}`", arguments.join(" "))).await
+    }
+}
+
+/// How many rows the calls made. All are as they must be, or it is an error.
+async fn rows(ledger: &Ledger, org: OrgId, calls: &[Call]) -> Result<usize> {
+    let comparison = ledger.check(org, calls, PATIENCE).await?.comparison;
+    if comparison.is_right() {
+        return Ok(comparison.right);
+    }
+    let differences: Vec<String> = comparison.differences().collect();
+    Err(Error::new(format!("the call did not make the rows that it must:\n  {}", differences.join("\n  "))))
+}
+
+fn proven(what: &str) {
+    println!("  ok    {what}");
+}

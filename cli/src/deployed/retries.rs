@@ -1,0 +1,88 @@
+//! Messages for the deployed retry queues.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use ringfence_core::{Credential, Delivery};
+use ringfence_edge::envelope;
+use ringfence_vapi::{Function, Message, OrgId, parse};
+
+use crate::error::{Context, Error, Result};
+use crate::local::queues::{client, depth, send};
+use crate::simulate::bodies_of;
+use crate::simulate::plan::Call;
+
+const POLL: Duration = Duration::from_millis(250);
+
+/// Puts a call's events on the queues of their functions, as the webhook function does while the database is away.
+pub(super) async fn queue_events(
+    aws_endpoint: &str,
+    outputs: &BTreeMap<String, String>,
+    org_id: OrgId,
+    call: &Call,
+) -> Result<usize> {
+    let sqs = client(aws_endpoint);
+    let bodies = bodies_of(call);
+    for body in &bodies {
+        let received_at = Timestamp::now();
+        let parsed = parse(body.to_string().as_bytes(), received_at).context("read a simulated body")?;
+        let Message::Stored(stored) = parsed.message else {
+            return Err(Error::new("a simulated body is not a stored event"));
+        };
+        let url = output(outputs, stored.event.function(), "QueueUrl")?;
+        let credential = Credential::Org { org_id, key_version: 1 };
+        let delivery = Delivery { credential, key: stored.key, event: stored.event, received_at };
+        send(&sqs, url, &envelope::seal(&delivery).context("seal an event")?).await?;
+    }
+    Ok(bodies.len())
+}
+
+/// Puts a message that is no event on each retry queue, and waits until all have become dead letters. Returns how many.
+pub(super) async fn give_up(
+    aws_endpoint: &str,
+    outputs: &BTreeMap<String, String>,
+    patience: Duration,
+) -> Result<usize> {
+    let sqs = client(aws_endpoint);
+    for function in Function::ALL {
+        send(&sqs, output(outputs, function, "QueueUrl")?, "no event").await?;
+    }
+    let start = Instant::now();
+    for function in Function::ALL {
+        let dead_letters = output(outputs, function, "DeadLettersUrl")?;
+        while depth(&sqs, dead_letters).await? == 0 {
+            if start.elapsed() > patience {
+                return Err(Error::new(format!("what is no event did not become a dead letter of {function}")));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+    Ok(Function::ALL.len())
+}
+
+/// An output of a function's queues: `CallStartedQueueUrl`, say.
+fn output<'a>(outputs: &'a BTreeMap<String, String>, function: Function, suffix: &str) -> Result<&'a str> {
+    let name = format!("{}{suffix}", camel_case(function.as_str()));
+    let value = outputs.get(&name).ok_or_else(|| Error::new(format!("the stack has no output {name}")))?;
+    Ok(value)
+}
+
+/// `call-started` is `CallStarted` in the template.
+fn camel_case(name: &str) -> String {
+    let capitalised = |word: &str| {
+        let (first, rest) = word.split_at(1);
+        first.to_uppercase() + rest
+    };
+    name.split('-').map(capitalised).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_template() {
+        assert_eq!(camel_case("end-of-call-report"), "EndOfCallReport");
+    }
+}

@@ -1,0 +1,78 @@
+//! The database behind a webhook: how it stands before the calls, and what it says after them.
+
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use migrate::Administration;
+use ringfence_vapi::OrgId;
+
+use super::cast::Cast;
+use super::compare::{Comparison, compare};
+use super::expected;
+use super::plan::Call;
+use super::rows::{self, Row};
+use crate::error::{Context, Result};
+use crate::local::connection;
+
+/// How often is looked whether what waits in the retry queues has been applied.
+const POLL: Duration = Duration::from_millis(250);
+
+/// A database, and the cast as it is there before the calls.
+pub(crate) struct Ledger {
+    database_url: String,
+    cast: Cast,
+}
+
+/// The rows that the calls left, and how they compare with what must be there.
+pub(crate) struct Findings {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) comparison: Comparison,
+}
+
+impl Ledger {
+    /// Notes how an org's agents and leads are. `database_url` is a superuser's.
+    pub(crate) async fn open(database_url: &str, org: OrgId) -> Result<Self> {
+        let client = connection::open(database_url).await?;
+        Ok(Self { cast: Cast::find(&client, org).await?, database_url: database_url.to_owned() })
+    }
+
+    /// Adds what is missing of the cast to the org.
+    pub(crate) async fn add_cast(&mut self, administration: &Administration, org: OrgId) -> Result<()> {
+        self.cast.add_missing(administration, org).await?;
+        *self = Self::open(&self.database_url, org).await?;
+        Ok(())
+    }
+
+    /// Waits until every event of the calls has been applied, no longer than `patience`, and compares all rows.
+    pub(crate) async fn check(&self, org: OrgId, calls: &[Call], patience: Duration) -> Result<Findings> {
+        let ids: Vec<&str> = calls.iter().map(|call| call.id.as_str()).collect();
+        let phones: Vec<&str> = calls.iter().map(|call| call.customer).collect();
+        let events = calls.iter().map(|call| call.steps().len()).sum();
+        self.wait_until_applied(org, &ids, events, patience).await;
+        let client = connection::open(&self.database_url).await?;
+        let rows = rows::read(&client, org, &ids, &phones).await?;
+        Ok(Findings { comparison: compare(&expected::rows(calls, &self.cast), &rows), rows })
+    }
+
+    /// Events that met a database that was away wait in the retry queues, each for a time of its own.
+    async fn wait_until_applied(&self, org: OrgId, calls: &[&str], events: usize, patience: Duration) {
+        let spinner = ProgressBar::new_spinner();
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            // The database may be away still, which is no reason to give up.
+            let applied = self.count_applied(org, calls).await.unwrap_or_default();
+            if applied >= events {
+                break;
+            }
+            spinner.set_message(format!("{} of {events} events are not applied yet", events - applied));
+            spinner.tick();
+            tokio::time::sleep(POLL).await;
+        }
+        spinner.finish_and_clear();
+    }
+
+    async fn count_applied(&self, org: OrgId, calls: &[&str]) -> Result<usize> {
+        let client = connection::try_open(&self.database_url).await.context("connect to the database")?;
+        rows::count_claims(&client, org, calls).await
+    }
+}

@@ -1,0 +1,29 @@
+//! `cargo ringfence migrate`: brings a database's schema up to date.
+
+use std::process::ExitCode;
+
+use ::migrate::{Act, Answer};
+
+use crate::administration::{Place, unexpected};
+use crate::error::Result;
+
+/// Applies the migrations that are missing. `up` and every deployment do it by themselves.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Migrate {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let answer = self.place.perform(Act::Migrate).await?;
+        let Answer::Migrated { applied } = answer else { return Err(unexpected(&answer)) };
+        if applied.is_empty() {
+            println!("Nothing to apply: the schema is up to date.");
+        }
+        for migration in applied {
+            println!("applied {migration}");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
