@@ -2,6 +2,7 @@
 
 use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
+use tokio_postgres::error::DbError;
 
 use crate::connect::{ConfigurationError, Connector, DatabaseSettings};
 use crate::error::Failure;
@@ -27,7 +28,7 @@ pub enum MigrationError {
     /// The database refused a statement.
     #[error(transparent)]
     Database(#[from] Failure),
-    /// A migration failed or differs from the one that was applied. Migrations hold no data, so its text may be shown.
+    /// A migration failed or differs from the one that was applied. Its text holds no data, so it may be shown.
     #[error("{0}")]
     Migration(String),
 }
@@ -83,12 +84,16 @@ pub async fn verify(settings: &DatabaseSettings) -> Result<Vec<Finding>, Migrati
     rows.iter().map(finding).collect::<Result<_, tokio_postgres::Error>>().map_err(|error| Failure::from(error).into())
 }
 
-/// The error with its causes, which name the statement's fault.
+/// The error with its causes, which name the statement's fault. Of the server's answer only the message: its DETAIL can hold
+/// values of a row that is in a migration's way.
 fn describe(error: &refinery::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        text = match cause.downcast_ref::<DbError>() {
+            Some(answer) => format!("{text}: {}", answer.message()),
+            None => format!("{text}: {cause}"),
+        };
         source = cause.source();
     }
     text

@@ -1,0 +1,34 @@
+//! What the tests stand on: fresh databases, signed requests, sample bodies, real queues and a proxy that cuts connections.
+//!
+//! `cargo ringfence test` starts PostgreSQL and SQS and says where they are. Everything here panics on failure: that is how a
+//! test fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "tests fail by panicking")]
+
+pub mod bodies;
+pub mod call;
+pub mod certificates;
+pub mod database;
+pub mod door;
+pub mod pgbouncer;
+pub mod proxy;
+pub mod queues;
+pub mod server;
+pub mod tables;
+
+mod program;
+
+pub use bodies::{sample, sample_bytes, sample_names};
+pub use call::Call;
+pub use certificates::TestCa;
+pub use database::TestDatabase;
+pub use door::TestDoor;
+pub use pgbouncer::PgBouncer;
+pub use proxy::Proxy;
+pub use queues::TestQueues;
+pub use server::TestServer;
+
+/// A setting that `cargo ringfence test` makes.
+#[must_use]
+pub fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with `cargo ringfence test`"))
+}

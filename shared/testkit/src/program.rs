@@ -1,0 +1,108 @@
+//! Programs that a test runs for itself, each in a folder of its own.
+
+use std::fs::{self, Permissions};
+use std::io::{self, BufRead as _, BufReader};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use uuid::Uuid;
+
+/// Debian's and most others' `nobody`.
+const NOBODY: (u32, u32) = (65_534, 65_534);
+
+/// A folder that is closed to others. It is gone when dropped.
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Who owns it and runs the program, where that is not who runs the test.
+    account: Option<(u32, u32)>,
+}
+
+impl Folder {
+    /// A folder for a program of `programs`.
+    pub(crate) fn new(programs: &Path) -> Self {
+        let path = std::env::temp_dir().join(format!("ringfence-test-{}", Uuid::new_v4()));
+        fs::create_dir(&path).expect("a temporary folder");
+        let folder = Self { path, account: account(programs) };
+        folder.own(&folder.path, 0o700);
+        folder
+    }
+
+    /// The path of something in it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes a file that only the program's account can read.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect(name);
+        self.own(&self.path(name), 0o600);
+    }
+
+    /// A command that runs as the folder's owner, in it.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if let Some((user, group)) = self.account {
+            command.uid(user).gid(group);
+        }
+        command.current_dir(&self.path);
+        command
+    }
+
+    fn own(&self, path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("permissions");
+        if let Some((user, group)) = self.account {
+            chown(path, Some(user), Some(group)).expect("an owner");
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It has a random name under the system's temporary folder: one that stays is untidy, not wrong.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// `PostgreSQL` and `PgBouncer` refuse to be started by root, which is who one is in a container. Then it is the owner of the
+/// programs, who can surely run them, or nobody in particular.
+fn account(programs: &Path) -> Option<(u32, u32)> {
+    let owner = fs::metadata(programs).expect("the programs are there");
+    geteuid().is_root().then(|| if owner.uid() == 0 { NOBODY } else { (owner.uid(), owner.gid()) })
+}
+
+/// A program that runs until dropped.
+pub(crate) struct Program(Child);
+
+impl Program {
+    /// Starts it and waits until it says on its standard error that it is ready.
+    pub(crate) fn start(command: &mut Command, ready: &str) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut program = Self(child.unwrap_or_else(|error| panic!("{command:?}: {error}")));
+        let mut log = BufReader::new(program.0.stderr.take().expect("its standard error"));
+        let mut said = String::new();
+        while !said.contains(ready) {
+            let count = log.read_line(&mut said).expect("its standard error is text");
+            assert!(count > 0, "{command:?} ended:\n{said}");
+        }
+        // Nobody reads on, but a full pipe would stop it.
+        std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+        program
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // For both programs this ends every session at once.
+        let _ = kill_process(Pid::from_child(&self.0), Signal::QUIT);
+        let _ = self.0.wait();
+    }
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}

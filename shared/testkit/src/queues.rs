@@ -1,0 +1,138 @@
+//! Real queues of this test alone.
+
+use std::collections::HashMap;
+
+use aws_config::{BehaviorVersion, Region};
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::Credentials;
+use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName};
+use ringfence_edge::consumer::Consumer;
+use ringfence_edge::queue::{FAILURE_CODE_ATTRIBUTE, RetryQueue};
+use ringfence_edge::{Environment, RetryQueues};
+use ringfence_vapi::Function;
+use uuid::Uuid;
+
+use crate::setting;
+
+/// The retry queue and the dead-letter queue of each event function.
+pub struct TestQueues {
+    client: Client,
+    urls: HashMap<String, String>,
+}
+
+impl TestQueues {
+    /// Creates the queues.
+    pub async fn new() -> Self {
+        let client = client(&setting("RINGFENCE_TEST_SQS_ENDPOINT")).await;
+        let prefix = Uuid::new_v4().simple().to_string();
+        let mut urls = HashMap::new();
+        for function in Function::ALL {
+            for suffix in ["QUEUE_URL", "DLQ_URL"] {
+                let variable = format!("{}_{suffix}", function.as_str().to_uppercase().replace('-', "_"));
+                let queue = client.create_queue().queue_name(format!("{prefix}-{variable}"));
+                let queue =
+                    queue.attributes(QueueAttributeName::VisibilityTimeout, "180").send().await.expect("a queue");
+                urls.insert(variable, queue.queue_url.expect("a URL"));
+            }
+        }
+        Self { client, urls }
+    }
+
+    /// Queues that nobody answers for: SQS is away.
+    pub async fn away() -> Self {
+        let mut queues = Self::new().await;
+        queues.client = client("http://127.0.0.1:1").await;
+        queues
+    }
+
+    /// The queues as the door has them.
+    #[must_use]
+    pub fn retry_queues(&self) -> RetryQueues {
+        let environment = Environment::from_fn(|name| self.urls.get(name).cloned());
+        RetryQueues::from_environment(&environment, &self.client).expect("all queues")
+    }
+
+    /// The consumer of a function's queue.
+    #[must_use]
+    pub fn consumer(&self, function: Function) -> Consumer {
+        Consumer::new(self.queue(function, "QUEUE_URL"), self.queue(function, "DLQ_URL"))
+    }
+
+    /// Puts a text on a function's retry queue.
+    pub async fn put(&self, function: Function, text: &str) {
+        let url = self.url(function, "QUEUE_URL");
+        self.client.send_message().queue_url(url).message_body(text).send().await.expect("sent");
+    }
+
+    /// Takes what waits on a function's retry queue, as Lambda would hand it to the function.
+    pub async fn take(&self, function: Function) -> SqsEvent {
+        let messages = self.receive(self.url(function, "QUEUE_URL")).await;
+        let mut event = SqsEvent::default();
+        event.records = messages.into_iter().map(as_lambda_message).collect();
+        event
+    }
+
+    /// Why each message of a batch had to wait: its failure code.
+    #[must_use]
+    pub fn failure_codes(batch: &SqsEvent) -> Vec<String> {
+        let code = |record: &SqsMessage| record.message_attributes.get(FAILURE_CODE_ATTRIBUTE)?.string_value.clone();
+        batch.records.iter().map(|record| code(record).unwrap_or_default()).collect()
+    }
+
+    /// The failure codes of the messages on a function's dead-letter queue.
+    pub async fn dead_letters(&self, function: Function) -> Vec<String> {
+        let messages = self.receive(self.url(function, "DLQ_URL")).await;
+        let code = |message: &aws_sdk_sqs::types::Message| {
+            let attributes = message.message_attributes.as_ref()?;
+            attributes.get(FAILURE_CODE_ATTRIBUTE)?.string_value.clone()
+        };
+        messages.iter().map(|message| code(message).unwrap_or_default()).collect()
+    }
+
+    fn queue(&self, function: Function, suffix: &str) -> RetryQueue {
+        RetryQueue::new(self.client.clone(), self.url(function, suffix))
+    }
+
+    fn url(&self, function: Function, suffix: &str) -> &str {
+        &self.urls[&format!("{}_{suffix}", function.as_str().to_uppercase().replace('-', "_"))]
+    }
+
+    async fn receive(&self, url: &str) -> Vec<aws_sdk_sqs::types::Message> {
+        let request =
+            self.client.receive_message().queue_url(url).max_number_of_messages(10).message_attribute_names("All");
+        let request = request.message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
+        request.send().await.expect("messages").messages.unwrap_or_default()
+    }
+}
+
+async fn client(endpoint: &str) -> Client {
+    let configuration = aws_config::defaults(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::new("us-west-2"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .load()
+        .await;
+    Client::new(&configuration)
+}
+
+fn as_lambda_message(message: aws_sdk_sqs::types::Message) -> SqsMessage {
+    let mut record = SqsMessage::default();
+    record.message_id = message.message_id;
+    record.receipt_handle = message.receipt_handle;
+    record.body = message.body;
+    record.event_source = Some("aws:sqs".to_owned());
+    let attributes = message.attributes.unwrap_or_default();
+    record.attributes = attributes.into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect();
+    let attributes = message.message_attributes.unwrap_or_default();
+    record.message_attributes =
+        attributes.into_iter().map(|(name, value)| (name, as_lambda_attribute(value))).collect();
+    record
+}
+
+fn as_lambda_attribute(value: MessageAttributeValue) -> SqsMessageAttribute {
+    let mut attribute = SqsMessageAttribute::default();
+    attribute.string_value = value.string_value;
+    attribute.data_type = Some(value.data_type);
+    attribute
+}

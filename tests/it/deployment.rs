@@ -1,0 +1,303 @@
+//! The deployment: the migration as CloudFormation calls it, the health check, and what the template says of the functions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lambda_http::Body;
+use lambda_http::http::Response;
+use migrate::{Administration, Invocation, deployment};
+use ringfence_core::{Database, DatabaseSettings, migrations};
+use ringfence_edge::Environment;
+use ringfence_testkit::database::{APP_PASSWORD, turn_to_migrate};
+use ringfence_testkit::door::MASTER_KEYS;
+use ringfence_testkit::{Proxy, TestDatabase};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// Where nobody listens, with a password that no answer may show.
+const AWAY: &str = "postgres://owner:hunter2@127.0.0.1:1/ringfence";
+
+/// A fake of the store in which CloudFormation waits for an answer. Takes one.
+struct FakeAnswerStore {
+    url: String,
+    request: JoinHandle<(String, Value)>,
+}
+
+impl FakeAnswerStore {
+    /// A store that replies with an HTTP status.
+    async fn start(status: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/answer?signature=presigned", listener.local_addr().unwrap());
+        let request = tokio::spawn(async move {
+            let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                assert!(stream.read_line(&mut head).await.unwrap() > 0, "a whole request: {head}");
+            }
+            let mut body = vec![0; header(&head, "content-length").expect("a length").parse().unwrap()];
+            stream.read_exact(&mut body).await.unwrap();
+            let reply = format!("HTTP/1.1 {status} Any\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(reply.as_bytes()).await.unwrap();
+            (head, serde_json::from_slice(&body).unwrap())
+        });
+        Self { url, request }
+    }
+}
+
+fn header(head: &str, name: &str) -> Option<String> {
+    let lines = head.lines().filter_map(|line| line.split_once(':'));
+    lines.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+}
+
+fn administration(owner_url: &str) -> Administration {
+    let environment = Environment::from_fn(|name| match name {
+        "DATABASE_OWNER_URL" => Some(owner_url.to_owned()),
+        "RINGFENCE_APP_PASSWORD" => Some(APP_PASSWORD.to_owned()),
+        "RINGFENCE_MASTER_KEYS" => Some(MASTER_KEYS.to_owned()),
+        "PUBLIC_BASE_URL" => Some("https://ringfence.example".to_owned()),
+        _ => None,
+    });
+    Administration::from_environment(&environment).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What CloudFormation sends, as it sends it.
+fn request(response_url: &str, kind: &str, schema: &str, old_schema: Option<&str>) -> deployment::Request {
+    let mut event = json!({
+        "RequestType": kind, "ResponseURL": response_url, "StackId": "arn:stack", "RequestId": "request-1",
+        "ResourceType": "Custom::Migration", "LogicalResourceId": "Migration", "ServiceToken": "arn:function",
+        "ResourceProperties": {"ServiceToken": "arn:function", "SchemaVersion": schema, "DatabaseSecret": "arn:secret"},
+    });
+    if let Some(old_schema) = old_schema {
+        event["OldResourceProperties"] = json!({"SchemaVersion": old_schema});
+        event["PhysicalResourceId"] = json!("ringfence-migrations");
+    }
+    match serde_json::from_value(event).expect("a request") {
+        Invocation::Deployment(request) => request,
+        Invocation::Act(act) => panic!("taken for {act:?}"),
+    }
+}
+
+fn newest() -> String {
+    migrations::newest_version().to_string()
+}
+
+/// Carries a request out and returns what CloudFormation is told. Whatever that is, it names the request, and no secret.
+async fn carry_out(owner_url: &str, kind: &str, schema: &str, old_schema: Option<&str>) -> (String, String) {
+    let store = FakeAnswerStore::start(200).await;
+    let request = request(&store.url, kind, schema, old_schema);
+    deployment::carry_out(&administration(owner_url), &request).await.expect("told");
+    let (head, answer) = store.request.await.unwrap();
+
+    assert!(head.starts_with("PUT /answer?signature=presigned HTTP/1.1\r\n"), "{head}");
+    assert_eq!(header(&head, "content-type").as_deref(), Some(""), "the link is signed for no content type");
+    for (field, value) in [
+        ("StackId", "arn:stack"),
+        ("RequestId", "request-1"),
+        ("LogicalResourceId", "Migration"),
+        ("PhysicalResourceId", "ringfence-migrations"),
+    ] {
+        assert_eq!(answer[field], value, "{field}");
+    }
+    for secret in ["postgres:", "hunter2", "127.0.0.1", "presigned"] {
+        assert!(!answer.to_string().contains(secret), "{answer}");
+    }
+    (answer["Status"].as_str().unwrap().to_owned(), answer["Reason"].as_str().unwrap().to_owned())
+}
+
+/// A7: a new stack's deployment goes on when all migrations have succeeded, and says which. The next one finds nothing to do.
+#[tokio::test]
+async fn a_deployment_migrates_and_succeeds() {
+    let database = TestDatabase::empty().await;
+    let _turn = turn_to_migrate().await;
+    let url = database.url("postgres", None);
+    let (status, reason) = carry_out(&url, "Create", &newest(), None).await;
+    assert_eq!(status, "SUCCESS");
+    assert!(reason.contains("20261122100000_tables") && reason.contains(&newest()), "{reason}");
+    let findings = migrations::verify(&database.owner_settings()).await.unwrap();
+    assert!(findings.iter().all(|finding| finding.ok), "{findings:?}");
+
+    let again = carry_out(&url, "Update", &newest(), Some("20261122100500")).await;
+    assert_eq!(again, ("SUCCESS".to_owned(), "applied: ".to_owned()));
+}
+
+/// A7: a migration that fails fails the deployment, which CloudFormation then rolls back, and the reason says why.
+#[tokio::test]
+async fn a_failing_migration_fails_the_deployment() {
+    let database = TestDatabase::empty().await;
+    database.superuser().await.batch_execute("CREATE TABLE call_logs (id int)").await.unwrap();
+    let _turn = turn_to_migrate().await;
+    let (status, reason) = carry_out(&database.url("postgres", None), "Create", &newest(), None).await;
+    assert_eq!(status, "FAILED");
+    assert!(reason.contains("\"call_logs\" already exists"), "{reason}");
+    assert_eq!(database.text("to_regclass('organizations')").await, None, "nothing stays behind");
+}
+
+/// A7: with the database away, or a URL that is none, the deployment fails and can be told why.
+#[tokio::test]
+async fn a_database_that_is_away_fails_the_deployment() {
+    for (kind, old_schema) in [("Create", None), ("Update", Some("20261122100500"))] {
+        let (status, reason) = carry_out(AWAY, kind, &newest(), old_schema).await;
+        assert_eq!((status.as_str(), &reason[..6]), ("FAILED", "RF1001"), "{reason}");
+    }
+    let (status, reason) = carry_out("owner:hunter2@db", "Create", &newest(), None).await;
+    assert_eq!((status.as_str(), reason.as_str()), ("FAILED", "the database URL cannot be read"));
+}
+
+/// A7: the data outlives the stack, and the earlier release runs on the newer schema: both succeed without a connection, so that
+/// neither can get stuck because the database is away.
+#[tokio::test]
+async fn deleting_and_going_back_do_not_touch_the_database() {
+    let database = TestDatabase::new().await;
+    let wire = Proxy::start().await;
+    let url = database.url("postgres", Some(&wire.address));
+    assert_eq!(carry_out(&url, "Delete", &newest(), None).await.0, "SUCCESS");
+    assert_eq!(carry_out(&url, "Update", &newest(), Some("20991231000000")).await.0, "SUCCESS");
+    assert_eq!(wire.connections(), 0);
+
+    let _turn = turn_to_migrate().await;
+    assert_eq!(carry_out(&url, "Update", &newest(), Some(&newest())).await.0, "SUCCESS");
+    assert_eq!(wire.connections(), 1, "any other update does");
+}
+
+/// A7: an answer that CloudFormation did not take is an error of the function, so that its log shows it.
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_an_error() {
+    let store = FakeAnswerStore::start(403).await;
+    let request = request(&store.url, "Delete", &newest(), None);
+    let error = deployment::carry_out(&administration(AWAY), &request).await.expect_err("not told").to_string();
+    assert!(!error.contains("presigned") && !error.contains("127.0.0.1"), "{error}");
+}
+
+fn json_of(response: &Response<Body>) -> Value {
+    serde_json::from_slice(response.body()).expect("JSON")
+}
+
+async fn check_at(url: &str) -> Response<Body> {
+    health::check(&Database::new(&DatabaseSettings::new(url, None)).unwrap()).await
+}
+
+/// A7: a database that answers is healthy, and has a size.
+#[tokio::test]
+async fn a_database_that_answers_is_healthy() {
+    let database = TestDatabase::new().await;
+    let response = health::check(&database.app()).await;
+    assert_eq!(response.status(), 200);
+    let body = json_of(&response);
+    let size: i64 =
+        database.text("round(pg_database_size(current_database()) / 1048576.0)").await.unwrap().parse().unwrap();
+    assert!(size > 0);
+    assert_eq!(body["status"], "ok");
+    assert!((body["database_size_mb"].as_i64().unwrap() - size).abs() <= 1, "{body}");
+}
+
+/// A7: a database that refuses is 503 with the failure's code, and nothing of the URL.
+#[tokio::test]
+async fn a_database_that_refuses_is_unhealthy() {
+    let response = check_at(AWAY).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(json_of(&response)["code"], "RF1001");
+    assert!(!json_of(&response).to_string().contains("hunter2"));
+}
+
+/// A7: one that accepts and never answers, and one that falls silent after an answer, are 503 too, and the check returns.
+#[tokio::test]
+async fn a_database_that_says_nothing_is_unhealthy() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://ringfence_app:app@{}/ringfence", silent.local_addr().unwrap());
+    let response = check_at(&url).await;
+    assert_eq!((response.status().as_u16(), &json_of(&response)["code"]), (503, &json!("RF1002")));
+
+    let database = TestDatabase::new().await;
+    let wire = Proxy::start().await;
+    let warm = database.app_at(Some(&wire.address));
+    assert_eq!(health::check(&warm).await.status(), 200);
+    wire.fall_silent();
+    let response = health::check(&warm).await;
+    assert_eq!((response.status().as_u16(), &json_of(&response)["code"]), (503, &json!("RF1002")));
+}
+
+const TEMPLATE: &str = include_str!("../../template.yaml");
+const WORKSPACE: &str = include_str!("../../Cargo.toml");
+
+/// The template's resources: the text of each, by its name.
+fn resources() -> BTreeMap<&'static str, String> {
+    let mut resources: BTreeMap<_, String> = BTreeMap::new();
+    let mut current = None;
+    let section =
+        TEMPLATE.split_once("\nResources:\n").expect("resources").1.split("\nOutputs:\n").next().expect("resources");
+    for line in section.lines() {
+        let is_name = line.starts_with("  ") && !line[2..].starts_with([' ', '#']) && line.ends_with(':');
+        if is_name {
+            current = Some(line.trim().trim_end_matches(':'));
+        }
+        if let Some(name) = current {
+            let text = resources.entry(name).or_default();
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    resources
+}
+
+/// What stands between two texts.
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    let rest = text.split_once(before).unwrap_or_else(|| panic!("{before} in\n{text}")).1;
+    rest.split(after).next().unwrap_or_default().trim()
+}
+
+/// The template's functions: their folder's name and their text.
+fn functions() -> BTreeMap<String, String> {
+    let resources = resources().into_values();
+    let functions = resources.filter(|text| text.contains("Type: AWS::Serverless::Function\n"));
+    functions.map(|text| (between(&text, "CodeUri: functions/", "\n").to_owned(), text)).collect()
+}
+
+/// C3, C4: what is in `functions/` is deployed, and what is deployed is there, under one name.
+#[test]
+fn every_function_is_deployed_and_every_deployed_function_exists() {
+    let members = between(WORKSPACE, "members = [", "]");
+    let members: BTreeSet<_> =
+        members.lines().filter_map(|line| line.trim().strip_prefix("\"functions/")?.strip_suffix("\",")).collect();
+    let functions = functions();
+    assert_eq!(functions.keys().map(String::as_str).collect::<BTreeSet<_>>(), members);
+    for (name, text) in &functions {
+        assert_eq!(between(text, "Binary: ", "}"), name);
+        assert_eq!(between(text, "FunctionName: !Sub ${AWS::StackName}-", "\n"), name);
+    }
+}
+
+/// A7, C4: no code is put in place before the migration has succeeded.
+#[test]
+fn every_function_but_migrate_waits_for_the_migration() {
+    for (name, text) in functions() {
+        assert_eq!(text.contains("    DependsOn: Migration\n"), name != "migrate", "{name}");
+    }
+    assert!(resources()["Migration"].contains("ServiceToken: !GetAtt MigrateFunction.Arn"));
+}
+
+/// C5: `cargo lambda watch` serves the same functions at the same paths as API Gateway.
+#[test]
+fn the_local_routes_are_those_of_the_template() {
+    let resources = resources();
+    let routes = resources.values().filter(|text| text.contains("Type: AWS::ApiGatewayV2::Route\n"));
+    let deployed: BTreeSet<_> = routes
+        .map(|route| {
+            let integration = &resources[between(route, "Target: !Sub integrations/${", "}")];
+            let function = &resources[between(integration, "IntegrationUri: !GetAtt ", ".Arn")];
+            format!("{} -> {}", between(route, "RouteKey: ", "\n"), between(function, "CodeUri: functions/", "\n"))
+        })
+        .collect();
+
+    let watched = between(WORKSPACE, "[workspace.metadata.lambda.watch.router]", "\n[");
+    let local: BTreeSet<_> = watched
+        .lines()
+        .map(|line| {
+            let path = between(line, "\"", "\"");
+            format!("{} {path} -> {}", between(line, "method = \"", "\""), between(line, "function = \"", "\""))
+        })
+        .collect();
+    assert_eq!(local, deployed);
+    assert_eq!(local.len(), 3);
+}

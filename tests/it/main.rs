@@ -1,0 +1,17 @@
+//! The integration tests: one binary over a real PostgreSQL and a real SQS API. Run with `cargo ringfence test`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+
+mod call_functions;
+mod claims;
+mod deployment;
+mod door;
+mod isolation;
+mod migrations;
+mod order;
+mod plans;
+mod platform;
+mod requirements;
+mod retry;
+mod review_checklist;
+mod tls;
+mod wire;

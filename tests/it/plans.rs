@@ -1,0 +1,279 @@
+//! The plans of the statements inside the functions, on tables that are large enough for a bad one to hurt.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+
+use ringfence_testkit::TestDatabase;
+use ringfence_testkit::call::{Call, delivery};
+use ringfence_vapi::OrgId;
+use serde_json::{Value, json};
+use tokio::sync::{OnceCell, mpsc};
+use tokio_postgres::{AsyncMessage, Client, NoTls};
+
+/// Tables that grow with the orgs' calls, leads and agents.
+const LARGE: [&str; 8] = [
+    "agents",
+    "call_logs",
+    "call_routes",
+    "call_tracking",
+    "call_transcripts",
+    "calls",
+    "leads",
+    "processed_webhook_events",
+];
+
+/// The indexes that the review demanded, with their tables.
+const DEMANDED: [(&str, &str); 3] = [
+    ("call_logs", "idx_call_logs_org_vapi_call_id"),
+    ("call_tracking", "idx_call_tracking_org_vapi_call_id"),
+    ("processed_webhook_events", "idx_processed_events_org_event"),
+];
+
+/// A database with 100 000 rows of two orgs, made once for all tests here.
+struct Large {
+    database: TestDatabase,
+    org: OrgId,
+}
+
+async fn large() -> &'static Large {
+    static LARGE: OnceCell<Large> = OnceCell::const_new();
+    LARGE.get_or_init(make_large).await
+}
+
+/// Nine of ten rows belong to the first org. Each call has one event, since it is the number of rows that tempts the planner.
+async fn make_large() -> Large {
+    let database = TestDatabase::new().await;
+    let (org, other) = (database.org("Large").await, database.org("Small").await);
+    let fill = format!(
+        "SET session_replication_role = replica; -- no foreign key is checked row by row
+        CREATE TEMPORARY TABLE numbers AS
+            SELECT i, (CASE i % 10 WHEN 0 THEN '{other}' ELSE '{org}' END)::uuid AS org_id, 'call-' || i AS call,
+                md5('call-' || i)::uuid AS id, '+1555' || lpad(i::text, 7, '0') AS phone,
+                (ARRAY['status-update', 'transcript', 'end-of-call-report'])[1 + i % 3] AS event_type
+            FROM generate_series(1, 100000) AS i;
+        INSERT INTO agents (org_id, id, name, vapi_assistant_id, vapi_squad_id, vapi_phone_number_id, phone_number)
+            SELECT org_id, id, 'Agent', 'assistant-' || i, 'squad-' || i, 'number-' || i, phone FROM numbers WHERE i <= 10000;
+        INSERT INTO leads (org_id, id, phone) SELECT org_id, id, phone FROM numbers;
+        INSERT INTO call_logs (id, org_id, vapi_call_id, status) SELECT id, org_id, call, 'in-progress' FROM numbers;
+        INSERT INTO call_tracking (org_id, vapi_call_id, status) SELECT org_id, call, 'in-progress' FROM numbers;
+        INSERT INTO calls (id, org_id, vapi_call_id, status) SELECT id, org_id, call, 'in-progress' FROM numbers;
+        INSERT INTO call_routes (org_id, vapi_call_id) SELECT org_id, call FROM numbers;
+        INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text)
+            SELECT org_id, call, sha256(call::bytea), id, 'user', 'Yes.' FROM numbers;
+        INSERT INTO processed_webhook_events (org_id, event_id, event_type, vapi_call_id, event, received_at)
+            SELECT org_id, event_type || ':' || call || ':' || md5(call), event_type, call,
+                jsonb_build_object('kind', 'call-started', 'call', jsonb_build_object('id', call)), now()
+            FROM numbers;"
+    );
+    let superuser = database.superuser().await;
+    superuser.batch_execute(&fill).await.expect("the rows");
+    // What autovacuum would do at a time of its own.
+    superuser.batch_execute("VACUUM ANALYZE").await.expect("the statistics");
+    Large { database, org }
+}
+
+/// A session of the functions' role that tells the plan of every statement inside a function.
+struct ExplainedSession {
+    client: Client,
+    notices: mpsc::UnboundedReceiver<String>,
+}
+
+impl ExplainedSession {
+    async fn start(database: &TestDatabase, plan_cache_mode: &str) -> Self {
+        let (client, mut connection) =
+            tokio_postgres::connect(&database.url("postgres", None), NoTls).await.expect("a connection");
+        let (sender, notices) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notice(notice) = message {
+                    let _ = sender.send(notice.message().to_owned());
+                }
+            }
+        });
+        let session = format!(
+            "LOAD 'auto_explain';
+            SET auto_explain.log_level = notice;
+            SET auto_explain.log_format = json;
+            SET auto_explain.log_min_duration = 0;
+            SET auto_explain.log_nested_statements = on;
+            SET plan_cache_mode = {plan_cache_mode};
+            SET ROLE ringfence_app;"
+        );
+        client.batch_execute(&session).await.expect("a session that explains");
+        Self { client, notices }
+    }
+
+    /// Calls a function, takes back what it did, and returns every access to a large table.
+    async fn accesses(&mut self, call: &str) -> Vec<Access> {
+        while self.notices.try_recv().is_ok() {}
+        let result =
+            self.client.query_one(&format!("SELECT to_jsonb(r)::text FROM {call} AS r"), &[]).await.expect(call);
+        let answer: Value = serde_json::from_str(result.get(0)).expect("JSON");
+        assert!(answer["success"] == true || answer["outcome"] == "applied", "{call}: {answer}");
+        let mut accesses = Vec::new();
+        while let Ok(notice) = self.notices.try_recv() {
+            let Some((_, plan)) = notice.split_once("plan:\n") else { continue };
+            let statement: Value = serde_json::from_str(plan).expect("a plan");
+            // What the server asks to check a foreign key.
+            let for_key = statement["Query Text"].as_str().is_some_and(|text| text.starts_with("SELECT 1 FROM ONLY"));
+            collect(&statement["Plan"], None, for_key, &mut accesses);
+        }
+        accesses.retain(|access| LARGE.contains(&access.table.as_str()));
+        accesses
+    }
+}
+
+/// One node of a plan that reads or writes a table.
+#[derive(Debug, PartialEq, Eq)]
+struct Access {
+    table: String,
+    node: String,
+    /// The index that finds the rows, or that decides about a conflict.
+    index: Option<String>,
+    for_key: bool,
+}
+
+fn collect(node: &Value, parent_table: Option<&str>, for_key: bool, accesses: &mut Vec<Access>) {
+    let text = |field: &str| node[field].as_str();
+    // A bitmap's index has no table of its own: it is that of the node above.
+    let table = text("Relation Name").or(parent_table);
+    let index = text("Index Name").or_else(|| node["Conflict Arbiter Indexes"][0].as_str());
+    if let (Some(table), true) = (table, node["Relation Name"].is_string() || index.is_some()) {
+        let kind = text("Operation").or_else(|| text("Node Type")).expect("a kind");
+        accesses.push(Access {
+            table: table.to_owned(),
+            node: kind.to_owned(),
+            index: index.map(str::to_owned),
+            for_key,
+        });
+    }
+    let below = if text("Node Type") == Some("ModifyTable") { None } else { table };
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        collect(child, below, for_key, accesses);
+    }
+}
+
+/// A call of the first org that is there, with its lead and its agent.
+fn known_call() -> Call {
+    Call {
+        id: "call-4711".to_owned(),
+        customer: Some("+15550004711".to_owned()),
+        assistant: Some("assistant-4711".to_owned()),
+        phone_number_id: Some("number-4711".to_owned()),
+        phone_number: Some("+15550004711".to_owned()),
+        ..Call::default()
+    }
+}
+
+/// Each function with arguments that make it do all it can.
+fn calls(org: OrgId) -> Vec<(&'static str, String)> {
+    let call = known_call();
+    let new_call = Call { id: "call-of-nobody-yet".to_owned(), ..call.clone() };
+    let apply = |function: &str, body: &Value| {
+        let delivery = delivery(org, body);
+        let event = serde_json::to_string(&delivery.event).expect("JSON").replace('\'', "''");
+        format!("{function}('{org}', 1, '{}', '{event}', now())", delivery.key)
+    };
+    let platform = apply("apply_call_started_v1", &call.status("in-progress", 5)).replacen(
+        &format!("'{org}', 1"),
+        "NULL, NULL",
+        1,
+    );
+    vec![
+        ("apply_call_started_v1", apply("apply_call_started_v1", &call.status("in-progress", 1))),
+        ("apply_call_started_v1, platform", platform),
+        ("apply_call_ended_v1", apply("apply_call_ended_v1", &call.status("ended", 2))),
+        ("apply_end_of_call_report_v1", apply("apply_end_of_call_report_v1", &call.report(3, json!({})))),
+        ("apply_transcript_v1", apply("apply_transcript_v1", &call.transcript("Yes.", 4))),
+        ("apply_transcript_v1, first event", apply("apply_transcript_v1", &new_call.transcript("Yes.", 4))),
+        ("apply_call_event_v1", apply("apply_call_event_v1", &call.message("hang", 5, json!({})))),
+        (
+            "create_inbound_call_atomically",
+            format!("create_inbound_call_atomically('{org}', 'call-4712', NULL, '+15550004712', NULL, '{{}}')"),
+        ),
+        (
+            "update_call_completed_atomically",
+            format!("update_call_completed_atomically('{org}', 'call-4713', 42, NULL)"),
+        ),
+        (
+            "update_call_with_recording_atomically",
+            format!("update_call_with_recording_atomically('{org}', 'call-4714', NULL, 'a/b.wav', 'Yes.', 'webCall')"),
+        ),
+    ]
+}
+
+/// Every function's accesses, by its name.
+async fn plans(plan_cache_mode: &str) -> BTreeMap<&'static str, Vec<Access>> {
+    let large = large().await;
+    let mut session = ExplainedSession::start(&large.database, plan_cache_mode).await;
+    let mut plans = BTreeMap::new();
+    for (name, call) in calls(large.org) {
+        session.client.batch_execute("BEGIN").await.expect("a transaction");
+        plans.insert(name, session.accesses(&call).await);
+        session.client.batch_execute("ROLLBACK").await.expect("a rollback");
+    }
+    plans
+}
+
+fn assert_demanded_indexes_are_used(plans: &BTreeMap<&str, Vec<Access>>) {
+    for (function, accesses) in plans {
+        for access in accesses {
+            assert_ne!(access.node, "Seq Scan", "{function} reads all of {}", access.table);
+            let demanded = DEMANDED.iter().find(|(table, _)| *table == access.table && !access.for_key);
+            // The nodes that name no index of their own stand above one that does.
+            if let (Some((_, demanded)), Some(index)) = (demanded, &access.index) {
+                assert_eq!(index, demanded, "{function}");
+            }
+        }
+    }
+    for (table, index) in DEMANDED {
+        let users = plans.values().flatten().filter(|access| access.index.as_deref() == Some(index));
+        assert!(users.count() > 5, "{index} on {table} is used");
+    }
+}
+
+fn shape(plans: &BTreeMap<&str, Vec<Access>>) -> String {
+    let mut lines = Vec::new();
+    for (function, accesses) in plans {
+        lines.push(format!("{function}:"));
+        for Access { table, node, index, .. } in accesses.iter().filter(|access| !access.for_key) {
+            let index = index.as_ref().map(|index| format!(" ({index})")).unwrap_or_default();
+            lines.push(format!("  {node} {table}{index}"));
+        }
+    }
+    lines.join("\n")
+}
+
+/// A6, A8 ("the indexes exist"): as the catalogue tells it, with their columns, unique and valid.
+#[tokio::test]
+async fn the_indexes_exist() {
+    let database = TestDatabase::new().await;
+    let query = "SELECT c.relname || ' on ' || i.indrelid::regclass || ' (' || string_agg(a.attname, ', ' ORDER BY a.attnum) || ')'
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.relname LIKE 'idx%' AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+        GROUP BY c.relname, i.indrelid ORDER BY 1";
+    let rows = database.superuser().await.query(query, &[]).await.unwrap();
+    let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(
+        found,
+        [
+            "idx_call_logs_org_vapi_call_id on call_logs (org_id, vapi_call_id)",
+            "idx_call_tracking_org_vapi_call_id on call_tracking (org_id, vapi_call_id)",
+            "idx_processed_events_org_event on processed_webhook_events (org_id, event_id)",
+        ]
+    );
+}
+
+/// A6, A8 ("the indexes are used"): in the plans that a new connection makes, which know the values.
+#[tokio::test]
+async fn the_indexes_are_used_by_plans_for_one_call() {
+    assert_demanded_indexes_are_used(&plans("force_custom_plan").await);
+}
+
+/// A6, A8 ("the indexes are used"): in the plans that a warm connection keeps, which know no values.
+#[tokio::test]
+async fn the_indexes_are_used_by_plans_that_are_kept() {
+    let plans = plans("force_generic_plan").await;
+    assert_demanded_indexes_are_used(&plans);
+    insta::assert_snapshot!(shape(&plans));
+}

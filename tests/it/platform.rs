@@ -1,0 +1,313 @@
+//! The platform's URL: one key for all orgs, and each event finds its own org by what is registered.
+
+use ringfence_core::Credential;
+use ringfence_core::admin::{NewAgent, Resolved};
+use ringfence_testkit::call::delivery_with;
+use ringfence_testkit::{Call, TestDatabase, TestDoor, TestQueues};
+use ringfence_vapi::{FailureCode, Function, OrgId};
+use serde_json::{Value, json};
+
+const ASSISTANT: &str = "4dac6abb-472a-4a1d-8f6c-c2ed74e2cf44";
+const NUMBER: &str = "+15555550100";
+
+/// A door over a fresh database with two orgs.
+async fn open() -> (TestDatabase, TestDoor, OrgId, OrgId) {
+    let database = TestDatabase::new().await;
+    let door = TestDoor::new(database.app(), &TestQueues::new().await);
+    let (acme, other) = (database.org("Acme").await, database.org("Other").await);
+    (database, door, acme, other)
+}
+
+/// A call that names only what the test lets it name.
+fn call(assistant: Option<&str>, number: Option<&str>) -> Call {
+    Call { assistant: assistant.map(str::to_owned), phone_number: number.map(str::to_owned), ..Call::default() }
+}
+
+fn agent(assistant: Option<&str>, number: Option<&str>) -> NewAgent {
+    NewAgent {
+        name: "Front desk".to_owned(),
+        role: "inbound".to_owned(),
+        assistant_id: assistant.map(str::to_owned),
+        phone_number: number.map(str::to_owned),
+        ..NewAgent::default()
+    }
+}
+
+/// Posts to the platform's URL, where everything is acknowledged.
+async fn post(door: &TestDoor, body: &Value) {
+    let reply = door.post_platform(body).await;
+    assert_eq!((reply.status.as_u16(), reply.text.as_str()), (200, "{}"));
+}
+
+/// The orgs that have rows of a call.
+async fn orgs_of(database: &TestDatabase, call: &Call) -> Option<String> {
+    let query = format!("SELECT string_agg(org_id::text, ' ') FROM call_logs WHERE vapi_call_id = '{}'", call.id);
+    database.text(&query).await
+}
+
+/// D13: what names nobody yet is kept, and applied when `agent add` registers what it names; the act is in the audit
+/// log.
+#[tokio::test]
+async fn an_event_of_nobody_is_kept_and_applied_when_its_agent_is_added() {
+    let (database, door, acme, _) = open().await;
+    let call = call(Some(ASSISTANT), None);
+    let bodies = [call.status("in-progress", 0), call.transcript("A visit.", 5_000), call.report(60_000, json!({}))];
+    for body in &bodies {
+        post(&door, body).await;
+        post(&door, body).await;
+    }
+    post(&door, &call.message("hang", 6_000, json!({}))).await;
+    post(&door, &call.status("ended", 21_300)).await;
+    assert_eq!(database.count("unresolved_events WHERE code = 'RF5001'").await, 5);
+    assert_eq!(database.count("call_logs").await + database.count("processed_webhook_events").await, 0);
+
+    let added = database.admin().await.add_agent(acme, &agent(Some(ASSISTANT), None)).await.unwrap();
+    assert_eq!(added.events, Resolved { applied: 5, failed: 0 });
+    assert_eq!(database.count("unresolved_events").await, 0);
+    assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{acme}'")).await, 5);
+    let found = "SELECT concat_ws(' ', l.status, l.duration_seconds, l.cost, t.answered, c.reason_family,
+            (SELECT text FROM call_transcripts), l.agent_id)
+        FROM call_logs l JOIN call_tracking t USING (org_id, vapi_call_id) JOIN calls c USING (org_id, vapi_call_id)";
+    let expected = format!("completed 17 0.037 t customer-ended A visit. {}", added.id);
+    assert_eq!(database.text(found).await, Some(expected));
+    let audited = format!("audit_log WHERE action = 'agent.add' AND org_id = '{acme}' AND subject = '{}'", added.id);
+    assert_eq!(database.count(&audited).await, 1);
+
+    // A redelivery after all this is a duplicate.
+    let before = database.everything_of(acme).await;
+    post(&door, &bodies[2]).await;
+    assert_eq!(database.everything_of(acme).await, before);
+}
+
+/// D13: an agent that names something else sets nothing free.
+#[tokio::test]
+async fn a_kept_event_waits_for_what_it_names() {
+    let (database, door, acme, _) = open().await;
+    let call = call(Some(ASSISTANT), None);
+    post(&door, &call.status("ended", 0)).await;
+    let added = database.admin().await.add_agent(acme, &agent(Some("another"), Some(NUMBER))).await.unwrap();
+    assert_eq!(added.events, Resolved::default());
+    assert_eq!(database.count("unresolved_events").await, 1);
+    assert_eq!(orgs_of(&database, &call).await, None);
+}
+
+/// D13: phone number id, number, assistant and squad each lead to the org that registered them.
+#[tokio::test]
+async fn each_registered_id_leads_to_its_org() {
+    let (database, door, acme, _) = open().await;
+    let everything = NewAgent {
+        squad_id: Some("squad-1".to_owned()),
+        phone_number_id: Some("number-1".to_owned()),
+        ..agent(Some(ASSISTANT), Some(NUMBER))
+    };
+    database.admin().await.add_agent(acme, &everything).await.unwrap();
+    let nothing = call(None, None);
+    let squad = json!({"call": {"id": "of-a-squad", "squadId": "squad-1"}});
+    for (named, body) in [
+        (
+            "phone number id",
+            Call { phone_number_id: Some("number-1".to_owned()), ..nothing.clone() }.status("ended", 0),
+        ),
+        ("number", call(None, Some(NUMBER)).status("ended", 0)),
+        ("assistant", call(Some(ASSISTANT), None).status("ended", 0)),
+        ("squad", nothing.message("hang", 0, squad)),
+    ] {
+        post(&door, &body).await;
+        let id = body["message"]["call"]["id"].as_str().unwrap();
+        let claimed = format!("processed_webhook_events WHERE org_id = '{acme}' AND vapi_call_id = '{id}'");
+        assert_eq!(database.count(&claimed).await, 1, "{named}");
+    }
+    assert_eq!(database.count("unresolved_events").await, 0);
+}
+
+/// D13: an event that names things of two orgs is nobody's (RF5002): kept, and in no org's rows.
+#[tokio::test]
+async fn an_event_that_names_two_orgs_is_kept() {
+    let (database, door, acme, other) = open().await;
+    let admin = database.admin().await;
+    admin.add_agent(acme, &agent(None, Some(NUMBER))).await.unwrap();
+    admin.add_agent(other, &agent(Some(ASSISTANT), None)).await.unwrap();
+    let call = call(Some(ASSISTANT), Some(NUMBER));
+    post(&door, &call.status("ended", 0)).await;
+    assert_eq!(database.count("unresolved_events WHERE code = 'RF5002'").await, 1);
+    assert_eq!(orgs_of(&database, &call).await, None);
+    assert_eq!(database.count("call_routes").await, 0);
+
+    // Somebody registering a third thing does not decide it either.
+    assert_eq!(admin.add_agent(acme, &agent(Some("third"), None)).await.unwrap().events, Resolved::default());
+    assert_eq!(database.count("unresolved_events").await, 1);
+}
+
+/// D13: a call keeps the org of its first event: later ones may name nothing, or something of another org.
+#[tokio::test]
+async fn later_events_follow_the_calls_route() {
+    let (database, door, acme, other) = open().await;
+    let admin = database.admin().await;
+    admin.add_agent(acme, &agent(None, Some(NUMBER))).await.unwrap();
+    admin.add_agent(other, &agent(Some(ASSISTANT), None)).await.unwrap();
+    let first = call(None, Some(NUMBER));
+    let same_call = |assistant, number| Call { id: first.id.clone(), ..call(assistant, number) };
+    post(&door, &first.status("ringing", 0)).await;
+    for (count, body) in (2..).zip([
+        same_call(None, None).status("in-progress", 1_000),
+        same_call(Some(ASSISTANT), None).transcript("A visit.", 2_000),
+        same_call(Some(ASSISTANT), Some(NUMBER)).status("ended", 3_000),
+        json!({"message": {"type": "end-of-call-report", "cost": 1, "call": {"id": first.id}}}),
+    ]) {
+        post(&door, &body).await;
+        assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{acme}'")).await, count, "{body}");
+    }
+    assert_eq!(orgs_of(&database, &first).await, Some(acme.to_string()));
+    assert_eq!(database.count("unresolved_events").await, 0);
+}
+
+/// D3, D13: an org that posts another's call id, assistant, number and customer on its own URL changes nothing of the
+/// other's and steers nothing: whatever it says stays in its own rows.
+#[tokio::test]
+async fn an_org_cannot_reach_another_orgs_call() {
+    let (database, door, victim, intruder) = open().await;
+    database.admin().await.add_agent(victim, &agent(Some(ASSISTANT), Some(NUMBER))).await.unwrap();
+    for org in [victim, intruder] {
+        database.lead(org, "+15555550142").await;
+    }
+    let call = call(Some(ASSISTANT), Some(NUMBER));
+    post(&door, &call.status("in-progress", 0)).await;
+    let before = database.everything_of(victim).await;
+    for table in ["agents", "leads", "call_logs", "call_tracking", "calls", "processed_webhook_events", "call_routes"] {
+        assert!(before.contains_key(table), "nothing to lose in {table}");
+    }
+
+    let theirs =
+        [call.status("in-progress", 0), call.transcript("Not yours.", 1), call.report(60_000, json!({"cost": 99}))];
+    for body in &theirs {
+        assert_eq!(door.post(intruder, body).await.status, 200);
+    }
+    assert_eq!(database.everything_of(victim).await, before);
+    let own = format!(
+        "call_logs JOIN leads USING (org_id) WHERE org_id = '{intruder}' AND call_logs.status = 'completed'
+            AND cost = 99 AND agent_id IS NULL AND lead_id = leads.id AND leads.status = 'contacted'"
+    );
+    assert_eq!(database.count(&own).await, 1);
+}
+
+/// D13: no org can claim a call before it happens: only platform events write routes.
+#[tokio::test]
+async fn an_orgs_own_url_writes_no_route() {
+    let (database, door, victim, intruder) = open().await;
+    let call = call(Some(ASSISTANT), Some(NUMBER));
+    assert_eq!(door.post(intruder, &call.status("in-progress", 0)).await.status, 200);
+    assert_eq!(database.count("call_routes").await, 0);
+
+    database.admin().await.add_agent(victim, &agent(Some(ASSISTANT), Some(NUMBER))).await.unwrap();
+    let before = database.everything_of(intruder).await;
+    post(&door, &call.status("ended", 1_000)).await;
+    assert_eq!(database.everything_of(intruder).await, before);
+    assert_eq!(database.count(&format!("call_logs WHERE org_id = '{victim}' AND status = 'completed'")).await, 1);
+}
+
+/// D13: what one org registered, no other can: the registration fails whole, and the directory stays as it is.
+#[tokio::test]
+async fn an_id_of_another_org_cannot_be_registered() {
+    let (database, _door, acme, other) = open().await;
+    let admin = database.admin().await;
+    let everything = NewAgent {
+        squad_id: Some("squad-1".to_owned()),
+        phone_number_id: Some("number-1".to_owned()),
+        ..agent(Some(ASSISTANT), Some(NUMBER))
+    };
+    admin.add_agent(acme, &everything).await.unwrap();
+    let before = (database.everything_of(acme).await, database.everything_of(other).await);
+    let none = agent(None, None);
+    for taken in [
+        agent(Some(ASSISTANT), Some("+15555550111")),
+        agent(Some("new-one"), Some(NUMBER)),
+        NewAgent { squad_id: Some("squad-1".to_owned()), ..none.clone() },
+        NewAgent { phone_number_id: Some("number-1".to_owned()), ..none },
+    ] {
+        let failure = admin.add_agent(other, &taken).await.unwrap_err();
+        let found = (failure.code, failure.constraint.as_deref());
+        assert_eq!(found, (FailureCode::ConstraintViolated, Some("platform_directory_pkey")), "{taken:?}");
+    }
+    assert_eq!((database.everything_of(acme).await, database.everything_of(other).await), before);
+    // The org itself may name its number and assistant for a second agent.
+    admin.add_agent(acme, &everything).await.unwrap();
+    assert_eq!(database.count("agents").await, 2);
+    assert_eq!(database.count("platform_directory").await, 4);
+}
+
+/// D13: an agent that is added while an event is being kept waits for it, and applies it.
+#[tokio::test]
+async fn an_agent_added_while_an_event_is_being_kept_applies_it() {
+    let (database, _door, acme, _) = open().await;
+    let call = call(Some(ASSISTANT), None);
+    let keeping = database.client("ringfence_app").await;
+    keeping.batch_execute("BEGIN").await.unwrap();
+    let kept = delivery_with(Credential::Platform, &call.status("ended", 0));
+    let event = serde_json::to_string(&kept.event).unwrap();
+    let keep =
+        format!("SELECT outcome FROM apply_call_ended_v1(NULL, NULL, '{}', $event${event}$event$, now())", kept.key);
+    assert_eq!(keeping.query_one(&keep, &[]).await.unwrap().get::<_, String>(0), "unresolved");
+
+    let (admin, agent) = (database.admin().await, agent(Some(ASSISTANT), None));
+    let commit = async {
+        until_somebody_waits(&database).await;
+        keeping.batch_execute("COMMIT").await.unwrap();
+    };
+    let (added, ()) = tokio::join!(admin.add_agent(acme, &agent), commit);
+    assert_eq!(added.unwrap().events, Resolved { applied: 1, failed: 0 });
+    assert_eq!(orgs_of(&database, &call).await, Some(acme.to_string()));
+}
+
+/// D13: an event that comes while its agent is being added waits for it, and finds it.
+#[tokio::test]
+async fn an_event_that_comes_while_its_agent_is_being_added_finds_it() {
+    let (database, door, acme, _) = open().await;
+    let call = call(Some(ASSISTANT), None);
+    let adding = database.superuser().await;
+    let add = format!(
+        "BEGIN; SET LOCAL ROLE ringfence_ops;
+        SELECT add_agent_v1('test', '{acme}', 'Front desk', 'inbound', '{ASSISTANT}', NULL, NULL, NULL)"
+    );
+    adding.batch_execute(&add).await.unwrap();
+    let body = call.status("ended", 0);
+    let commit = async {
+        until_somebody_waits(&database).await;
+        adding.batch_execute("COMMIT").await.unwrap();
+    };
+    tokio::join!(post(&door, &body), commit);
+    assert_eq!(orgs_of(&database, &call).await, Some(acme.to_string()));
+    assert_eq!(database.count("unresolved_events").await, 0);
+}
+
+/// Returns once a statement in this database waits for a lock, or after so many looks that none will.
+async fn until_somebody_waits(database: &TestDatabase) {
+    const LOOKS: usize = 500;
+    let client = database.superuser().await;
+    let waiting = "SELECT FROM pg_locks WHERE NOT granted AND locktype = 'advisory'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    for _ in 0..LOOKS {
+        if !client.query(waiting, &[]).await.unwrap().is_empty() {
+            return;
+        }
+    }
+}
+
+/// D13: whichever of agent and event is first at the very same moment, none is stranded.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_at_the_moment_of_its_registration_is_never_stranded() {
+    const ROUNDS: usize = 40;
+    let (database, door, acme, _) = open().await;
+    let (admin, queues) = (database.admin().await, TestQueues::new().await);
+    let second_door = TestDoor::new(database.app(), &queues);
+    for round in 0..ROUNDS {
+        let assistant = format!("assistant-{round}");
+        let agent = agent(Some(&assistant), None);
+        let [one, two] = [(); 2].map(|()| call(Some(&assistant), None).status("ended", 0));
+        let (added, (), ()) = tokio::join!(admin.add_agent(acme, &agent), post(&door, &one), post(&second_door, &two));
+        added.unwrap();
+    }
+    assert_eq!(database.count("unresolved_events").await, 0);
+    let applied = format!("call_logs WHERE org_id = '{acme}' AND status = 'completed' AND agent_id IS NOT NULL");
+    assert_eq!(database.count(&applied).await, i64::try_from(2 * ROUNDS).unwrap());
+    assert!(queues.take(Function::CallEnded).await.records.is_empty());
+}

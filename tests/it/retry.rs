@@ -1,0 +1,309 @@
+//! The retry path: what the door cannot apply waits in its function's queue, and is applied when it can be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use ringfence_core::error::Failure;
+use ringfence_core::{Database, Delivery, Outcome};
+use ringfence_testkit::{Call, Proxy, TestDatabase, TestDoor, TestQueues};
+use ringfence_vapi::{Function, OrgId};
+use serde_json::{Value, json};
+
+/// Where nobody listens.
+const AWAY: Option<&str> = Some("127.0.0.1:1");
+
+/// A fresh database with one org, and queues.
+async fn set_up() -> (TestDatabase, TestQueues, OrgId) {
+    let database = TestDatabase::new().await;
+    let org = database.org("Acme").await;
+    (database, TestQueues::new().await, org)
+}
+
+/// Posts to the org's URL, where the event is taken, whatever becomes of it.
+async fn post(door: &TestDoor, org: OrgId, body: &Value) {
+    let reply = door.post(org, body).await;
+    assert_eq!((reply.status.as_u16(), reply.text.as_str()), (200, "{}"), "{body}");
+}
+
+/// The function's own handler.
+async fn handle(function: Function, database: Arc<Database>, delivery: Delivery) -> Result<Outcome, Failure> {
+    match function {
+        Function::CallStarted => call_started::handle(&database, &delivery).await,
+        Function::CallEnded => call_ended::handle(&database, &delivery).await,
+        Function::Transcript => transcript::handle(&database, &delivery).await,
+        Function::EndOfCallReport => end_of_call_report::handle(&database, &delivery).await,
+    }
+}
+
+/// Runs a function over a batch of its queue.
+async fn consume(
+    queues: &TestQueues,
+    function: Function,
+    database: &Arc<Database>,
+    batch: SqsEvent,
+) -> SqsBatchResponse {
+    queues.consumer(function).consume(batch, |delivery| handle(function, Arc::clone(database), delivery)).await
+}
+
+/// Runs a function over all that waits for it; none of it is to come again.
+async fn drain(queues: &TestQueues, function: Function, database: &Arc<Database>) -> usize {
+    let batch = queues.take(function).await;
+    let count = batch.records.len();
+    assert_eq!(consume(queues, function, database, batch).await.batch_item_failures.len(), 0, "{function}");
+    count
+}
+
+/// The messages of a batch that are to come again.
+fn again(response: &SqsBatchResponse) -> Vec<&str> {
+    response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
+}
+
+/// D1, B2: with the database away every stored event is answered 200 and waits for its own function; when the database
+/// is back the rows are those of a call that never had to wait.
+#[tokio::test]
+async fn an_outage_delays_events_and_loses_none() {
+    let (database, queues, org) = set_up().await;
+    let on_time = database.org("On time").await;
+    let proxy = Proxy::start().await;
+    let door = TestDoor::new(database.app_at(Some(&proxy.address)), &queues);
+    let call = Call::default();
+    let bodies = [
+        (Function::CallStarted, call.status("in-progress", 4_000)),
+        (Function::CallStarted, call.message("hang", 6_000, json!({}))),
+        (Function::Transcript, call.transcript("A visit, please.", 9_000)),
+        (Function::CallEnded, call.status("ended", 21_300)),
+        (Function::EndOfCallReport, call.report(60_000, json!({}))),
+    ];
+    for (_, body) in &bodies {
+        post(&door, on_time, body).await;
+    }
+    proxy.refuse(true);
+    proxy.cut();
+    for (_, body) in &bodies {
+        post(&door, org, body).await;
+    }
+    assert_eq!(database.rows_of(org).await, "[]");
+
+    let back = database.app();
+    for function in Function::ALL {
+        let batch = queues.take(function).await;
+        let expected = bodies.iter().filter(|(of, _)| *of == function).count();
+        assert_eq!(TestQueues::failure_codes(&batch), vec!["RF1001"; expected], "{function}");
+        assert_eq!(again(&consume(&queues, function, &back, batch).await), [""; 0], "{function}");
+        assert!(queues.dead_letters(function).await.is_empty(), "{function}");
+    }
+    assert_eq!(database.rows_of(org).await, database.rows_of(on_time).await);
+    assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{org}'")).await, 5);
+}
+
+/// D1, C3: a start with the database away works: the first webhook of the environment is taken all the same, on both
+/// URLs.
+#[tokio::test]
+async fn a_cold_start_without_a_database_takes_events() {
+    let (database, queues, org) = set_up().await;
+    let away = database.app_at(AWAY);
+    away.start_connecting();
+    let door = TestDoor::new(away, &queues);
+    let call = Call::default();
+    database.agent(org, call.assistant.as_deref().unwrap()).await;
+    post(&door, org, &call.status("in-progress", 0)).await;
+    assert_eq!(door.post_platform(&call.status("ended", 1)).await.status, 200);
+    assert_eq!(database.count("call_logs").await, 0);
+    assert_eq!(drain(&queues, Function::CallStarted, &database.app()).await, 1);
+    assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, 1);
+    assert_eq!(database.count(&format!("call_logs WHERE org_id = '{org}' AND status = 'completed'")).await, 1);
+    assert_eq!(database.count("call_routes").await, 1);
+}
+
+/// D1: with neither database nor queue the answer is 503, Vapi hears that the event was not taken, and nothing is half
+/// done.
+#[tokio::test]
+async fn with_database_and_queue_away_the_answer_is_503() {
+    let database = TestDatabase::new().await;
+    let (queues, org) = (TestQueues::away().await, database.org("Acme").await);
+    let reply = TestDoor::new(database.app_at(AWAY), &queues).post(org, &Call::default().status("ended", 0)).await;
+    assert_eq!(reply.status, 503);
+    insta::assert_json_snapshot!(reply.body);
+    assert_eq!(database.rows_of(org).await, "[]");
+
+    // With the database there, the queue's absence is nobody's concern.
+    post(&TestDoor::new(database.app(), &queues), org, &Call::default().status("ended", 0)).await;
+    assert_eq!(database.count("call_logs").await, 1);
+}
+
+/// B2: one poisoned and one panicking record cost their neighbour nothing and end in the dead-letter queue, each with
+/// its code.
+#[tokio::test]
+async fn a_bad_record_does_not_fail_its_neighbours() {
+    let (database, queues, org) = set_up().await;
+    let door = TestDoor::new(database.app_at(AWAY), &queues);
+    let (panicking, good) = (Call::default(), Call::default());
+    post(&door, org, &panicking.status("ended", 0)).await;
+    queues.put(Function::CallEnded, "poison").await;
+    post(&door, org, &good.status("ended", 0)).await;
+
+    let batch = queues.take(Function::CallEnded).await;
+    assert_eq!(batch.records.len(), 3);
+    let back = database.app();
+    let response = queues
+        .consumer(Function::CallEnded)
+        .consume(batch, async |delivery: Delivery| {
+            assert_ne!(delivery.event.call().id.as_str(), panicking.id, "this panic is part of the test");
+            handle(Function::CallEnded, Arc::clone(&back), delivery).await
+        })
+        .await;
+    assert_eq!(again(&response), [""; 0]);
+    let mut dead = queues.dead_letters(Function::CallEnded).await;
+    dead.sort();
+    assert_eq!(dead, ["RF2003", "RF2005"]);
+    assert_eq!(database.text("SELECT vapi_call_id FROM call_logs").await, Some(good.id));
+}
+
+/// B2: an event on the queue of another function can never apply there: it is dead-lettered, not tried for ever.
+#[tokio::test]
+async fn an_event_on_the_wrong_queue_is_dead_lettered() {
+    let (database, queues, org) = set_up().await;
+    let door = TestDoor::new(database.app_at(AWAY), &queues);
+    post(&door, org, &Call::default().status("ended", 0)).await;
+    let misdirected = queues.take(Function::CallEnded).await.records.remove(0);
+    queues.put(Function::Transcript, misdirected.body.as_deref().unwrap()).await;
+    assert_eq!(drain(&queues, Function::Transcript, &database.app()).await, 1);
+    assert_eq!(queues.dead_letters(Function::Transcript).await, ["RF2003"]);
+    assert_eq!(database.count("processed_webhook_events").await, 0);
+}
+
+/// D1, B2: a transient failure leaves the record on its queue, named in the response; it applies when the cause is
+/// gone.
+#[tokio::test]
+async fn a_transient_failure_comes_again() {
+    let (database, queues, org) = set_up().await;
+    let deadlock = "CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$;
+        CREATE TRIGGER deadlock BEFORE UPDATE ON calls FOR EACH ROW EXECUTE FUNCTION deadlock()";
+    database.superuser().await.batch_execute(deadlock).await.unwrap();
+    let app = database.app();
+    post(&TestDoor::new(Arc::clone(&app), &queues), org, &Call::default().report(60_000, json!({}))).await;
+
+    let batch = queues.take(Function::EndOfCallReport).await;
+    assert_eq!(TestQueues::failure_codes(&batch), ["RF1003"]);
+    let id = batch.records[0].message_id.clone().unwrap();
+    let response = consume(&queues, Function::EndOfCallReport, &app, batch.clone()).await;
+    assert_eq!(again(&response), [id]);
+    assert!(queues.dead_letters(Function::EndOfCallReport).await.is_empty());
+    assert_eq!(database.rows_of(org).await, "[]", "the claim went with its effects");
+
+    database.superuser().await.batch_execute("DROP TRIGGER deadlock ON calls").await.unwrap();
+    assert_eq!(again(&consume(&queues, Function::EndOfCallReport, &app, batch).await), [""; 0]);
+    assert_eq!(database.count("call_logs WHERE status = 'completed' AND cost = 0.037").await, 1);
+}
+
+/// B2: while the database is away the rest of a batch is spared the wait and comes again with the first.
+#[tokio::test]
+async fn a_batch_meets_an_absent_database_once() {
+    let (database, queues, org) = set_up().await;
+    let away = database.app_at(AWAY);
+    let door = TestDoor::new(Arc::clone(&away), &queues);
+    for _ in 0..3 {
+        post(&door, org, &Call::default().status("ended", 0)).await;
+    }
+    let batch = queues.take(Function::CallEnded).await;
+    let ids: Vec<_> = batch.records.iter().map(|record| record.message_id.clone().unwrap()).collect();
+    assert_eq!(ids.len(), 3);
+    let tried = std::cell::Cell::new(0);
+    let response = queues
+        .consumer(Function::CallEnded)
+        .consume(batch, |delivery| {
+            tried.set(tried.get() + 1);
+            handle(Function::CallEnded, Arc::clone(&away), delivery)
+        })
+        .await;
+    assert_eq!((again(&response), tried.get()), (ids.iter().map(String::as_str).collect(), 1));
+}
+
+/// A4, B2: an event that can never apply is taken too, leaves no claim, and ends in the dead-letter queue at once.
+#[tokio::test]
+async fn a_permanent_failure_ends_in_the_dead_letter_queue() {
+    let (database, queues, org) = set_up().await;
+    let impossible = "ALTER TABLE calls ADD CONSTRAINT nobody_calls CHECK (status <> 'completed')";
+    database.superuser().await.batch_execute(impossible).await.unwrap();
+    let app = database.app();
+    post(&TestDoor::new(Arc::clone(&app), &queues), org, &Call::default().status("ended", 0)).await;
+    let batch = queues.take(Function::CallEnded).await;
+    assert_eq!(TestQueues::failure_codes(&batch), ["RF2001"]);
+    assert_eq!(again(&consume(&queues, Function::CallEnded, &app, batch).await), [""; 0]);
+    assert_eq!(queues.dead_letters(Function::CallEnded).await, ["RF2001"]);
+    assert_eq!(database.rows_of(org).await, "[]");
+}
+
+/// D1: when the answer is lost after the commit nobody knows what happened; the event is taken, and applied once.
+#[tokio::test]
+async fn an_answer_lost_after_the_commit_changes_nothing() {
+    let (database, queues, org) = set_up().await;
+    let proxy = Proxy::start().await;
+    let door = TestDoor::new(database.app_at(Some(&proxy.address)), &queues);
+    let call = Call::default();
+    post(&door, org, &call.status("in-progress", 0)).await;
+    proxy.swallow_answers(true);
+    post(&door, org, &call.report(60_000, json!({}))).await;
+    let committed = database.everything_of(org).await;
+    assert!(committed["call_logs"].contains("completed"), "the server had committed it");
+
+    assert_eq!(drain(&queues, Function::EndOfCallReport, &database.app()).await, 1);
+    assert_eq!(database.everything_of(org).await, committed);
+}
+
+/// D4: a connection that died while idle is made anew, and the statement sent once more: nothing has to wait in a
+/// queue.
+#[tokio::test]
+async fn a_dead_idle_connection_is_replaced_at_once() {
+    let (database, queues, org) = set_up().await;
+    let proxy = Proxy::start().await;
+    let door = TestDoor::new(database.app_at(Some(&proxy.address)), &queues);
+    post(&door, org, &Call::default().status("ended", 0)).await;
+    proxy.cut();
+    post(&door, org, &Call::default().status("ended", 0)).await;
+    assert_eq!(proxy.connections(), 2);
+    assert_eq!(database.count("call_logs WHERE status = 'completed'").await, 2);
+    assert!(queues.take(Function::CallEnded).await.records.is_empty());
+}
+
+/// D5: a key revoked after an event was received does not reject it in its queue; one revoked before does (RF2004).
+#[tokio::test]
+async fn a_queued_event_keeps_the_right_it_came_with() {
+    let (database, queues, org) = set_up().await;
+    let door = TestDoor::new(database.app_at(AWAY), &queues);
+    let (before, after) = (Call::default(), Call::default());
+    post(&door, org, &before.status("ended", 0)).await;
+    database.admin().await.rotate_key(org, Duration::ZERO).await.unwrap();
+    // Without the database the door cannot know that the key has been revoked.
+    post(&door, org, &after.status("ended", 0)).await;
+    assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, 2);
+    assert_eq!(database.text("SELECT vapi_call_id FROM call_logs").await, Some(before.id));
+    assert_eq!(queues.dead_letters(Function::CallEnded).await, ["RF2004"]);
+}
+
+/// A7: after the full rollback webhooks wait in their queues (RF1006), with every earlier row in place; after migrating
+/// up again they apply.
+#[tokio::test]
+async fn after_the_full_rollback_events_wait_for_the_migration() {
+    const ROLLBACK: &str = include_str!("../../migrations/rollback/constraints_and_indexes.sql");
+    let (database, queues, org) = set_up().await;
+    let app = database.app();
+    let door = TestDoor::new(Arc::clone(&app), &queues);
+    let call = Call::default();
+    post(&door, org, &call.status("in-progress", 0)).await;
+    let before = database.everything_of(org).await;
+    database.superuser().await.batch_execute(ROLLBACK).await.unwrap();
+
+    post(&door, org, &call.report(60_000, json!({}))).await;
+    let batch = queues.take(Function::EndOfCallReport).await;
+    assert_eq!(TestQueues::failure_codes(&batch), ["RF1006"]);
+    assert_eq!(again(&consume(&queues, Function::EndOfCallReport, &app, batch.clone()).await).len(), 1);
+    assert_eq!(database.everything_of(org).await, before);
+
+    database.migrate().await;
+    assert_eq!(database.everything_of(org).await, before);
+    assert_eq!(again(&consume(&queues, Function::EndOfCallReport, &app, batch).await), [""; 0]);
+    assert_eq!(database.count("call_logs WHERE status = 'completed' AND cost = 0.037").await, 1);
+}
