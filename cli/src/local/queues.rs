@@ -19,7 +19,7 @@ pub(crate) const ACCESS_KEY: &str = "local";
 const VISIBILITY_SECONDS: &str = "180";
 const RETENTION_SECONDS: &str = "1209600";
 /// More than the attempts of a whole outage; the consumer itself moves what will never succeed.
-const MAX_RECEIVE_COUNT: u32 = 100;
+const MAX_RECEIVE_COUNT: u32 = 200;
 
 /// Queue names and their URLs.
 pub(crate) type Queues = BTreeMap<String, String>;
