@@ -47,9 +47,7 @@ pub(super) async fn deploy(layout: &Layout, sam_tools: &SamTools, endpoint: &str
     progress(&format!("Deploying with SAM (log: {})", log.display()));
     let mut deploy = sam(layout, sam_tools, endpoint);
     deploy
-        .args(["deploy", "--stack-name", STACK, "--no-confirm-changeset", "--no-progressbar"])
-        // The reason of a failure then ends the log, not the removal of everything.
-        .args(["--on-failure", "DO_NOTHING", "--template-file"])
+        .args(["deploy", "--stack-name", STACK, "--no-confirm-changeset", "--no-progressbar", "--template-file"])
         .arg(folder(layout).join("template.yaml"))
         // SAM would look for it beside the built template.
         .arg("--config-file")
@@ -57,7 +55,23 @@ pub(super) async fn deploy(layout: &Layout, sam_tools: &SamTools, endpoint: &str
         .arg("--parameter-overrides")
         .args(parameters)
         .arg(architecture());
-    logged(&mut deploy, &log, "deploy with SAM").await
+    logged(&mut deploy, &log, "deploy with SAM").await.map_err(|error| {
+        let failure = fs::read_to_string(&log).ok().and_then(|log| first_failure(&log));
+        match failure {
+            Some(failure) => Error::new(format!("{error}\n{failure}")),
+            None => error,
+        }
+    })
+}
+
+/// The first resource that failed, with its reason, in SAM's table of events. The log ends with the removal of all the others.
+fn first_failure(log: &str) -> Option<String> {
+    let lines: Vec<&str> = log.lines().skip_while(|line| !line.contains("_FAILED ")).collect();
+    let (first, rest) = lines.split_first()?;
+    // A reason goes on in lines that begin with an empty column.
+    let reason = rest.iter().take_while(|line| line.starts_with(' '));
+    let lines: Vec<&str> = std::iter::once(first).chain(reason).map(|line| line.trim_end()).collect();
+    Some(format!("what failed first:\n  | {}", lines.join("\n  | ")))
 }
 
 /// The outputs of the deployed stack.
@@ -123,4 +137,24 @@ async fn strip(layout: &Layout) -> Result<()> {
     let binaries = folders.filter_map(|entry| Some(entry.ok()?.path().join("bootstrap"))).filter(|file| file.is_file());
     output(Command::new("strip").args(binaries.collect::<Vec<_>>()), "strip the functions").await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_is_found_with_its_whole_reason() {
+        let log = "\
+CREATE_COMPLETE          AWS::SQS::Queue          TranscriptQueue
+CREATE_FAILED            Custom::Migration        Migration                db error: relation
+                                                                           already exists
+ROLLBACK_IN_PROGRESS     AWS::CloudFormation::S   ringfence
+                         tack
+CREATE_FAILED            AWS::SQS::Queue          CallEndedQueue           another
+";
+        let failure = first_failure(log).unwrap();
+        assert!(failure.contains("Migration") && failure.ends_with("already exists"), "{failure}");
+        assert_eq!(first_failure("Error: no such file"), None);
+    }
 }
