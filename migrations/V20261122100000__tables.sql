@@ -197,6 +197,55 @@ COMMENT ON COLUMN processed_webhook_events.event_id IS
     'type:call:hash of the facts. Byte order ("C"), so that the events of one call and type are one range of the index.';
 COMMENT ON COLUMN processed_webhook_events.event IS 'The typed event; never the raw body.';
 
+-- Every event that failed has one row here until it applies and after, so that a failure is seen, told and mended. No foreign
+-- key but to the org: the event's call may not exist yet.
+CREATE TABLE failed_operations (
+    org_id          uuid        NOT NULL,
+    event_id        text        COLLATE "C" NOT NULL,
+    event_type      text        NOT NULL,
+    vapi_call_id    text        NOT NULL,
+    function        text        NOT NULL,
+    state           text        NOT NULL,
+    code            text        NOT NULL,
+    receives        integer     NOT NULL,
+    key_version     integer,
+    received_at     timestamptz NOT NULL,
+    event           jsonb,
+    first_failed_at timestamptz NOT NULL,
+    last_failed_at  timestamptz NOT NULL,
+    resolved_at     timestamptz,
+    CONSTRAINT failed_operations_pkey PRIMARY KEY (org_id, event_id),
+    CONSTRAINT failed_operations_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT failed_operations_state_known CHECK (state IN ('retrying', 'dead', 'redriven', 'resolved')),
+    CONSTRAINT failed_operations_resolved_at CHECK ((resolved_at IS NOT NULL) = (state = 'resolved')),
+    CONSTRAINT failed_operations_event_until_resolved CHECK ((event IS NULL) = (state = 'resolved'))
+);
+CREATE INDEX failed_operations_open_idx ON failed_operations (org_id, last_failed_at) WHERE state <> 'resolved';
+COMMENT ON TABLE failed_operations IS 'Events that failed, one row each. Closed by the statement that applies the event.';
+COMMENT ON COLUMN failed_operations.function IS 'The function on whose retry queue the event waits.';
+COMMENT ON COLUMN failed_operations.state IS
+    'retrying: in the retry queue; dead: in the dead-letter queue; redriven: sent back from there; resolved: applied.';
+COMMENT ON COLUMN failed_operations.code IS 'The code of the latest failure (docs/failure-codes).';
+COMMENT ON COLUMN failed_operations.receives IS
+    'How often its message was received from the queue. Attempts made while the database was away are counted here only.';
+COMMENT ON COLUMN failed_operations.key_version IS 'The version of the org''s key that it came with; NULL: the platform''s key.';
+COMMENT ON COLUMN failed_operations.event IS
+    'The typed event, until it is applied: from then on processed_webhook_events holds it under the same event_id.';
+
+CREATE TABLE failed_attempts (
+    org_id          uuid        NOT NULL,
+    event_id        text        COLLATE "C" NOT NULL,
+    failed_at       timestamptz NOT NULL,
+    function        text        NOT NULL,
+    code            text        NOT NULL,
+    sqlstate        text,
+    constraint_name text,
+    CONSTRAINT failed_attempts_pkey PRIMARY KEY (org_id, event_id, failed_at, function),
+    CONSTRAINT failed_attempts_operation_fkey FOREIGN KEY (org_id, event_id) REFERENCES failed_operations (org_id, event_id)
+);
+COMMENT ON TABLE failed_attempts IS 'Each failed attempt to apply an event that could be recorded, then or later.';
+COMMENT ON COLUMN failed_attempts.function IS 'Who tried: webhook, while Vapi waited, or the event''s function behind its queue.';
+
 CREATE TABLE live_connections (
     connection_id text        NOT NULL,
     org_id        uuid        NOT NULL,

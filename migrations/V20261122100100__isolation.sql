@@ -23,8 +23,8 @@ DECLARE
 BEGIN
     FOREACH v_table IN ARRAY ARRAY[
         'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
-        'recording_upload_queue', 'processed_webhook_events', 'live_connections', 'audit_log',
-        'platform_directory', 'call_routes', 'unresolved_events', 'organizations'
+        'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'live_connections',
+        'audit_log', 'platform_directory', 'call_routes', 'unresolved_events', 'organizations'
     ] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', v_table);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', v_table);
@@ -37,7 +37,7 @@ BEGIN
     -- The sub-select makes the setting a constant of the statement, so that it is read once and indexes apply.
     FOREACH v_table IN ARRAY ARRAY[
         'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
-        'recording_upload_queue', 'processed_webhook_events', 'live_connections'
+        'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'live_connections'
     ] LOOP
         EXECUTE format(
             'CREATE POLICY org_fence ON %I TO ringfence_app
@@ -56,14 +56,15 @@ $$;
 GRANT SELECT ON organization_keys, agents, live_connections, recording_upload_queue TO ringfence_app;
 GRANT SELECT, UPDATE (status, last_contacted_at) ON leads TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE ON call_logs, call_tracking, calls TO ringfence_app;
-GRANT SELECT, INSERT ON call_transcripts, processed_webhook_events TO ringfence_app;
+GRANT SELECT, INSERT ON call_transcripts, processed_webhook_events, failed_attempts TO ringfence_app;
+GRANT SELECT, INSERT, UPDATE ON failed_operations TO ringfence_app;
 
 GRANT SELECT ON platform_directory TO ringfence_router;
 GRANT SELECT, INSERT ON call_routes, unresolved_events TO ringfence_router;
 
 GRANT INSERT ON organizations, organization_keys, agents, leads, platform_directory, audit_log,
     call_logs, call_tracking, calls, call_transcripts, processed_webhook_events TO ringfence_ops;
-GRANT UPDATE ON organization_keys, agents, leads, call_logs, call_tracking, calls TO ringfence_ops;
+GRANT UPDATE ON organization_keys, agents, leads, call_logs, call_tracking, calls, failed_operations TO ringfence_ops;
 GRANT DELETE ON unresolved_events TO ringfence_ops;
 
 -- New functions are for the roles they are granted to, not for everybody.

@@ -6,6 +6,7 @@
 --   p_event_id     the idempotency key
 --   p_event        the typed event (ringfence_vapi::Event)
 --   p_received_at  when the door received it, also if it waited in a queue since
+--   p_failures     what failed before, if anything did (note_failures)
 -- and answer with one row:
 --   outcome    applied, duplicate, revoked (the key no longer counted when the event came) or unresolved (org not known yet)
 --   event_org  the org it belongs to; sequence: its place in the org's log; viewers: connections to push to
@@ -55,8 +56,40 @@ COMMENT ON FUNCTION route_platform_event_v1 IS
     'The org of a platform event: the call''s route, else the one org that registered the number, assistant or squad it '
     'names. None, or more than one: the event is kept in unresolved_events and the answer is NULL.';
 
+CREATE FUNCTION find_event_org_v1(p_event jsonb) RETURNS uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT coalesce(
+        (SELECT org_id FROM call_routes WHERE vapi_call_id = p_event #>> '{call,id}'),
+        (SELECT orgs[1] FROM find_platform_org(p_event -> 'call') AS orgs WHERE cardinality(orgs) = 1))
+$$;
+COMMENT ON FUNCTION find_event_org_v1 IS
+    'The org of a platform event as route_platform_event_v1 would find it, without keeping or routing anything; NULL: unknown.';
+
+CREATE FUNCTION take_claim(
+    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
+    OUT outcome text, OUT sequence bigint
+) LANGUAGE plpgsql AS $$
+BEGIN
+    -- The unique key decides. A second claimant waits here for the first and applies if that one aborts.
+    INSERT INTO processed_webhook_events (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
+        VALUES (p_org_id, p_event_id, p_event ->> 'event_type', p_event #>> '{call,id}',
+            (p_event ->> 'message_time')::timestamptz, p_event, p_received_at)
+        ON CONFLICT (org_id, event_id) DO NOTHING
+        RETURNING seq INTO sequence;
+    outcome := CASE WHEN sequence IS NULL THEN 'duplicate' ELSE 'applied' END;
+
+    -- Applied now or before: whatever failed is mended, in the transaction that mends it.
+    IF p_failures IS NOT NULL THEN
+        PERFORM note_failures(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures, 'resolved');
+    ELSE
+        UPDATE failed_operations SET state = 'resolved', resolved_at = now(), event = NULL
+            WHERE org_id = p_org_id AND event_id = p_event_id AND state <> 'resolved';
+    END IF;
+END
+$$;
+
 CREATE FUNCTION claim_event(
-    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
     OUT outcome text, OUT event_org uuid, OUT sequence bigint
 ) LANGUAGE plpgsql AS $$
 BEGIN
@@ -79,14 +112,8 @@ BEGIN
             RETURN;
         END IF;
     END IF;
-
-    -- The unique key decides. A second claimant waits here for the first and applies if that one aborts.
-    INSERT INTO processed_webhook_events (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
-        VALUES (event_org, p_event_id, p_event ->> 'event_type', p_event #>> '{call,id}',
-            (p_event ->> 'message_time')::timestamptz, p_event, p_received_at)
-        ON CONFLICT (org_id, event_id) DO NOTHING
-        RETURNING seq INTO sequence;
-    outcome := CASE WHEN sequence IS NULL THEN 'duplicate' ELSE 'applied' END;
+    SELECT c.* INTO outcome, sequence
+        FROM take_claim(event_org, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
 END
 $$;
 
@@ -95,18 +122,61 @@ CREATE FUNCTION active_viewers(p_org_id uuid) RETURNS text[] LANGUAGE sql STABLE
     WHERE org_id = p_org_id AND state = 'active' AND expires_at > now()
 $$;
 
+-- The effects of an event on its call. Each may run again at any time, and ends in the same rows: replay does.
+
+CREATE FUNCTION fold_call(p_org_id uuid, p_vapi_call_id text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM lock_call(p_org_id, p_vapi_call_id);
+    PERFORM merge_call(p_org_id, p_vapi_call_id, kept_call_facts(p_org_id, p_vapi_call_id));
+END
+$$;
+COMMENT ON FUNCTION fold_call IS 'Computes a call''s rows from all of its kept status updates and reports.';
+
+CREATE FUNCTION keep_transcript(p_org_id uuid, p_event jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_call     text := p_event #>> '{call,id}';
+    v_call_log uuid;
+    v_spoken   call_facts;
+BEGIN
+    -- Somebody speaks, so the call is in progress at least. Most transcripts find it so and need no lock.
+    SELECT id INTO v_call_log FROM call_logs
+        WHERE org_id = p_org_id AND vapi_call_id = v_call
+            AND call_status_rank(status) >= call_status_rank('in-progress');
+    IF v_call_log IS NULL THEN
+        v_call_log := lock_call(p_org_id, v_call);
+        v_spoken.status := 'in-progress';
+        PERFORM merge_call(p_org_id, v_call, v_spoken);
+    END IF;
+
+    INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
+        VALUES (p_org_id, v_call, decode(p_event ->> 'content_sha256', 'hex'), v_call_log, p_event ->> 'role',
+            p_event ->> 'text', (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer)
+        ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION keep_transcript IS 'What somebody said is one row in call_transcripts.';
+
+CREATE FUNCTION apply_effects(p_org_id uuid, p_event jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    CASE p_event ->> 'kind'
+        WHEN 'transcript' THEN PERFORM keep_transcript(p_org_id, p_event);
+        WHEN 'call-started', 'call-ended', 'end-of-call-report' THEN PERFORM fold_call(p_org_id, p_event #>> '{call,id}');
+        WHEN 'call-event' THEN NULL; -- it is in the timeline, and that is all
+    END CASE;
+END
+$$;
+COMMENT ON FUNCTION apply_effects IS 'The effects of an event of any kind whose claim is held. An unknown kind is an error.';
+
 CREATE FUNCTION apply_call_started_v1(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    p_failures jsonb DEFAULT NULL,
     OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
 ) LANGUAGE plpgsql AS $$
-DECLARE
-    v_call text := p_event #>> '{call,id}';
 BEGIN
     SELECT c.* INTO outcome, event_org, sequence
-        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at) c;
+        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
     IF outcome = 'applied' THEN
-        PERFORM lock_call(event_org, v_call);
-        PERFORM merge_call(event_org, v_call, kept_call_facts(event_org, v_call));
+        PERFORM fold_call(event_org, p_event #>> '{call,id}');
         viewers := active_viewers(event_org);
     END IF;
 END
@@ -115,16 +185,14 @@ COMMENT ON FUNCTION apply_call_started_v1 IS 'status-update of any status but en
 
 CREATE FUNCTION apply_call_ended_v1(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    p_failures jsonb DEFAULT NULL,
     OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
 ) LANGUAGE plpgsql AS $$
-DECLARE
-    v_call text := p_event #>> '{call,id}';
 BEGIN
     SELECT c.* INTO outcome, event_org, sequence
-        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at) c;
+        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
     IF outcome = 'applied' THEN
-        PERFORM lock_call(event_org, v_call);
-        PERFORM merge_call(event_org, v_call, kept_call_facts(event_org, v_call));
+        PERFORM fold_call(event_org, p_event #>> '{call,id}');
         viewers := active_viewers(event_org);
     END IF;
 END
@@ -133,16 +201,14 @@ COMMENT ON FUNCTION apply_call_ended_v1 IS 'status-update ended: the call is com
 
 CREATE FUNCTION apply_end_of_call_report_v1(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    p_failures jsonb DEFAULT NULL,
     OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
 ) LANGUAGE plpgsql AS $$
-DECLARE
-    v_call text := p_event #>> '{call,id}';
 BEGIN
     SELECT c.* INTO outcome, event_org, sequence
-        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at) c;
+        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
     IF outcome = 'applied' THEN
-        PERFORM lock_call(event_org, v_call);
-        PERFORM merge_call(event_org, v_call, kept_call_facts(event_org, v_call));
+        PERFORM fold_call(event_org, p_event #>> '{call,id}');
         viewers := active_viewers(event_org);
     END IF;
 END
@@ -152,45 +218,28 @@ COMMENT ON FUNCTION apply_end_of_call_report_v1 IS
 
 CREATE FUNCTION apply_transcript_v1(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    p_failures jsonb DEFAULT NULL,
     OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
 ) LANGUAGE plpgsql AS $$
-DECLARE
-    v_call     text := p_event #>> '{call,id}';
-    v_call_log uuid;
-    v_spoken   call_facts;
 BEGIN
     SELECT c.* INTO outcome, event_org, sequence
-        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at) c;
-    IF outcome <> 'applied' THEN
-        RETURN;
+        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
+    IF outcome = 'applied' THEN
+        PERFORM keep_transcript(event_org, p_event);
+        viewers := active_viewers(event_org);
     END IF;
-
-    -- Somebody speaks, so the call is in progress at least. Most transcripts find it so and need no lock.
-    SELECT id INTO v_call_log FROM call_logs
-        WHERE org_id = event_org AND vapi_call_id = v_call
-            AND call_status_rank(status) >= call_status_rank('in-progress');
-    IF v_call_log IS NULL THEN
-        v_call_log := lock_call(event_org, v_call);
-        v_spoken.status := 'in-progress';
-        PERFORM merge_call(event_org, v_call, v_spoken);
-    END IF;
-
-    INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
-        VALUES (event_org, v_call, decode(p_event ->> 'content_sha256', 'hex'), v_call_log, p_event ->> 'role',
-            p_event ->> 'text', (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer)
-        ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING;
-    viewers := active_viewers(event_org);
 END
 $$;
 COMMENT ON FUNCTION apply_transcript_v1 IS 'A final transcript: one row in call_transcripts.';
 
 CREATE FUNCTION apply_call_event_v1(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    p_failures jsonb DEFAULT NULL,
     OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
 ) LANGUAGE plpgsql AS $$
 BEGIN
     SELECT c.* INTO outcome, event_org, sequence
-        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at) c;
+        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
     IF outcome = 'applied' THEN
         viewers := active_viewers(event_org);
     END IF;
@@ -200,24 +249,21 @@ COMMENT ON FUNCTION apply_call_event_v1 IS 'An event that only belongs to the ca
 
 CREATE FUNCTION apply_unresolved_event_v1(p_id bigint) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-    v_kept    unresolved_events;
-    v_outcome text;
+    v_kept  unresolved_events;
+    v_claim record;
 BEGIN
     SELECT * INTO v_kept FROM unresolved_events WHERE id = p_id;
     IF NOT FOUND THEN
         RETURN 'duplicate';
     END IF;
-    EXECUTE format('SELECT outcome FROM %I(NULL, NULL, $1, $2, $3)', CASE v_kept.event ->> 'kind'
-            WHEN 'call-started' THEN 'apply_call_started_v1'
-            WHEN 'call-ended' THEN 'apply_call_ended_v1'
-            WHEN 'transcript' THEN 'apply_transcript_v1'
-            WHEN 'end-of-call-report' THEN 'apply_end_of_call_report_v1'
-            WHEN 'call-event' THEN 'apply_call_event_v1' END)
-        INTO v_outcome USING v_kept.event_id, v_kept.event, v_kept.received_at;
-    IF v_outcome IN ('applied', 'duplicate') THEN
+    SELECT * INTO v_claim FROM claim_event(NULL, NULL, v_kept.event_id, v_kept.event, v_kept.received_at, NULL);
+    IF v_claim.outcome = 'applied' THEN
+        PERFORM apply_effects(v_claim.event_org, v_kept.event);
+    END IF;
+    IF v_claim.outcome IN ('applied', 'duplicate') THEN
         DELETE FROM unresolved_events WHERE id = p_id;
     END IF;
-    RETURN v_outcome;
+    RETURN v_claim.outcome;
 END
 $$;
 COMMENT ON FUNCTION apply_unresolved_event_v1 IS
@@ -229,8 +275,9 @@ DECLARE
 BEGIN
     FOREACH v_function IN ARRAY ARRAY[
         'call_status_rank', 'higher_status', 'newer', 'latest_known', 'find_agent', 'kept_call_facts', 'lock_call',
-        'merge_call', 'route_platform_event_v1', 'claim_event', 'active_viewers', 'apply_call_started_v1',
-        'apply_call_ended_v1', 'apply_transcript_v1', 'apply_end_of_call_report_v1', 'apply_call_event_v1'
+        'merge_call', 'route_platform_event_v1', 'find_event_org_v1', 'take_claim', 'claim_event', 'active_viewers', 'fold_call',
+        'keep_transcript', 'apply_effects', 'apply_call_started_v1', 'apply_call_ended_v1', 'apply_transcript_v1',
+        'apply_end_of_call_report_v1', 'apply_call_event_v1'
     ] LOOP
         EXECUTE format('GRANT EXECUTE ON ROUTINE %I TO ringfence_app, ringfence_ops', v_function);
     END LOOP;
@@ -243,4 +290,5 @@ GRANT EXECUTE ON FUNCTION apply_unresolved_event_v1 TO ringfence_ops;
 GRANT CREATE ON SCHEMA public TO ringfence_router;
 ALTER FUNCTION find_platform_org OWNER TO ringfence_router;
 ALTER FUNCTION route_platform_event_v1 OWNER TO ringfence_router;
+ALTER FUNCTION find_event_org_v1 OWNER TO ringfence_router;
 REVOKE CREATE ON SCHEMA public FROM ringfence_router;

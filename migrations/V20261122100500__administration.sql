@@ -1,4 +1,4 @@
--- What people change: orgs, keys, agents, leads. Each act and its line in the audit log are one transaction. Run by
+-- What people change: orgs, keys, agents, leads; and what they do about failures. Each act and its line in the audit log are one transaction. Run by
 -- ringfence_ops, never by the functions that serve webhooks.
 
 CREATE FUNCTION audit(p_actor text, p_action text, p_org_id uuid, p_subject text, p_detail jsonb DEFAULT '{}') RETURNS void
@@ -89,5 +89,59 @@ END
 $$;
 COMMENT ON FUNCTION add_lead_v1 IS 'A new lead; its phone (E.164) is unique in the org.';
 
-GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, add_lead_v1
-    TO ringfence_ops;
+-- What people do about failures. The count of an act is in its line in the audit log; each event is a transaction of its own.
+
+CREATE FUNCTION mark_redriven_v1(p_actor text, p_org_id uuid, p_event_id text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE failed_operations SET state = 'redriven'
+        WHERE org_id = p_org_id AND event_id = p_event_id AND state <> 'resolved';
+    PERFORM audit(p_actor, 'event.redrive', p_org_id, p_event_id);
+END
+$$;
+COMMENT ON FUNCTION mark_redriven_v1 IS
+    'Notes that an event goes back from its dead-letter queue to its retry queue. Called before it is sent.';
+
+CREATE FUNCTION replay_event_v1(p_org_id uuid, p_event_id text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    v_event jsonb;
+BEGIN
+    PERFORM enter_org(p_org_id);
+    SELECT event INTO v_event FROM processed_webhook_events
+        WHERE org_id = p_org_id AND event_id = p_event_id;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM apply_effects(p_org_id, v_event);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION replay_event_v1 IS
+    'Applies the effects of an applied event once more, from the typed event that its claim keeps. No new claim and no new '
+    'place in the log: the rows are a fold over the kept events, so they end as they were. False: no such event.';
+
+CREATE FUNCTION replay_failed_operation_v1(p_org_id uuid, p_event_id text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    v_failed failed_operations;
+    v_claim  record;
+BEGIN
+    PERFORM enter_org(p_org_id);
+    SELECT * INTO v_failed FROM failed_operations
+        WHERE org_id = p_org_id AND event_id = p_event_id AND state <> 'resolved';
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- The claim resolves the row as well. Whether the key still counts is not asked: a person decided.
+    SELECT * INTO v_claim FROM take_claim(
+        p_org_id, v_failed.key_version, p_event_id, v_failed.event, v_failed.received_at, NULL);
+    IF v_claim.outcome = 'applied' THEN
+        PERFORM apply_effects(p_org_id, v_failed.event);
+    END IF;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION replay_failed_operation_v1 IS
+    'Applies a failed event from its row, claim and effects in one transaction. Its message in the dead-letter queue stays, and '
+    'is found to be a duplicate when it is redriven. False: no such event, or it was applied.';
+
+GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, add_lead_v1,
+    mark_redriven_v1, replay_event_v1, replay_failed_operation_v1 TO ringfence_ops;

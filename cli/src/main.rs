@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use verbs::{agent, check_template, doctor, down, env, lead, migrate, org, pump, test, up};
+use verbs::{agent, check_template, doctor, down, env, failures, lead, migrate, org, pump, redrive, replay, test, up};
 
 /// Ringfence: a backend on Vapi webhooks.
 #[derive(Debug, Parser)]
@@ -40,6 +40,9 @@ enum Verb {
     Org(org::Org),
     Agent(agent::Agent),
     Lead(lead::Lead),
+    Failures(failures::Failures),
+    Redrive(redrive::Redrive),
+    Replay(replay::Replay),
     CheckTemplate(check_template::CheckTemplate),
     #[command(hide = true)]
     Pump(pump::Pump),
@@ -58,6 +61,9 @@ async fn main() -> ExitCode {
         Verb::Org(verb) => verb.run().await,
         Verb::Agent(verb) => verb.run().await,
         Verb::Lead(verb) => verb.run().await,
+        Verb::Failures(verb) => verb.run().await,
+        Verb::Redrive(verb) => verb.run().await,
+        Verb::Replay(verb) => verb.run().await,
         Verb::CheckTemplate(verb) => verb.run().await,
         Verb::Pump(verb) => verb.run().await,
     };
@@ -96,6 +102,10 @@ mod tests {
             "agent add --org ORG --name Desk --role outbound --assistant a1 --squad s1 --phone-number-id p1",
             "agent add --org ORG --name Desk --phone-number +15555550100",
             "lead add --org ORG --phone +15555550142 --name Sam",
+            "failures --org ORG --code RF2001 --json",
+            "redrive --type end-of-call-report --since 2026-11-24T08:00:00Z --run --rate 20 --stack ringfence",
+            "replay --org ORG --call c1 --until 2026-11-24T08:00:00Z --run",
+            "replay --failed --code RF2001",
             "migrate --stack ringfence",
             "doctor --stack ringfence",
             "up --deployed",
@@ -117,6 +127,8 @@ mod tests {
             ("agent add --org ORG --name Desk", "--assistant"),
             ("agent add --org ORG --name Desk --role boss --assistant a1", "outbound"),
             ("lead add --org ORG --phone 5550142", "E.164"),
+            ("redrive --code RF9999", "failure code"),
+            ("replay --rate 0", "1..="),
             ("simulate --calls 0", "1..="),
             ("simulate --rate 0", "more than 0"),
             ("simulate --org ORG", "--key"),

@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lambda_http::Body;
 use lambda_http::http::Response;
-use migrate::{Administration, Invocation, deployment};
+use migrate::{Invocation, deployment};
 use ringfence_core::{Database, DatabaseSettings, migrations};
-use ringfence_edge::Environment;
-use ringfence_testkit::database::{APP_PASSWORD, turn_to_migrate};
-use ringfence_testkit::door::MASTER_KEYS;
-use ringfence_testkit::{Proxy, TestDatabase};
+use ringfence_testkit::database::turn_to_migrate;
+use ringfence_testkit::{Proxy, TestDatabase, TestQueues};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use crate::administration::administration;
 
 /// Where nobody listens, with a password that no answer may show.
 const AWAY: &str = "postgres://owner:hunter2@127.0.0.1:1/ringfence";
@@ -50,17 +50,6 @@ fn header(head: &str, name: &str) -> Option<String> {
     lines.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
 }
 
-fn administration(owner_url: &str) -> Administration {
-    let environment = Environment::from_fn(|name| match name {
-        "DATABASE_OWNER_URL" => Some(owner_url.to_owned()),
-        "RINGFENCE_APP_PASSWORD" => Some(APP_PASSWORD.to_owned()),
-        "RINGFENCE_MASTER_KEYS" => Some(MASTER_KEYS.to_owned()),
-        "PUBLIC_BASE_URL" => Some("https://ringfence.example".to_owned()),
-        _ => None,
-    });
-    Administration::from_environment(&environment).unwrap_or_else(|error| panic!("{error}"))
-}
-
 /// What CloudFormation sends, as it sends it.
 fn request(response_url: &str, kind: &str, schema: &str, old_schema: Option<&str>) -> deployment::Request {
     let mut event = json!({
@@ -86,7 +75,7 @@ fn newest() -> String {
 async fn carry_out(owner_url: &str, kind: &str, schema: &str, old_schema: Option<&str>) -> (String, String) {
     let store = FakeAnswerStore::start(200).await;
     let request = request(&store.url, kind, schema, old_schema);
-    deployment::carry_out(&administration(owner_url), &request).await.expect("told");
+    deployment::carry_out(&administration(owner_url, &TestQueues::new().await), &request).await.expect("told");
     let (head, answer) = store.request.await.unwrap();
 
     assert!(head.starts_with("PUT /answer?signature=presigned HTTP/1.1\r\n"), "{head}");
@@ -165,7 +154,10 @@ async fn deleting_and_going_back_do_not_touch_the_database() {
 async fn an_answer_that_is_not_taken_is_an_error() {
     let store = FakeAnswerStore::start(403).await;
     let request = request(&store.url, "Delete", &newest(), None);
-    let error = deployment::carry_out(&administration(AWAY), &request).await.expect_err("not told").to_string();
+    let error = deployment::carry_out(&administration(AWAY, &TestQueues::new().await), &request)
+        .await
+        .expect_err("not told")
+        .to_string();
     assert!(!error.contains("presigned") && !error.contains("127.0.0.1"), "{error}");
 }
 
@@ -213,7 +205,7 @@ async fn a_database_that_says_nothing_is_unhealthy() {
     let wire = Proxy::start().await;
     let warm = database.app_at(Some(&wire.address));
     assert_eq!(health::check(&warm).await.status(), 200);
-    wire.fall_silent();
+    wire.fall_silent(true);
     let response = health::check(&warm).await;
     assert_eq!((response.status().as_u16(), &json_of(&response)["code"]), (503, &json!("RF1002")));
 }

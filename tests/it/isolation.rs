@@ -45,7 +45,12 @@ async fn furnish(database: &TestDatabase, door: &TestDoor, org: OrgId) {
     }
     let rest = format!(
         "INSERT INTO recording_upload_queue (org_id, vapi_call_id) VALUES ('{org}', '{id}');
-        INSERT INTO live_connections (connection_id, org_id, expires_at) VALUES ('{org}', '{org}', now());",
+        INSERT INTO live_connections (connection_id, org_id, expires_at) VALUES ('{org}', '{org}', now());
+        INSERT INTO failed_operations (org_id, event_id, event_type, vapi_call_id, function, state, code, receives,
+                received_at, event, first_failed_at, last_failed_at)
+            VALUES ('{org}', 'event of {id}', 'transcript', '{id}', 'transcript', 'dead', 'RF2001', 1, now(), '{{}}', now(), now());
+        INSERT INTO failed_attempts (org_id, event_id, failed_at, function, code)
+            VALUES ('{org}', 'event of {id}', now(), 'transcript', 'RF2001');",
         id = call.id
     );
     database.superuser().await.batch_execute(&rest).await.unwrap();

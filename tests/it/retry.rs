@@ -1,11 +1,12 @@
 //! The retry path: what the door cannot apply waits in its function's queue, and is applied when it can be.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use ringfence_core::error::Failure;
-use ringfence_core::{Database, Delivery, Outcome};
+use ringfence_core::{Database, Delivery, Outcome, Patience};
 use ringfence_testkit::{Call, Proxy, TestDatabase, TestDoor, TestQueues};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ async fn post(door: &TestDoor, org: OrgId, body: &Value) {
 }
 
 /// The function's own handler.
-async fn handle(function: Function, database: Arc<Database>, delivery: Delivery) -> Result<Outcome, Failure> {
+async fn handle(function: Function, database: Arc<Database>, delivery: Arc<Delivery>) -> Result<Outcome, Failure> {
     match function {
         Function::CallStarted => call_started::handle(&database, &delivery).await,
         Function::CallEnded => call_ended::handle(&database, &delivery).await,
@@ -43,7 +44,8 @@ async fn consume(
     database: &Arc<Database>,
     batch: SqsEvent,
 ) -> SqsBatchResponse {
-    queues.consumer(function).consume(batch, |delivery| handle(function, Arc::clone(database), delivery)).await
+    let consumer = queues.consumer(function, Arc::clone(database));
+    consumer.consume(batch, |delivery| handle(function, Arc::clone(database), delivery)).await
 }
 
 /// Runs a function over all that waits for it; none of it is to come again.
@@ -52,6 +54,12 @@ async fn drain(queues: &TestQueues, function: Function, database: &Arc<Database>
     let count = batch.records.len();
     assert_eq!(consume(queues, function, database, batch).await.batch_item_failures.len(), 0, "{function}");
     count
+}
+
+/// What an org has, without what was written down of failures.
+fn but_failures(mut everything: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    everything.retain(|table, _| !table.starts_with("failed_"));
+    everything
 }
 
 /// The messages of a batch that are to come again.
@@ -147,8 +155,8 @@ async fn a_bad_record_does_not_fail_its_neighbours() {
     assert_eq!(batch.records.len(), 3);
     let back = database.app();
     let response = queues
-        .consumer(Function::CallEnded)
-        .consume(batch, async |delivery: Delivery| {
+        .consumer(Function::CallEnded, Arc::clone(&back))
+        .consume(batch, async |delivery: Arc<Delivery>| {
             assert_ne!(delivery.event.call().id.as_str(), panicking.id, "this panic is part of the test");
             handle(Function::CallEnded, Arc::clone(&back), delivery).await
         })
@@ -212,7 +220,7 @@ async fn a_batch_meets_an_absent_database_once() {
     assert_eq!(ids.len(), 3);
     let tried = std::cell::Cell::new(0);
     let response = queues
-        .consumer(Function::CallEnded)
+        .consumer(Function::CallEnded, Arc::clone(&away))
         .consume(batch, |delivery| {
             tried.set(tried.get() + 1);
             handle(Function::CallEnded, Arc::clone(&away), delivery)
@@ -250,7 +258,7 @@ async fn an_answer_lost_after_the_commit_changes_nothing() {
     assert!(committed["call_logs"].contains("completed"), "the server had committed it");
 
     assert_eq!(drain(&queues, Function::EndOfCallReport, &database.app()).await, 1);
-    assert_eq!(database.everything_of(org).await, committed);
+    assert_eq!(but_failures(database.everything_of(org).await), committed);
 }
 
 /// D4: a connection that died while idle is made anew, and the statement sent once more: nothing has to wait in a
@@ -266,6 +274,52 @@ async fn a_dead_idle_connection_is_replaced_at_once() {
     assert_eq!(proxy.connections(), 2);
     assert_eq!(database.count("call_logs WHERE status = 'completed'").await, 2);
     assert!(queues.take(Function::CallEnded).await.records.is_empty());
+}
+
+/// D1: an outage costs the first webhook its wait and the following ones nothing: they go to the queue without another attempt
+/// to connect. When the memory of it has passed, the next one tries again, and applies.
+#[tokio::test]
+async fn a_known_outage_costs_no_further_wait() {
+    let (database, queues, org) = set_up().await;
+    let proxy = Proxy::start().await;
+    for (memory, connections) in [(Duration::from_hours(1), 1), (Duration::ZERO, 4)] {
+        let before = proxy.connections();
+        let patience = Patience {
+            connect: Duration::from_millis(50),
+            statement: Duration::from_millis(50),
+            outage_memory: memory,
+            ..Patience::default()
+        };
+        let door = TestDoor::new(database.app_with(Some(&proxy.address), patience), &queues);
+        proxy.fall_silent(true);
+        for _ in 0..4 {
+            post(&door, org, &Call::default().status("ended", 0)).await;
+        }
+        assert_eq!(proxy.connections() - before, connections, "{memory:?}");
+        assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, 4);
+
+        proxy.fall_silent(false);
+        post(&door, org, &Call::default().status("ended", 0)).await;
+        let waits = usize::from(memory > Duration::ZERO);
+        assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, waits, "{memory:?}");
+    }
+}
+
+/// D1: a connection that was idle for long is not trusted, since a router on the way may have forgotten it in silence.
+#[tokio::test]
+async fn a_connection_idle_for_long_is_not_used_again() {
+    let (database, queues, org) = set_up().await;
+    let proxy = Proxy::start().await;
+    for (max_idle, connections) in [(Duration::from_hours(1), 1), (Duration::ZERO, 3)] {
+        let before = proxy.connections();
+        let patience = Patience { max_idle, ..Patience::default() };
+        let door = TestDoor::new(database.app_with(Some(&proxy.address), patience), &queues);
+        for _ in 0..3 {
+            post(&door, org, &Call::default().status("ended", 0)).await;
+        }
+        assert_eq!(proxy.connections() - before, connections, "{max_idle:?}");
+    }
+    assert_eq!(database.count("call_logs WHERE status = 'completed'").await, 6);
 }
 
 /// D5: a key revoked after an event was received does not reject it in its queue; one revoked before does (RF2004).
@@ -300,10 +354,10 @@ async fn after_the_full_rollback_events_wait_for_the_migration() {
     let batch = queues.take(Function::EndOfCallReport).await;
     assert_eq!(TestQueues::failure_codes(&batch), ["RF1006"]);
     assert_eq!(again(&consume(&queues, Function::EndOfCallReport, &app, batch.clone()).await).len(), 1);
-    assert_eq!(database.everything_of(org).await, before);
+    assert_eq!(but_failures(database.everything_of(org).await), before);
 
     database.migrate().await;
-    assert_eq!(database.everything_of(org).await, before);
+    assert_eq!(but_failures(database.everything_of(org).await), before);
     assert_eq!(again(&consume(&queues, Function::EndOfCallReport, &app, batch).await), [""; 0]);
     assert_eq!(database.count("call_logs WHERE status = 'completed' AND cost = 0.037").await, 1);
 }

@@ -63,6 +63,10 @@ fn describe(act: &Act) -> &'static str {
         Act::RotateKey { .. } => "rotate the org's key",
         Act::AddAgent { .. } => "add the agent",
         Act::AddLead { .. } => "add the lead",
+        Act::ListFailures { .. } => "list the failed operations",
+        Act::Redrive { .. } => "redrive the dead letters",
+        Act::CountReplay { .. } => "count the events",
+        Act::Replay { .. } => "replay the events",
     }
 }
 

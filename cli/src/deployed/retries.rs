@@ -31,8 +31,7 @@ pub(super) async fn queue_events(
             return Err(Error::new("a simulated body is not a stored event"));
         };
         let url = output(outputs, stored.event.function(), "QueueUrl")?;
-        let credential = Credential::Org { org_id, key_version: 1 };
-        let delivery = Delivery { credential, key: stored.key, event: stored.event, received_at };
+        let delivery = Delivery::new(Credential::Org { org_id, key_version: 1 }, stored, received_at);
         send(&sqs, url, &envelope::seal(&delivery).context("seal an event")?).await?;
     }
     Ok(bodies.len())

@@ -3,7 +3,7 @@
 use ringfence_vapi::Function;
 
 use super::backing::Backing;
-use super::queues::{ACCESS_KEY, REGION, dead_letter_queue, retry_queue};
+use super::queues::{ACCESS_KEY, Queues, REGION, dead_letter_queue, retry_queue};
 
 /// Names and values, in the order in which they are printed.
 pub(crate) type Environment = Vec<(String, String)>;
@@ -17,14 +17,21 @@ pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Environment {
         ("RINGFENCE_MASTER_KEYS".to_owned(), backing.secrets.master_keys_variable()),
         ("PUBLIC_BASE_URL".to_owned(), base_url.to_owned()),
     ];
+    environment.extend(of_queues(&backing.queues));
+    environment.extend(of_aws(&backing.sqs_endpoint));
+    environment.push(("PATH".to_owned(), backing.tools.path_variable()));
+    environment
+}
+
+/// What names the queues of each event function.
+pub(crate) fn of_queues(queues: &Queues) -> Environment {
+    let mut environment = Environment::new();
     for function in Function::ALL {
         let name = function.as_str().to_uppercase().replace('-', "_");
-        let url = |queue: &str| backing.queues.get(queue).cloned().unwrap_or_default();
+        let url = |queue: &str| queues.get(queue).cloned().unwrap_or_default();
         environment.push((format!("{name}_QUEUE_URL"), url(&retry_queue(function))));
         environment.push((format!("{name}_DLQ_URL"), url(&dead_letter_queue(function))));
     }
-    environment.extend(of_aws(&backing.sqs_endpoint));
-    environment.push(("PATH".to_owned(), backing.tools.path_variable()));
     environment
 }
 

@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
-use ringfence_core::admin::{AddedAgent, Admin, NewAgent};
+use aws_sdk_sqs::Client;
+use ringfence_core::admin::failures::FailedOperation;
+use ringfence_core::admin::replay::{Cursor, Replayable, Replayed};
+use ringfence_core::admin::{AddedAgent, Admin, NewAgent, Selection};
 use ringfence_core::error::Failure;
 use ringfence_core::migrations::{self, Finding, MigrationError};
 use ringfence_core::{ConfigurationError, DatabaseSettings};
 use ringfence_edge::keys::Subject;
-use ringfence_edge::{Environment, MasterKeys, Misconfigured};
-use ringfence_vapi::OrgId;
+use ringfence_edge::{Environment, FunctionQueues, MasterKeys, Misconfigured, QueueError};
+use ringfence_vapi::{Function, OrgId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::redrive::{Manner, Redrive, Redriven};
+
+/// Who reads: nothing is changed, so nobody is named in the audit log.
+const READER: &str = "reader";
 
 /// One act. `actor` is who the audit log names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +69,46 @@ pub enum Act {
         /// The lead's name.
         name: Option<String>,
     },
+    /// Failed operations.
+    ListFailures {
+        /// Which.
+        selection: Selection,
+        /// Those that were resolved as well.
+        resolved: bool,
+        /// How many at the most, the latest first.
+        limit: i64,
+    },
+    /// From the dead-letter queues back to the retry queues.
+    Redrive {
+        /// Who acts.
+        actor: String,
+        /// What.
+        selection: Selection,
+        /// False: count only.
+        run: bool,
+        /// Messages in a second, at most.
+        per_second: u32,
+    },
+    /// How many events a replay would take.
+    CountReplay {
+        /// Applied or failed ones.
+        kind: Replayable,
+        /// Which.
+        selection: Selection,
+    },
+    /// A page of a replay.
+    Replay {
+        /// Who acts.
+        actor: String,
+        /// Applied or failed ones.
+        kind: Replayable,
+        /// Which.
+        selection: Selection,
+        /// Where the page before ended.
+        after: Option<Cursor>,
+        /// How many events at the most.
+        limit: i64,
+    },
 }
 
 /// What an act brought about.
@@ -91,6 +139,20 @@ pub enum Answer {
         /// Its id.
         id: Uuid,
     },
+    /// Failed operations.
+    Failures {
+        /// Each.
+        operations: Vec<FailedOperation>,
+    },
+    /// What became of the dead letters.
+    Redriven(Redriven),
+    /// How many events a replay would take.
+    Count {
+        /// Events.
+        events: i64,
+    },
+    /// What a page of a replay did.
+    Replayed(Replayed),
 }
 
 /// An org with its newest key. Shown once to whoever asked; kept nowhere.
@@ -121,6 +183,9 @@ pub enum ActError {
     /// A setting is missing.
     #[error(transparent)]
     Misconfigured(#[from] Misconfigured),
+    /// SQS did not do as asked.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// There is no such org.
     #[error("there is no such org")]
     NoSuchOrg,
@@ -154,16 +219,20 @@ pub struct Administration {
     app_password: String,
     masters: MasterKeys,
     base_url: String,
+    queues: Vec<FunctionQueues>,
 }
 
 impl Administration {
-    /// From `DATABASE_OWNER_URL`, `RINGFENCE_APP_PASSWORD`, `RINGFENCE_MASTER_KEYS` and `PUBLIC_BASE_URL`.
-    pub fn from_environment(environment: &Environment<'_>) -> Result<Self, Misconfigured> {
+    /// From `DATABASE_OWNER_URL`, `RINGFENCE_APP_PASSWORD`, `RINGFENCE_MASTER_KEYS`, `PUBLIC_BASE_URL` and the queues of each event
+    /// function ([`FunctionQueues::from_environment`]).
+    pub fn from_environment(environment: &Environment<'_>, sqs: &Client) -> Result<Self, Misconfigured> {
+        let queues = |function| FunctionQueues::from_environment(environment, sqs, function);
         Ok(Self {
             database: environment.owner_database()?,
             app_password: environment.required("RINGFENCE_APP_PASSWORD")?,
             masters: environment.master_keys()?,
             base_url: environment.required("PUBLIC_BASE_URL")?,
+            queues: Function::ALL.into_iter().map(queues).collect::<Result<_, _>>()?,
         })
     }
 
@@ -189,6 +258,23 @@ impl Administration {
             }
             Act::AddLead { actor, org_id, phone, name } => {
                 Answer::Lead { id: self.admin(actor).await?.add_lead(org_id, &phone, name.as_deref()).await? }
+            }
+            Act::ListFailures { selection, resolved, limit } => {
+                let admin = self.admin(READER.to_owned()).await?;
+                Answer::Failures { operations: admin.failed_operations(&selection, resolved, limit).await? }
+            }
+            Act::Redrive { actor, selection, run, per_second } => {
+                let admin = self.admin(actor).await?;
+                let manner = Manner { run, per_second };
+                Answer::Redriven(Redrive::new(&admin, &selection, manner).all(&self.queues).await?)
+            }
+            Act::CountReplay { kind, selection } => {
+                let admin = self.admin(READER.to_owned()).await?;
+                Answer::Count { events: admin.count_replayable(kind, &selection).await? }
+            }
+            Act::Replay { actor, kind, selection, after, limit } => {
+                let admin = self.admin(actor).await?;
+                Answer::Replayed(admin.replay(kind, &selection, after.as_ref(), limit).await?)
             }
         })
     }

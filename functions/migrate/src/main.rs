@@ -1,14 +1,17 @@
 //! Starts the migrate function.
 
+use aws_sdk_sqs::Client;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use migrate::{Administration, Invocation, deployment};
+use ringfence_edge::queue::aws_configuration;
 use ringfence_edge::{Environment, telemetry};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start();
-    let administration = Administration::from_environment(&Environment::of_process())?;
+    let sqs = Client::new(&aws_configuration().await);
+    let administration = Administration::from_environment(&Environment::of_process(), &sqs)?;
     let administration = &administration;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Invocation>| async move {
         invoke(administration, event.payload).await

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use lambda_http::http::{Response, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _};
 use ringfence_core::error::Failure;
-use ringfence_core::{Database, Delivery, Outcome};
+use ringfence_core::{Database, Delivery, FailedAttempt, Outcome};
 use ringfence_edge::metrics::{Counts, Metric};
 use ringfence_edge::problem::{answer, problem};
 use ringfence_edge::report::{Facts, metric};
@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 /// The largest body. Lambda takes requests of 6 MB with the body escaped as a JSON text inside, which leaves about 4.5 MB; anything
 /// near this came another way.
 const MAX_BODY_BYTES: usize = 5 * 1024 * 1024;
+
+/// The function's name in `failed_attempts`.
+const NAME: &str = "webhook";
 
 /// What the door needs to answer a webhook.
 pub struct Door {
@@ -108,12 +111,7 @@ impl Door {
     }
 
     async fn store(&self, verified: &Verified<'_>, stored: StoredEvent, counts: &mut Counts) -> Answer {
-        let delivery = Delivery {
-            credential: verified.credential(),
-            key: stored.key,
-            event: stored.event,
-            received_at: verified.received_at(),
-        };
+        let mut delivery = Delivery::new(verified.credential(), stored, verified.received_at());
         let facts = Facts::of(&delivery);
         let result = handle(&self.database, &delivery).await;
         facts.log(&result);
@@ -123,7 +121,10 @@ impl Door {
                 counts.add(metric(&outcome), 1);
                 Ok(json!({}))
             }
-            Err(failure) => self.queue(&delivery, failure.code, counts).await,
+            Err(failure) => {
+                delivery.failures.push(FailedAttempt::now(NAME, &failure));
+                self.queue(&delivery, failure.code, counts).await
+            }
         }
     }
 

@@ -18,23 +18,42 @@ pub struct DatabaseSettings {
     pub url: String,
     /// Certificates (PEM) that may have signed the server's; absent: the system's public ones.
     pub ca_pem: Option<String>,
+    /// How long to wait for it.
+    pub patience: Patience,
+}
+
+/// How long to wait for the database, and how long to trust what was learnt of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
     /// The longest wait for a connection.
-    pub connect_timeout: Duration,
+    pub connect: Duration,
     /// The longest wait for a statement. Longer than the role's `statement_timeout`, so that a slow statement is ended by the
     /// server, which says why, and this one catches a server that says nothing.
-    pub statement_timeout: Duration,
+    pub statement: Duration,
+    /// A connection that was idle for longer is not used again.
+    pub max_idle: Duration,
+    /// How long nobody waits again for a database that was found away.
+    pub outage_memory: Duration,
+}
+
+impl Default for Patience {
+    /// What suits a webhook whose sender gives up after 20 s. Gateways and firewalls forget a connection that was idle for some
+    /// minutes (350 s for a NAT gateway of AWS).
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            statement: Duration::from_secs(6),
+            max_idle: Duration::from_mins(2),
+            outage_memory: Duration::from_millis(1_500),
+        }
+    }
 }
 
 impl DatabaseSettings {
-    /// The waits that suit a webhook whose sender gives up after 20 s.
+    /// A database, with the usual patience.
     #[must_use]
     pub fn new(url: impl Into<String>, ca_pem: Option<String>) -> Self {
-        Self {
-            url: url.into(),
-            ca_pem,
-            connect_timeout: Duration::from_secs(2),
-            statement_timeout: Duration::from_secs(6),
-        }
+        Self { url: url.into(), ca_pem, patience: Patience::default() }
     }
 }
 
@@ -70,12 +89,12 @@ impl Connector {
             }
             config.ssl_mode(SslMode::Require);
         }
-        config.connect_timeout(settings.connect_timeout);
+        config.connect_timeout(settings.patience.connect);
         let tls = match config.get_ssl_mode() {
             SslMode::Require => Some(MakeTlsConnector::new(tls_connector(settings.ca_pem.as_deref())?)),
             _ => None,
         };
-        Ok(Self { config, tls, timeout: settings.connect_timeout })
+        Ok(Self { config, tls, timeout: settings.patience.connect })
     }
 
     /// A new connection, driven by a task of its own until it closes.

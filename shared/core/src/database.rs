@@ -1,27 +1,56 @@
 //! The one connection of an execution environment, and what is done when it is gone.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use ringfence_vapi::FailureCode;
 use tokio::sync::Mutex;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use crate::connect::{ConfigurationError, Connector, DatabaseSettings};
+use crate::connect::{ConfigurationError, Connector, DatabaseSettings, Patience};
 use crate::error::Failure;
+use crate::outage::Outage;
 
 /// A parameter of a statement with its type. Naming the type saves the round trip in which the driver would ask for it.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// A connection that was dead before it was used fails at once. One that fails later failed at work, and the sender of the
+/// webhook has waited long enough.
+const QUICK: Duration = Duration::from_secs(1);
 
 /// A connection to `PostgreSQL` that is made when needed and made anew when it broke.
 ///
 /// An execution environment serves one request at a time, so one connection is all it can use. Statements go out unnamed and in
 /// one flush (`query_typed`): one round trip each, and safe behind a pooler that gives every transaction another server.
+///
+/// Whoever asks waits a bounded time: for a connection and for a statement once each ([`Patience`]), and not at all while the
+/// database is known to be away.
 pub struct Database {
     connector: Connector,
-    statement_timeout: Duration,
-    connection: Mutex<Option<Arc<Client>>>,
+    patience: Patience,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<Connection>,
+    outage: Option<Outage>,
+}
+
+struct Connection {
+    client: Arc<Client>,
+    /// By the wall clock, which goes on while the environment is frozen.
+    used_at: SystemTime,
+}
+
+impl Connection {
+    /// Whether it can be used. One that was idle for long may have been forgotten by a router on the way, without a word to
+    /// either side: a statement sent over it would get no answer.
+    fn is_usable(&self, now: SystemTime, max_idle: Duration) -> bool {
+        let idle = now.duration_since(self.used_at).unwrap_or_default();
+        !self.client.is_closed() && idle <= max_idle
+    }
 }
 
 impl Database {
@@ -29,8 +58,8 @@ impl Database {
     pub fn new(settings: &DatabaseSettings) -> Result<Self, ConfigurationError> {
         Ok(Self {
             connector: Connector::new(settings)?,
-            statement_timeout: settings.statement_timeout,
-            connection: Mutex::new(None),
+            patience: settings.patience,
+            state: Mutex::new(State::default()),
         })
     }
 
@@ -51,10 +80,10 @@ impl Database {
     /// every statement that writes claims an event and finds its own claim.
     pub async fn query_one(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Row, Failure> {
         let (client, reused) = self.connection().await?;
+        let began = Instant::now();
         match self.run(&client, statement, parameters).await {
-            Err(error) if reused && client.is_closed() => {
+            Err(error) if reused && client.is_closed() && began.elapsed() < QUICK => {
                 tracing::debug!(failure.code = %error.code, "idle connection was dead");
-                self.forget(&client).await;
                 let (client, _) = self.connection().await?;
                 self.run(&client, statement, parameters).await
             }
@@ -64,9 +93,10 @@ impl Database {
 
     async fn run(&self, client: &Arc<Client>, statement: &str, parameters: &[Parameter<'_>]) -> Result<Row, Failure> {
         let query = client.query_typed(statement, parameters);
-        let Ok(result) = tokio::time::timeout(self.statement_timeout, query).await else {
-            // Nobody knows what is still on its way over this connection.
-            self.forget(client).await;
+        let Ok(result) = tokio::time::timeout(self.patience.statement, query).await else {
+            // The server says nothing. Nobody knows what is still on its way over this connection.
+            let outage = Outage::new(SystemTime::now(), FailureCode::DatabaseTimeout);
+            *self.state.lock().await = State { connection: None, outage: Some(outage) };
             return Err(FailureCode::DatabaseTimeout.into());
         };
         // Every statement here selects from a function that answers with one row, so none at all is a bug to report.
@@ -75,19 +105,27 @@ impl Database {
 
     /// The connection, and whether it had been made before.
     async fn connection(&self) -> Result<(Arc<Client>, bool), Failure> {
-        let mut connection = self.connection.lock().await;
-        if let Some(client) = connection.as_ref().filter(|client| !client.is_closed()) {
-            return Ok((Arc::clone(client), true));
+        let mut state = self.state.lock().await;
+        let now = SystemTime::now();
+        if let Some(connection) = state.connection.as_mut().filter(|c| c.is_usable(now, self.patience.max_idle)) {
+            connection.used_at = now;
+            return Ok((Arc::clone(&connection.client), true));
         }
-        let client = Arc::new(self.connector.connect().await?);
-        *connection = Some(Arc::clone(&client));
-        Ok((client, false))
-    }
-
-    async fn forget(&self, client: &Arc<Client>) {
-        let mut connection = self.connection.lock().await;
-        if connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, client)) {
-            *connection = None;
+        state.connection = None;
+        if let Some(code) = state.outage.and_then(|outage| outage.remembered(now, self.patience.outage_memory)) {
+            return Err(code.into());
+        }
+        match self.connector.connect().await {
+            Ok(client) => {
+                let client = Arc::new(client);
+                let connection = Connection { client: Arc::clone(&client), used_at: SystemTime::now() };
+                *state = State { connection: Some(connection), outage: None };
+                Ok((client, false))
+            }
+            Err(failure) => {
+                state.outage = Some(Outage::new(SystemTime::now(), failure.code));
+                Err(failure)
+            }
         }
     }
 }

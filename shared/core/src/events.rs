@@ -1,7 +1,7 @@
 //! The stored events: one SQL statement each, which claims the event, applies its effects and returns the org's viewers.
 
 use jiff::Timestamp;
-use ringfence_vapi::{Event, EventKey, OrgId};
+use ringfence_vapi::{Event, EventKey, OrgId, StoredEvent};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::database::Database;
 use crate::error::Failure;
+use crate::failures::{self, FailedAttempt};
 
 /// What the sender proved to be. Made by the verifier, and carried along if the event has to wait in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,21 @@ pub struct Delivery {
     pub event: Event,
     /// When the door received it.
     pub received_at: Timestamp,
+    /// The attempts that failed before, as far as nobody could write them down yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<FailedAttempt>,
+    /// How often the queue has delivered it, this time included; 0 at the door.
+    #[serde(skip)]
+    pub receives: u32,
+}
+
+impl Delivery {
+    /// An event that has just been received.
+    #[must_use]
+    pub fn new(credential: Credential, stored: StoredEvent, received_at: Timestamp) -> Self {
+        let StoredEvent { key, event } = stored;
+        Self { credential, key, event, received_at, failures: Vec::new(), receives: 0 }
+    }
 }
 
 /// What became of a delivery.
@@ -63,35 +79,32 @@ pub enum Outcome {
 
 /// `status-update` of any status but `ended`.
 pub async fn apply_call_started(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
-    apply(database, "SELECT * FROM apply_call_started_v1($1, $2, $3, $4, $5)", delivery).await
+    apply(database, "SELECT * FROM apply_call_started_v1($1, $2, $3, $4, $5, $6)", delivery).await
 }
 
 /// `status-update` `ended`.
 pub async fn apply_call_ended(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
-    apply(database, "SELECT * FROM apply_call_ended_v1($1, $2, $3, $4, $5)", delivery).await
+    apply(database, "SELECT * FROM apply_call_ended_v1($1, $2, $3, $4, $5, $6)", delivery).await
 }
 
 /// A final `transcript`.
 pub async fn apply_transcript(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
-    apply(database, "SELECT * FROM apply_transcript_v1($1, $2, $3, $4, $5)", delivery).await
+    apply(database, "SELECT * FROM apply_transcript_v1($1, $2, $3, $4, $5, $6)", delivery).await
 }
 
 /// `end-of-call-report`.
 pub async fn apply_end_of_call_report(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
-    apply(database, "SELECT * FROM apply_end_of_call_report_v1($1, $2, $3, $4, $5)", delivery).await
+    apply(database, "SELECT * FROM apply_end_of_call_report_v1($1, $2, $3, $4, $5, $6)", delivery).await
 }
 
 /// An event that only belongs to the call's timeline.
 pub async fn apply_call_event(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
-    apply(database, "SELECT * FROM apply_call_event_v1($1, $2, $3, $4, $5)", delivery).await
+    apply(database, "SELECT * FROM apply_call_event_v1($1, $2, $3, $4, $5, $6)", delivery).await
 }
 
 /// All event functions have one shape (`migrations/*__events.sql`).
 async fn apply(database: &Database, statement: &str, delivery: &Delivery) -> Result<Outcome, Failure> {
-    let (org_id, key_version) = match delivery.credential {
-        Credential::Org { org_id, key_version } => (Some(*org_id.as_uuid()), Some(key_version)),
-        Credential::Platform => (None, None),
-    };
+    let (org_id, key_version) = credential_columns(delivery.credential);
     let row = database
         .query_one(
             statement,
@@ -101,10 +114,19 @@ async fn apply(database: &Database, statement: &str, delivery: &Delivery) -> Res
                 (&delivery.key.as_str(), Type::TEXT),
                 (&Json(&delivery.event), Type::JSONB),
                 (&delivery.received_at, Type::TIMESTAMPTZ),
+                (&failures::of(delivery), Type::JSONB),
             ],
         )
         .await?;
     Ok(outcome(&row)?)
+}
+
+/// A credential as `p_org_id` and `p_key_version`; the platform's is NULL and NULL.
+pub(crate) fn credential_columns(credential: Credential) -> (Option<Uuid>, Option<i32>) {
+    match credential {
+        Credential::Org { org_id, key_version } => (Some(org_id.0), Some(key_version)),
+        Credential::Platform => (None, None),
+    }
 }
 
 fn outcome(row: &Row) -> Result<Outcome, tokio_postgres::Error> {

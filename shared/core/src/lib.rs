@@ -1,8 +1,8 @@
 //! Idempotency claims and atomic org-scoped updates: one function per SQL statement, over tokio-postgres.
 //!
 //! [`events`] is the hot path: one statement claims an event, applies its effects and returns the org's viewers, or does
-//! none of it. [`admin`] is what people change, each act with its line in the audit log. [`migrations`] brings the schema.
-//! The SQL itself is in `migrations/`.
+//! none of it; [`failures`] writes down that it was none. [`admin`] is what people change, each act with its line in the
+//! audit log. [`migrations`] brings the schema. The SQL itself is in `migrations/`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod admin;
@@ -10,10 +10,14 @@ pub mod connect;
 pub mod database;
 pub mod error;
 pub mod events;
+pub mod failures;
 pub mod health;
 pub mod migrations;
 
-pub use connect::{ConfigurationError, DatabaseSettings};
+mod outage;
+
+pub use connect::{ConfigurationError, DatabaseSettings, Patience};
 pub use database::Database;
 pub use error::Failure;
 pub use events::{Credential, Delivery, Outcome};
+pub use failures::{FailedAttempt, FailedState};

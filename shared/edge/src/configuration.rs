@@ -3,6 +3,7 @@
 use ringfence_core::DatabaseSettings;
 
 use crate::auth::Authenticator;
+use crate::backoff::Backoff;
 use crate::keys::MasterKeys;
 
 /// A setting is missing or cannot be read. Names the setting, never its value.
@@ -51,6 +52,15 @@ impl<'a> Environment<'a> {
     /// `DATABASE_OWNER_URL` and `DATABASE_CA_PEM`: the database as a role that may migrate.
     pub fn owner_database(&self) -> Result<DatabaseSettings, Misconfigured> {
         Ok(DatabaseSettings::new(self.required("DATABASE_OWNER_URL")?, self.optional("DATABASE_CA_PEM")))
+    }
+
+    /// `RETRY_WAIT_CAP_SECONDS`: the longest wait between two attempts at a queued event, 900 s unless set.
+    pub fn backoff(&self) -> Result<Backoff, Misconfigured> {
+        let name = "RETRY_WAIT_CAP_SECONDS";
+        let Some(cap) = self.optional(name) else { return Ok(Backoff::default()) };
+        let cap_seconds =
+            cap.parse().map_err(|_| Misconfigured { name: name.to_owned(), fault: "is not a number of seconds" })?;
+        Ok(Backoff { cap_seconds })
     }
 
     /// `RINGFENCE_MASTER_KEYS`.

@@ -2,65 +2,76 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::FutureExt as _;
 use ringfence_core::error::Failure;
-use ringfence_core::{Delivery, Outcome};
-use ringfence_vapi::{FailureClass, FailureCode};
+use ringfence_core::{Database, Delivery, FailedAttempt, FailedState, Outcome, failures};
+use ringfence_vapi::{FailureClass, FailureCode, Function};
 
-use crate::backoff;
+use crate::backoff::Backoff;
 use crate::envelope;
 use crate::metrics::{Counts, Metric};
-use crate::queue::RetryQueue;
+use crate::queue::FunctionQueues;
 use crate::report;
 
-/// Consumes one retry queue.
+/// Consumes the retry queue of one function.
 pub struct Consumer {
-    queue: RetryQueue,
-    dead_letters: RetryQueue,
+    /// Whose queue it is.
+    pub function: Function,
+    /// Where failures are written down.
+    pub database: Arc<Database>,
+    /// Its retry queue, and where what can never apply is moved to.
+    pub queues: FunctionQueues,
+    /// How long what may apply later waits.
+    pub backoff: Backoff,
+}
+
+/// An event that could not be applied.
+struct Failed {
+    /// Nothing, where the message was not read.
+    delivery: Option<Arc<Delivery>>,
+    failure: Failure,
 }
 
 /// What is to become of a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// Delete it.
-    Done,
+    /// It was moved to the dead-letter queue: delete it.
+    Dead,
     /// Deliver it again later.
     Again,
 }
 
 impl Consumer {
-    /// Reads from `queue`, moves what can never apply to `dead_letters`.
-    #[must_use]
-    pub fn new(queue: RetryQueue, dead_letters: RetryQueue) -> Self {
-        Self { queue, dead_letters }
-    }
-
     /// Applies a batch and names the messages that are to come again.
     ///
     /// One bad or panicking record never fails its neighbours. Only when the database is away are the rest of the batch spared
     /// the same wait: they come again with it.
-    pub async fn consume<F>(&self, batch: SqsEvent, handle: impl Fn(Delivery) -> F) -> SqsBatchResponse
+    pub async fn consume<F>(&self, batch: SqsEvent, handle: impl Fn(Arc<Delivery>) -> F) -> SqsBatchResponse
     where
         F: Future<Output = Result<Outcome, Failure>>,
     {
         let mut counts = Counts::default();
         let mut response = SqsBatchResponse::default();
-        let mut away = None;
+        let mut away: Option<Failure> = None;
         for message in batch.records {
-            let result = match away {
-                Some(code) => Err(code),
+            let result = match &away {
+                Some(failure) => Err(Failed { delivery: None, failure: failure.clone() }),
                 None => self.apply(&message, &handle, &mut counts).await,
             };
-            away = result.err().filter(|code| is_away(*code));
-            let fate = match result {
-                Ok(()) => Fate::Done,
-                Err(code) => self.fate(&message, code, &mut counts).await,
-            };
+            let Err(failed) = result else { continue };
+            let fate = self.fate(&message, failed.failure.code, &mut counts).await;
             if let (Fate::Again, Some(id)) = (fate, message.message_id) {
                 let mut failure = BatchItemFailure::default();
                 failure.item_identifier = id;
                 response.batch_item_failures.push(failure);
+            }
+            if is_away(failed.failure.code) {
+                away = Some(failed.failure);
+            } else if let Some(delivery) = failed.delivery {
+                self.record(&delivery, &failed.failure, fate).await;
             }
         }
         counts.emit();
@@ -70,47 +81,65 @@ impl Consumer {
     async fn apply<F>(
         &self,
         message: &SqsMessage,
-        handle: &impl Fn(Delivery) -> F,
+        handle: &impl Fn(Arc<Delivery>) -> F,
         counts: &mut Counts,
-    ) -> Result<(), FailureCode>
+    ) -> Result<(), Failed>
     where
         F: Future<Output = Result<Outcome, Failure>>,
     {
-        let Ok(delivery) = envelope::open(message.body.as_deref().unwrap_or_default()) else {
-            tracing::error!(failure.code = %FailureCode::EventUnreadable, message.id = message.message_id, "unreadable event");
-            return Err(FailureCode::EventUnreadable);
+        let Ok(mut delivery) = envelope::open(message.body.as_deref().unwrap_or_default()) else {
+            let code = FailureCode::EventUnreadable;
+            tracing::error!(failure.code = %code, message.id = message.message_id, "unreadable event");
+            return Err(Failed { delivery: None, failure: code.into() });
         };
+        delivery.receives = receive_count(message);
+        let delivery = Arc::new(delivery);
         let facts = report::Facts::of(&delivery);
-        let result = AssertUnwindSafe(handle(delivery))
+        let result = AssertUnwindSafe(handle(Arc::clone(&delivery)))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| Err(FailureCode::HandlerPanicked.into()));
         facts.log(&result);
-        match result {
-            Ok(Outcome::Revoked) => Err(FailureCode::KeyRevoked),
+        let failure = match result {
+            Ok(Outcome::Revoked) => FailureCode::KeyRevoked.into(),
             Ok(outcome) => {
                 counts.add(report::metric(&outcome), 1);
-                Ok(())
+                return Ok(());
             }
-            Err(failure) => Err(failure.code),
-        }
+            Err(failure) => failure,
+        };
+        Err(Failed { delivery: Some(delivery), failure })
     }
 
     /// A transient failure waits and comes again; any other goes to the dead-letter queue now.
     async fn fate(&self, message: &SqsMessage, code: FailureCode, counts: &mut Counts) -> Fate {
         if code.class() != FailureClass::Transient {
             let body = message.body.clone().unwrap_or_default();
-            if self.dead_letters.send_text(body, code).await.is_ok() {
+            if self.queues.dead_letters.send_text(body, code).await.is_ok() {
                 counts.add(Metric::DeadLettered, 1);
-                return Fate::Done;
+                return Fate::Dead;
             }
         }
         counts.add(Metric::Retried, 1);
         if let Some(handle) = &message.receipt_handle {
             // Should SQS refuse, the message comes again after the queue's own visibility timeout.
-            let _ = self.queue.postpone(handle, backoff::delay(receive_count(message))).await;
+            let _ = self.queues.retries.postpone(handle, self.backoff.delay(receive_count(message))).await;
         }
         Fate::Again
+    }
+
+    /// Writes the failure down, together with those that the message brought along. What cannot be written now is written with
+    /// the next attempt, or counted only.
+    async fn record(&self, delivery: &Delivery, failure: &Failure, fate: Fate) {
+        let mut delivery = delivery.clone();
+        delivery.failures.push(FailedAttempt::now(self.function.as_str(), failure));
+        let state = match fate {
+            Fate::Dead => FailedState::Dead,
+            Fate::Again => FailedState::Retrying,
+        };
+        if let Err(failure) = failures::record(&self.database, &delivery, state).await {
+            tracing::warn!(event.key = delivery.key.as_str(), %failure, "a failure could not be written down");
+        }
     }
 }
 

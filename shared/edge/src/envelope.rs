@@ -83,7 +83,7 @@ mod tests {
     fn delivery(sample: &[u8]) -> Delivery {
         let received_at = "2026-11-22T12:00:00Z".parse().unwrap();
         let Message::Stored(stored) = parse(sample, received_at).unwrap().message else { panic!("not a stored event") };
-        Delivery { credential: Credential::Platform, key: stored.key, event: stored.event, received_at }
+        Delivery::new(Credential::Platform, stored, received_at)
     }
 
     #[test]

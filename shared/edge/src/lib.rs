@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod auth;
+pub mod backoff;
 pub mod configuration;
 pub mod consumer;
 pub mod envelope;
@@ -13,10 +14,10 @@ pub mod report;
 pub mod start;
 pub mod telemetry;
 
-mod backoff;
 mod signature;
 
 pub use auth::{Authenticator, Raw, Verified};
+pub use backoff::Backoff;
 pub use configuration::{Environment, Misconfigured};
 pub use keys::{Key, MasterKeys};
-pub use queue::{QueueError, RetryQueue, RetryQueues};
+pub use queue::{FunctionQueues, Queue, QueueError, RetryQueues};

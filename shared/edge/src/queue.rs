@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::MessageAttributeValue;
+use aws_sdk_sqs::types::{Message, MessageAttributeValue};
 use ringfence_core::Delivery;
 use ringfence_vapi::{FailureCode, Function};
 
@@ -32,14 +32,25 @@ pub async fn aws_configuration() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await
 }
 
+/// A message as a queue hands it out.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// What was sent.
+    pub body: String,
+    /// Why it is there, if its sender said so.
+    pub code: Option<FailureCode>,
+    /// What names it until it is visible again.
+    pub receipt_handle: String,
+}
+
 /// One queue.
 #[derive(Clone)]
-pub struct RetryQueue {
+pub struct Queue {
     client: Client,
     url: String,
 }
 
-impl RetryQueue {
+impl Queue {
     /// The queue behind a URL.
     #[must_use]
     pub fn new(client: Client, url: impl Into<String>) -> Self {
@@ -73,13 +84,11 @@ impl RetryQueue {
 
     /// Hides a received message for a while before it is delivered again.
     pub async fn postpone(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError> {
-        // SQS allows 12 hours; the back-off's cap is far below.
-        let seconds = i32::try_from(delay.as_secs()).unwrap_or(i32::MAX);
         self.client
             .change_message_visibility()
             .queue_url(&self.url)
             .receipt_handle(receipt_handle)
-            .visibility_timeout(seconds)
+            .visibility_timeout(seconds(delay))
             .send()
             .await
             .map_err(|_| QueueError(FailureCode::QueueUnavailable))?;
@@ -87,12 +96,76 @@ impl RetryQueue {
     }
 }
 
+impl Queue {
+    /// Takes up to ten messages, which nobody else gets for as long as `hold`. None: there are none now.
+    pub async fn receive(&self, hold: Duration) -> Result<Vec<Received>, QueueError> {
+        const BATCH: i32 = 10;
+        let answer = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(BATCH)
+            .message_attribute_names(FAILURE_CODE_ATTRIBUTE)
+            .visibility_timeout(seconds(hold))
+            // Asks every server of the queue, and not a few of them, which may have none of its messages.
+            .wait_time_seconds(1)
+            .send()
+            .await
+            .map_err(|_| QueueError(FailureCode::QueueUnavailable))?;
+        Ok(answer.messages.unwrap_or_default().into_iter().map(received).collect())
+    }
+
+    /// Removes a received message.
+    pub async fn delete(&self, receipt_handle: &str) -> Result<(), QueueError> {
+        let request = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt_handle);
+        request.send().await.map_err(|_| QueueError(FailureCode::QueueUnavailable))?;
+        Ok(())
+    }
+}
+
+fn received(message: Message) -> Received {
+    let attributes = message.message_attributes.unwrap_or_default();
+    let code = attributes.get(FAILURE_CODE_ATTRIBUTE).and_then(|code| code.string_value.as_deref()?.parse().ok());
+    Received {
+        body: message.body.unwrap_or_default(),
+        code,
+        receipt_handle: message.receipt_handle.unwrap_or_default(),
+    }
+}
+
+/// SQS allows twelve hours; whatever is asked for here is far below.
+fn seconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// The two queues of an event function.
+pub struct FunctionQueues {
+    /// Where its events wait to be tried again.
+    pub retries: Queue,
+    /// Where what can never apply ends.
+    pub dead_letters: Queue,
+}
+
+impl FunctionQueues {
+    /// The queues in `CALL_STARTED_QUEUE_URL` and `CALL_STARTED_DLQ_URL`, say.
+    pub fn from_environment(
+        environment: &Environment<'_>,
+        client: &Client,
+        function: Function,
+    ) -> Result<Self, Misconfigured> {
+        Ok(Self {
+            retries: named_queue(environment, client, function, "QUEUE_URL")?,
+            dead_letters: named_queue(environment, client, function, "DLQ_URL")?,
+        })
+    }
+}
+
 /// The retry queue of every event function, for the door.
 pub struct RetryQueues {
-    call_started: RetryQueue,
-    call_ended: RetryQueue,
-    transcript: RetryQueue,
-    end_of_call_report: RetryQueue,
+    call_started: Queue,
+    call_ended: Queue,
+    transcript: Queue,
+    end_of_call_report: Queue,
 }
 
 impl RetryQueues {
@@ -109,7 +182,7 @@ impl RetryQueues {
 
     /// The queue on which a function's events wait.
     #[must_use]
-    pub fn of(&self, function: Function) -> &RetryQueue {
+    pub fn of(&self, function: Function) -> &Queue {
         match function {
             Function::CallStarted => &self.call_started,
             Function::CallEnded => &self.call_ended,
@@ -120,12 +193,12 @@ impl RetryQueues {
 }
 
 /// The queue in `{FUNCTION}_{suffix}`: `CALL_STARTED_QUEUE_URL`, `CALL_STARTED_DLQ_URL`.
-pub fn named_queue(
+fn named_queue(
     environment: &Environment<'_>,
     client: &Client,
     function: Function,
     suffix: &str,
-) -> Result<RetryQueue, Misconfigured> {
+) -> Result<Queue, Misconfigured> {
     let name = format!("{}_{suffix}", function.as_str().to_uppercase().replace('-', "_"));
-    Ok(RetryQueue::new(client.clone(), environment.required(&name)?))
+    Ok(Queue::new(client.clone(), environment.required(&name)?))
 }

@@ -13,7 +13,7 @@ use ringfence_vapi::Function;
 
 use crate::configuration::Environment;
 use crate::consumer::Consumer;
-use crate::queue::{aws_configuration, named_queue};
+use crate::queue::{FunctionQueues, aws_configuration};
 use crate::telemetry;
 
 /// The database of the environment, its first connection under way.
@@ -24,7 +24,10 @@ pub fn database(environment: &Environment<'_>) -> Result<Arc<Database>, Error> {
 }
 
 /// Runs the function of an event behind its retry queue.
-pub async fn event_function<F>(function: Function, handle: impl Fn(Arc<Database>, Delivery) -> F) -> Result<(), Error>
+pub async fn event_function<F>(
+    function: Function,
+    handle: impl Fn(Arc<Database>, Arc<Delivery>) -> F,
+) -> Result<(), Error>
 where
     F: Future<Output = Result<Outcome, Failure>>,
 {
@@ -32,10 +35,12 @@ where
     let environment = Environment::of_process();
     let database = database(&environment)?;
     let client = Client::new(&aws_configuration().await);
-    let consumer = Consumer::new(
-        named_queue(&environment, &client, function, "QUEUE_URL")?,
-        named_queue(&environment, &client, function, "DLQ_URL")?,
-    );
+    let consumer = Consumer {
+        function,
+        database: Arc::clone(&database),
+        queues: FunctionQueues::from_environment(&environment, &client, function)?,
+        backoff: environment.backoff()?,
+    };
     let (consumer, database, handle) = (&consumer, &database, &handle);
     // Boxed, because the future of a whole batch is nested too deep for the compiler to lay out in one piece.
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| {

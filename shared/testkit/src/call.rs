@@ -105,5 +105,5 @@ pub fn delivery_with(credential: Credential, body: &Value) -> Delivery {
     let received_at = Timestamp::now();
     let parsed = parse(body.to_string().as_bytes(), received_at).expect("a usable body");
     let Message::Stored(stored) = parsed.message else { panic!("not a stored event: {}", parsed.message_type) };
-    Delivery { credential, key: stored.key, event: stored.event, received_at }
+    Delivery::new(credential, stored, received_at)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringfence_core::admin::{Admin, NewAgent};
-use ringfence_core::{Database, DatabaseSettings, Outcome, events, migrations};
+use ringfence_core::{Database, DatabaseSettings, Outcome, Patience, events, migrations};
 use ringfence_vapi::{Event, OrgId};
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
@@ -69,7 +69,13 @@ impl TestDatabase {
     /// The database as the functions see it, through a proxy or pooler at `host:port`.
     #[must_use]
     pub fn app_at(&self, at: Option<&str>) -> Arc<Database> {
-        let settings = DatabaseSettings::new(self.url("ringfence_app", at), None);
+        self.app_with(at, Patience::default())
+    }
+
+    /// Like [`TestDatabase::app_at`], with a patience of its own.
+    #[must_use]
+    pub fn app_with(&self, at: Option<&str>, patience: Patience) -> Arc<Database> {
+        let settings = DatabaseSettings { patience, ..DatabaseSettings::new(self.url("ringfence_app", at), None) };
         Arc::new(Database::new(&settings).expect("usable settings"))
     }
 

@@ -81,8 +81,8 @@ impl Proxy {
     }
 
     /// From now on answers are held back, and connections stay: a server that hangs.
-    pub fn fall_silent(&self) {
-        self.state.silent.store(true, Ordering::SeqCst);
+    pub fn fall_silent(&self, yes: bool) {
+        self.state.silent.store(yes, Ordering::SeqCst);
     }
 
     /// From now on new connections are closed at once.

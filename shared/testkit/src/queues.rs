@@ -1,15 +1,17 @@
 //! Real queues of this test alone.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, Region};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Credentials;
 use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName};
+use ringfence_core::Database;
 use ringfence_edge::consumer::Consumer;
-use ringfence_edge::queue::{FAILURE_CODE_ATTRIBUTE, RetryQueue};
-use ringfence_edge::{Environment, RetryQueues};
+use ringfence_edge::queue::FAILURE_CODE_ATTRIBUTE;
+use ringfence_edge::{Backoff, Environment, FunctionQueues, RetryQueues};
 use ringfence_vapi::Function;
 use uuid::Uuid;
 
@@ -49,14 +51,13 @@ impl TestQueues {
     /// The queues as the door has them.
     #[must_use]
     pub fn retry_queues(&self) -> RetryQueues {
-        let environment = Environment::from_fn(|name| self.urls.get(name).cloned());
-        RetryQueues::from_environment(&environment, &self.client).expect("all queues")
+        RetryQueues::from_environment(&self.environment(), &self.client).expect("all queues")
     }
 
-    /// The consumer of a function's queue.
+    /// The consumer of a function's queue, which writes failures down in `database`.
     #[must_use]
-    pub fn consumer(&self, function: Function) -> Consumer {
-        Consumer::new(self.queue(function, "QUEUE_URL"), self.queue(function, "DLQ_URL"))
+    pub fn consumer(&self, function: Function, database: Arc<Database>) -> Consumer {
+        Consumer { function, database, queues: self.queues_of(function), backoff: Backoff::default() }
     }
 
     /// Puts a text on a function's retry queue.
@@ -90,8 +91,21 @@ impl TestQueues {
         messages.iter().map(|message| code(message).unwrap_or_default()).collect()
     }
 
-    fn queue(&self, function: Function, suffix: &str) -> RetryQueue {
-        RetryQueue::new(self.client.clone(), self.url(function, suffix))
+    fn queues_of(&self, function: Function) -> FunctionQueues {
+        let environment = self.environment();
+        FunctionQueues::from_environment(&environment, &self.client, function).expect("its queues")
+    }
+
+    /// The client of the queues.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The settings that name the queues.
+    #[must_use]
+    pub fn environment(&self) -> Environment<'_> {
+        Environment::from_fn(|name| self.urls.get(name).cloned())
     }
 
     fn url(&self, function: Function, suffix: &str) -> &str {

@@ -1,6 +1,13 @@
-//! What people change: orgs, keys, agents, leads. Each act and its line in the audit log are one transaction.
+//! What people change: orgs, keys, agents, leads. Each act and its line in the audit log are one transaction. And what they do
+//! about failures: [`failures`] and [`replay`].
 //!
 //! Works over a connection of the database's owner, which acts as `ringfence_ops`. No function that serves webhooks can.
+
+pub mod failures;
+pub mod replay;
+mod selection;
+
+pub use selection::Selection;
 
 use std::time::Duration;
 

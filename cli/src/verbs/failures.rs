@@ -1,0 +1,59 @@
+//! `cargo ringfence failures`: the events that failed.
+
+use std::process::ExitCode;
+
+use migrate::{Act, Answer};
+use ringfence_core::admin::failures::FailedOperation;
+
+use super::selection::Selected;
+use crate::administration::{Place, unexpected};
+use crate::error::{Context, Result};
+
+/// Lists the events that failed and were not applied since, the latest first.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Failures {
+    #[command(flatten)]
+    selected: Selected,
+    /// Those too that were applied since
+    #[arg(long)]
+    resolved: bool,
+    /// How many
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    limit: i64,
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Failures {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let act = Act::ListFailures { selection: self.selected.into(), resolved: self.resolved, limit: self.limit };
+        let answer = self.place.perform(act).await?;
+        let Answer::Failures { operations } = answer else { return Err(unexpected(&answer)) };
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&operations).context("write JSON")?);
+        } else {
+            print(&operations);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print(operations: &[FailedOperation]) {
+    if operations.is_empty() {
+        println!("Nothing failed that was not applied since.");
+        return;
+    }
+    println!(
+        "{:6}  {:8}  {:18}  {:36}  {:>8}  {:20}  event",
+        "code", "state", "function", "org", "attempts", "last failed"
+    );
+    for operation in operations {
+        let FailedOperation { code, state, function, org_id, attempts, last_failed_at, event_id, .. } = operation;
+        let org = org_id.to_string();
+        println!("{code:6}  {state:8}  {function:18}  {org:36}  {attempts:>8}  {last_failed_at:.0}  {event_id}");
+    }
+    println!("What each code means and what to do about it is in docs/failure-codes.");
+}

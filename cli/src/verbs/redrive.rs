@@ -1,0 +1,60 @@
+//! `cargo ringfence redrive`: dead letters go back to their retry queues.
+
+use std::process::ExitCode;
+
+use migrate::redrive::Redriven;
+use migrate::{Act, Answer};
+use ringfence_core::admin::Selection;
+
+use super::selection::Selected;
+use crate::administration::{Administrator, unexpected};
+use crate::error::Result;
+
+/// Counts the dead letters that are selected; with --run, sends them back to the retry queues they came from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Redrive {
+    #[command(flatten)]
+    selected: Selected,
+    /// Send them back, and do not only count them
+    #[arg(long)]
+    run: bool,
+    /// Events in a second, at most
+    #[arg(long, value_name = "R", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl Redrive {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let selection = Selection::from(self.selected);
+        let mut redriven = 0;
+        let found = loop {
+            let act =
+                |actor| Act::Redrive { actor, selection: selection.clone(), run: self.run, per_second: self.rate };
+            let answer = self.administrator.perform(act).await?;
+            let Answer::Redriven(found) = answer else { return Err(unexpected(&answer)) };
+            redriven += found.redriven;
+            // One act has a time limit. Another that moved nothing would find the same again.
+            if !found.more || found.redriven == 0 {
+                break found;
+            }
+        };
+        print(found, redriven, self.run);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print(found: Redriven, redriven: u64, run: bool) {
+    if run {
+        println!("  redriven   {redriven}");
+    } else {
+        println!("  selected   {}{}", found.selected, if found.more { " or more" } else { "" });
+    }
+    if found.unknown > 0 {
+        println!("  left       {} that are no event, or name no org that is known", found.unknown);
+    }
+    if !run && found.selected > 0 {
+        println!("Send them back with --run.");
+    }
+}

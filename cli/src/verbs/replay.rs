@@ -1,0 +1,79 @@
+//! `cargo ringfence replay`: kept events are applied once more.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use migrate::{Act, Answer};
+use ringfence_core::admin::Selection;
+use ringfence_core::admin::replay::{Cursor, Replayable, Replayed};
+use tokio::time::Instant;
+
+use super::selection::Selected;
+use crate::administration::{Administrator, unexpected};
+use crate::error::{Error, Result};
+
+/// Counts the kept events that are selected; with --run, applies their effects once more. That ends in the same rows, or in whole
+/// ones where somebody damaged them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    selected: Selected,
+    /// Events that failed and were not applied since, instead of applied ones
+    #[arg(long)]
+    failed: bool,
+    /// Apply them, and do not only count them
+    #[arg(long)]
+    run: bool,
+    /// Events in a second, at most
+    #[arg(long, value_name = "R", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl Replay {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        if self.selected.code.is_some() && !self.failed {
+            return Err(Error::new("applied events have no failure code: name --failed with --code"));
+        }
+        let kind = if self.failed { Replayable::Failed } else { Replayable::Applied };
+        let selection = Selection::from(self.selected);
+        let count = Act::CountReplay { kind, selection: selection.clone() };
+        let answer = self.administrator.perform(|_| count).await?;
+        let Answer::Count { events } = answer else { return Err(unexpected(&answer)) };
+        println!("  selected   {events}");
+        if !self.run {
+            if events > 0 {
+                println!("Apply them with --run.");
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let total = pages(&self.administrator, kind, &selection, self.rate).await?;
+        println!("  replayed   {}", total.replayed);
+        if total.failed == 0 {
+            return Ok(ExitCode::SUCCESS);
+        }
+        println!("  failed     {}; the log has each with its code", total.failed);
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+/// A page holds what may be replayed in a second, and takes a second at least.
+async fn pages(administrator: &Administrator, kind: Replayable, selection: &Selection, rate: u32) -> Result<Replayed> {
+    let mut total = Replayed::default();
+    let mut after: Option<Cursor> = None;
+    loop {
+        let next_page = Instant::now() + Duration::from_secs(1);
+        let page =
+            |actor| Act::Replay { actor, kind, selection: selection.clone(), after: after.clone(), limit: rate.into() };
+        let answer = administrator.perform(page).await?;
+        let Answer::Replayed(page) = answer else { return Err(unexpected(&answer)) };
+        total.replayed += page.replayed;
+        total.failed += page.failed;
+        after = page.next;
+        if after.is_none() {
+            return Ok(total);
+        }
+        tokio::time::sleep_until(next_page).await;
+    }
+}

@@ -1,0 +1,63 @@
+-- Failed operations: what is written of a failure, by the consumer of the event's queue, which tries again, or when the event
+-- applies after all. Written too late rather than not at all: a failure that happened while the database was away travels in the
+-- event's queue message until somebody can write it down.
+--
+-- p_failures is {"function": whose queue, "receives": n, "attempts": [{"failed_at", "function", "code", "sqlstate",
+-- "constraint"}]}, with one attempt at least (ringfence_core::Failures).
+
+CREATE FUNCTION note_failures(
+    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
+    p_state text
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO failed_operations AS f (org_id, event_id, event_type, vapi_call_id, function, state, code, receives,
+            key_version, received_at, event, first_failed_at, last_failed_at, resolved_at)
+        SELECT p_org_id, p_event_id, p_event ->> 'event_type', p_event #>> '{call,id}', p_failures ->> 'function', p_state,
+            (array_agg(a.code ORDER BY a.failed_at DESC))[1], (p_failures ->> 'receives')::integer,
+            p_key_version, p_received_at, CASE WHEN p_state <> 'resolved' THEN p_event END,
+            min(a.failed_at), max(a.failed_at), CASE WHEN p_state = 'resolved' THEN now() END
+        FROM jsonb_to_recordset(p_failures -> 'attempts') AS a (failed_at timestamptz, code text)
+        ON CONFLICT (org_id, event_id) DO UPDATE SET
+            -- What is resolved stays so: an event is applied once, and what a late delivery of it met is no matter.
+            state = CASE f.state WHEN 'resolved' THEN f.state ELSE excluded.state END,
+            resolved_at = coalesce(f.resolved_at, excluded.resolved_at),
+            event = CASE WHEN f.state <> 'resolved' THEN excluded.event END,
+            code = CASE WHEN excluded.last_failed_at >= f.last_failed_at THEN excluded.code ELSE f.code END,
+            receives = greatest(f.receives, excluded.receives),
+            first_failed_at = least(f.first_failed_at, excluded.first_failed_at),
+            last_failed_at = greatest(f.last_failed_at, excluded.last_failed_at);
+    INSERT INTO failed_attempts (org_id, event_id, failed_at, function, code, sqlstate, constraint_name)
+        SELECT p_org_id, p_event_id, a.failed_at, a.function, a.code, a.sqlstate, a."constraint"
+        FROM jsonb_to_recordset(p_failures -> 'attempts')
+            AS a (failed_at timestamptz, function text, code text, sqlstate text, "constraint" text)
+        ON CONFLICT (org_id, event_id, failed_at, function) DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION note_failures IS
+    'Writes down what failed, once however often it is told. Taken after the event''s claim and before its call''s rows.';
+
+CREATE FUNCTION record_failure_v1(
+    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
+    p_state text
+) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    v_org   uuid := coalesce(p_org_id, find_event_org_v1(p_event));
+    v_state text := p_state;
+BEGIN
+    IF v_org IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM enter_org(v_org);
+    -- Another delivery of it may have applied meanwhile.
+    IF EXISTS (SELECT FROM processed_webhook_events WHERE org_id = v_org AND event_id = p_event_id) THEN
+        v_state := 'resolved';
+    END IF;
+    PERFORM note_failures(v_org, p_key_version, p_event_id, p_event, p_received_at, p_failures, v_state);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION record_failure_v1 IS
+    'Writes down a failure of an event that stays on its queue (retrying) or left it for good (dead). False: it came by the '
+    'platform''s key and names no org, so there is nobody whose failure it is.';
+
+GRANT EXECUTE ON FUNCTION note_failures, record_failure_v1 TO ringfence_app, ringfence_ops;

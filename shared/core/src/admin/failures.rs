@@ -1,0 +1,87 @@
+//! Failed operations, as people see them and send them back.
+
+use jiff::Timestamp;
+use ringfence_vapi::{Event, OrgId};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, ToSql};
+use uuid::Uuid;
+
+use super::selection::SELECTED;
+use super::{Admin, Selection};
+use crate::error::Failure;
+
+/// An event that failed. Ids, codes and times only: the event itself holds personal data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedOperation {
+    /// Whose event it is.
+    pub org_id: OrgId,
+    /// Vapi's id of the call.
+    pub call_id: String,
+    /// The idempotency key.
+    pub event_id: String,
+    /// The function on whose queue it waits.
+    pub function: String,
+    /// `retrying`, `dead`, `redriven` or `resolved`.
+    pub state: String,
+    /// The code of its latest failure.
+    pub code: String,
+    /// Failed attempts that were written down.
+    pub attempts: i64,
+    /// How often its message was received from the queue.
+    pub receives: i32,
+    /// When it failed first.
+    pub first_failed_at: Timestamp,
+    /// When it failed last.
+    pub last_failed_at: Timestamp,
+}
+
+impl Admin {
+    /// The failed operations of a selection, the latest first, at most `limit`; also the resolved ones if `resolved`.
+    pub async fn failed_operations(
+        &self,
+        selection: &Selection,
+        resolved: bool,
+        limit: i64,
+    ) -> Result<Vec<FailedOperation>, Failure> {
+        let statement = format!(
+            "SELECT org_id, vapi_call_id, event_id, function, state, code, receives, first_failed_at, last_failed_at,
+                (SELECT count(*) FROM failed_attempts a WHERE a.org_id = f.org_id AND a.event_id = f.event_id) AS attempts
+            FROM failed_operations f
+            WHERE {SELECTED} AND ($6::text IS NULL OR code = $6) AND ($7 OR state <> 'resolved')
+            ORDER BY last_failed_at DESC, org_id, event_id LIMIT $8"
+        );
+        let rest: [&(dyn ToSql + Sync); 2] = [&resolved, &limit];
+        let rows = selection
+            .bind(async |parameters| self.client.query(&statement, &[parameters, &rest].concat()).await)
+            .await?;
+        Ok(rows.iter().map(failed_operation).collect::<Result<_, _>>()?)
+    }
+
+    /// Notes that an event goes back from its dead-letter queue to its retry queue.
+    pub async fn mark_redriven(&self, org_id: OrgId, event_id: &str) -> Result<(), Failure> {
+        self.client.execute("SELECT mark_redriven_v1($1, $2, $3)", &[&self.actor, &org_id.0, &event_id]).await?;
+        Ok(())
+    }
+
+    /// The org of an event that came by the platform's key. None: nobody registered what it names, or two did.
+    pub async fn find_org(&self, event: &Event) -> Result<Option<OrgId>, Failure> {
+        let org: Option<Uuid> = self.value("SELECT find_event_org_v1($1)", &[&Json(event)]).await?;
+        Ok(org.map(OrgId))
+    }
+}
+
+fn failed_operation(row: &Row) -> Result<FailedOperation, tokio_postgres::Error> {
+    Ok(FailedOperation {
+        org_id: OrgId(row.try_get("org_id")?),
+        call_id: row.try_get("vapi_call_id")?,
+        event_id: row.try_get("event_id")?,
+        function: row.try_get("function")?,
+        state: row.try_get("state")?,
+        code: row.try_get("code")?,
+        attempts: row.try_get("attempts")?,
+        receives: row.try_get("receives")?,
+        first_failed_at: row.try_get("first_failed_at")?,
+        last_failed_at: row.try_get("last_failed_at")?,
+    })
+}

@@ -1,0 +1,126 @@
+//! Replay: the effects of kept events once more, or those of failed events for the first time.
+
+use std::collections::BTreeMap;
+
+use ringfence_vapi::OrgId;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::selection::SELECTED;
+use super::{Admin, Selection};
+use crate::error::Failure;
+
+/// Which kept events are replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Replayable {
+    /// Those that were applied, from the claims.
+    Applied,
+    /// Those that failed and were not applied since, from the failed operations.
+    Failed,
+}
+
+/// How far a replay has come: the last event that it has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    org_id: OrgId,
+    event_id: String,
+}
+
+/// What a page of a replay did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// Events whose effects are in the rows.
+    pub replayed: u64,
+    /// Events that failed. Each is in the log with its code.
+    pub failed: u64,
+    /// Where the next page begins; none: there is no more.
+    pub next: Option<Cursor>,
+}
+
+impl Admin {
+    /// How many events a replay of this selection would take.
+    pub async fn count_replayable(&self, kind: Replayable, selection: &Selection) -> Result<i64, Failure> {
+        let statement = format!("SELECT count(*) FROM {}", selected(kind));
+        selection.bind(async |parameters| self.value(&statement, parameters).await).await
+    }
+
+    /// Replays at most `limit` events of the selection, those after `after`, each in a transaction of its own: one that fails
+    /// stops no other. What is replayed of which org is in the audit log before it begins.
+    pub async fn replay(
+        &self,
+        kind: Replayable,
+        selection: &Selection,
+        after: Option<&Cursor>,
+        limit: i64,
+    ) -> Result<Replayed, Failure> {
+        let page = self.page(kind, selection, after, limit).await?;
+        let mut counts: BTreeMap<Uuid, i64> = BTreeMap::new();
+        for event in &page {
+            *counts.entry(event.org_id.0).or_default() += 1;
+        }
+        for (org_id, count) in counts {
+            let audit = "SELECT audit($1, 'event.replay', $2, $3, jsonb_build_object('events', $4::bigint))";
+            let subject = match kind {
+                Replayable::Applied => "applied events",
+                Replayable::Failed => "failed events",
+            };
+            self.client.execute(audit, &[&self.actor, &org_id, &subject, &count]).await?;
+        }
+        let mut replayed = Replayed::default();
+        for event in &page {
+            match self.replay_event(kind, event).await {
+                Ok(found) => replayed.replayed += u64::from(found),
+                Err(failure) => {
+                    tracing::error!(org.id = %event.org_id, event.key = event.event_id, %failure, "replay failed");
+                    replayed.failed += 1;
+                }
+            }
+        }
+        replayed.next = page.into_iter().next_back();
+        Ok(replayed)
+    }
+
+    /// False: the event is no longer there, or was applied meanwhile.
+    async fn replay_event(&self, kind: Replayable, event: &Cursor) -> Result<bool, Failure> {
+        let statement = match kind {
+            Replayable::Applied => "SELECT replay_event_v1($1, $2)",
+            Replayable::Failed => "SELECT replay_failed_operation_v1($1, $2)",
+        };
+        self.value(statement, &[&event.org_id.0, &event.event_id]).await
+    }
+
+    /// In the order of the unique key, so that each page is one range of its index.
+    async fn page(
+        &self,
+        kind: Replayable,
+        selection: &Selection,
+        after: Option<&Cursor>,
+        limit: i64,
+    ) -> Result<Vec<Cursor>, Failure> {
+        let statement = format!(
+            "SELECT org_id, event_id FROM {} AND (org_id, event_id) > ($7, $8) ORDER BY org_id, event_id LIMIT $9",
+            selected(kind)
+        );
+        let (org_id, event_id) = after.map_or((Uuid::nil(), ""), |cursor| (cursor.org_id.0, cursor.event_id.as_str()));
+        let rest: [&(dyn ToSql + Sync); 3] = [&org_id, &event_id, &limit];
+        let rows = selection
+            .bind(async |parameters| self.client.query(&statement, &[parameters, &rest].concat()).await)
+            .await?;
+        let cursor = |row: &tokio_postgres::Row| {
+            Ok(Cursor { org_id: OrgId(row.try_get("org_id")?), event_id: row.try_get("event_id")? })
+        };
+        Ok(rows.iter().map(cursor).collect::<Result<_, tokio_postgres::Error>>()?)
+    }
+}
+
+/// The selected events, as what follows FROM.
+fn selected(kind: Replayable) -> String {
+    // Applied events have no code: whoever names one selects none of them.
+    let (table, code) = match kind {
+        Replayable::Applied => ("processed_webhook_events", "$6::text IS NULL"),
+        Replayable::Failed => ("failed_operations", "state <> 'resolved' AND ($6::text IS NULL OR code = $6)"),
+    };
+    format!("{table} WHERE {SELECTED} AND {code}")
+}

@@ -1,0 +1,51 @@
+//! Which events an act is about.
+
+use jiff::Timestamp;
+use ringfence_vapi::{FailureCode, OrgId};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::types::ToSql;
+
+use crate::events::Delivery;
+
+/// Whether a row of events is selected: the parameters are those of [`Selection::bind`], the first five.
+pub(super) const SELECTED: &str = "($1::uuid IS NULL OR org_id = $1) AND ($2::text IS NULL OR vapi_call_id = $2)
+    AND ($3::text IS NULL OR event_type = $3) AND ($4::timestamptz IS NULL OR received_at >= $4)
+    AND ($5::timestamptz IS NULL OR received_at < $5)";
+
+/// Events, by what is known of them. What is left out selects all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Of one org.
+    pub org_id: Option<OrgId>,
+    /// Of one call, by Vapi's id.
+    pub call_id: Option<String>,
+    /// Of one type, as Vapi names it: `end-of-call-report`.
+    pub event_type: Option<String>,
+    /// Received at this time or later.
+    pub since: Option<Timestamp>,
+    /// Received before this time.
+    pub until: Option<Timestamp>,
+    /// Failed events only: by the code of their latest failure.
+    pub code: Option<FailureCode>,
+}
+
+impl Selection {
+    /// Whether it selects a delivery of `org_id` that failed with `code`.
+    #[must_use]
+    pub fn selects(&self, delivery: &Delivery, org_id: OrgId, code: Option<FailureCode>) -> bool {
+        let Self { org_id: org, call_id, event_type, since, until, code: failed_with } = self;
+        org.is_none_or(|org| org == org_id)
+            && call_id.as_ref().is_none_or(|id| id == delivery.event.call().id.as_str())
+            && event_type.as_ref().is_none_or(|name| name == delivery.event.event_type())
+            && since.is_none_or(|since| delivery.received_at >= since)
+            && until.is_none_or(|until| delivery.received_at < until)
+            && (failed_with.is_none() || *failed_with == code)
+    }
+
+    /// Hands it over as parameters `$1` to `$6`, of which the last is the code.
+    pub(super) async fn bind<T>(&self, run: impl AsyncFnOnce(&[&(dyn ToSql + Sync)]) -> T) -> T {
+        let Self { org_id, call_id, event_type, since, until, code } = self;
+        let (org_id, code) = (org_id.map(|org| org.0), code.map(|code| code.to_string()));
+        run(&[&org_id, call_id, event_type, since, until, &code]).await
+    }
+}

@@ -1,0 +1,95 @@
+//! What is written of an event that failed: a row in `failed_operations`, and one in `failed_attempts` for each attempt.
+
+use jiff::Timestamp;
+use ringfence_vapi::{FailureCode, Function};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::types::{Json, Type};
+
+use crate::database::Database;
+use crate::error::Failure;
+use crate::events::{Delivery, credential_columns};
+
+/// One attempt to apply an event, which failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedAttempt {
+    /// When.
+    pub failed_at: Timestamp,
+    /// Who tried: `webhook` while the sender waited, or the event's function behind its queue.
+    pub function: String,
+    /// Why not.
+    pub code: FailureCode,
+    /// The server's SQLSTATE, if it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlstate: Option<String>,
+    /// The constraint that was violated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<String>,
+}
+
+impl FailedAttempt {
+    /// An attempt of `function` that failed just now.
+    #[must_use]
+    pub fn now(function: &str, failure: &Failure) -> Self {
+        Self {
+            failed_at: Timestamp::now(),
+            function: function.to_owned(),
+            code: failure.code,
+            sqlstate: failure.sqlstate.clone(),
+            constraint: failure.constraint.clone(),
+        }
+    }
+}
+
+/// Where a failed event is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailedState {
+    /// In its retry queue, to be tried again.
+    Retrying,
+    /// In its dead-letter queue.
+    Dead,
+}
+
+impl FailedState {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retrying => "retrying",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// Writes down the failures that `delivery` carries. False: it came by the platform's key and names no org that is known, so
+/// there is nobody whose failure it is.
+pub async fn record(database: &Database, delivery: &Delivery, state: FailedState) -> Result<bool, Failure> {
+    let (org_id, key_version) = credential_columns(delivery.credential);
+    let row = database
+        .query_one(
+            "SELECT record_failure_v1($1, $2, $3, $4, $5, $6, $7)",
+            &[
+                (&org_id, Type::UUID),
+                (&key_version, Type::INT4),
+                (&delivery.key.as_str(), Type::TEXT),
+                (&Json(&delivery.event), Type::JSONB),
+                (&delivery.received_at, Type::TIMESTAMPTZ),
+                (&of(delivery), Type::JSONB),
+                (&state.as_str(), Type::TEXT),
+            ],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// `p_failures` of the SQL functions.
+#[derive(Debug, Serialize)]
+pub(crate) struct Column<'a> {
+    function: Function,
+    receives: u32,
+    attempts: &'a [FailedAttempt],
+}
+
+/// What a delivery's failures are to the SQL functions; none: nothing failed before.
+pub(crate) fn of(delivery: &Delivery) -> Option<Json<Column<'_>>> {
+    let Delivery { event, receives, failures, .. } = delivery;
+    let column = Column { function: event.function(), receives: *receives, attempts: failures };
+    (!failures.is_empty()).then_some(Json(column))
+}

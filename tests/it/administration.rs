@@ -1,0 +1,20 @@
+//! What administers a test's database and queues, in this process.
+
+use migrate::Administration;
+use ringfence_edge::Environment;
+use ringfence_testkit::TestQueues;
+use ringfence_testkit::database::APP_PASSWORD;
+use ringfence_testkit::door::MASTER_KEYS;
+
+/// Administration over the database at `owner_url` and the given queues.
+pub(crate) fn administration(owner_url: &str, queues: &TestQueues) -> Administration {
+    let named = queues.environment();
+    let environment = Environment::from_fn(|name| match name {
+        "DATABASE_OWNER_URL" => Some(owner_url.to_owned()),
+        "RINGFENCE_APP_PASSWORD" => Some(APP_PASSWORD.to_owned()),
+        "RINGFENCE_MASTER_KEYS" => Some(MASTER_KEYS.to_owned()),
+        "PUBLIC_BASE_URL" => Some("https://ringfence.example".to_owned()),
+        queue => named.optional(queue),
+    });
+    Administration::from_environment(&environment, queues.client()).unwrap_or_else(|error| panic!("{error}"))
+}
