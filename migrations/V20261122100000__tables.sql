@@ -283,6 +283,7 @@ COMMENT ON TABLE call_routes IS
 CREATE TABLE unresolved_events (
     id           bigint      GENERATED ALWAYS AS IDENTITY,
     event_id     text        COLLATE "C" NOT NULL,
+    vapi_call_id text        NOT NULL,
     code         text        NOT NULL,
     event        jsonb       NOT NULL,
     received_at  timestamptz NOT NULL,
@@ -291,8 +292,10 @@ CREATE TABLE unresolved_events (
     CONSTRAINT unresolved_events_event_id_key UNIQUE (event_id),
     CONSTRAINT unresolved_events_code_known CHECK (code IN ('RF5001', 'RF5002'))
 );
+CREATE INDEX unresolved_events_call_idx ON unresolved_events (vapi_call_id);
 COMMENT ON TABLE unresolved_events IS
-    'Platform events whose org is unknown (RF5001) or named two ways (RF5002), applied when agent add registers what they name.';
+    'Platform events whose org is unknown (RF5001) or named two ways (RF5002): applied when agent add registers what they name, '
+    'or when another event of the call names its org.';
 
 CREATE TABLE audit_log (
     id      bigint      GENERATED ALWAYS AS IDENTITY,

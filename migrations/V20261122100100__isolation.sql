@@ -60,7 +60,8 @@ GRANT SELECT, INSERT ON call_transcripts, processed_webhook_events, failed_attem
 GRANT SELECT, INSERT, UPDATE ON failed_operations TO ringfence_app;
 
 GRANT SELECT ON platform_directory TO ringfence_router;
-GRANT SELECT, INSERT ON call_routes, unresolved_events TO ringfence_router;
+GRANT SELECT, INSERT ON call_routes TO ringfence_router;
+GRANT SELECT, INSERT, DELETE ON unresolved_events TO ringfence_router;
 
 GRANT INSERT ON organizations, organization_keys, agents, leads, platform_directory, audit_log,
     call_logs, call_tracking, calls, call_transcripts, processed_webhook_events TO ringfence_ops;

@@ -28,6 +28,8 @@ CREATE FUNCTION newer(p_old anyelement, p_new anyelement) RETURNS anyelement
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$ SELECT p_new $$;
 CREATE AGGREGATE latest_known(anyelement) (SFUNC = newer, STYPE = anyelement);
 COMMENT ON AGGREGATE latest_known(anyelement) IS 'The last value that is not NULL, in the order of the input.';
+CREATE AGGREGATE highest_status(text) (SFUNC = higher_status, STYPE = text);
+COMMENT ON AGGREGATE highest_status(text) IS 'The status that ranks highest; of several, the last in the order of the input.';
 
 -- What is known of a call. NULL: unknown.
 CREATE TYPE call_facts AS (
@@ -43,6 +45,7 @@ CREATE TYPE call_facts AS (
     started_at         timestamptz,
     ended_at           timestamptz,
     contacted_at       timestamptz,
+    contacted_numbers  text[],
     duration_seconds   integer,
     ended_reason       text,
     reason_family      text,
@@ -72,21 +75,59 @@ CREATE FUNCTION find_agent(
     LIMIT 1
 $$;
 
+CREATE FUNCTION find_lead(p_org_id uuid, p_phone text) RETURNS uuid LANGUAGE sql STABLE AS $$
+    SELECT id FROM leads WHERE org_id = p_org_id AND phone = p_phone
+$$;
+
+CREATE FUNCTION kept_facts(p_org_id uuid, p_vapi_call_id text) RETURNS TABLE (
+    event_id text, message_time timestamptz, is_report boolean, row_status text, status text,
+    type text, direction text, our_number text, customer_number text, created_at timestamptz,
+    assistant_id text, squad_id text, phone_number_id text, metadata jsonb, is_test boolean,
+    started_at timestamptz, ended_at timestamptz, duration_seconds integer, ended_reason text, reason_family text,
+    cost numeric, cost_breakdown jsonb, summary text, success_evaluation text, structured_data jsonb,
+    structured_outputs jsonb, transcript text, recording_url text, stereo_recording_url text
+) LANGUAGE sql STABLE AS $$
+    -- In total order: what a report says weighs more than what status updates let guess; then the message's own time;
+    -- then the event's key, which is a hash of its content. When the event was received plays no part. jsonb_to_record
+    -- unpacks each event once; picking field by field would decompress a large report once per field.
+    SELECT e.event_id, e.message_time, e.event_type = 'end-of-call-report' AS is_report,
+        CASE WHEN e.event_type = 'end-of-call-report' OR r.status = 'ended' THEN 'completed' ELSE r.status END, r.status,
+        c.type, c.direction, c.our_number, c.customer_number, c.created_at,
+        c.assistant_id, c.squad_id, c.phone_number_id, c.metadata, c.is_test,
+        r.started_at, r.ended_at, r.duration_seconds, r.ended_reason, r.reason_family,
+        r.cost, r.cost_breakdown, r.summary, r.success_evaluation, r.structured_data,
+        r.structured_outputs, r.transcript, r.recording_url, r.stereo_recording_url
+    FROM processed_webhook_events e,
+        jsonb_to_record(e.event) AS r (
+            call jsonb, status text, started_at timestamptz, ended_at timestamptz, duration_seconds integer,
+            ended_reason text, reason_family text, cost numeric, cost_breakdown jsonb, summary text,
+            success_evaluation text, structured_data jsonb, structured_outputs jsonb, transcript text,
+            recording_url text, stereo_recording_url text),
+        jsonb_to_record(r.call) AS c (
+            type text, direction text, our_number text, customer_number text, created_at timestamptz,
+            assistant_id text, squad_id text, phone_number_id text, metadata jsonb, is_test boolean)
+    WHERE e.org_id = p_org_id AND e.vapi_call_id = p_vapi_call_id
+        -- ';' follows ':': each pair is the range of the index that holds this call's events of one type.
+        AND (e.event_id > 'status-update:' || p_vapi_call_id || ':' AND e.event_id < 'status-update:' || p_vapi_call_id || ';'
+            OR e.event_id > 'end-of-call-report:' || p_vapi_call_id || ':'
+                AND e.event_id < 'end-of-call-report:' || p_vapi_call_id || ';')
+        -- Timeline events share the prefix of status updates and say nothing of the call's facts.
+        AND e.event ->> 'kind' <> 'call-event'
+    ORDER BY is_report, e.message_time NULLS FIRST, e.event_id
+$$;
+COMMENT ON FUNCTION kept_facts IS 'What each kept status update and report of a call says, the weightiest last.';
+
 CREATE FUNCTION kept_call_facts(p_org_id uuid, p_vapi_call_id text) RETURNS call_facts LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_facts     call_facts;
     v_assistant text;
     v_squad     text;
     v_number_id text;
-    v_updates   text := 'status-update:' || p_vapi_call_id;
-    v_reports   text := 'end-of-call-report:' || p_vapi_call_id;
+    v_differ    boolean;
 BEGIN
-    -- In total order: what a report says weighs more than what status updates let guess; then the message's own time;
-    -- then the event's key, which is a hash of its content. When the event was received plays no part. jsonb_to_record
-    -- unpacks each event once; picking field by field would decompress a large report once per field.
+    -- No aggregate here may have an ORDER BY of its own: from PostgreSQL 16 on it would order the input of all the others.
     SELECT
-        (array_agg(k.row_status ORDER BY call_status_rank(k.row_status), k.message_time NULLS FIRST, k.event_id)
-            FILTER (WHERE k.row_status IS NOT NULL))[count(k.row_status)],
+        highest_status(k.row_status),
         latest_known(k.type), latest_known(k.direction),
         latest_known(k.our_number), latest_known(k.customer_number),
         bool_or(k.status IN ('in-progress', 'forwarding') OR k.started_at IS NOT NULL OR k.duration_seconds > 0),
@@ -95,6 +136,7 @@ BEGIN
         coalesce(latest_known(k.ended_at), min(k.message_time) FILTER (WHERE k.status = 'ended')),
         -- A lead's last contact only moves forward, so here the latest of all candidates counts.
         max(coalesce(k.ended_at, k.message_time)) FILTER (WHERE k.row_status = 'completed'),
+        array_agg(k.customer_number) FILTER (WHERE k.customer_number IS NOT NULL),
         latest_known(k.duration_seconds),
         latest_known(k.ended_reason), latest_known(k.reason_family),
         latest_known(k.cost), latest_known(k.cost_breakdown),
@@ -102,40 +144,33 @@ BEGIN
         latest_known(k.structured_data), latest_known(k.structured_outputs), latest_known(k.transcript),
         coalesce(latest_known(k.recording_url), latest_known(k.stereo_recording_url)),
         latest_known(k.metadata), bool_or(k.is_test),
-        latest_known(k.assistant_id), latest_known(k.squad_id), latest_known(k.phone_number_id)
+        latest_known(k.assistant_id), latest_known(k.squad_id), latest_known(k.phone_number_id),
+        min(k.parties) <> max(k.parties)
     INTO
         v_facts.status, v_facts.call_type, v_facts.direction, v_facts.our_number, v_facts.customer_number,
         v_facts.answered, v_facts.called_at, v_facts.started_at, v_facts.ended_at, v_facts.contacted_at,
-        v_facts.duration_seconds, v_facts.ended_reason, v_facts.reason_family, v_facts.cost, v_facts.cost_breakdown,
-        v_facts.summary, v_facts.success_evaluation, v_facts.structured_data, v_facts.structured_outputs,
-        v_facts.transcript, v_facts.recording_url, v_facts.metadata, v_facts.is_test,
-        v_assistant, v_squad, v_number_id
+        v_facts.contacted_numbers, v_facts.duration_seconds, v_facts.ended_reason, v_facts.reason_family, v_facts.cost,
+        v_facts.cost_breakdown, v_facts.summary, v_facts.success_evaluation, v_facts.structured_data,
+        v_facts.structured_outputs, v_facts.transcript, v_facts.recording_url, v_facts.metadata, v_facts.is_test,
+        v_assistant, v_squad, v_number_id, v_differ
     FROM (
-        SELECT e.event_id, e.message_time, r.*, c.*,
-            e.event_type = 'end-of-call-report' AS is_report,
-            CASE WHEN e.event_type = 'end-of-call-report' OR r.status = 'ended' THEN 'completed' ELSE r.status END AS row_status
-        FROM processed_webhook_events e,
-            jsonb_to_record(e.event) AS r (
-                call jsonb, status text, started_at timestamptz, ended_at timestamptz, duration_seconds integer,
-                ended_reason text, reason_family text, cost numeric, cost_breakdown jsonb, summary text,
-                success_evaluation text, structured_data jsonb, structured_outputs jsonb, transcript text,
-                recording_url text, stereo_recording_url text),
-            jsonb_to_record(r.call) AS c (
-                type text, direction text, our_number text, customer_number text, created_at timestamptz,
-                assistant_id text, squad_id text, phone_number_id text, metadata jsonb, is_test boolean)
-        WHERE e.org_id = p_org_id AND e.vapi_call_id = p_vapi_call_id
-            -- ';' follows ':': each pair is the range of the index that holds this call's events of one type.
-            AND (e.event_id > v_updates || ':' AND e.event_id < v_updates || ';'
-                OR e.event_id > v_reports || ':' AND e.event_id < v_reports || ';')
-            -- Timeline events share the prefix of status updates and say nothing of the call's facts.
-            AND e.event ->> 'kind' <> 'call-event'
-        ORDER BY is_report, e.message_time NULLS FIRST, e.event_id
+        SELECT *, concat_ws('|', f.assistant_id, f.squad_id, f.phone_number_id, f.our_number, f.customer_number) AS parties
+        FROM kept_facts(p_org_id, p_vapi_call_id) AS f
     ) AS k;
 
     v_facts.duration_seconds := coalesce(v_facts.duration_seconds,
         round(extract(epoch FROM greatest(v_facts.ended_at - v_facts.started_at, interval '0')))::integer);
     v_facts.agent_id := find_agent(p_org_id, v_assistant, v_squad, v_number_id, v_facts.our_number);
-    v_facts.lead_id := (SELECT id FROM leads WHERE org_id = p_org_id AND phone = v_facts.customer_number);
+    v_facts.lead_id := find_lead(p_org_id, v_facts.customer_number);
+    -- The latest names may be of nobody known here while earlier ones were: a call handed over, say. A link that an earlier
+    -- fold could find must be found by every later one, or the order of receipt would show.
+    IF v_differ AND (v_facts.agent_id IS NULL OR v_facts.lead_id IS NULL) THEN
+        SELECT coalesce(v_facts.agent_id, latest_known(
+                find_agent(p_org_id, k.assistant_id, k.squad_id, k.phone_number_id, k.our_number))),
+            coalesce(v_facts.lead_id, latest_known(find_lead(p_org_id, k.customer_number)))
+        INTO v_facts.agent_id, v_facts.lead_id
+        FROM kept_facts(p_org_id, p_vapi_call_id) AS k;
+    END IF;
     RETURN v_facts;
 END
 $$;
@@ -225,14 +260,15 @@ BEGIN
         updated_at = now()
     WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
 
-    -- The lead of a real call that ended was contacted. Both columns only ever move up.
+    -- The lead of a real call that ended was contacted: should its events name several, each of them, since what was contacted
+    -- stays so. Both columns only ever move up.
     IF v_call.status = 'completed' AND v_call.lead_id IS NOT NULL AND p_facts.is_test IS NOT TRUE
         AND NOT coalesce(v_call.metadata @> '{"is_test_call": true}', false)
     THEN
         UPDATE leads SET
             status = CASE status WHEN 'new' THEN 'contacted' ELSE status END,
             last_contacted_at = greatest(last_contacted_at, p_facts.contacted_at)
-        WHERE org_id = p_org_id AND id = v_call.lead_id
+        WHERE org_id = p_org_id AND (id = v_call.lead_id OR phone = ANY (p_facts.contacted_numbers))
             AND (status = 'new' OR last_contacted_at IS DISTINCT FROM greatest(last_contacted_at, p_facts.contacted_at));
     END IF;
 END

@@ -21,16 +21,17 @@ CREATE FUNCTION find_platform_org(p_call jsonb) RETURNS uuid[] LANGUAGE sql STAB
     JOIN platform_directory d USING (kind, ref)
 $$;
 
-CREATE FUNCTION route_platform_event_v1(p_event_id text, p_event jsonb, p_received_at timestamptz) RETURNS uuid
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+CREATE FUNCTION route_platform_event_v1(
+    p_event_id text, p_event jsonb, p_received_at timestamptz, OUT event_org uuid, OUT is_new boolean
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_call text := p_event #>> '{call,id}';
-    v_org  uuid;
     v_orgs uuid[];
 BEGIN
-    SELECT org_id INTO v_org FROM call_routes WHERE vapi_call_id = v_call;
+    is_new := false;
+    SELECT org_id INTO event_org FROM call_routes WHERE vapi_call_id = v_call;
     IF FOUND THEN
-        RETURN v_org;
+        RETURN;
     END IF;
 
     v_orgs := find_platform_org(p_event -> 'call');
@@ -39,22 +40,41 @@ BEGIN
         PERFORM pg_advisory_xact_lock_shared(hashtext('ringfence platform directory'));
         v_orgs := find_platform_org(p_event -> 'call');
     END IF;
+    -- Two events of one call take turns from here on: one that is kept is seen by the one that makes the route, or sees it.
+    PERFORM pg_advisory_xact_lock(hashtext('ringfence call route'), hashtext(v_call));
+    SELECT org_id INTO event_org FROM call_routes WHERE vapi_call_id = v_call;
+    IF FOUND THEN
+        RETURN;
+    END IF;
     IF cardinality(v_orgs) <> 1 THEN
-        INSERT INTO unresolved_events (event_id, code, event, received_at)
-            VALUES (p_event_id, CASE cardinality(v_orgs) WHEN 0 THEN 'RF5001' ELSE 'RF5002' END, p_event, p_received_at)
+        INSERT INTO unresolved_events (event_id, vapi_call_id, code, event, received_at)
+            VALUES (p_event_id, v_call, CASE cardinality(v_orgs) WHEN 0 THEN 'RF5001' ELSE 'RF5002' END, p_event, p_received_at)
             ON CONFLICT (event_id) DO NOTHING;
-        RETURN NULL;
+        RETURN;
     END IF;
 
-    -- The first event of a call decides for all of them, also against one that is being applied at the same moment.
-    INSERT INTO call_routes (vapi_call_id, org_id) VALUES (v_call, v_orgs[1]) ON CONFLICT (vapi_call_id) DO NOTHING;
-    SELECT org_id INTO STRICT v_org FROM call_routes WHERE vapi_call_id = v_call;
-    RETURN v_org;
+    -- The first event of a call that names an org decides for all of them.
+    event_org := v_orgs[1];
+    is_new := true;
+    INSERT INTO call_routes (vapi_call_id, org_id) VALUES (v_call, event_org);
 END
 $$;
 COMMENT ON FUNCTION route_platform_event_v1 IS
     'The org of a platform event: the call''s route, else the one org that registered the number, assistant or squad it '
-    'names. None, or more than one: the event is kept in unresolved_events and the answer is NULL.';
+    'names, which makes the route (is_new). None, or more than one: the event is kept in unresolved_events, and the org is NULL.';
+
+CREATE FUNCTION take_unresolved_events_v1(p_vapi_call_id text) RETURNS SETOF unresolved_events
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    -- Nobody takes another org's events: the call must be routed to the org of this transaction.
+    RETURN QUERY DELETE FROM unresolved_events u USING call_routes r
+        WHERE u.vapi_call_id = p_vapi_call_id AND r.vapi_call_id = p_vapi_call_id
+            AND r.org_id = nullif(current_setting('ringfence.org_id', true), '')::uuid
+        RETURNING u.*;
+END
+$$;
+COMMENT ON FUNCTION take_unresolved_events_v1 IS
+    'Removes the kept events of a call that this transaction''s org is the route of, and hands them over to be applied.';
 
 CREATE FUNCTION find_event_org_v1(p_event jsonb) RETURNS uuid
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -88,13 +108,34 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION apply_kept_events(p_org_id uuid, p_vapi_call_id text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_kept  unresolved_events;
+    v_fresh jsonb[] := '{}';
+BEGIN
+    -- All claims, then all effects: the one order of locks.
+    FOR v_kept IN SELECT * FROM take_unresolved_events_v1(p_vapi_call_id) ORDER BY event_id LOOP
+        IF (take_claim(p_org_id, NULL, v_kept.event_id, v_kept.event, v_kept.received_at, NULL)).outcome = 'applied' THEN
+            v_fresh := v_fresh || v_kept.event;
+        END IF;
+    END LOOP;
+    FOR i IN 1 .. cardinality(v_fresh) LOOP
+        PERFORM apply_effects(p_org_id, v_fresh[i]);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION apply_kept_events IS
+    'Applies what was kept of a call before one of its events named its org. Part of the statement that makes the route.';
+
 CREATE FUNCTION claim_event(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
     OUT outcome text, OUT event_org uuid, OUT sequence bigint
 ) LANGUAGE plpgsql AS $$
+DECLARE
+    v_is_new boolean := false;
 BEGIN
     IF p_org_id IS NULL THEN
-        event_org := route_platform_event_v1(p_event_id, p_event, p_received_at);
+        SELECT r.* INTO event_org, v_is_new FROM route_platform_event_v1(p_event_id, p_event, p_received_at) r;
         IF event_org IS NULL THEN
             outcome := 'unresolved';
             RETURN;
@@ -114,6 +155,9 @@ BEGIN
     END IF;
     SELECT c.* INTO outcome, sequence
         FROM take_claim(event_org, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
+    IF v_is_new THEN
+        PERFORM apply_kept_events(event_org, p_event #>> '{call,id}');
+    END IF;
 END
 $$;
 
@@ -274,8 +318,10 @@ DECLARE
     v_function text;
 BEGIN
     FOREACH v_function IN ARRAY ARRAY[
-        'call_status_rank', 'higher_status', 'newer', 'latest_known', 'find_agent', 'kept_call_facts', 'lock_call',
-        'merge_call', 'route_platform_event_v1', 'find_event_org_v1', 'take_claim', 'claim_event', 'active_viewers', 'fold_call',
+        'call_status_rank', 'higher_status', 'newer', 'latest_known', 'highest_status', 'find_agent', 'find_lead',
+        'kept_facts', 'kept_call_facts', 'lock_call',
+        'merge_call', 'route_platform_event_v1', 'take_unresolved_events_v1', 'find_event_org_v1', 'take_claim',
+        'apply_kept_events', 'claim_event', 'active_viewers', 'fold_call',
         'keep_transcript', 'apply_effects', 'apply_call_started_v1', 'apply_call_ended_v1', 'apply_transcript_v1',
         'apply_end_of_call_report_v1', 'apply_call_event_v1'
     ] LOOP
@@ -290,5 +336,6 @@ GRANT EXECUTE ON FUNCTION apply_unresolved_event_v1 TO ringfence_ops;
 GRANT CREATE ON SCHEMA public TO ringfence_router;
 ALTER FUNCTION find_platform_org OWNER TO ringfence_router;
 ALTER FUNCTION route_platform_event_v1 OWNER TO ringfence_router;
+ALTER FUNCTION take_unresolved_events_v1 OWNER TO ringfence_router;
 ALTER FUNCTION find_event_org_v1 OWNER TO ringfence_router;
 REVOKE CREATE ON SCHEMA public FROM ringfence_router;

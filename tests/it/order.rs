@@ -8,8 +8,10 @@ use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
+const CALL: &str = "019d6b04-e541-7eaf-a178-c7f1eb9f217a";
 const ASSISTANT: &str = "4dac6abb-472a-4a1d-8f6c-c2ed74e2cf44";
-const CUSTOMER: &str = "+15555550142";
+/// Leads of each org.
+const CUSTOMERS: [&str; 2] = ["+15555550142", "+15555550143"];
 
 /// Every order of the positions `0..count`.
 fn permutations(count: usize) -> Vec<Vec<usize>> {
@@ -37,15 +39,15 @@ fn with_repeats(order: &[usize], seed: usize) -> Vec<usize> {
     repeated
 }
 
-/// An org with a key, the customer as a lead, and an agent. Not by the administrator's functions: there, one assistant belongs to
+/// An org with a key, two customers as leads, and an agent. Not by the administrator's functions: there, one assistant belongs to
 /// one org, and here every org has it.
 async fn org_with_lead_and_agent(superuser: &Client) -> OrgId {
     let insert = "WITH org AS (INSERT INTO organizations (name) VALUES ('Acme') RETURNING id),
         key AS (INSERT INTO organization_keys (org_id, version) SELECT id, 1 FROM org),
-        lead AS (INSERT INTO leads (org_id, phone) SELECT id, $1 FROM org),
+        lead AS (INSERT INTO leads (org_id, phone) SELECT id, unnest($1::text[]) FROM org),
         agent AS (INSERT INTO agents (org_id, name, vapi_assistant_id) SELECT id, 'front', $2 FROM org)
         SELECT id FROM org";
-    OrgId(superuser.query_one(insert, &[&CUSTOMER, &ASSISTANT]).await.unwrap().get(0))
+    OrgId(superuser.query_one(insert, &[&CUSTOMERS.as_slice(), &ASSISTANT]).await.unwrap().get(0))
 }
 
 /// Delivers the events in each order to an org of its own and asserts that all orgs have the same rows.
@@ -134,7 +136,8 @@ async fn a_late_event_never_reopens_a_finished_call_and_known_values_stay() {
     assert_eq!((row.get::<_, &str>(10), row.get::<_, &str>(11)), ("linked", "https://storage.example/recording.wav"));
     assert!(row.get::<_, &str>(12).starts_with("2026-09-14 15:02:11.48"));
     assert!(row.get::<_, &str>(13).starts_with("2026-09-14 15:02:32.78"));
-    assert_eq!(database.text("SELECT status FROM leads").await.as_deref(), Some("contacted"));
+    let lead = format!("SELECT status FROM leads WHERE phone = '{}'", CUSTOMERS[0]);
+    assert_eq!(database.text(&lead).await.as_deref(), Some("contacted"));
 }
 
 /// One event with fields that may be missing, at a time that may be missing.
@@ -143,27 +146,44 @@ fn event() -> impl Strategy<Value = Value> {
     let reason = prop::option::of(prop::sample::select(vec!["customer-busy", "voicemail", "silence-timed-out"]));
     let status =
         prop::sample::select(vec!["scheduled", "queued", "ringing", "in-progress", "forwarding", "ended", "paused"]);
-    let updates = (status, time.clone(), reason.clone()).prop_map(|(status, time, reason)| {
-        let mut body = call().message("status-update", 0, json!({"status": status, "endedReason": reason}));
+    let updates = (call(), status, time.clone(), reason.clone()).prop_map(|(call, status, time, reason)| {
+        let mut body = call.message("status-update", 0, json!({"status": status, "endedReason": reason}));
         body["message"]["timestamp"] = time.map_or(Value::Null, |at| json!(1_789_398_131_480 + at));
         body
     });
-    let reports = (time.clone(), reason, prop::option::of(0..100u32), prop::option::of(0..90u32), any::<bool>())
-        .prop_map(|(time, reason, cost, duration, summary)| {
-            let extra = json!({
-                "endedReason": reason, "cost": cost, "durationSeconds": duration, "startedAt": null,
-                "analysis": {"summary": summary.then(|| format!("Lasted {duration:?}."))},
+    let reports =
+        (call(), time.clone(), reason, prop::option::of(0..100u32), prop::option::of(0..90u32), any::<bool>())
+            .prop_map(|(call, time, reason, cost, duration, summary)| {
+                let extra = json!({
+                    "endedReason": reason, "cost": cost, "durationSeconds": duration, "startedAt": null,
+                    "analysis": {"summary": summary.then(|| format!("Lasted {duration:?}."))},
+                });
+                let mut body = call.report(0, extra);
+                body["message"]["timestamp"] = time.map_or(Value::Null, |at| json!(1_789_398_131_480 + at));
+                body
             });
-            let mut body = call().report(0, extra);
-            body["message"]["timestamp"] = time.map_or(Value::Null, |at| json!(1_789_398_131_480 + at));
-            body
-        });
-    let transcripts = (time, "[a-c]{1,2}").prop_map(|(time, text)| call().transcript(&text, time.unwrap_or(0)));
+    // A transcript's key is of what was said, not of who takes part, which one text with one time cannot say in two ways.
+    let speaker = Call { id: CALL.to_owned(), ..Call::default() };
+    let transcripts = (time, "[a-c]{1,2}").prop_map(move |(time, text)| speaker.transcript(&text, time.unwrap_or(0)));
     prop_oneof![3 => updates, 3 => reports, 1 => transcripts]
 }
 
-fn call() -> Call {
-    Call { id: "019d6b04-e541-7eaf-a178-c7f1eb9f217a".to_owned(), ..Call::default() }
+/// One call, as its messages name who takes part: a handover may change the assistant, a transfer the number. Whether it is a
+/// test does not change here: a lead once contacted stays so, which is the one thing that order may show.
+fn call() -> impl Strategy<Value = Call> {
+    let customer =
+        prop::option::of(prop::sample::select(vec![CUSTOMERS[0], CUSTOMERS[1], "+15555550199", "sip:dana@x.example"]));
+    let assistant = prop::option::of(prop::sample::select(vec![ASSISTANT, "an assistant of nobody"]));
+    let number = prop::option::of(prop::sample::select(vec!["+15555550100", "+15555550101"]));
+    let campaign = prop::option::of(0..3u8);
+    (customer, assistant, number, campaign).prop_map(|(customer, assistant, number, campaign)| Call {
+        id: CALL.to_owned(),
+        customer: customer.map(str::to_owned),
+        assistant: assistant.map(str::to_owned),
+        phone_number: number.map(str::to_owned),
+        phone_number_id: None,
+        metadata: campaign.map_or(Value::Null, |campaign| json!({"campaign": campaign})),
+    })
 }
 
 /// D2: any set of events, any field of them unknown, in any two orders with any repeats.

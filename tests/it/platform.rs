@@ -161,6 +161,77 @@ async fn later_events_follow_the_calls_route() {
     assert_eq!(database.count("unresolved_events").await, 0);
 }
 
+/// D2, D13: events of a call that came before one that names its org are applied with it, in its statement, whatever their
+/// kind, and leave what the same events leave in the order in which they happened.
+#[tokio::test]
+async fn an_event_that_names_its_org_takes_the_calls_kept_ones_along() {
+    let (database, door, acme, other) = open().await;
+    let admin = database.admin().await;
+    admin.add_agent(acme, &agent(None, Some(NUMBER))).await.unwrap();
+    admin.add_agent(other, &agent(None, Some("+15555550101"))).await.unwrap();
+    let (late, in_order) = (call(None, Some(NUMBER)), call(None, Some("+15555550101")));
+    let names_nothing = |named: &Call| Call { phone_number: None, ..named.clone() };
+    let others = |of: &Call| {
+        let nameless = names_nothing(of);
+        [
+            nameless.transcript("A visit.", 5_000),
+            nameless.message("hang", 6_000, json!({})),
+            nameless.status("ended", 21_300),
+            nameless.report(60_000, json!({})),
+        ]
+    };
+    for body in others(&late) {
+        post(&door, &body).await;
+    }
+    assert_eq!(database.count("unresolved_events").await, 4);
+    post(&door, &late.status("in-progress", 4_000)).await;
+    assert_eq!(database.count("unresolved_events").await, 0);
+
+    post(&door, &in_order.status("in-progress", 4_000)).await;
+    for body in others(&in_order) {
+        post(&door, &body).await;
+    }
+    let comparable = |rows: String, call: &Call| rows.replace(&call.id, "call").replace("+15555550101", NUMBER);
+    // Keys and hashes differ with the number, so the claims are compared by how many there are.
+    assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{acme}'")).await, 5);
+    assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{other}'")).await, 5);
+    let call_rows =
+        "SELECT jsonb_agg(to_jsonb(l) - '{id,org_id,agent_id,created_at,updated_at}'::text[])::text FROM call_logs l";
+    let rows = async |org| database.text(&format!("{call_rows} WHERE org_id = '{org}'")).await.unwrap();
+    assert_eq!(comparable(rows(acme).await, &late), comparable(rows(other).await, &in_order));
+    assert_eq!(database.count("call_transcripts").await, 2);
+}
+
+/// D13: an event that is being kept at the moment at which another of its call names the org is not left behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_kept_at_the_moment_of_its_route_is_never_stranded() {
+    let (database, _, acme, _) = open().await;
+    database.admin().await.add_agent(acme, &agent(Some(ASSISTANT), None)).await.unwrap();
+    for _ in 0..40 {
+        let named = call(Some(ASSISTANT), None);
+        let nameless = Call { assistant: None, ..named.clone() };
+        let mut tasks = tokio::task::JoinSet::new();
+        for body in
+            [nameless.transcript("A visit.", 1_000), named.status("ended", 2_000), nameless.report(3_000, json!({}))]
+        {
+            let (connection, delivery) = (database.app(), delivery_with(Credential::Platform, &body));
+            tasks.spawn(async move {
+                match delivery.event.function() {
+                    Function::Transcript => transcript::handle(&connection, &delivery).await,
+                    Function::CallEnded => call_ended::handle(&connection, &delivery).await,
+                    _ => end_of_call_report::handle(&connection, &delivery).await,
+                }
+            });
+        }
+        while let Some(outcome) = tasks.join_next().await {
+            outcome.unwrap().unwrap();
+        }
+        assert_eq!(database.count("unresolved_events").await, 0);
+        let claims = format!("processed_webhook_events WHERE org_id = '{acme}' AND vapi_call_id = '{}'", named.id);
+        assert_eq!(database.count(&claims).await, 3);
+    }
+}
+
 /// D3, D13: an org that posts another's call id, assistant, number and customer on its own URL changes nothing of the
 /// other's and steers nothing: whatever it says stays in its own rows.
 #[tokio::test]

@@ -137,20 +137,21 @@ impl Admin {
         self.value("SELECT add_lead_v1($1, $2, $3, $4)", &[&self.actor, org_id.as_uuid(), &phone, &name]).await
     }
 
-    /// Tries every kept platform event again, each in a transaction of its own: one that fails stays kept and stops no other.
+    /// Tries every kept platform event again, those of one call in a transaction: one that fails stays kept and stops no other
+    /// call's.
     pub async fn apply_unresolved(&self) -> Result<Resolved, Failure> {
-        let mut resolved = Resolved::default();
-        for row in self.client.query("SELECT id FROM unresolved_events ORDER BY id", &[]).await? {
-            let id: i64 = row.try_get(0)?;
-            match self.value::<String>("SELECT apply_unresolved_event_v1($1)", &[&id]).await {
-                Ok(outcome) => resolved.applied += u64::from(outcome == "applied"),
-                Err(failure) => {
-                    tracing::error!(unresolved.id = id, %failure, "a kept event could not be applied");
-                    resolved.failed += 1;
-                }
+        let rows = self.client.query("SELECT id FROM unresolved_events ORDER BY id", &[]).await?;
+        let ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
+        let mut failed = 0;
+        for id in &ids {
+            if let Err(failure) = self.client.execute("SELECT apply_unresolved_event_v1($1)", &[id]).await {
+                tracing::error!(unresolved.id = id, failure = %Failure::from(failure), "a kept event could not be applied");
+                failed += 1;
             }
         }
-        Ok(resolved)
+        // The first event of a call takes the others along, so what was applied is what is gone.
+        let left: i64 = self.value("SELECT count(*) FROM unresolved_events WHERE id = ANY ($1)", &[&ids]).await?;
+        Ok(Resolved { applied: (ids.len() as u64).saturating_sub(left.unsigned_abs()), failed })
     }
 
     async fn value<T>(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<T, Failure>

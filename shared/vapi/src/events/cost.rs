@@ -37,7 +37,10 @@ impl CostBreakdown {
     pub(super) fn read(message: &Object<'_>) -> Option<Self> {
         let breakdown = message.object("costBreakdown");
         let analysis = breakdown.object("costBreakdown.analysisCostBreakdown");
-        let read = Self { analysis: numbers(&analysis), parts: numbers(&breakdown) };
+        let mut parts = numbers(&breakdown);
+        // Should it be a number: under its name stands a section, and a queued event must be read back.
+        parts.remove("analysisCostBreakdown");
+        let read = Self { analysis: numbers(&analysis), parts };
         (read != Self::default()).then_some(read)
     }
 

@@ -71,10 +71,28 @@ fn no_wrong_field_refuses_a_report() {
         for field in fields.iter().filter(|field| !NEEDED.contains(&field.as_str())) {
             for wrong in WRONG {
                 let parsed = parse_text(&with(&body, field, wrong));
-                let is_stored = matches!(parsed, Ok(Parsed { message: Message::Stored(_), .. }));
-                assert!(is_stored, "{name} with {field} = {wrong}: {parsed:?}");
+                let Ok(Parsed { message: Message::Stored(stored), .. }) = parsed else {
+                    panic!("{name} with {field} = {wrong}: {parsed:?}");
+                };
+                // It may have to wait in a queue.
+                let queued = serde_json::to_string(&stored).unwrap();
+                let read_back = serde_json::from_str(&queued);
+                assert_eq!(read_back.ok(), Some(stored), "{name} with {field} = {wrong}: {queued}");
             }
         }
+    }
+}
+
+/// The statement and the queue must see one number: a cost that changed in the queue would be another fact under the same key.
+#[test]
+fn a_cost_survives_the_queue_to_the_last_digit() {
+    for cost in [0.477_000_000_000_000_04, 0.1 + 0.2, 0.1 + 0.7, 1.0 / 3.0, 0.037, 1e-7] {
+        let body = json!({"message": {"type": "end-of-call-report", "cost": cost, "call": {"id": "c"}}});
+        let stored = stored_text(&body.to_string());
+        let Event::EndOfCallReport(report) = &stored.event else { panic!() };
+        assert_eq!(report.cost, Some(cost));
+        let read_back: crate::StoredEvent = serde_json::from_str(&serde_json::to_string(&stored).unwrap()).unwrap();
+        assert_eq!(read_back, stored, "{cost}");
     }
 }
 
