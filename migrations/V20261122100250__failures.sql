@@ -39,13 +39,13 @@ COMMENT ON FUNCTION note_failures IS
 CREATE FUNCTION record_failure_v1(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
     p_state text
-) RETURNS boolean LANGUAGE plpgsql AS $$
+) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
     v_org   uuid := coalesce(p_org_id, find_event_org_v1(p_event));
     v_state text := p_state;
 BEGIN
     IF v_org IS NULL THEN
-        RETURN false;
+        RETURN NULL;
     END IF;
     PERFORM enter_org(v_org);
     -- Another delivery of it may have applied meanwhile.
@@ -53,11 +53,11 @@ BEGIN
         v_state := 'resolved';
     END IF;
     PERFORM note_failures(v_org, p_key_version, p_event_id, p_event, p_received_at, p_failures, v_state);
-    RETURN true;
+    RETURN v_org;
 END
 $$;
 COMMENT ON FUNCTION record_failure_v1 IS
-    'Writes down a failure of an event that stays on its queue (retrying) or left it for good (dead). False: it came by the '
-    'platform''s key and names no org, so there is nobody whose failure it is.';
+    'Writes down a failure of an event that stays on its queue (retrying) or left it for good (dead). The answer is its org; '
+    'NULL: it came by the platform''s key and names no org, so there is nobody whose failure it is.';
 
 GRANT EXECUTE ON FUNCTION note_failures, record_failure_v1 TO ringfence_app, ringfence_ops;

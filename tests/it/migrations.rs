@@ -104,6 +104,19 @@ async fn a_migration_that_fails_leaves_nothing_behind() {
     assert_eq!(missing(&database.owner_settings()).await, [""; 0]);
 }
 
+/// A7: a migration that fails changes no password: the earlier code, which stays, has the old one.
+#[tokio::test]
+async fn a_migration_that_fails_locks_nobody_out() {
+    let database = TestDatabase::empty().await;
+    database.superuser().await.batch_execute("CREATE TABLE call_logs (id int)").await.unwrap();
+    // Passwords are the whole server's, and every migration sets this one.
+    let _turn = turn_to_migrate().await;
+    let password = "SELECT rolpassword FROM pg_authid WHERE rolname = 'ringfence_app'";
+    let before = database.text(password).await;
+    migrations::run(&database.owner_settings(), "a new one").await.expect_err("a table is in the way");
+    assert_eq!(database.text(password).await, before);
+}
+
 /// A7, A6: up, down, up with the rows of two orgs. None is lost, and in between the checks name exactly what is away.
 #[tokio::test]
 async fn the_full_rollback_and_its_return_lose_no_row() {

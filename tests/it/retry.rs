@@ -8,7 +8,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, Delivery, Outcome, Patience};
 use ringfence_testkit::{Call, Proxy, TestDatabase, TestDoor, TestQueues};
-use ringfence_vapi::{Function, OrgId};
+use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 
 /// Where nobody listens.
@@ -227,6 +227,32 @@ async fn a_batch_meets_an_absent_database_once() {
         })
         .await;
     assert_eq!((again(&response), tried.get()), (ids.iter().map(String::as_str).collect(), 1));
+}
+
+/// B2: a statement that the server ended for taking too long costs its neighbours nothing; only a server that does not answer at
+/// all does.
+#[tokio::test]
+async fn one_slow_event_does_not_hold_up_its_neighbours() {
+    let (database, queues, org) = set_up().await;
+    let door = TestDoor::new(database.app_at(AWAY), &queues);
+    let (slow, good) = (Call::default(), Call::default());
+    for call in [&slow, &good] {
+        post(&door, org, &call.status("ended", 0)).await;
+    }
+    let back = database.app();
+    let ended = Failure { code: FailureCode::DatabaseTimeout, sqlstate: Some("57014".to_owned()), constraint: None };
+    let batch = queues.take(Function::CallEnded).await;
+    let response = queues
+        .consumer(Function::CallEnded, Arc::clone(&back))
+        .consume(batch, async |delivery: Arc<Delivery>| {
+            if delivery.event.call().id.as_str() == slow.id {
+                return Err(ended.clone());
+            }
+            handle(Function::CallEnded, Arc::clone(&back), delivery).await
+        })
+        .await;
+    assert_eq!(again(&response).len(), 1);
+    assert_eq!(database.text("SELECT vapi_call_id FROM call_logs").await, Some(good.id));
 }
 
 /// A4, B2: an event that can never apply is taken too, leaves no claim, and ends in the dead-letter queue at once.

@@ -113,7 +113,7 @@ async fn each_function_called_directly() {
     assert_eq!(database.count(whole).await, 1);
 }
 
-/// A8: rollback on error (per event and per effect: `claims.rs`).
+/// A8: rollback on error (for every event and every table it writes: `claims.rs`).
 #[tokio::test]
 async fn rollback_on_error() {
     let database = TestDatabase::new().await;

@@ -135,3 +135,41 @@ fn services(layout: &Layout) -> [(&'static str, Service); 4] {
         ("pump", Pump::of(layout).service().clone()),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scripts read these.
+    #[test]
+    fn local_json_tells_everything_under_its_name() {
+        let stack = Stack {
+            base_url: "http://127.0.0.1:9000".to_owned(),
+            webhook_url: "http://127.0.0.1:9000/vapi/org".to_owned(),
+            health_url: "http://127.0.0.1:9000/health".to_owned(),
+            database_url: "postgres://postgres@127.0.0.1/ringfence".to_owned(),
+            app_database_url: "postgres://ringfence_app@127.0.0.1/ringfence".to_owned(),
+            database_dir: Some(PathBuf::from("data")),
+            sqs_endpoint: "http://127.0.0.1:4566".to_owned(),
+            queues: Queues::from([("ringfence-transcript".to_owned(), "http://127.0.0.1:4566/q".to_owned())]),
+            platform: Platform { url: "http://127.0.0.1:9000/vapi".to_owned(), key: "rf_p".to_owned() },
+            org: Org { id: ringfence_vapi::OrgId(uuid::Uuid::nil()), key: "rf_o".to_owned() },
+            pids: BTreeMap::new(),
+        };
+        let json = serde_json::to_value(&stack).unwrap();
+        for name in [
+            "base_url",
+            "webhook_url",
+            "health_url",
+            "database_url",
+            "app_database_url",
+            "database_dir",
+            "sqs_endpoint",
+        ] {
+            assert!(json[name].is_string(), "{name}");
+        }
+        for pointer in ["/platform/url", "/platform/key", "/org/id", "/org/key", "/queues/ringfence-transcript"] {
+            assert!(json.pointer(pointer).is_some_and(serde_json::Value::is_string), "{pointer}");
+        }
+    }
+}

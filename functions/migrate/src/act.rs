@@ -290,6 +290,14 @@ impl Administration {
         Ok(applied)
     }
 
+    /// Gives `ringfence_app` the password of this release again. A failure is in the log: who calls this cannot do anything about it.
+    pub(crate) async fn restore_password(&self) {
+        match migrations::set_app_password(&self.database, &self.app_password).await {
+            Ok(()) => tracing::info!("password restored"),
+            Err(error) => tracing::error!(%error, "the password could not be restored"),
+        }
+    }
+
     async fn admin(&self, actor: String) -> Result<Admin, MigrationError> {
         Admin::connect(&self.database, actor).await
     }

@@ -83,12 +83,15 @@ pub struct NotTold;
 
 /// Migrates and tells CloudFormation how it went.
 ///
-/// There is nothing to do when the stack is deleted, since the data stays, or when it goes back: the earlier code runs on the newer
-/// schema. A failure reported then would leave the stack stuck in the middle of its rollback.
+/// There is nothing to do when the stack is deleted, since the data stays. When it goes back, the earlier code runs on the newer
+/// schema and needs its password only. A failure reported then would leave the stack stuck in the middle of its rollback.
 pub async fn carry_out(administration: &Administration, request: &Request) -> Result<(), NotTold> {
     let result = match request.request_type {
         RequestType::Delete => Ok(Vec::new()),
-        RequestType::Update if request.goes_back() => Ok(Vec::new()),
+        RequestType::Update if request.goes_back() => {
+            administration.restore_password().await;
+            Ok(Vec::new())
+        }
         RequestType::Create | RequestType::Update => administration.migrate().await.map_err(|error| error.to_string()),
     };
     if let Err(reason) = &result {

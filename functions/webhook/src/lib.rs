@@ -8,6 +8,7 @@ use lambda_http::http::{Response, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, Delivery, FailedAttempt, Outcome};
+use ringfence_edge::consumer::caught;
 use ringfence_edge::metrics::{Counts, Metric};
 use ringfence_edge::problem::{answer, problem};
 use ringfence_edge::report::{Facts, metric};
@@ -113,7 +114,7 @@ impl Door {
     async fn store(&self, verified: &Verified<'_>, stored: StoredEvent, counts: &mut Counts) -> Answer {
         let mut delivery = Delivery::new(verified.credential(), stored, verified.received_at());
         let facts = Facts::of(&delivery);
-        let result = handle(&self.database, &delivery).await;
+        let result = caught(handle(&self.database, &delivery)).await;
         facts.log(&result);
         match result {
             Ok(Outcome::Revoked) => Err(Refusal::new(FailureCode::Unauthorised, &ringfence_edge::auth::Unauthorised)),

@@ -94,7 +94,9 @@ impl Connector {
             SslMode::Require => Some(MakeTlsConnector::new(tls_connector(settings.ca_pem.as_deref())?)),
             _ => None,
         };
-        Ok(Self { config, tls, timeout: settings.patience.connect })
+        // Each host that the URL names has its time.
+        let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(1).max(1);
+        Ok(Self { config, tls, timeout: settings.patience.connect * hosts })
     }
 
     /// A new connection, driven by a task of its own until it closes.

@@ -1,9 +1,10 @@
 //! What is written of an event that failed: a row in `failed_operations`, and one in `failed_attempts` for each attempt.
 
 use jiff::Timestamp;
-use ringfence_vapi::{FailureCode, Function};
+use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::{Json, Type};
+use uuid::Uuid;
 
 use crate::database::Database;
 use crate::error::Failure;
@@ -58,9 +59,9 @@ impl FailedState {
     }
 }
 
-/// Writes down the failures that `delivery` carries. False: it came by the platform's key and names no org that is known, so
-/// there is nobody whose failure it is.
-pub async fn record(database: &Database, delivery: &Delivery, state: FailedState) -> Result<bool, Failure> {
+/// Writes down the failures that `delivery` carries, and returns whose they are. None: it came by the platform's key and names no
+/// org that is known, so there is nobody whose failure it is.
+pub async fn record(database: &Database, delivery: &Delivery, state: FailedState) -> Result<Option<OrgId>, Failure> {
     let (org_id, key_version) = credential_columns(delivery.credential);
     let row = database
         .query_one(
@@ -76,7 +77,7 @@ pub async fn record(database: &Database, delivery: &Delivery, state: FailedState
             ],
         )
         .await?;
-    Ok(row.try_get(0)?)
+    Ok(row.try_get::<_, Option<Uuid>>(0)?.map(OrgId))
 }
 
 /// `p_failures` of the SQL functions.

@@ -2,6 +2,7 @@
 
 use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
+use tokio_postgres::Client;
 use tokio_postgres::error::DbError;
 
 use crate::connect::{ConfigurationError, Connector, DatabaseSettings};
@@ -56,11 +57,7 @@ pub async fn run(settings: &DatabaseSettings, app_password: &str) -> Result<Vec<
     let mut client = Connector::new(settings)?.connect().await?;
     client.execute(LOCK, &[]).await.map_err(Failure::from)?;
     client.batch_execute(&format!("BEGIN; {ROLES} COMMIT;")).await.map_err(Failure::from)?;
-    // Hashed here, so that the password itself is in no server log. The hash has no character that SQL would need escaped.
-    let hash = scram_sha_256(app_password.as_bytes());
-    let statement = format!("ALTER ROLE ringfence_app PASSWORD '{hash}'; SET ROLE ringfence_owner");
-    client.batch_execute(&statement).await.map_err(Failure::from)?;
-
+    client.batch_execute("SET ROLE ringfence_owner").await.map_err(Failure::from)?;
     let report = embedded::migrations::runner()
         .set_grouped(true)
         // An earlier release finds later migrations applied. It runs on the newer schema, so that is no error.
@@ -68,11 +65,26 @@ pub async fn run(settings: &DatabaseSettings, app_password: &str) -> Result<Vec<
         .run_async(&mut client)
         .await
         .map_err(|error| MigrationError::Migration(describe(&error)))?;
+    // Last, so that a migration that fails locks nobody out who still has the password of before.
+    client.batch_execute("RESET ROLE").await.map_err(Failure::from)?;
+    write_app_password(&client, app_password).await?;
     Ok(report
         .applied_migrations()
         .iter()
         .map(|migration| format!("{}_{}", migration.version(), migration.name()))
         .collect())
+}
+
+/// Sets the password of `ringfence_app`, as [`run`] does in the end.
+pub async fn set_app_password(settings: &DatabaseSettings, app_password: &str) -> Result<(), MigrationError> {
+    let client = Connector::new(settings)?.connect().await?;
+    Ok(write_app_password(&client, app_password).await?)
+}
+
+async fn write_app_password(client: &Client, app_password: &str) -> Result<(), Failure> {
+    // Hashed here, so that the password itself is in no server log. The hash has no character that SQL would need escaped.
+    let hash = scram_sha_256(app_password.as_bytes());
+    Ok(client.batch_execute(&format!("ALTER ROLE ringfence_app PASSWORD '{hash}'")).await?)
 }
 
 /// Runs `verify.sql`, as `ringfence_ops`, which sees every row.
@@ -84,17 +96,27 @@ pub async fn verify(settings: &DatabaseSettings) -> Result<Vec<Finding>, Migrati
     rows.iter().map(finding).collect::<Result<_, tokio_postgres::Error>>().map_err(|error| Failure::from(error).into())
 }
 
-/// The error with its causes, which name the statement's fault. Of the server's answer only the message: its DETAIL can hold
-/// values of a row that is in a migration's way.
+/// The error with its causes, which name the statement's fault. Never the server's DETAIL: it can hold values of a row
+/// that is in a migration's way.
 fn describe(error: &refinery::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         text = match cause.downcast_ref::<DbError>() {
-            Some(answer) => format!("{text}: {}", answer.message()),
+            Some(answer) => format!("{text}: {}", without_values(answer)),
             None => format!("{text}: {cause}"),
         };
         source = cause.source();
     }
     text
+}
+
+/// SQLSTATE and message. The message only where it names objects of the schema (class 42) and constraints (23): those of other
+/// classes can quote values.
+fn without_values(answer: &DbError) -> String {
+    let state = answer.code().code();
+    match &state[..2] {
+        "23" | "42" => format!("SQLSTATE {state}, {}", answer.message()),
+        _ => format!("SQLSTATE {state}"),
+    }
 }

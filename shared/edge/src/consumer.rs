@@ -63,12 +63,13 @@ impl Consumer {
             };
             let Err(failed) = result else { continue };
             let fate = self.fate(&message, failed.failure.code, &mut counts).await;
-            if let (Fate::Again, Some(id)) = (fate, message.message_id) {
+            if fate == Fate::Again {
                 let mut failure = BatchItemFailure::default();
-                failure.item_identifier = id;
+                // Without an id the whole batch comes again, which is how Lambda reads an empty one.
+                failure.item_identifier = message.message_id.unwrap_or_default();
                 response.batch_item_failures.push(failure);
             }
-            if is_away(failed.failure.code) {
+            if is_away(&failed.failure) {
                 away = Some(failed.failure);
             } else if let Some(delivery) = failed.delivery {
                 self.record(&delivery, &failed.failure, fate).await;
@@ -95,10 +96,7 @@ impl Consumer {
         delivery.receives = receive_count(message);
         let delivery = Arc::new(delivery);
         let facts = report::Facts::of(&delivery);
-        let result = AssertUnwindSafe(handle(Arc::clone(&delivery)))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| Err(FailureCode::HandlerPanicked.into()));
+        let result = caught(handle(Arc::clone(&delivery))).await;
         facts.log(&result);
         let failure = match result {
             Ok(Outcome::Revoked) => FailureCode::KeyRevoked.into(),
@@ -137,10 +135,20 @@ impl Consumer {
             Fate::Dead => FailedState::Dead,
             Fate::Again => FailedState::Retrying,
         };
-        if let Err(failure) = failures::record(&self.database, &delivery, state).await {
-            tracing::warn!(event.key = delivery.key.as_str(), %failure, "a failure could not be written down");
+        match failures::record(&self.database, &delivery, state).await {
+            Ok(Some(org)) => tracing::info!(org.id = %org, event.key = delivery.key.as_str(), "failure written down"),
+            Ok(None) => tracing::warn!(event.key = delivery.key.as_str(), "a failure of an event that names no org"),
+            Err(failure) => {
+                tracing::warn!(event.key = delivery.key.as_str(), %failure, "a failure could not be written down");
+            }
         }
     }
+}
+
+/// The handler's result; a panic is a failure like others, and the event has its place among what failed.
+pub async fn caught(handling: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
+    let result = AssertUnwindSafe(handling).catch_unwind().await;
+    result.unwrap_or_else(|_| Err(FailureCode::HandlerPanicked.into()))
 }
 
 /// How often the message was received, this time included.
@@ -148,7 +156,12 @@ fn receive_count(message: &SqsMessage) -> u32 {
     message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
-/// Whether the failure says that the next event would meet it too, after the same wait.
-fn is_away(code: FailureCode) -> bool {
-    matches!(code, FailureCode::DatabaseUnreachable | FailureCode::DatabaseTimeout)
+/// Whether the failure says that the next event would meet it too, after the same wait. A statement that the server ended for
+/// taking too long says nothing of the next one.
+fn is_away(failure: &Failure) -> bool {
+    match failure.code {
+        FailureCode::DatabaseUnreachable => true,
+        FailureCode::DatabaseTimeout => failure.sqlstate.is_none(),
+        _ => false,
+    }
 }

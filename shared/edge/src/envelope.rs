@@ -10,12 +10,13 @@ use flate2::write::GzEncoder;
 use ringfence_core::Delivery;
 use serde::{Deserialize, Serialize};
 
-/// What an SQS message may hold.
-pub const MAX_MESSAGE_BYTES: usize = 1_048_576;
+/// What an SQS message may hold, without what its attributes may need.
+pub const MAX_MESSAGE_BYTES: usize = 1_048_576 - 256;
 /// Larger deliveries are compressed; below this it is not worth the time.
 const COMPRESS_ABOVE: usize = 64 * 1024;
-/// No compressed message may unfold to more. The largest body that a Lambda function can receive is 6 MB.
-const MAX_UNFOLDED_BYTES: u64 = 8 * 1024 * 1024;
+/// No compressed message may unfold to more. The largest body that a Lambda function can receive is 6 MB, and each byte of it that
+/// is no UTF-8 becomes three.
+const MAX_UNFOLDED_BYTES: u64 = 18 * 1024 * 1024;
 
 /// The format of a queued event. A new format is a new variant: messages of both wait in the queues while a release rolls out.
 #[derive(Serialize, Deserialize)]
@@ -33,8 +34,13 @@ enum Envelope<D> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
     /// Too large even when compressed.
-    #[error("the event is larger than a queue message may be")]
-    TooLarge,
+    #[error("the event is larger than a queue message may be: {bytes} bytes, {compressed} when compressed")]
+    TooLarge {
+        /// As JSON.
+        bytes: usize,
+        /// As a message.
+        compressed: usize,
+    },
     /// Not a message of a format known here.
     #[error("the queue message is not an event")]
     Unreadable,
@@ -46,11 +52,19 @@ pub fn seal(delivery: &Delivery) -> Result<String, EnvelopeError> {
     if plain.len() <= COMPRESS_ABOVE {
         return Ok(plain);
     }
+    let json = to_json(delivery)?;
+    let message = to_json(&Envelope::<Delivery>::Compressed { gzip: STANDARD.encode(compress(&json)?) })?;
+    // What could not be unfolded again must not be taken either.
+    if message.len() <= MAX_MESSAGE_BYTES && json.len() as u64 <= MAX_UNFOLDED_BYTES {
+        Ok(message)
+    } else {
+        Err(EnvelopeError::TooLarge { bytes: json.len(), compressed: message.len() })
+    }
+}
+
+fn compress(json: &str) -> Result<Vec<u8>, EnvelopeError> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(to_json(delivery)?.as_bytes()).map_err(|_| EnvelopeError::TooLarge)?;
-    let gzip = STANDARD.encode(encoder.finish().map_err(|_| EnvelopeError::TooLarge)?);
-    let message = to_json(&Envelope::<Delivery>::Compressed { gzip })?;
-    if message.len() <= MAX_MESSAGE_BYTES { Ok(message) } else { Err(EnvelopeError::TooLarge) }
+    encoder.write_all(json.as_bytes()).and_then(|()| encoder.finish()).map_err(|_| EnvelopeError::Unreadable)
 }
 
 /// The delivery in a message.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue};
 use ringfence_core::Delivery;
 use ringfence_vapi::{FailureCode, Function};
@@ -59,18 +60,21 @@ impl Queue {
 
     /// Hands a delivery over, with the reason why it has to wait. Once this returns, SQS keeps it.
     pub async fn send(&self, delivery: &Delivery, code: FailureCode) -> Result<(), QueueError> {
-        let message = envelope::seal(delivery).map_err(|_| QueueError(FailureCode::EventTooLarge))?;
+        let message = envelope::seal(delivery).map_err(|error| {
+            let (event_key, code) = (delivery.key.as_str(), FailureCode::EventTooLarge);
+            tracing::error!(event.key = event_key, failure.code = %code, %error, "an event cannot be queued");
+            QueueError(code)
+        })?;
         self.send_text(message, code).await
     }
 
     /// Hands a message over as it is.
     pub async fn send_text(&self, message: String, code: FailureCode) -> Result<(), QueueError> {
-        let unavailable = QueueError(FailureCode::QueueUnavailable);
         let attribute = MessageAttributeValue::builder()
             .data_type("String")
             .string_value(code.to_string())
             .build()
-            .map_err(|_| unavailable)?;
+            .map_err(|error| refused(&error))?;
         self.client
             .send_message()
             .queue_url(&self.url)
@@ -78,7 +82,7 @@ impl Queue {
             .message_attributes(FAILURE_CODE_ATTRIBUTE, attribute)
             .send()
             .await
-            .map_err(|_| unavailable)?;
+            .map_err(|error| refused(&error))?;
         Ok(())
     }
 
@@ -91,7 +95,7 @@ impl Queue {
             .visibility_timeout(seconds(delay))
             .send()
             .await
-            .map_err(|_| QueueError(FailureCode::QueueUnavailable))?;
+            .map_err(|error| refused(&error))?;
         Ok(())
     }
 }
@@ -111,14 +115,14 @@ impl Queue {
             .wait_time_seconds(1)
             .send()
             .await
-            .map_err(|_| QueueError(FailureCode::QueueUnavailable))?;
+            .map_err(|error| refused(&error))?;
         Ok(answer.messages.unwrap_or_default().into_iter().map(received).collect())
     }
 
     /// Removes a received message.
     pub async fn delete(&self, receipt_handle: &str) -> Result<(), QueueError> {
         let request = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt_handle);
-        request.send().await.map_err(|_| QueueError(FailureCode::QueueUnavailable))?;
+        request.send().await.map_err(|error| refused(&error))?;
         Ok(())
     }
 }
@@ -131,6 +135,13 @@ fn received(message: Message) -> Received {
         code,
         receipt_handle: message.receipt_handle.unwrap_or_default(),
     }
+}
+
+/// SQS did not do as asked. Why is in the log only: the SDK tells its errors' causes, and none of them holds a message.
+fn refused(error: &(impl std::error::Error + Send + Sync + 'static)) -> QueueError {
+    let error = DisplayErrorContext(error);
+    tracing::error!(failure.code = %FailureCode::QueueUnavailable, %error, "queue unavailable");
+    QueueError(FailureCode::QueueUnavailable)
 }
 
 /// SQS allows twelve hours; whatever is asked for here is far below.
