@@ -1,8 +1,8 @@
 //! `cargo ringfence <verb>`: one tool for people, README and CI.
 //!
 //! A verb is a file in [`verbs`] with its arguments and a `run`, and a line in [`Verb`]. [`local`] is the local stack,
-//! [`administration`] changes orgs, here or on a deployed stack, [`simulate`] makes the calls that try it all, and [`deployed`]
-//! tries the template.
+//! [`administration`] changes orgs, here or on a deployed stack, [`simulate`] makes the calls that try it all, [`deployed`]
+//! tries the template, and [`lambda`] runs functions as Lambda does.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool answers on the terminal")]
 
 mod administration;
@@ -10,6 +10,7 @@ mod arguments;
 mod deployed;
 mod error;
 mod interruption;
+mod lambda;
 mod local;
 mod simulate;
 mod verbs;

@@ -1,0 +1,35 @@
+//! A function for the tests of the Lambda host (`cli/src/lambda`): it does what its event says.
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    if std::env::var("FAIL_IN_INIT").is_ok() {
+        return Err("asked to fail in the init".into());
+    }
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| act(event.payload))).await
+}
+
+/// `do`: `fail`, `die`, or `wait` until the connection that it makes to the address in `for` is closed. Then, and without it, the
+/// answer is who answers and what was asked; to an event of API Gateway it is a response with that as its body.
+async fn act(event: Value) -> Result<Value, Error> {
+    match event["do"].as_str() {
+        Some("fail") => return Err("asked to fail".into()),
+        Some("die") => std::process::abort(),
+        Some("wait") => {
+            let mut connection = TcpStream::connect(event["for"].as_str().unwrap_or_default()).await?;
+            connection.read_to_end(&mut Vec::new()).await?;
+        }
+        _ => {}
+    }
+    if event["requestContext"].is_null() {
+        return Ok(json!({"pid": std::process::id(), "event": event}));
+    }
+    if event["body"] == "die" {
+        std::process::abort();
+    }
+    Ok(json!({"statusCode": 418, "headers": {"x-answered-by": "test"}, "body": event.to_string()}))
+}
