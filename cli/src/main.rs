@@ -8,6 +8,7 @@
 mod administration;
 mod arguments;
 mod deployed;
+mod drill;
 mod error;
 mod interruption;
 mod lambda;
@@ -19,7 +20,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use verbs::{agent, check_template, doctor, down, env, failures, lead, migrate, org, pump, redrive, replay, test, up};
+use verbs::{
+    agent, check_template, doctor, down, drill as drills, env, failures, lead, migrate, org, pump, redrive, replay,
+    test, up,
+};
 
 /// Ringfence: a backend on Vapi webhooks.
 #[derive(Debug, Parser)]
@@ -44,6 +48,7 @@ enum Verb {
     Failures(failures::Failures),
     Redrive(redrive::Redrive),
     Replay(replay::Replay),
+    Drill(drills::Drill),
     CheckTemplate(check_template::CheckTemplate),
     #[command(hide = true)]
     Pump(pump::Pump),
@@ -65,6 +70,7 @@ async fn main() -> ExitCode {
         Verb::Failures(verb) => verb.run().await,
         Verb::Redrive(verb) => verb.run().await,
         Verb::Replay(verb) => verb.run().await,
+        Verb::Drill(verb) => verb.run().await,
         Verb::CheckTemplate(verb) => verb.run().await,
         Verb::Pump(verb) => verb.run().await,
     };
@@ -111,6 +117,8 @@ mod tests {
             "doctor --stack ringfence",
             "up --deployed",
             "check-template",
+            "drill",
+            "drill outage kill --short",
             "simulate",
             "simulate --calls 50 --rate 20 --shuffle --duplicates 3 --concurrency 16",
             "simulate --org ORG --key rf_a_1_x --url https://ringfence.example/vapi/ORG",
@@ -130,6 +138,7 @@ mod tests {
             ("lead add --org ORG --phone 5550142", "E.164"),
             ("redrive --code RF9999", "failure code"),
             ("replay --rate 0", "1..="),
+            ("drill earthquake", "cold-outage"),
             ("simulate --calls 0", "1..="),
             ("simulate --rate 0", "more than 0"),
             ("simulate --org ORG", "--key"),

@@ -100,7 +100,8 @@ impl Proof<'_> {
     async fn webhooks(&self, target: &Target, to: &str) -> Result<()> {
         let ledger = Ledger::open(self.database_url, target.org).await?;
         let calls = Run::new(Timestamp::now(), false).calls(1);
-        let manner = Manner { duplicates: 1, shuffle: true, pace: Pace { rate: None, concurrency: 1 } };
+        let pace = Pace { rate: None, concurrency: 1 };
+        let manner = Manner { duplicates: 1, shuffle: true, pace, attempts: Manner::PERSISTENT };
         let tally = send(target, &calls, manner).await?;
         if !tally.is_whole() {
             return Err(Error::new(format!(

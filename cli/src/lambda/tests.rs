@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
-use super::{FunctionSpec, Host, InvocationError};
+use super::invocation::InvocationError;
+use super::{FunctionSpec, Host};
 use crate::local::http;
 
 const NEVER: Duration = Duration::from_hours(1);

@@ -50,11 +50,16 @@ impl Database {
     /// Starts the server if it is ours and creates a database without anything in it, in place of what had the name.
     pub(crate) async fn start_empty(layout: &Layout, tools: &Tools, secrets: &Secrets, name: &str) -> Result<Self> {
         let (server_url, folder) = start_server(layout, tools, secrets).await?;
-        let client = connection::open(&server_url).await?;
+        Ok(Self { folder, ..Self::replace(&server_url, name, secrets).await? })
+    }
+
+    /// A database without anything in it on a server that runs, in place of what had the name.
+    pub(crate) async fn replace(server_url: &str, name: &str, secrets: &Secrets) -> Result<Self> {
+        let client = connection::open(server_url).await?;
         let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
         client.batch_execute(&statement).await.context("drop the earlier database")?;
-        create(&server_url, name).await?;
-        Self::describe(&server_url, name, secrets, folder)
+        create(server_url, name).await?;
+        Self::describe(server_url, name, secrets, None)
     }
 
     fn describe(server_url: &str, name: &str, secrets: &Secrets, folder: Option<PathBuf>) -> Result<Self> {
@@ -113,7 +118,8 @@ async fn create(server_url: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-async fn migrate(owner_url: &str, app_password: &str) -> Result<()> {
+/// Brings a database's schema up to date.
+pub(crate) async fn migrate(owner_url: &str, app_password: &str) -> Result<()> {
     let settings = connection::settings(owner_url);
     let applied = ringfence_core::migrations::run(&settings, app_password).await.context("migrate the database")?;
     if !applied.is_empty() {

@@ -15,7 +15,7 @@ use crate::error::Result;
 const START_LIMIT: Duration = Duration::from_mins(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// One of the two instances: the stack's, or the tests'.
+/// One of the instances: the stack's, the tests', or the drills'.
 pub(crate) struct MiniStack {
     service: Service,
     folder: PathBuf,
@@ -32,6 +32,15 @@ impl MiniStack {
     /// The tests' instance.
     pub(crate) fn of_tests(layout: &Layout) -> Self {
         Self { service: Service::new(layout, "test-ministack"), folder: layout.path("test-ministack"), lasting: false }
+    }
+
+    /// The drills' instance. It begins empty.
+    pub(crate) fn of_drills(layout: &Layout) -> Self {
+        Self {
+            service: Service::new(layout, "drill-ministack"),
+            folder: layout.path("drill-ministack"),
+            lasting: false,
+        }
     }
 
     /// Starts it unless it runs, waits until it answers, and returns its endpoint.

@@ -23,7 +23,7 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// Ends sessions at once and shuts down cleanly ("fast shutdown").
 const STOP: Signal = Signal::INT;
 
-/// One of the two clusters: the stack's, or the tests'.
+/// One of the clusters: the stack's, the tests', or the drills'.
 pub(crate) struct Cluster<'a> {
     layout: &'a Layout,
     service: Service,
@@ -57,6 +57,11 @@ impl<'a> Cluster<'a> {
             "shared_preload_libraries=auto_explain",
         ];
         Self::new(layout, "test-postgres", SETTINGS)
+    }
+
+    /// The drills' cluster. What it says it kept it keeps, or the drills would prove nothing.
+    pub(crate) fn of_drills(layout: &'a Layout) -> Self {
+        Self::new(layout, "drill-postgres", &["fsync=on"])
     }
 
     fn new(layout: &'a Layout, name: &'static str, settings: &'static [&'static str]) -> Self {

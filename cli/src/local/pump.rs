@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use super::command::this_program;
 use super::layout::Layout;
 use super::process::Service;
-use super::queues::{self, REGION};
+use super::queues::{self, Queues, REGION};
 use super::{http, progress};
 use crate::error::{Context, Error, Result};
 
@@ -74,15 +74,13 @@ struct Mapping {
 }
 
 /// Moves messages until it is dropped. `base_url` is where the functions answer.
-pub(crate) async fn run(sqs_endpoint: &str, base_url: &str) -> Result<()> {
-    let sqs = queues::client(sqs_endpoint);
+pub(crate) async fn run(sqs: &Client, queues: &Queues, base_url: &str) -> Result<()> {
     let http = http::client(INVOCATION_TIMEOUT)?;
-    let queues = queues::create(&sqs).await?;
     let mut pollers = Vec::new();
     for function in Function::ALL {
         let queue_url = queues[&queues::retry_queue(function)].clone();
         let mapping = Mapping {
-            queue_arn: queues::arn(&sqs, &queue_url).await?,
+            queue_arn: queues::arn(sqs, &queue_url).await?,
             queue_url,
             sqs: sqs.clone(),
             http: http.clone(),

@@ -15,11 +15,21 @@ use crate::error::{Error, Result};
 pub(crate) const REGION: &str = "us-east-1";
 pub(crate) const ACCESS_KEY: &str = "local";
 
-/// Six times the functions' timeout, as AWS advises for queues that trigger functions.
-const VISIBILITY_SECONDS: &str = "180";
 const RETENTION_SECONDS: &str = "1209600";
 /// More than the attempts of a whole outage; the consumer itself moves what will never succeed.
 const MAX_RECEIVE_COUNT: u32 = 200;
+
+/// The queues' times, as far as they differ.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    /// How long a message that was received is hidden, unless it is deleted or told otherwise.
+    pub(crate) visibility_seconds: u32,
+}
+
+impl Timing {
+    /// As in the template: six times the functions' timeout, as AWS advises for queues that trigger functions.
+    pub(crate) const DEPLOYED: Self = Self { visibility_seconds: 180 };
+}
 
 /// Queue names and their URLs.
 pub(crate) type Queues = BTreeMap<String, String>;
@@ -46,12 +56,12 @@ pub(crate) fn dead_letter_queue(function: Function) -> String {
 }
 
 /// Creates all queues. Those that exist already stay as they are.
-pub(crate) async fn create(client: &Client) -> Result<Queues> {
+pub(crate) async fn create(client: &Client, timing: Timing) -> Result<Queues> {
     let mut queues = Queues::new();
     for function in Function::ALL {
         let dead_letters = create_queue(client, &dead_letter_queue(function), attributes()).await?;
         let mut with_redrive = attributes();
-        with_redrive.insert(QueueAttributeName::VisibilityTimeout, VISIBILITY_SECONDS.to_owned());
+        with_redrive.insert(QueueAttributeName::VisibilityTimeout, timing.visibility_seconds.to_string());
         with_redrive.insert(QueueAttributeName::RedrivePolicy, redrive_policy(&arn(client, &dead_letters).await?));
         let retries = create_queue(client, &retry_queue(function), with_redrive).await?;
         queues.insert(dead_letter_queue(function), dead_letters);

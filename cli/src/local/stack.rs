@@ -117,6 +117,7 @@ impl Stack {
 pub(crate) fn purge(layout: &Layout) -> Result<()> {
     Cluster::of_stack(layout).purge()?;
     Cluster::of_tests(layout).purge()?;
+    Cluster::of_drills(layout).purge()?;
     for name in ["ministack", "secrets.json", "logs", "run"] {
         remove(&layout.path(name))?;
     }

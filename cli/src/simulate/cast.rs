@@ -56,12 +56,18 @@ impl Cast {
     }
 
     /// Adds what is missing to the org.
-    pub(super) async fn add_missing(&self, administration: &Administration, org_id: OrgId) -> Result<()> {
+    pub(super) async fn add_missing(
+        &self,
+        administration: &Administration,
+        org_id: OrgId,
+        with_agent: bool,
+    ) -> Result<()> {
         let is_missing = |phone: &&str| !self.leads.contains_key(*phone);
         let add_lead =
             |phone: &str| Act::AddLead { actor: ACTOR.to_owned(), org_id, phone: phone.to_owned(), name: None };
         let leads = LEADS.into_iter().filter(is_missing).map(add_lead);
-        let agent = self.agent.is_none().then(|| Act::AddAgent { actor: ACTOR.to_owned(), org_id, agent: agent() });
+        let is_agent_missing = with_agent && self.agent.is_none();
+        let agent = is_agent_missing.then(|| Act::AddAgent { actor: ACTOR.to_owned(), org_id, agent: agent() });
         for act in leads.chain(agent) {
             administration.perform(act).await.context("add the agent and the leads of the simulation")?;
         }

@@ -22,9 +22,10 @@ pub(crate) async fn demonstrate(layout: &Layout, stack: &Stack) -> Result<()> {
     progress("Sending a simulated call");
     let target = Target::of_stack(stack);
     let mut ledger = Ledger::open(&stack.database_url, target.org).await?;
-    ledger.add_cast(&administration(layout, stack)?, target.org).await?;
+    ledger.add_cast(&administration(layout, stack)?, target.org, true).await?;
     let calls = Run::new(Timestamp::now(), false).calls(1);
-    let manner = Manner { duplicates: 0, shuffle: false, pace: Pace { rate: None, concurrency: 1 } };
+    let pace = Pace { rate: None, concurrency: 1 };
+    let manner = Manner { duplicates: 0, shuffle: false, pace, attempts: Manner::PERSISTENT };
 
     let tally = send(&target, &calls, manner).await?;
     let findings = ledger.check(target.org, &calls, PATIENCE).await?;

@@ -103,7 +103,8 @@ fn transcript(call: &Call, turn: &Turn) -> Row {
     )
 }
 
-fn claim(call: &Call, step: Step<'_>) -> Row {
+/// The claim of an event.
+pub(super) fn claim(call: &Call, step: Step<'_>) -> Row {
     let (event_type, message_time, status, text) = match step {
         Step::Status(status, at) => ("status-update", at, Some(status), None),
         Step::Said(turn) => ("transcript", turn.said_at, None, Some(turn.text)),

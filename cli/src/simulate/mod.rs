@@ -55,6 +55,13 @@ pub(crate) struct Manner {
     /// Whether the events of all calls are mixed up.
     pub(crate) shuffle: bool,
     pub(crate) pace: Pace,
+    /// How often a webhook is posted at the most. Vapi posts it once unless it is told otherwise.
+    pub(crate) attempts: u32,
+}
+
+impl Manner {
+    /// Attempts of a sender that repeats what was not acknowledged.
+    pub(crate) const PERSISTENT: u32 = 6;
 }
 
 /// The bodies of a call's webhooks, each once, in the order in which they happen.
@@ -65,5 +72,5 @@ pub(crate) fn bodies_of(call: &Call) -> Vec<Value> {
 /// Sends the calls.
 pub(crate) async fn send(target: &Target, calls: &[Call], manner: Manner) -> Result<Tally> {
     let trains = schedule::schedule(calls, manner.duplicates, manner.shuffle);
-    Ok(Sender::new(target)?.send(trains, calls.len(), manner.pace).await)
+    Ok(Sender::new(target, manner.attempts)?.send(trains, calls.len(), manner.pace).await)
 }

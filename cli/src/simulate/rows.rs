@@ -103,6 +103,11 @@ impl Row {
         Self::read(table, columns).unwrap_or(Self { table, columns: Map::new() })
     }
 
+    /// The call it belongs to; a lead belongs to none.
+    pub(super) fn call(&self) -> Option<&str> {
+        self.columns.get("vapi_call_id")?.as_str()
+    }
+
     /// What tells it apart, in words.
     pub(super) fn key(&self) -> String {
         let table = TABLES.iter().find(|table| table.name == self.table);

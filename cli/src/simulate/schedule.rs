@@ -8,6 +8,8 @@ use super::signing::Mechanism;
 pub(super) struct Delivery<'a> {
     pub(super) call: &'a Call,
     pub(super) step: Step<'a>,
+    /// The step's place in its call.
+    pub(super) position: usize,
     /// How often the step was delivered before.
     pub(super) number: usize,
     pub(super) mechanism: Mechanism,
@@ -23,11 +25,12 @@ pub(super) fn schedule(calls: &[Call], duplicates: usize, shuffle: bool) -> Vec<
     let mut trains: Vec<Train<'_>> = calls
         .iter()
         .map(|call| {
+            let steps = call.steps().into_iter().enumerate();
             let deliveries =
-                call.steps().into_iter().flat_map(|step| (0..=duplicates).map(move |number| (step, number)));
-            let delivery = |(step, number)| {
+                steps.flat_map(|(position, step)| (0..=duplicates).map(move |number| (position, step, number)));
+            let delivery = |(position, step, number)| {
                 index += 1;
-                Delivery { call, step, number, mechanism: Mechanism::of(index) }
+                Delivery { call, step, position, number, mechanism: Mechanism::of(index) }
             };
             deliveries.map(delivery).collect()
         })

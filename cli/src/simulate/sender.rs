@@ -1,6 +1,6 @@
 //! Posting webhooks, at a rate, side by side, again when they are refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -17,7 +17,6 @@ use crate::local::http;
 
 /// As long as Vapi waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
-const ATTEMPTS: u32 = 5;
 /// The first pause; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -41,6 +40,10 @@ pub(crate) struct Tally {
     pub(crate) repeated: u64,
     /// Other answers than 2xx, and how often each came.
     pub(crate) refusals: BTreeMap<String, u64>,
+    /// The events that were acknowledged: a call's id and the event's place in it.
+    pub(crate) taken: BTreeSet<(String, usize)>,
+    /// When each acknowledged webhook was posted, and how long its answer took.
+    pub(crate) answers: Vec<(Instant, Duration)>,
 }
 
 impl Tally {
@@ -53,6 +56,8 @@ impl Tally {
         self.sent += other.sent;
         self.acknowledged += other.acknowledged;
         self.repeated += other.repeated;
+        self.taken.extend(other.taken);
+        self.answers.extend(other.answers);
         for (answer, count) in other.refusals {
             *self.refusals.entry(answer).or_default() += count;
         }
@@ -64,17 +69,18 @@ impl Tally {
 pub(super) struct Sender<'a> {
     http: Client,
     target: &'a Target,
+    attempts: u32,
     bar: ProgressBar,
 }
 
 impl<'a> Sender<'a> {
-    pub(super) fn new(target: &'a Target) -> Result<Self> {
+    pub(super) fn new(target: &'a Target, attempts: u32) -> Result<Self> {
         let client = if target.is_on_this_machine() {
             http::client(TIMEOUT)?
         } else {
             Client::builder().timeout(TIMEOUT).build().context("make an HTTP client")?
         };
-        Ok(Self { http: client, target, bar: ProgressBar::no_length() })
+        Ok(Self { http: client, target, attempts, bar: ProgressBar::no_length() })
     }
 
     /// Sends everything. `calls` is how many calls the trains hold.
@@ -109,14 +115,17 @@ impl<'a> Sender<'a> {
     async fn deliver(&self, delivery: Delivery<'_>) -> Tally {
         let body = body(delivery.call, delivery.step, delivery.number).to_string();
         let mut tally = Tally { sent: 1, ..Tally::default() };
-        for attempt in 0..ATTEMPTS {
+        for attempt in 0..self.attempts {
             if attempt > 0 {
                 tally.repeated += 1;
                 tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await;
             }
+            let posted = Instant::now();
             let status = self.post(delivery, &body).await;
             if status.is_some_and(|status| status.is_success()) {
                 tally.acknowledged = 1;
+                tally.taken.insert((delivery.call.id.clone(), delivery.position));
+                tally.answers.push((posted, posted.elapsed()));
                 break;
             }
             let answer = status.map_or_else(|| "no answer".to_owned(), |status| status.as_str().to_owned());

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod check_template;
 pub(crate) mod doctor;
 pub(crate) mod down;
+pub(crate) mod drill;
 pub(crate) mod env;
 pub(crate) mod failures;
 pub(crate) mod lead;

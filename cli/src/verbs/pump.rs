@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::error::Result;
 use crate::interruption::Interruption;
 use crate::local::pump;
+use crate::local::queues::{self, Timing};
 
 /// Moves messages from the retry queues to their functions until it is stopped.
 #[derive(Debug, clap::Args)]
@@ -21,8 +22,10 @@ impl Pump {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         tracing_subscriber::fmt().with_ansi(false).init();
         let mut interruption = Interruption::new()?;
+        let sqs = queues::client(&self.sqs_endpoint);
+        let queues = queues::create(&sqs, Timing::DEPLOYED).await?;
         tokio::select! {
-            result = pump::run(&self.sqs_endpoint, &self.base_url) => result?,
+            result = pump::run(&sqs, &queues, &self.base_url) => result?,
             // A batch in flight is not deleted: it comes again after its visibility timeout, as in AWS.
             () = interruption.wait() => (),
         }

@@ -91,6 +91,7 @@ impl Simulate {
             duplicates: self.duplicates.into(),
             shuffle: self.shuffle,
             pace: Pace { rate: self.rate, concurrency: self.concurrency.into() },
+            attempts: Manner::PERSISTENT,
         }
     }
 }
@@ -111,7 +112,7 @@ impl NamedOrg {
 async fn own_target(layout: &Layout, stack: &Stack) -> Result<(Target, Option<Ledger>)> {
     let target = Target::of_stack(stack);
     let mut ledger = Ledger::open(&stack.database_url, target.org).await?;
-    ledger.add_cast(&administration(layout, stack)?, target.org).await?;
+    ledger.add_cast(&administration(layout, stack)?, target.org, true).await?;
     Ok((target, Some(ledger)))
 }
 

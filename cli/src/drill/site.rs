@@ -1,0 +1,189 @@
+//! Where drills take place: a database, queues and functions of their own, with a proxy before the first two, so that each of
+//! them can fail alone.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use migrate::{Act, Administration, Answer};
+use reqwest::Url;
+use ringfence_edge::Environment as Settings;
+use ringfence_vapi::Function;
+use tokio::task::JoinHandle;
+
+use super::proxy::Proxy;
+use crate::administration::unexpected;
+use crate::error::{Context, Error, Result};
+use crate::lambda::{FunctionSpec, Host};
+use crate::local::database::{self, Database};
+use crate::local::environment::{Environment, of_aws, of_queues};
+use crate::local::layout::Layout;
+use crate::local::ministack::MiniStack;
+use crate::local::postgres::Cluster;
+use crate::local::queues::{self, Queues, Timing};
+use crate::local::secrets::Secrets;
+use crate::local::tools::Tools;
+use crate::local::{functions, progress, pump};
+use crate::simulate::Target;
+
+const DATABASE: &str = "drill";
+/// Times scaled down, so that a drill is over before one forgets why it was started.
+const TIMING: Timing = Timing { visibility_seconds: 15 };
+const RETRY_WAIT_CAP_SECONDS: &str = "1";
+const DOOR_ENVIRONMENTS: usize = 8;
+const EVENT_ENVIRONMENTS: usize = 2;
+/// As in the template.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const MEMORY_MB: u32 = 256;
+
+/// A stack of its own, running.
+pub(crate) struct Site<'a> {
+    layout: &'a Layout,
+    tools: Tools,
+    secrets: Secrets,
+    /// Before PostgreSQL, for the functions only.
+    pub(crate) to_database: Proxy,
+    /// Before SQS, for the functions only.
+    pub(crate) to_sqs: Proxy,
+    pub(crate) host: Host,
+    /// The superuser's URL, past the proxy.
+    pub(crate) owner_url: String,
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) queues: Queues,
+    pub(crate) administration: Administration,
+    pump: JoinHandle<Result<()>>,
+}
+
+impl<'a> Site<'a> {
+    /// Starts everything, with an empty database and empty queues.
+    pub(crate) async fn start(layout: &'a Layout) -> Result<Self> {
+        let (tools, secrets) = (Tools::install(layout).await?, Secrets::of(layout)?);
+        functions::build(layout).await?;
+        let server = Cluster::of_drills(layout).start(&tools, Some(&secrets.superuser_password)).await?;
+        let database = Database::replace(&server.url, DATABASE, &secrets).await?;
+        database::migrate(&database.owner_url, &secrets.app_password).await?;
+        let to_database = Proxy::start(port(&database.owner_url)?).await?;
+
+        let sqs_endpoint = MiniStack::of_drills(layout).start(&tools).await?;
+        let sqs = queues::client(&sqs_endpoint);
+        let queues = queues::create(&sqs, TIMING).await?;
+        let to_sqs = Proxy::start(port(&sqs_endpoint)?).await?;
+
+        let mut variables = vec![
+            ("DATABASE_URL".to_owned(), at_port(&database.app_url, to_database.port())?),
+            ("RINGFENCE_MASTER_KEYS".to_owned(), secrets.master_keys_variable()),
+            ("RETRY_WAIT_CAP_SECONDS".to_owned(), RETRY_WAIT_CAP_SECONDS.to_owned()),
+            ("RUST_LOG".to_owned(), "warn".to_owned()),
+        ];
+        variables.extend(of_queues(&queues));
+        variables.extend(of_aws(&at_port(&sqs_endpoint, to_sqs.port())?));
+        progress("Starting the functions");
+        let host = Host::start(&specs(layout, &variables)?).await?;
+        let (client, of_pump, base_url) = (sqs.clone(), queues.clone(), host.base_url());
+        let pump = tokio::spawn(async move { pump::run(&client, &of_pump, &base_url).await });
+        let administration = administration(&database.owner_url, &secrets, &host, &queues, &sqs)?;
+        let owner_url = database.owner_url;
+        Ok(Self { layout, tools, secrets, to_database, to_sqs, host, owner_url, sqs, queues, administration, pump })
+    }
+
+    /// Stops everything.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.pump.abort();
+        self.host.stop().await;
+        stop_services(self.layout).await
+    }
+
+    /// A new org and its webhook.
+    pub(crate) async fn create_org(&self, name: &str) -> Result<Target> {
+        let act = Act::CreateOrganization { actor: "drill".to_owned(), name: name.to_owned() };
+        let answer = self.administration.perform(act).await.context("create an org")?;
+        let Answer::Organization(org) = answer else { return Err(unexpected(&answer)) };
+        Ok(Target { org: org.id, key: org.key, webhook_url: org.webhook_url })
+    }
+
+    /// Stops PostgreSQL.
+    pub(crate) async fn stop_database(&self) -> Result<()> {
+        Cluster::of_drills(self.layout).stop().await.map(drop)
+    }
+
+    /// Starts PostgreSQL again, where it was.
+    pub(crate) async fn start_database(&self) -> Result<()> {
+        let server = Cluster::of_drills(self.layout).start(&self.tools, Some(&self.secrets.superuser_password)).await?;
+        if port(&server.url)? == port(&self.owner_url)? {
+            return Ok(());
+        }
+        Err(Error::new("PostgreSQL could not be started at its port again: another program has taken it"))
+    }
+
+    /// Kills every process of every function.
+    pub(crate) async fn kill_functions(&self) {
+        for name in names() {
+            self.host.kill(&name).await;
+        }
+    }
+
+    /// The messages on all retry queues and on all dead-letter queues.
+    pub(crate) async fn depths(&self) -> Result<(u64, u64)> {
+        let (mut waiting, mut dead) = (0, 0);
+        for function in Function::ALL {
+            waiting += queues::depth(&self.sqs, &self.queues[&queues::retry_queue(function)]).await?;
+            dead += queues::depth(&self.sqs, &self.queues[&queues::dead_letter_queue(function)]).await?;
+        }
+        Ok((waiting, dead))
+    }
+}
+
+/// Stops the services of a site that is gone.
+pub(crate) async fn stop_services(layout: &Layout) -> Result<()> {
+    let database = Cluster::of_drills(layout).stop().await;
+    MiniStack::of_drills(layout).stop().await.and(database)?;
+    Ok(())
+}
+
+fn names() -> impl Iterator<Item = String> {
+    std::iter::once("webhook".to_owned()).chain(Function::ALL.into_iter().map(|function| function.to_string()))
+}
+
+/// The binaries lie beside this tool's own: both were built as one workspace.
+fn specs(layout: &Layout, variables: &Environment) -> Result<Vec<FunctionSpec>> {
+    let own = std::env::current_exe().context("find the functions' binaries")?;
+    let folder = own.parent().map(PathBuf::from).unwrap_or_default();
+    let spec = |name: String| FunctionSpec {
+        binary: folder.join(&name),
+        environments: if name == "webhook" { DOOR_ENVIRONMENTS } else { EVENT_ENVIRONMENTS },
+        memory_mb: MEMORY_MB,
+        timeout: TIMEOUT,
+        variables: variables.clone(),
+        log: layout.logs().join(format!("drill-{name}.log")),
+        name,
+    };
+    Ok(names().map(spec).collect())
+}
+
+fn administration(
+    owner_url: &str,
+    secrets: &Secrets,
+    host: &Host,
+    queues: &Queues,
+    sqs: &aws_sdk_sqs::Client,
+) -> Result<Administration> {
+    let queues = of_queues(queues);
+    let settings = Settings::from_fn(|name| match name {
+        "DATABASE_OWNER_URL" => Some(owner_url.to_owned()),
+        "RINGFENCE_APP_PASSWORD" => Some(secrets.app_password.clone()),
+        "RINGFENCE_MASTER_KEYS" => Some(secrets.master_keys_variable()),
+        "PUBLIC_BASE_URL" => Some(host.base_url()),
+        name => queues.iter().find(|(variable, _)| variable == name).map(|(_, url)| url.clone()),
+    });
+    Administration::from_environment(&settings, sqs).context("administer the drill's database")
+}
+
+fn port(url: &str) -> Result<u16> {
+    let port = Url::parse(url).ok().and_then(|url| url.port());
+    port.ok_or_else(|| Error::new("a local URL has no port"))
+}
+
+fn at_port(url: &str, port: u16) -> Result<String> {
+    let mut url = Url::parse(url).context("read a local URL")?;
+    url.set_port(Some(port)).map_err(|()| Error::new("a local URL has no host"))?;
+    Ok(url.to_string())
+}
