@@ -16,5 +16,6 @@ pub(crate) fn administration(owner_url: &str, queues: &TestQueues) -> Administra
         "PUBLIC_BASE_URL" => Some("https://ringfence.example".to_owned()),
         queue => named.optional(queue),
     });
-    Administration::from_environment(&environment, queues.client()).unwrap_or_else(|error| panic!("{error}"))
+    Administration::from_environment(&environment, queues.client(), queues.s3())
+        .unwrap_or_else(|error| panic!("{error}"))
 }

@@ -10,6 +10,7 @@ mod failures;
 mod isolation;
 mod migrations;
 mod order;
+mod parking;
 mod plans;
 mod platform;
 mod requirements;

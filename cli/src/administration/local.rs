@@ -5,11 +5,11 @@ use ringfence_edge::Environment;
 
 use super::describe;
 use crate::error::{Context, Error, Result};
-use crate::local::environment::of_queues;
+use crate::local::environment::of_waiting_events;
 use crate::local::layout::Layout;
-use crate::local::queues::client;
 use crate::local::secrets::Secrets;
 use crate::local::stack::Stack;
+use crate::local::{buckets, queues};
 
 /// Performs an act in this process, on the stack that is up.
 pub(super) async fn perform(act: Act) -> Result<Answer> {
@@ -30,16 +30,17 @@ pub(super) async fn perform(act: Act) -> Result<Answer> {
 /// What administers a local stack.
 pub(crate) fn administration(layout: &Layout, stack: &Stack) -> Result<Administration> {
     let secrets = Secrets::of(layout)?;
-    let queues = of_queues(&stack.queues);
+    let waiting = of_waiting_events(&stack.queues);
     let settings = Environment::from_fn(|name| match name {
         "DATABASE_OWNER_URL" => Some(stack.database_url.clone()),
         "DATABASE_CA_PEM" => std::env::var(name).ok(),
         "RINGFENCE_APP_PASSWORD" => Some(secrets.app_password.clone()),
         "RINGFENCE_MASTER_KEYS" => Some(secrets.master_keys_variable()),
         "PUBLIC_BASE_URL" => Some(stack.base_url.clone()),
-        name => queues.iter().find(|(variable, _)| variable == name).map(|(_, url)| url.clone()),
+        name => waiting.iter().find(|(variable, _)| variable == name).map(|(_, url)| url.clone()),
     });
-    Administration::from_environment(&settings, &client(&stack.sqs_endpoint)).context("administer the local stack")
+    let (sqs, s3) = (queues::client(&stack.sqs_endpoint), buckets::client(&stack.sqs_endpoint));
+    Administration::from_environment(&settings, &sqs, s3).context("administer the local stack")
 }
 
 /// A new key of the stack's own org: from now on `local.json` gives it.

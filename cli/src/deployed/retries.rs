@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use ringfence_core::{Credential, Delivery};
-use ringfence_edge::envelope;
+use ringfence_edge::envelope::{self, Sealed};
 use ringfence_vapi::{Function, Message, OrgId, parse};
 
 use crate::error::{Context, Error, Result};
@@ -32,7 +32,10 @@ pub(super) async fn queue_events(
         };
         let url = output(outputs, stored.event.function(), "QueueUrl")?;
         let delivery = Delivery::new(Credential::Org { org_id, key_version: 1 }, stored, received_at);
-        send(&sqs, url, &envelope::seal(&delivery).context("seal an event")?).await?;
+        let Sealed::Fits(message) = envelope::seal(&delivery).context("seal an event")? else {
+            return Err(Error::new("a simulated event is too large for a message"));
+        };
+        send(&sqs, url, &message).await?;
     }
     Ok(bodies.len())
 }

@@ -15,14 +15,14 @@ use crate::administration::unexpected;
 use crate::error::{Context, Error, Result};
 use crate::lambda::{FunctionSpec, Host};
 use crate::local::database::{self, Database};
-use crate::local::environment::{Environment, of_aws, of_queues};
+use crate::local::environment::{Environment, of_aws, of_waiting_events};
 use crate::local::layout::Layout;
 use crate::local::ministack::MiniStack;
 use crate::local::postgres::Cluster;
 use crate::local::queues::{self, Queues, Timing};
 use crate::local::secrets::Secrets;
 use crate::local::tools::Tools;
-use crate::local::{functions, progress, pump};
+use crate::local::{buckets, functions, progress, pump};
 use crate::simulate::Target;
 
 const DATABASE: &str = "drill";
@@ -66,6 +66,7 @@ impl<'a> Site<'a> {
         let sqs_endpoint = MiniStack::of_drills(layout).start(&tools).await?;
         let sqs = queues::client(&sqs_endpoint);
         let queues = queues::create(&sqs, TIMING).await?;
+        buckets::create(&buckets::client(&sqs_endpoint)).await?;
         let to_sqs = Proxy::start(port(&sqs_endpoint)?).await?;
 
         let mut variables = vec![
@@ -74,13 +75,13 @@ impl<'a> Site<'a> {
             ("RETRY_WAIT_CAP_SECONDS".to_owned(), RETRY_WAIT_CAP_SECONDS.to_owned()),
             ("RUST_LOG".to_owned(), "warn".to_owned()),
         ];
-        variables.extend(of_queues(&queues));
+        variables.extend(of_waiting_events(&queues));
         variables.extend(of_aws(&at_port(&sqs_endpoint, to_sqs.port())?));
         progress("Starting the functions");
         let host = Host::start(&specs(layout, &variables)?).await?;
         let (client, of_pump, base_url) = (sqs.clone(), queues.clone(), host.base_url());
         let pump = tokio::spawn(async move { pump::run(&client, &of_pump, &base_url).await });
-        let administration = administration(&database.owner_url, &secrets, &host, &queues, &sqs)?;
+        let administration = administration(&database.owner_url, &secrets, &host, &queues, &sqs_endpoint)?;
         let owner_url = database.owner_url;
         Ok(Self { layout, tools, secrets, to_database, to_sqs, host, owner_url, sqs, queues, administration, pump })
     }
@@ -164,17 +165,18 @@ fn administration(
     secrets: &Secrets,
     host: &Host,
     queues: &Queues,
-    sqs: &aws_sdk_sqs::Client,
+    sqs_endpoint: &str,
 ) -> Result<Administration> {
-    let queues = of_queues(queues);
+    let waiting = of_waiting_events(queues);
     let settings = Settings::from_fn(|name| match name {
         "DATABASE_OWNER_URL" => Some(owner_url.to_owned()),
         "RINGFENCE_APP_PASSWORD" => Some(secrets.app_password.clone()),
         "RINGFENCE_MASTER_KEYS" => Some(secrets.master_keys_variable()),
         "PUBLIC_BASE_URL" => Some(host.base_url()),
-        name => queues.iter().find(|(variable, _)| variable == name).map(|(_, url)| url.clone()),
+        name => waiting.iter().find(|(variable, _)| variable == name).map(|(_, url)| url.clone()),
     });
-    Administration::from_environment(&settings, sqs).context("administer the drill's database")
+    let (sqs, s3) = (queues::client(sqs_endpoint), buckets::client(sqs_endpoint));
+    Administration::from_environment(&settings, &sqs, s3).context("administer the drill's database")
 }
 
 fn port(url: &str) -> Result<u16> {

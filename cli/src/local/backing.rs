@@ -5,10 +5,10 @@ use std::fs::File;
 use super::database::Database;
 use super::layout::Layout;
 use super::ministack::MiniStack;
-use super::progress;
 use super::queues::{self, Queues, Timing};
 use super::secrets::Secrets;
 use super::tools::Tools;
+use super::{buckets, progress};
 use crate::error::{Context, Result};
 
 /// The backing services of the stack, running.
@@ -27,6 +27,7 @@ impl Backing {
         let secrets = Secrets::of(layout)?;
         let database = Database::start(layout, &tools, &secrets).await?;
         let sqs_endpoint = MiniStack::of_stack(layout).start(&tools).await?;
+        buckets::create(&buckets::client(&sqs_endpoint)).await?;
         let queues = queues::create(&queues::client(&sqs_endpoint), Timing::DEPLOYED).await?;
         Ok(Self { tools, secrets, database, sqs_endpoint, queues })
     }

@@ -3,6 +3,7 @@
 use ringfence_vapi::Function;
 
 use super::backing::Backing;
+use super::buckets::PARKING;
 use super::queues::{ACCESS_KEY, Queues, REGION, dead_letter_queue, retry_queue};
 
 /// Names and values, in the order in which they are printed.
@@ -17,20 +18,23 @@ pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Environment {
         ("RINGFENCE_MASTER_KEYS".to_owned(), backing.secrets.master_keys_variable()),
         ("PUBLIC_BASE_URL".to_owned(), base_url.to_owned()),
     ];
-    environment.extend(of_queues(&backing.queues));
+    environment.extend(of_waiting_events(&backing.queues));
+    // The functions are invoked where they run, which is not where the queues are.
+    environment.push(("AWS_ENDPOINT_URL_LAMBDA".to_owned(), base_url.to_owned()));
     environment.extend(of_aws(&backing.sqs_endpoint));
     environment.push(("PATH".to_owned(), backing.tools.path_variable()));
     environment
 }
 
-/// What names the queues of each event function.
-pub(crate) fn of_queues(queues: &Queues) -> Environment {
-    let mut environment = Environment::new();
+/// What names the places where events wait: the queues of each event function, and what parks what is too large for them.
+pub(crate) fn of_waiting_events(queues: &Queues) -> Environment {
+    let mut environment = vec![("PARKING_BUCKET".to_owned(), PARKING.to_owned())];
     for function in Function::ALL {
         let name = function.as_str().to_uppercase().replace('-', "_");
         let url = |queue: &str| queues.get(queue).cloned().unwrap_or_default();
         environment.push((format!("{name}_QUEUE_URL"), url(&retry_queue(function))));
         environment.push((format!("{name}_DLQ_URL"), url(&dead_letter_queue(function))));
+        environment.push((format!("{name}_FUNCTION_NAME"), function.to_string()));
     }
     environment
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod backing;
+pub(crate) mod buckets;
 pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod database;

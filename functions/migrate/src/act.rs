@@ -10,7 +10,7 @@ use ringfence_core::error::Failure;
 use ringfence_core::migrations::{self, Finding, MigrationError};
 use ringfence_core::{ConfigurationError, DatabaseSettings};
 use ringfence_edge::keys::Subject;
-use ringfence_edge::{Environment, FunctionQueues, MasterKeys, Misconfigured, QueueError};
+use ringfence_edge::{Environment, FunctionQueues, MasterKeys, Misconfigured, Parking, QueueError};
 use ringfence_vapi::{Function, OrgId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -220,18 +220,24 @@ pub struct Administration {
     masters: MasterKeys,
     base_url: String,
     queues: Vec<FunctionQueues>,
+    parking: Parking,
 }
 
 impl Administration {
-    /// From `DATABASE_OWNER_URL`, `RINGFENCE_APP_PASSWORD`, `RINGFENCE_MASTER_KEYS`, `PUBLIC_BASE_URL` and the queues of each event
-    /// function ([`FunctionQueues::from_environment`]).
-    pub fn from_environment(environment: &Environment<'_>, sqs: &Client) -> Result<Self, Misconfigured> {
+    /// From `DATABASE_OWNER_URL`, `RINGFENCE_APP_PASSWORD`, `RINGFENCE_MASTER_KEYS`, `PUBLIC_BASE_URL`, `PARKING_BUCKET` and the queues
+    /// of each event function ([`FunctionQueues::from_environment`]).
+    pub fn from_environment(
+        environment: &Environment<'_>,
+        sqs: &Client,
+        s3: aws_sdk_s3::Client,
+    ) -> Result<Self, Misconfigured> {
         let queues = |function| FunctionQueues::from_environment(environment, sqs, function);
         Ok(Self {
             database: environment.owner_database()?,
             app_password: environment.required("RINGFENCE_APP_PASSWORD")?,
             masters: environment.master_keys()?,
             base_url: environment.required("PUBLIC_BASE_URL")?,
+            parking: Parking::from_environment(environment, s3)?,
             queues: Function::ALL.into_iter().map(queues).collect::<Result<_, _>>()?,
         })
     }
@@ -266,7 +272,7 @@ impl Administration {
             Act::Redrive { actor, selection, run, per_second } => {
                 let admin = self.admin(actor).await?;
                 let manner = Manner { run, per_second };
-                Answer::Redriven(Redrive::new(&admin, &selection, manner).all(&self.queues).await?)
+                Answer::Redriven(Redrive::new(&admin, &self.parking, &selection, manner).all(&self.queues).await?)
             }
             Act::CountReplay { kind, selection } => {
                 let admin = self.admin(READER.to_owned()).await?;

@@ -10,8 +10,9 @@ use serde_json::Value;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start();
-    let sqs = Client::new(&aws_configuration().await);
-    let administration = Administration::from_environment(&Environment::of_process(), &sqs)?;
+    let aws = aws_configuration().await;
+    let (sqs, s3) = (Client::new(&aws), aws_sdk_s3::Client::new(&aws));
+    let administration = Administration::from_environment(&Environment::of_process(), &sqs, s3)?;
     let administration = &administration;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Invocation>| async move {
         invoke(administration, event.payload).await

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use ringfence_core::admin::{Admin, Selection};
 use ringfence_core::{Credential, Delivery};
-use ringfence_edge::envelope;
-use ringfence_edge::queue::{FunctionQueues, Received};
+use ringfence_edge::Parking;
+use ringfence_edge::parking::Unparked;
+use ringfence_edge::queue::{FunctionQueues, QueueError, Received};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde::{Deserialize, Serialize};
 
@@ -45,13 +46,14 @@ pub(crate) struct Redrive<'a> {
     pub(crate) admin: &'a Admin,
     pub(crate) selection: &'a Selection,
     pub(crate) manner: Manner,
+    parking: &'a Parking,
     began: Instant,
     found: Redriven,
 }
 
 impl<'a> Redrive<'a> {
-    pub(crate) fn new(admin: &'a Admin, selection: &'a Selection, manner: Manner) -> Self {
-        Self { admin, selection, manner, began: Instant::now(), found: Redriven::default() }
+    pub(crate) fn new(admin: &'a Admin, parking: &'a Parking, selection: &'a Selection, manner: Manner) -> Self {
+        Self { admin, selection, manner, parking, began: Instant::now(), found: Redriven::default() }
     }
 
     /// Goes through the dead letters of each function.
@@ -95,9 +97,13 @@ impl<'a> Redrive<'a> {
 
     /// False: the message stays.
     async fn message(&mut self, queues: &FunctionQueues, message: &Received) -> Result<bool, ActError> {
-        let Ok(delivery) = envelope::open(&message.body) else {
-            self.found.unknown += 1;
-            return Ok(false);
+        let delivery = match self.parking.open(&message.body).await {
+            Ok(Unparked { delivery, .. }) => delivery,
+            Err(FailureCode::EventUnreadable) => {
+                self.found.unknown += 1;
+                return Ok(false);
+            }
+            Err(code) => return Err(QueueError(code).into()),
         };
         let Some(org_id) = self.org_of(&delivery).await? else {
             self.found.unknown += 1;

@@ -10,7 +10,7 @@ use ringfence_core::error::Failure;
 use ringfence_core::{Database, Delivery, FailedAttempt, Outcome};
 use ringfence_edge::consumer::caught;
 use ringfence_edge::metrics::{Counts, Metric};
-use ringfence_edge::problem::{answer, problem};
+use ringfence_edge::problem::{answer, problem, status_of};
 use ringfence_edge::report::{Facts, metric};
 use ringfence_edge::{Authenticator, Raw, RetryQueues, Verified};
 use ringfence_vapi::{FailureCode, Function, Message, OrgId, StoredEvent, nothing_configured, parse};
@@ -60,7 +60,8 @@ impl Door {
         let response = match result {
             Ok(body) => answer(StatusCode::OK, &body),
             Err(Refusal { code, detail }) => {
-                counts.add(if code == FailureCode::QueueUnavailable { Metric::NotTaken } else { Metric::Refused }, 1);
+                let is_not_taken = status_of(code) == StatusCode::SERVICE_UNAVAILABLE;
+                counts.add(if is_not_taken { Metric::NotTaken } else { Metric::Refused }, 1);
                 counts.field("failure.code", code.to_string());
                 tracing::warn!(org.id = named_org(&request), failure.code = %code, detail, "webhook refused");
                 problem(code, &detail)
@@ -132,7 +133,7 @@ impl Door {
     /// What could not be applied waits in its function's queue, whatever the reason: also an event that can never apply
     /// has a place there and then in the dead-letter queue, where people find it.
     async fn queue(&self, delivery: &Delivery, code: FailureCode, counts: &mut Counts) -> Answer {
-        match self.queues.of(delivery.event.function()).send(delivery, code).await {
+        match self.queues.send(delivery, code).await {
             Ok(()) => {
                 counts.add(Metric::Queued, 1);
                 counts.field("failure.code", code.to_string());

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use aws_sdk_sqs::Client;
 use lambda_http::{Error, service_fn};
 use ringfence_edge::queue::aws_configuration;
-use ringfence_edge::{Environment, RetryQueues, start, telemetry};
+use ringfence_edge::{Environment, Handover, RetryQueues, start, telemetry};
 use webhook::Door;
 
 #[tokio::main(flavor = "current_thread")]
@@ -13,8 +13,9 @@ async fn main() -> Result<(), Error> {
     telemetry::start();
     let environment = Environment::of_process();
     let database = start::database(&environment)?;
-    let client = Client::new(&aws_configuration().await);
-    let queues = RetryQueues::from_environment(&environment, &client)?;
+    let aws = aws_configuration().await;
+    let handover = Handover::from_environment(&environment, Handover::client(&aws))?;
+    let queues = RetryQueues::from_environment(&environment, &Client::new(&aws), handover)?;
     let door = Door::new(environment.authenticator()?, database, queues);
     let door = &door;
     lambda_http::run(service_fn(|request| async move { Ok::<_, Infallible>(door.answer(request).await) })).await

@@ -11,9 +11,9 @@ use ringfence_core::{Database, Delivery, FailedAttempt, FailedState, Outcome, fa
 use ringfence_vapi::{FailureClass, FailureCode, Function};
 
 use crate::backoff::Backoff;
-use crate::envelope;
 use crate::metrics::{Counts, Metric};
-use crate::queue::FunctionQueues;
+use crate::parking::{Park, Parking, Unparked};
+use crate::queue::{FunctionQueues, QueueError};
 use crate::report;
 
 /// Consumes the retry queue of one function.
@@ -24,6 +24,8 @@ pub struct Consumer {
     pub database: Arc<Database>,
     /// Its retry queue, and where what can never apply is moved to.
     pub queues: FunctionQueues,
+    /// Where events wait that no message can hold.
+    pub parking: Parking,
     /// How long what may apply later waits.
     pub backoff: Backoff,
 }
@@ -79,6 +81,15 @@ impl Consumer {
         response
     }
 
+    /// Parks an event for the door, and puts a message on the queue that says where. Whatever is parked without a message, since
+    /// this died in between, was not acknowledged, and the bucket's lifecycle removes it.
+    pub async fn park(&self, Park { envelope, code }: Park) -> Result<(), QueueError> {
+        let message = self.parking.park(envelope).await.map_err(QueueError)?;
+        self.queues.retries.send_text(message, code).await?;
+        tracing::info!(failure.code = %code, "event parked");
+        Ok(())
+    }
+
     async fn apply<F>(
         &self,
         message: &SqsMessage,
@@ -88,11 +99,11 @@ impl Consumer {
     where
         F: Future<Output = Result<Outcome, Failure>>,
     {
-        let Ok(mut delivery) = envelope::open(message.body.as_deref().unwrap_or_default()) else {
-            let code = FailureCode::EventUnreadable;
-            tracing::error!(failure.code = %code, message.id = message.message_id, "unreadable event");
-            return Err(Failed { delivery: None, failure: code.into() });
-        };
+        let opened = self.parking.open(message.body.as_deref().unwrap_or_default()).await;
+        let Unparked { mut delivery, key } = opened.map_err(|code| {
+            tracing::error!(failure.code = %code, message.id = message.message_id, "an event could not be read");
+            Failed { delivery: None, failure: code.into() }
+        })?;
         delivery.receives = receive_count(message);
         let delivery = Arc::new(delivery);
         let facts = report::Facts::of(&delivery);
@@ -102,6 +113,9 @@ impl Consumer {
             Ok(Outcome::Revoked) => FailureCode::KeyRevoked.into(),
             Ok(outcome) => {
                 counts.add(report::metric(&outcome), 1);
+                if let Some(key) = key {
+                    self.parking.remove(&key).await;
+                }
                 return Ok(());
             }
             Err(failure) => failure,

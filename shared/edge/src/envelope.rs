@@ -28,38 +28,58 @@ enum Envelope<D> {
     /// The delivery as JSON, compressed with gzip, in base64.
     #[serde(rename = "1z")]
     Compressed { gzip: String },
+    /// Where the delivery is parked: the key of an object that holds one of the above.
+    #[serde(rename = "1p")]
+    Parked { parked: String },
+}
+
+/// A delivery as a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sealed {
+    /// At most [`MAX_MESSAGE_BYTES`].
+    Fits(String),
+    /// Larger than a queue message may be, even when compressed.
+    Oversize(String),
+}
+
+/// What a message holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Opened {
+    /// A delivery.
+    Event(Box<Delivery>),
+    /// The key under which a delivery is parked.
+    Parked(String),
 }
 
 /// A message cannot be written or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
-    /// Too large even when compressed.
-    #[error("the event is larger than a queue message may be: {bytes} bytes, {compressed} when compressed")]
-    TooLarge {
-        /// As JSON.
-        bytes: usize,
-        /// As a message.
-        compressed: usize,
-    },
+    /// Larger than any event that can have come in.
+    #[error("the event is too large: {0} bytes")]
+    TooLarge(usize),
     /// Not a message of a format known here.
     #[error("the queue message is not an event")]
     Unreadable,
 }
 
-/// The delivery as a message of at most [`MAX_MESSAGE_BYTES`].
-pub fn seal(delivery: &Delivery) -> Result<String, EnvelopeError> {
+/// The delivery as a text, compressed if it is large.
+pub fn seal(delivery: &Delivery) -> Result<Sealed, EnvelopeError> {
     let plain = to_json(&Envelope::Plain { delivery })?;
     if plain.len() <= COMPRESS_ABOVE {
-        return Ok(plain);
+        return Ok(Sealed::Fits(plain));
     }
     let json = to_json(delivery)?;
-    let message = to_json(&Envelope::<Delivery>::Compressed { gzip: STANDARD.encode(compress(&json)?) })?;
     // What could not be unfolded again must not be taken either.
-    if message.len() <= MAX_MESSAGE_BYTES && json.len() as u64 <= MAX_UNFOLDED_BYTES {
-        Ok(message)
-    } else {
-        Err(EnvelopeError::TooLarge { bytes: json.len(), compressed: message.len() })
+    if json.len() as u64 > MAX_UNFOLDED_BYTES {
+        return Err(EnvelopeError::TooLarge(json.len()));
     }
+    let text = to_json(&Envelope::<Delivery>::Compressed { gzip: STANDARD.encode(compress(&json)?) })?;
+    Ok(if text.len() <= MAX_MESSAGE_BYTES { Sealed::Fits(text) } else { Sealed::Oversize(text) })
+}
+
+/// The message of a delivery that is parked under a key.
+pub fn parked(key: String) -> Result<String, EnvelopeError> {
+    to_json(&Envelope::<Delivery>::Parked { parked: key })
 }
 
 fn compress(json: &str) -> Result<Vec<u8>, EnvelopeError> {
@@ -67,10 +87,10 @@ fn compress(json: &str) -> Result<Vec<u8>, EnvelopeError> {
     encoder.write_all(json.as_bytes()).and_then(|()| encoder.finish()).map_err(|_| EnvelopeError::Unreadable)
 }
 
-/// The delivery in a message.
-pub fn open(message: &str) -> Result<Delivery, EnvelopeError> {
+/// What is in a message.
+pub fn open(message: &str) -> Result<Opened, EnvelopeError> {
     match serde_json::from_str(message).map_err(|_| EnvelopeError::Unreadable)? {
-        Envelope::Plain { delivery } => Ok(delivery),
+        Envelope::Plain { delivery } => Ok(Opened::Event(delivery)),
         Envelope::Compressed { gzip } => {
             let bytes = STANDARD.decode(gzip).map_err(|_| EnvelopeError::Unreadable)?;
             let mut json = String::new();
@@ -78,8 +98,9 @@ pub fn open(message: &str) -> Result<Delivery, EnvelopeError> {
                 .take(MAX_UNFOLDED_BYTES)
                 .read_to_string(&mut json)
                 .map_err(|_| EnvelopeError::Unreadable)?;
-            serde_json::from_str(&json).map_err(|_| EnvelopeError::Unreadable)
+            serde_json::from_str(&json).map(Opened::Event).map_err(|_| EnvelopeError::Unreadable)
         }
+        Envelope::Parked { parked } => Ok(Opened::Parked(parked)),
     }
 }
 
@@ -100,26 +121,43 @@ mod tests {
         Delivery::new(Credential::Platform, stored, received_at)
     }
 
+    fn event(opened: Result<Opened, EnvelopeError>) -> Delivery {
+        let Ok(Opened::Event(delivery)) = opened else { panic!("{opened:?}") };
+        *delivery
+    }
+
+    /// A report whose transcript is so many bytes, which compress or do not.
+    fn report(transcript: String) -> Delivery {
+        let sample = include_bytes!("../../../tests/samples/end-of-call-report.inbound-full.json");
+        let mut body: serde_json::Value = serde_json::from_slice(sample).unwrap();
+        // What the message itself says counts before what the artifact says.
+        body["message"]["transcript"] = transcript.into();
+        delivery(body.to_string().as_bytes())
+    }
+
     #[test]
     fn a_small_event_travels_as_it_is() {
         let sent = delivery(include_bytes!("../../../tests/samples/status-update.ended.json"));
-        let message = seal(&sent).unwrap();
+        let Sealed::Fits(message) = seal(&sent).unwrap() else { panic!("it fits") };
         assert!(message.starts_with(r#"{"v":"1","#), "{message}");
-        assert_eq!(open(&message).unwrap(), sent);
+        assert_eq!(event(open(&message)), sent);
     }
 
     #[test]
     fn a_large_event_travels_compressed() {
-        let mut body = serde_json::from_slice::<serde_json::Value>(include_bytes!(
-            "../../../tests/samples/end-of-call-report.inbound-full.json"
-        ))
-        .unwrap();
-        body["message"]["artifact"]["transcript"] =
-            "AI: How can I help?\nUser: My heater leaks.\n".repeat(50_000).into();
-        let sent = delivery(body.to_string().as_bytes());
-        let message = seal(&sent).unwrap();
+        let sent = report("AI: How can I help?\nUser: My heater leaks.\n".repeat(50_000));
+        let Sealed::Fits(message) = seal(&sent).unwrap() else { panic!("it fits") };
+        assert!(message.starts_with(r#"{"v":"1z","#));
         assert!(message.len() < COMPRESS_ABOVE, "{}", message.len());
-        assert_eq!(open(&message).unwrap(), sent);
+        assert_eq!(event(open(&message)), sent);
+    }
+
+    #[test]
+    fn what_does_not_compress_is_oversize_and_can_be_opened_all_the_same() {
+        let sent = report(std::iter::repeat_with(fastrand::alphanumeric).take(2_000_000).collect());
+        let Sealed::Oversize(text) = seal(&sent).unwrap() else { panic!("it does not fit") };
+        assert!(text.len() > MAX_MESSAGE_BYTES);
+        assert_eq!(event(open(&text)), sent);
     }
 
     #[test]

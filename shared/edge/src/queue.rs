@@ -11,7 +11,9 @@ use ringfence_core::Delivery;
 use ringfence_vapi::{FailureCode, Function};
 
 use crate::configuration::{Environment, Misconfigured};
-use crate::envelope;
+use crate::envelope::{self, Sealed};
+use crate::handover::Handover;
+use crate::parking::Park;
 
 /// The longest wait for SQS, all attempts together: the sender of a webhook still waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -58,17 +60,7 @@ impl Queue {
         Self { client, url: url.into() }
     }
 
-    /// Hands a delivery over, with the reason why it has to wait. Once this returns, SQS keeps it.
-    pub async fn send(&self, delivery: &Delivery, code: FailureCode) -> Result<(), QueueError> {
-        let message = envelope::seal(delivery).map_err(|error| {
-            let (event_key, code) = (delivery.key.as_str(), FailureCode::EventTooLarge);
-            tracing::error!(event.key = event_key, failure.code = %code, %error, "an event cannot be queued");
-            QueueError(code)
-        })?;
-        self.send_text(message, code).await
-    }
-
-    /// Hands a message over as it is.
+    /// Hands a message over, with the reason why it has to wait. Once this returns, SQS keeps it.
     pub async fn send_text(&self, message: String, code: FailureCode) -> Result<(), QueueError> {
         let attribute = MessageAttributeValue::builder()
             .data_type("String")
@@ -171,8 +163,9 @@ impl FunctionQueues {
     }
 }
 
-/// The retry queue of every event function, for the door.
+/// The retry queue of every event function, for the door, and the way there for what is too large for a message.
 pub struct RetryQueues {
+    handover: Handover,
     call_started: Queue,
     call_ended: Queue,
     transcript: Queue,
@@ -181,9 +174,14 @@ pub struct RetryQueues {
 
 impl RetryQueues {
     /// The queues named by `CALL_STARTED_QUEUE_URL` and its siblings.
-    pub fn from_environment(environment: &Environment<'_>, client: &Client) -> Result<Self, Misconfigured> {
+    pub fn from_environment(
+        environment: &Environment<'_>,
+        client: &Client,
+        handover: Handover,
+    ) -> Result<Self, Misconfigured> {
         let queue = |function| named_queue(environment, client, function, "QUEUE_URL");
         Ok(Self {
+            handover,
             call_started: queue(Function::CallStarted)?,
             call_ended: queue(Function::CallEnded)?,
             transcript: queue(Function::Transcript)?,
@@ -191,9 +189,24 @@ impl RetryQueues {
         })
     }
 
+    /// Hands a delivery over to the queue of its function, with the reason why it has to wait. Once this returns, it is kept.
+    pub async fn send(&self, delivery: &Delivery, code: FailureCode) -> Result<(), QueueError> {
+        let function = delivery.event.function();
+        match envelope::seal(delivery) {
+            Ok(Sealed::Fits(message)) => self.of(function).send_text(message, code).await,
+            Ok(Sealed::Oversize(envelope)) => {
+                self.handover.park(function, &Park { envelope, code }).await.map_err(QueueError)
+            }
+            Err(error) => {
+                let (event_key, code) = (delivery.key.as_str(), FailureCode::EventTooLarge);
+                tracing::error!(event.key = event_key, failure.code = %code, %error, "an event cannot be queued");
+                Err(QueueError(code))
+            }
+        }
+    }
+
     /// The queue on which a function's events wait.
-    #[must_use]
-    pub fn of(&self, function: Function) -> &Queue {
+    fn of(&self, function: Function) -> &Queue {
         match function {
             Function::CallStarted => &self.call_started,
             Function::CallEnded => &self.call_ended,

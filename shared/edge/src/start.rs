@@ -4,15 +4,17 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use aws_lambda_events::sqs::SqsEvent;
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_sqs::Client;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, Delivery, Outcome};
 use ringfence_vapi::Function;
+use serde::{Deserialize, Serialize};
 
 use crate::configuration::Environment;
 use crate::consumer::Consumer;
+use crate::parking::{Park, Parking};
 use crate::queue::{FunctionQueues, aws_configuration};
 use crate::telemetry;
 
@@ -34,22 +36,45 @@ where
     telemetry::start();
     let environment = Environment::of_process();
     let database = database(&environment)?;
-    let client = Client::new(&aws_configuration().await);
+    let aws = aws_configuration().await;
+    let sqs = Client::new(&aws);
     let consumer = Consumer {
         function,
         database: Arc::clone(&database),
-        queues: FunctionQueues::from_environment(&environment, &client, function)?,
+        queues: FunctionQueues::from_environment(&environment, &sqs, function)?,
+        parking: Parking::from_environment(&environment, aws_sdk_s3::Client::new(&aws))?,
         backoff: environment.backoff()?,
     };
     let (consumer, database, handle) = (&consumer, &database, &handle);
     // Boxed, because the future of a whole batch is nested too deep for the compiler to lay out in one piece.
-    lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| {
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Invocation>| {
         Box::pin(async move {
-            if event.payload.records.iter().any(|record| record.event_source.as_deref() != Some("aws:sqs")) {
+            let batch = match event.payload {
+                Invocation::Park { park } => return Ok(consumer.park(park).await.map(|()| Answer::Parked {})?),
+                Invocation::Batch(batch) => batch,
+            };
+            if batch.records.iter().any(|record| record.event_source.as_deref() != Some("aws:sqs")) {
                 return Err(Error::from("not an SQS event"));
             }
-            Ok(consumer.consume(event.payload, |delivery| handle(Arc::clone(database), delivery)).await)
+            Ok(Answer::Batch(consumer.consume(batch, |delivery| handle(Arc::clone(database), delivery)).await))
         })
     }))
     .await
+}
+
+/// What an event function is invoked with; anything else is refused.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Invocation {
+    /// By the door: the event is too large for a message.
+    Park { park: Park },
+    /// By its queue.
+    Batch(SqsEvent),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Parked {},
+    Batch(SqsBatchResponse),
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Credentials;
@@ -11,22 +11,26 @@ use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, Queu
 use ringfence_core::Database;
 use ringfence_edge::consumer::Consumer;
 use ringfence_edge::queue::FAILURE_CODE_ATTRIBUTE;
-use ringfence_edge::{Backoff, Environment, FunctionQueues, RetryQueues};
+use ringfence_edge::{Backoff, Environment, FunctionQueues, Handover, Parking, RetryQueues};
 use ringfence_vapi::Function;
 use uuid::Uuid;
 
 use crate::setting;
 
-/// The retry queue and the dead-letter queue of each event function.
+/// The retry queue and the dead-letter queue of each event function, and the bucket of what is too large for them.
 pub struct TestQueues {
     client: Client,
+    aws: SdkConfig,
+    /// Where the event functions are invoked.
+    functions: Option<String>,
     urls: HashMap<String, String>,
 }
 
 impl TestQueues {
     /// Creates the queues.
     pub async fn new() -> Self {
-        let client = client(&setting("RINGFENCE_TEST_SQS_ENDPOINT")).await;
+        let aws = configuration(&setting("RINGFENCE_TEST_SQS_ENDPOINT")).await;
+        let client = Client::new(&aws);
         let prefix = Uuid::new_v4().simple().to_string();
         let mut urls = HashMap::new();
         for function in Function::ALL {
@@ -37,27 +41,52 @@ impl TestQueues {
                     queue.attributes(QueueAttributeName::VisibilityTimeout, "180").send().await.expect("a queue");
                 urls.insert(variable, queue.queue_url.expect("a URL"));
             }
+            let variable = format!("{}_FUNCTION_NAME", function.as_str().to_uppercase().replace('-', "_"));
+            urls.insert(variable, function.to_string());
         }
-        Self { client, urls }
+        urls.insert("PARKING_BUCKET".to_owned(), prefix);
+        Self { client, aws, functions: None, urls }
+    }
+
+    /// Queues whose functions are invoked at an endpoint, and the bucket that they park in.
+    pub async fn with_functions(endpoint: &str) -> Self {
+        let queues = Self { functions: Some(endpoint.to_owned()), ..Self::new().await };
+        queues.s3().create_bucket().bucket(&queues.urls["PARKING_BUCKET"]).send().await.expect("a bucket");
+        queues
+    }
+
+    /// The keys of the parked events.
+    pub async fn parked(&self) -> Vec<String> {
+        let objects = self.s3().list_objects_v2().bucket(&self.urls["PARKING_BUCKET"]).send().await.expect("a list");
+        objects.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect()
     }
 
     /// Queues that nobody answers for: SQS is away.
     pub async fn away() -> Self {
         let mut queues = Self::new().await;
-        queues.client = client("http://127.0.0.1:1").await;
+        queues.client = Client::new(&configuration("http://127.0.0.1:1").await);
         queues
     }
 
     /// The queues as the door has them.
     #[must_use]
     pub fn retry_queues(&self) -> RetryQueues {
-        RetryQueues::from_environment(&self.environment(), &self.client).expect("all queues")
+        let endpoint = self.functions.clone().unwrap_or_else(|| "http://127.0.0.1:1".to_owned());
+        let aws = self.aws.clone().into_builder().endpoint_url(endpoint).build();
+        let handover = Handover::from_environment(&self.environment(), Handover::client(&aws)).expect("all functions");
+        RetryQueues::from_environment(&self.environment(), &self.client, handover).expect("all queues")
     }
 
     /// The consumer of a function's queue, which writes failures down in `database`.
     #[must_use]
     pub fn consumer(&self, function: Function, database: Arc<Database>) -> Consumer {
-        Consumer { function, database, queues: self.queues_of(function), backoff: Backoff::default() }
+        Consumer {
+            function,
+            database,
+            queues: self.queues_of(function),
+            parking: Parking::from_environment(&self.environment(), self.s3()).expect("a bucket"),
+            backoff: Backoff::default(),
+        }
     }
 
     /// Puts a text on a function's retry queue.
@@ -102,7 +131,13 @@ impl TestQueues {
         &self.client
     }
 
-    /// The settings that name the queues.
+    /// The client of the bucket.
+    #[must_use]
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        aws_sdk_s3::Client::new(&self.aws)
+    }
+
+    /// The settings that name the queues, the bucket and the functions.
     #[must_use]
     pub fn environment(&self) -> Environment<'_> {
         Environment::from_fn(|name| self.urls.get(name).cloned())
@@ -120,14 +155,13 @@ impl TestQueues {
     }
 }
 
-async fn client(endpoint: &str) -> Client {
-    let configuration = aws_config::defaults(BehaviorVersion::latest())
+async fn configuration(endpoint: &str) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
         .endpoint_url(endpoint)
-        .region(Region::new("us-west-2"))
+        .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .load()
-        .await;
-    Client::new(&configuration)
+        .await
 }
 
 fn as_lambda_message(message: aws_sdk_sqs::types::Message) -> SqsMessage {

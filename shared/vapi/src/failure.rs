@@ -68,8 +68,10 @@ pub enum FailureCode {
     SecondOrgInTransaction,
     /// The queue did not take the message.
     QueueUnavailable,
-    /// The event is larger than a queue message may be.
+    /// The event is larger than any that can be taken.
     EventTooLarge,
+    /// An event that no queue message can hold could not be parked, or not be read from where it is parked.
+    ParkingUnavailable,
     /// No valid credential came with the request.
     Unauthorised,
     /// The body is not JSON.
@@ -90,7 +92,7 @@ pub enum FailureCode {
 
 impl FailureCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::DatabaseUnreachable,
         Self::DatabaseTimeout,
         Self::DatabaseConflict,
@@ -105,6 +107,7 @@ impl FailureCode {
         Self::SecondOrgInTransaction,
         Self::QueueUnavailable,
         Self::EventTooLarge,
+        Self::ParkingUnavailable,
         Self::Unauthorised,
         Self::BodyNotJson,
         Self::MessageTypeMissing,
@@ -133,6 +136,7 @@ impl FailureCode {
             Self::SecondOrgInTransaction => 2006,
             Self::QueueUnavailable => 3001,
             Self::EventTooLarge => 3002,
+            Self::ParkingUnavailable => 3003,
             Self::Unauthorised => 4001,
             Self::BodyNotJson => 4002,
             Self::MessageTypeMissing => 4003,
@@ -154,7 +158,8 @@ impl FailureCode {
             | Self::DatabaseExhausted
             | Self::DatabaseRestarting
             | Self::SchemaMismatch
-            | Self::QueueUnavailable => FailureClass::Transient,
+            | Self::QueueUnavailable
+            | Self::ParkingUnavailable => FailureClass::Transient,
             Self::ConstraintViolated
             | Self::StatementRefused
             | Self::EventUnreadable
@@ -189,6 +194,7 @@ impl FailureCode {
             Self::SecondOrgInTransaction => "Second org in one transaction",
             Self::QueueUnavailable => "Queue unavailable",
             Self::EventTooLarge => "Event too large",
+            Self::ParkingUnavailable => "Parking unavailable",
             Self::Unauthorised => "Unauthorised",
             Self::BodyNotJson => "Body is not JSON",
             Self::MessageTypeMissing => "Message type missing",

@@ -1,0 +1,123 @@
+//! Events that no queue message can hold: their function parks them, and they apply like any other.
+
+use std::sync::Arc;
+
+use ringfence_core::Delivery;
+use ringfence_edge::consumer::Consumer;
+use ringfence_edge::parking::Park;
+use ringfence_testkit::{Call, TestDatabase, TestDoor, TestQueues};
+use ringfence_vapi::{Function, OrgId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A fake of Lambda's Invoke API, which cannot be had here: it hands what is invoked over to the function's own code.
+struct FakeLambda(TcpListener);
+
+#[derive(Deserialize)]
+struct Payload {
+    park: Park,
+}
+
+impl FakeLambda {
+    async fn bind() -> (Self, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        (Self(listener), endpoint)
+    }
+
+    /// Invokes the function of reports; answers as Lambda does when it fails.
+    fn serve(self, consumer: Consumer) {
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = self.0.accept().await {
+                invoke(stream, &consumer).await;
+            }
+        });
+    }
+}
+
+async fn invoke(stream: TcpStream, consumer: &Consumer) {
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(stream.read_line(&mut head).await.unwrap() > 0, "a whole request: {head}");
+    }
+    assert!(head.starts_with("POST /2015-03-31/functions/end-of-call-report/invocations"), "{head}");
+    let mut lengths =
+        head.lines().filter_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; lengths.next().expect("a length")];
+    stream.read_exact(&mut body).await.unwrap();
+    let Payload { park } = serde_json::from_slice(&body).expect("an event to park");
+    let error = if consumer.park(park).await.is_ok() { "" } else { "x-amz-function-error: Unhandled\r\n" };
+    let reply = format!("HTTP/1.1 200 OK\r\n{error}connection: close\r\ncontent-length: 2\r\n\r\n{{}}");
+    stream.write_all(reply.as_bytes()).await.unwrap();
+}
+
+/// Queues whose functions answer, a database with one org, and the function of reports.
+async fn set_up() -> (TestDatabase, TestQueues, OrgId) {
+    let (lambda, endpoint) = FakeLambda::bind().await;
+    let database = TestDatabase::new().await;
+    let (org, queues) = (database.org("Acme").await, TestQueues::with_functions(&endpoint).await);
+    lambda.serve(queues.consumer(Function::EndOfCallReport, database.app()));
+    (database, queues, org)
+}
+
+/// A report that is too large for a message, since its transcript does not compress.
+fn oversize(call: &Call) -> Value {
+    let transcript: String = std::iter::repeat_with(fastrand::alphanumeric).take(2_000_000).collect();
+    call.report(60_000, json!({"artifact": {"transcript": transcript}}))
+}
+
+async fn drain(database: &TestDatabase, queues: &TestQueues) {
+    let app = database.app();
+    let consumer = queues.consumer(Function::EndOfCallReport, Arc::clone(&app));
+    let batch = queues.take(Function::EndOfCallReport).await;
+    assert_eq!(batch.records.len(), 1);
+    let handle = async |delivery: Arc<Delivery>| end_of_call_report::handle(&app, &delivery).await;
+    assert_eq!(consumer.consume(batch, handle).await.batch_item_failures.len(), 0);
+}
+
+/// D1, B2: with the database away a report of two megabytes is answered 200; it waits in the bucket, applies whole, and leaves
+/// nothing behind.
+#[tokio::test]
+async fn an_event_too_large_for_a_message_is_parked_and_applies() {
+    let (database, queues, org) = set_up().await;
+    let door = TestDoor::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    let (call, on_time) = (Call::default(), database.org("On time").await);
+    let body = oversize(&call);
+    assert_eq!(door.post(org, &body).await.status, 200);
+    let parked = queues.parked().await;
+    assert_eq!(parked.len(), 1);
+    assert!(parked[0].starts_with(&format!("{org}/{}/", call.id)), "{parked:?}");
+
+    drain(&database, &queues).await;
+    assert_eq!(queues.parked().await, [""; 0]);
+    TestDoor::new(database.app(), &queues).post(on_time, &body).await;
+    assert_eq!(database.rows_of(org).await, database.rows_of(on_time).await);
+    assert_eq!(database.count(&format!("failed_operations WHERE org_id = '{org}' AND state = 'resolved'")).await, 1);
+}
+
+/// D1: a message that says where is there, and the event is not: it ends in the dead-letter queue, where people find it.
+#[tokio::test]
+async fn a_parked_event_that_is_gone_is_a_dead_letter() {
+    let (database, queues, org) = set_up().await;
+    let door = TestDoor::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    door.post(org, &oversize(&Call::default())).await;
+    let bucket = queues.environment().required("PARKING_BUCKET").unwrap();
+    let key = queues.parked().await.remove(0);
+    queues.s3().delete_object().bucket(bucket).key(key).send().await.unwrap();
+    drain(&database, &queues).await;
+    assert_eq!(queues.dead_letters(Function::EndOfCallReport).await, ["RF2003"]);
+}
+
+/// D1: with neither database nor function there the answer is 503: nobody took it.
+#[tokio::test]
+async fn an_event_that_cannot_be_handed_over_is_refused() {
+    let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
+    let org = database.org("Acme").await;
+    let reply =
+        TestDoor::new(database.app_at(Some("127.0.0.1:1")), &queues).post(org, &oversize(&Call::default())).await;
+    assert_eq!((reply.status.as_u16(), &reply.body["code"]), (503, &json!("RF3003")));
+    assert!(queues.take(Function::EndOfCallReport).await.records.is_empty());
+}
