@@ -4,14 +4,14 @@ use aws_sdk_sqs::Client;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use migrate::{Administration, Invocation, deployment};
 use ringfence_edge::queue::aws_configuration;
-use ringfence_edge::{Environment, telemetry};
+use ringfence_edge::{Environment, Parking, telemetry};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let aws = aws_configuration().await;
-    let (sqs, s3) = (Client::new(&aws), aws_sdk_s3::Client::new(&aws));
+    let (sqs, s3) = (Client::new(&aws), Parking::client(&aws));
     let administration = Administration::from_environment(&Environment::of_process(), &sqs, s3)?;
     let administration = &administration;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Invocation>| async move {

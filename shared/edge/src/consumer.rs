@@ -83,8 +83,9 @@ impl Consumer {
 
     /// Parks an event for the door, and puts a message on the queue that says where. Whatever is parked without a message, since
     /// this died in between, was not acknowledged, and the bucket's lifecycle removes it.
-    pub async fn park(&self, Park { envelope, code }: Park) -> Result<(), QueueError> {
-        let message = self.parking.park(envelope).await.map_err(QueueError)?;
+    pub async fn park(&self, park: Park) -> Result<(), QueueError> {
+        let code = park.code();
+        let message = self.parking.park(park).await.map_err(QueueError)?;
         self.queues.retries.send_text(message, code).await?;
         tracing::info!(failure.code = %code, "event parked");
         Ok(())

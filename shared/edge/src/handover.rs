@@ -36,7 +36,7 @@ impl Handover {
     /// A client that waits as long as the sender of a webhook can, and does not repeat what moved megabytes.
     #[must_use]
     pub fn client(aws: &SdkConfig) -> Client {
-        let timeouts = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).operation_timeout(PATIENCE).build();
         let config = aws_sdk_lambda::config::Builder::from(aws);
         Client::from_conf(config.timeout_config(timeouts).retry_config(RetryConfig::disabled()).build())
     }

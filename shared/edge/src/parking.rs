@@ -2,6 +2,10 @@
 //!
 //! The door links no S3 client. It hands such an event to the event's own function ([`crate::handover`]), which parks it here.
 
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::operation::get_object::GetObjectError;
@@ -15,13 +19,33 @@ use crate::auth::org_of;
 use crate::configuration::{Environment, Misconfigured};
 use crate::envelope::{self, Opened};
 
-/// What the door asks of an event's function: `{"park": {"envelope", "code"}}`.
+/// The longest wait for S3, all attempts together. Shorter than the door's for the function.
+const PATIENCE: Duration = Duration::from_secs(7);
+
+/// What the door asks of an event's function: `{"park": {"folder", "envelope", "code"}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Park {
+    /// `{org or "platform"}/{call}`: where an org's and a call's parked events can be found.
+    folder: String,
     /// The event, as a queue would hold it.
-    pub envelope: String,
+    envelope: String,
     /// Why it has to wait.
-    pub code: FailureCode,
+    code: FailureCode,
+}
+
+impl Park {
+    /// Parks `delivery`, which is sealed in `envelope`.
+    #[must_use]
+    pub fn new(delivery: &Delivery, envelope: String, code: FailureCode) -> Self {
+        let org = org_of(delivery.credential).map_or_else(|| "platform".to_owned(), |org| org.to_string());
+        Self { folder: format!("{org}/{}", delivery.event.call().id), envelope, code }
+    }
+
+    /// Why the event has to wait.
+    #[must_use]
+    pub fn code(&self) -> FailureCode {
+        self.code
+    }
 }
 
 /// An event from a queue.
@@ -46,10 +70,17 @@ impl Parking {
         Ok(Self { client, bucket: environment.required("PARKING_BUCKET")? })
     }
 
+    /// A client that waits as long as some megabytes may take. The door waits for it, and does so once.
+    #[must_use]
+    pub fn client(aws: &SdkConfig) -> Client {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).operation_timeout(PATIENCE).build();
+        Client::from_conf(aws_sdk_s3::config::Builder::from(aws).timeout_config(timeouts).build())
+    }
+
     /// Keeps an event and returns the message that says where.
-    pub async fn park(&self, envelope: String) -> Result<String, FailureCode> {
-        let Ok(Opened::Event(delivery)) = envelope::open(&envelope) else { return Err(FailureCode::EventUnreadable) };
-        let key = key_of(&delivery);
+    pub async fn park(&self, Park { folder, envelope, .. }: Park) -> Result<String, FailureCode> {
+        // Random in the end: two deliveries are two objects.
+        let key = format!("{folder}/{}", Uuid::new_v4());
         let put = self.client.put_object().bucket(&self.bucket).key(&key).body(envelope.into_bytes().into());
         let put = put.server_side_encryption(ServerSideEncryption::Aes256).send().await;
         put.map_err(|error| unavailable(&error))?;
@@ -84,12 +115,6 @@ impl Parking {
         let bytes = object.body.collect().await.map_err(|error| unavailable(&error))?.into_bytes();
         String::from_utf8(bytes.into()).map_err(|_| FailureCode::EventUnreadable)
     }
-}
-
-/// By org and call, so that an org's or a call's parked events can be found. Random in the end: two deliveries are two objects.
-fn key_of(delivery: &Delivery) -> String {
-    let org = org_of(delivery.credential).map_or_else(|| "platform".to_owned(), |org| org.to_string());
-    format!("{org}/{}/{}", delivery.event.call().id, Uuid::new_v4())
 }
 
 fn unavailable(error: &(impl std::error::Error + Send + Sync + 'static)) -> FailureCode {

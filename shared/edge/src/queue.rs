@@ -195,7 +195,8 @@ impl RetryQueues {
         match envelope::seal(delivery) {
             Ok(Sealed::Fits(message)) => self.of(function).send_text(message, code).await,
             Ok(Sealed::Oversize(envelope)) => {
-                self.handover.park(function, &Park { envelope, code }).await.map_err(QueueError)
+                let park = Park::new(delivery, envelope, code);
+                self.handover.park(function, &park).await.map_err(QueueError)
             }
             Err(error) => {
                 let (event_key, code) = (delivery.key.as_str(), FailureCode::EventTooLarge);

@@ -42,7 +42,7 @@ where
         function,
         database: Arc::clone(&database),
         queues: FunctionQueues::from_environment(&environment, &sqs, function)?,
-        parking: Parking::from_environment(&environment, aws_sdk_s3::Client::new(&aws))?,
+        parking: Parking::from_environment(&environment, Parking::client(&aws))?,
         backoff: environment.backoff()?,
     };
     let (consumer, database, handle) = (&consumer, &database, &handle);
