@@ -93,9 +93,10 @@ async fn a_migration_that_fails_leaves_nothing_behind() {
     let left = "pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
         AND relname NOT IN ('obstacle', 'refinery_schema_history')";
     assert_eq!(database.count(left).await, 0, "tables");
-    for catalogue in
-        ["pg_proc WHERE pronamespace", "pg_constraint WHERE conname <> 'refinery_schema_history_pkey' AND connamespace"]
-    {
+    for catalogue in [
+        "pg_proc WHERE pronamespace",
+        "pg_constraint WHERE conrelid <> 'refinery_schema_history'::regclass AND connamespace",
+    ] {
         assert_eq!(database.count(&format!("{catalogue} = 'public'::regnamespace")).await, 0, "{catalogue}");
     }
 

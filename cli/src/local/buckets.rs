@@ -1,11 +1,10 @@
 //! The bucket of the template: where events wait that no queue message can hold.
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::operation::create_bucket::CreateBucketError;
 
-use super::queues::{ACCESS_KEY, REGION};
+use super::queues::configuration;
 use crate::error::{Error, Result};
 
 /// The bucket's name.
@@ -13,13 +12,7 @@ pub(crate) const PARKING: &str = "ringfence-parking";
 
 /// A client of the local S3.
 pub(crate) fn client(endpoint: &str) -> Client {
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static(REGION))
-        .credentials_provider(Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "ringfence local"))
-        .endpoint_url(endpoint)
-        .build();
-    Client::from_conf(config)
+    Client::new(&configuration(endpoint))
 }
 
 /// Creates the bucket, unless it is there.

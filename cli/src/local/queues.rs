@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName;
 use ringfence_vapi::Function;
@@ -34,15 +35,20 @@ impl Timing {
 /// Queue names and their URLs.
 pub(crate) type Queues = BTreeMap<String, String>;
 
-/// A client of the local SQS.
-pub(crate) fn client(endpoint: &str) -> Client {
-    let config = aws_sdk_sqs::Config::builder()
+/// What leads a client to the local cloud, and nowhere else.
+pub(crate) fn configuration(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "ringfence local");
+    SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static(REGION))
-        .credentials_provider(Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "ringfence local"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
-        .build();
-    Client::from_conf(config)
+        .build()
+}
+
+/// A client of the local SQS.
+pub(crate) fn client(endpoint: &str) -> Client {
+    Client::new(&configuration(endpoint))
 }
 
 /// The name of a function's retry queue.

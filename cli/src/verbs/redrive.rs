@@ -6,7 +6,7 @@ use migrate::redrive::Redriven;
 use migrate::{Act, Answer};
 use ringfence_core::admin::Selection;
 
-use super::selection::Selected;
+use super::selection::{Execution, Selected};
 use crate::administration::{Administrator, unexpected};
 use crate::error::Result;
 
@@ -15,23 +15,19 @@ use crate::error::Result;
 pub(crate) struct Redrive {
     #[command(flatten)]
     selected: Selected,
-    /// Send them back, and do not only count them
-    #[arg(long)]
-    run: bool,
-    /// Events in a second, at most
-    #[arg(long, value_name = "R", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    rate: u32,
+    #[command(flatten)]
+    execution: Execution,
     #[command(flatten)]
     administrator: Administrator,
 }
 
 impl Redrive {
     pub(crate) async fn run(self) -> Result<ExitCode> {
+        let Execution { run, rate } = self.execution;
         let selection = Selection::from(self.selected);
         let mut redriven = 0;
         let found = loop {
-            let act =
-                |actor| Act::Redrive { actor, selection: selection.clone(), run: self.run, per_second: self.rate };
+            let act = |actor| Act::Redrive { actor, selection: selection.clone(), run, per_second: rate };
             let answer = self.administrator.perform(act).await?;
             let Answer::Redriven(found) = answer else { return Err(unexpected(&answer)) };
             redriven += found.redriven;
@@ -40,7 +36,7 @@ impl Redrive {
                 break found;
             }
         };
-        print(found, redriven, self.run);
+        print(found, redriven, run);
         Ok(ExitCode::SUCCESS)
     }
 }

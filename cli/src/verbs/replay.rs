@@ -8,7 +8,7 @@ use ringfence_core::admin::Selection;
 use ringfence_core::admin::replay::{Cursor, Replayable, Replayed};
 use tokio::time::Instant;
 
-use super::selection::Selected;
+use super::selection::{Execution, Selected};
 use crate::administration::{Administrator, unexpected};
 use crate::error::{Error, Result};
 
@@ -21,12 +21,8 @@ pub(crate) struct Replay {
     /// Events that failed and were not applied since, instead of applied ones
     #[arg(long)]
     failed: bool,
-    /// Apply them, and do not only count them
-    #[arg(long)]
-    run: bool,
-    /// Events in a second, at most
-    #[arg(long, value_name = "R", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    rate: u32,
+    #[command(flatten)]
+    execution: Execution,
     #[command(flatten)]
     administrator: Administrator,
 }
@@ -42,13 +38,13 @@ impl Replay {
         let answer = self.administrator.perform(|_| count).await?;
         let Answer::Count { events } = answer else { return Err(unexpected(&answer)) };
         println!("  selected   {events}");
-        if !self.run {
+        if !self.execution.run {
             if events > 0 {
                 println!("Apply them with --run.");
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let total = pages(&self.administrator, kind, &selection, self.rate).await?;
+        let total = pages(&self.administrator, kind, &selection, self.execution.rate).await?;
         println!("  replayed   {}", total.replayed);
         if total.failed == 0 {
             return Ok(ExitCode::SUCCESS);

@@ -27,6 +27,17 @@ pub(crate) struct Selected {
     pub(crate) code: Option<FailureCode>,
 }
 
+/// Whether something is done with the selected events, and how fast.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Execution {
+    /// Do it, and do not only count the events
+    #[arg(long)]
+    pub(crate) run: bool,
+    /// Events in a second, at most
+    #[arg(long, value_name = "R", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) rate: u32,
+}
+
 impl From<Selected> for Selection {
     fn from(selected: Selected) -> Self {
         let Selected { org, call, event_type, since, until, code } = selected;
