@@ -64,7 +64,8 @@ GRANT SELECT, INSERT ON call_routes TO ringfence_router;
 GRANT SELECT, INSERT, DELETE ON unresolved_events TO ringfence_router;
 
 GRANT INSERT ON organizations, organization_keys, agents, leads, platform_directory, audit_log,
-    call_logs, call_tracking, calls, call_transcripts, processed_webhook_events TO ringfence_ops;
+    call_logs, call_tracking, calls, call_transcripts, processed_webhook_events, failed_operations, failed_attempts
+    TO ringfence_ops;
 GRANT UPDATE ON organization_keys, agents, leads, call_logs, call_tracking, calls, failed_operations TO ringfence_ops;
 GRANT DELETE ON unresolved_events TO ringfence_ops;
 

@@ -18,8 +18,10 @@ BEGIN
             min(a.failed_at), max(a.failed_at), CASE WHEN p_state = 'resolved' THEN now() END
         FROM jsonb_to_recordset(p_failures -> 'attempts') AS a (failed_at timestamptz, code text)
         ON CONFLICT (org_id, event_id) DO UPDATE SET
-            -- What is resolved stays so: an event is applied once, and what a late delivery of it met is no matter.
-            state = CASE f.state WHEN 'resolved' THEN f.state ELSE excluded.state END,
+            -- What is resolved stays so: an event is applied once, and what a late delivery of it met is no matter. Else the
+            -- latest attempt says where it is, whoever writes first.
+            state = CASE WHEN 'resolved' IN (f.state, excluded.state) THEN 'resolved'
+                WHEN excluded.last_failed_at >= f.last_failed_at THEN excluded.state ELSE f.state END,
             resolved_at = coalesce(f.resolved_at, excluded.resolved_at),
             event = CASE WHEN f.state <> 'resolved' THEN excluded.event END,
             code = CASE WHEN excluded.last_failed_at >= f.last_failed_at THEN excluded.code ELSE f.code END,
@@ -36,6 +38,13 @@ $$;
 COMMENT ON FUNCTION note_failures IS
     'Writes down what failed, once however often it is told. Taken after the event''s claim and before its call''s rows.';
 
+CREATE FUNCTION lock_event(p_event_id text) RETURNS void LANGUAGE sql AS $$
+    SELECT pg_advisory_xact_lock(hashtextextended(p_event_id, 0))
+$$;
+COMMENT ON FUNCTION lock_event IS
+    'Whoever applies an event whose failures are known and whoever writes a failure of it down take turns: neither misses the '
+    'other''s row. Taken before the claim.';
+
 CREATE FUNCTION record_failure_v1(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
     p_state text
@@ -48,7 +57,8 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM enter_org(v_org);
-    -- Another delivery of it may have applied meanwhile.
+    -- Another delivery of it may have applied meanwhile, or does so now and waits here (take_claim).
+    PERFORM lock_event(p_event_id);
     IF EXISTS (SELECT FROM processed_webhook_events WHERE org_id = v_org AND event_id = p_event_id) THEN
         v_state := 'resolved';
     END IF;
@@ -60,4 +70,4 @@ COMMENT ON FUNCTION record_failure_v1 IS
     'Writes down a failure of an event that stays on its queue (retrying) or left it for good (dead). The answer is its org; '
     'NULL: it came by the platform''s key and names no org, so there is nobody whose failure it is.';
 
-GRANT EXECUTE ON FUNCTION note_failures, record_failure_v1 TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION note_failures, lock_event, record_failure_v1 TO ringfence_app, ringfence_ops;

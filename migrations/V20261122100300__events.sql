@@ -90,6 +90,9 @@ CREATE FUNCTION take_claim(
     OUT outcome text, OUT sequence bigint
 ) LANGUAGE plpgsql AS $$
 BEGIN
+    IF p_failures IS NOT NULL THEN
+        PERFORM lock_event(p_event_id);
+    END IF;
     -- The unique key decides. A second claimant waits here for the first and applies if that one aborts.
     INSERT INTO processed_webhook_events (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
         VALUES (p_org_id, p_event_id, p_event ->> 'event_type', p_event #>> '{call,id}',

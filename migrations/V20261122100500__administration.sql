@@ -91,8 +91,18 @@ COMMENT ON FUNCTION add_lead_v1 IS 'A new lead; its phone (E.164) is unique in t
 
 -- What people do about failures. The count of an act is in its line in the audit log; each event is a transaction of its own.
 
-CREATE FUNCTION mark_redriven_v1(p_actor text, p_org_id uuid, p_event_id text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION mark_redriven_v1(
+    p_actor text, p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+    p_failures jsonb
+) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    -- The row is missing where the database was away at every attempt. What applied has nothing to be noted.
+    IF p_failures IS NOT NULL
+        AND NOT EXISTS (SELECT FROM failed_operations WHERE org_id = p_org_id AND event_id = p_event_id)
+        AND NOT EXISTS (SELECT FROM processed_webhook_events WHERE org_id = p_org_id AND event_id = p_event_id)
+    THEN
+        PERFORM note_failures(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures, 'dead');
+    END IF;
     UPDATE failed_operations SET state = 'redriven'
         WHERE org_id = p_org_id AND event_id = p_event_id AND state <> 'resolved';
     PERFORM audit(p_actor, 'event.redrive', p_org_id, p_event_id);
@@ -100,6 +110,15 @@ END
 $$;
 COMMENT ON FUNCTION mark_redriven_v1 IS
     'Notes that an event goes back from its dead-letter queue to its retry queue. Called before it is sent.';
+
+CREATE FUNCTION unmark_redriven_v1(p_actor text, p_org_id uuid, p_event_id text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE failed_operations SET state = 'dead'
+        WHERE org_id = p_org_id AND event_id = p_event_id AND state = 'redriven';
+    PERFORM audit(p_actor, 'event.redrive_failed', p_org_id, p_event_id);
+END
+$$;
+COMMENT ON FUNCTION unmark_redriven_v1 IS 'The retry queue did not take the event: it is in its dead-letter queue still.';
 
 CREATE FUNCTION replay_event_v1(p_org_id uuid, p_event_id text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -130,18 +149,19 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    -- The claim resolves the row as well. Whether the key still counts is not asked: a person decided.
-    SELECT * INTO v_claim FROM take_claim(
-        p_org_id, v_failed.key_version, p_event_id, v_failed.event, v_failed.received_at, NULL);
+    -- The same way in as for a webhook, so with the same right: a key that had been revoked opens nothing here either, and a
+    -- platform event (no key version) makes its call's route, or is an error should it lead to another org by now.
+    SELECT * INTO v_claim FROM claim_event(CASE WHEN v_failed.key_version IS NOT NULL THEN p_org_id END,
+        v_failed.key_version, p_event_id, v_failed.event, v_failed.received_at, NULL);
     IF v_claim.outcome = 'applied' THEN
         PERFORM apply_effects(p_org_id, v_failed.event);
     END IF;
-    RETURN true;
+    RETURN v_claim.outcome IN ('applied', 'duplicate');
 END
 $$;
 COMMENT ON FUNCTION replay_failed_operation_v1 IS
     'Applies a failed event from its row, claim and effects in one transaction. Its message in the dead-letter queue stays, and '
-    'is found to be a duplicate when it is redriven. False: no such event, or it was applied.';
+    'is found to be a duplicate when it is redriven. False: no such event, it was applied, or its key had been revoked.';
 
 GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, add_lead_v1,
-    mark_redriven_v1, replay_event_v1, replay_failed_operation_v1 TO ringfence_ops;
+    mark_redriven_v1, unmark_redriven_v1, replay_event_v1, replay_failed_operation_v1 TO ringfence_ops;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use lambda_http::Body;
 use lambda_http::http::Response;
 use migrate::{Invocation, deployment};
+use ringfence_core::health::PATIENCE;
 use ringfence_core::{Database, DatabaseSettings, migrations};
+use ringfence_edge::consumer::LAST_RECEIVE;
 use ringfence_testkit::database::turn_to_migrate;
 use ringfence_testkit::{Proxy, TestDatabase, TestQueues};
 use serde_json::{Value, json};
@@ -174,7 +176,8 @@ fn json_of(response: &Response<Body>) -> Value {
 }
 
 async fn check_at(url: &str) -> Response<Body> {
-    health::check(&Database::new(&DatabaseSettings::new(url, None)).unwrap()).await
+    let settings = DatabaseSettings { patience: PATIENCE, ..DatabaseSettings::new(url, None) };
+    health::check(&Database::new(&settings).unwrap()).await
 }
 
 /// A7: a database that answers is healthy, and has a size.
@@ -211,11 +214,15 @@ async fn a_database_that_says_nothing_is_unhealthy() {
 
     let database = TestDatabase::new().await;
     let wire = Proxy::start().await;
-    let warm = database.app_at(Some(&wire.address));
+    let warm = database.app_with(Some(&wire.address), PATIENCE);
     assert_eq!(health::check(&warm).await.status(), 200);
     wire.fall_silent(true);
     let response = health::check(&warm).await;
     assert_eq!((response.status().as_u16(), &json_of(&response)["code"]), (503, &json!("RF1002")));
+
+    // The connection that says nothing is not asked again.
+    wire.fall_silent(false);
+    assert_eq!(health::check(&warm).await.status(), 200);
 }
 
 const TEMPLATE: &str = include_str!("../../template.yaml");
@@ -265,6 +272,25 @@ fn every_function_is_deployed_and_every_deployed_function_exists() {
     for (name, text) in &functions {
         assert_eq!(between(text, "Binary: ", "}"), name);
         assert_eq!(between(text, "FunctionName: !Sub ${AWS::StackName}-", "\n"), name);
+    }
+}
+
+/// D1, C4: each retry queue outlasts its function's batch six times, as Lambda asks for, and gives up with the receive that the
+/// function takes for the last.
+#[test]
+fn every_retry_queue_fits_its_function() {
+    let resources = resources();
+    let mappings: Vec<_> =
+        resources.values().filter(|text| text.contains("Type: AWS::Lambda::EventSourceMapping\n")).collect();
+    assert!(mappings.len() >= 4);
+    for mapping in mappings {
+        let queue = &resources[between(mapping, "EventSourceArn: !GetAtt ", ".Arn")];
+        let function = &resources[between(mapping, "FunctionName: !GetAtt ", ".Arn")];
+        let timeout: u32 = between(function, "      Timeout: ", "\n").parse().unwrap();
+        let visibility: u32 = between(queue, "VisibilityTimeout: ", " ").parse().unwrap();
+        assert_eq!(visibility, 6 * timeout, "{queue}");
+        assert!(queue.contains(&format!("maxReceiveCount: {LAST_RECEIVE}")), "{queue}");
+        assert!(mapping.contains("FunctionResponseTypes: [ReportBatchItemFailures]"), "{mapping}");
     }
 }
 

@@ -1,12 +1,14 @@
 //! Failed operations: every failure has a row, says why, and has a way back.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::SqsEvent;
 use migrate::{Act, Answer};
 use ringfence_core::admin::Selection;
 use ringfence_core::admin::replay::{Replayable, Replayed};
 use ringfence_core::{Database, Delivery};
+use ringfence_edge::consumer::LAST_RECEIVE;
 use ringfence_testkit::{Call, TestDatabase, TestDoor, TestQueues};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::json;
@@ -50,7 +52,7 @@ impl Setting {
     async fn consume_batch(&self, batch: SqsEvent) -> usize {
         let consumer = self.queues.consumer(Function::CallEnded, Arc::clone(&self.app));
         let handle = async |delivery: Arc<Delivery>| call_ended::handle(&self.app, &delivery).await;
-        consumer.consume(batch, handle).await.batch_item_failures.len()
+        consumer.consume(batch, Instant::now() + Duration::from_mins(5), handle).await.batch_item_failures.len()
     }
 
     /// The failed operations as one line each: `state code receives attempts, has event`.
@@ -70,7 +72,7 @@ impl Setting {
 
     /// Redrives, or counts only: selected, redriven, unknown.
     async fn redrive(&self, selection: Selection, run: bool) -> (u64, u64, u64) {
-        let act = Act::Redrive { actor: "test".to_owned(), selection, run, per_second: 1_000 };
+        let act = Act::Redrive { actor: "test".to_owned(), selection, run, per_second: 1_000, before: None };
         let Answer::Redriven(found) = self.perform(act).await else { panic!("another answer") };
         (found.selected, found.redriven, found.unknown)
     }
@@ -183,6 +185,82 @@ async fn a_redrive_takes_the_selected_events_only() {
     assert_eq!(setting.queues.take(Function::CallEnded).await.records.len(), 1);
     assert_eq!(setting.redrive(Selection::default(), false).await, (2, 0, 1));
     assert_eq!(setting.database.count("failed_operations WHERE state = 'redriven'").await, 1);
+}
+
+/// D9: a redrive whose cause is not mended ends: what became a dead letter again meanwhile is not sent back again.
+#[tokio::test]
+async fn a_redrive_sends_each_dead_letter_back_once() {
+    let setting = Setting::new().await;
+    setting.break_ends(true).await;
+    for _ in 0..3 {
+        setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
+    }
+    assert_eq!(setting.consume().await, 0);
+    let consuming = async {
+        loop {
+            setting.consume().await;
+        }
+    };
+    let redriven = tokio::select! {
+        redriven = setting.redrive(Selection::default(), true) => redriven,
+        () = consuming => unreachable!(),
+    };
+    assert_eq!(redriven, (3, 3, 0));
+    assert_eq!(setting.audited("event.redrive").await, 3);
+    while setting.database.count("failed_operations WHERE state <> 'dead'").await > 0 {
+        setting.consume().await;
+    }
+}
+
+/// B2, B7: an event that failed at its last receive is given up with its own code, and its row says so.
+#[tokio::test]
+async fn the_last_receive_ends_in_the_dead_letter_queue() {
+    let setting = Setting::new().await;
+    let deadlock = "CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$;
+        CREATE TRIGGER deadlock BEFORE UPDATE ON calls FOR EACH ROW EXECUTE FUNCTION deadlock()";
+    setting.database.superuser().await.batch_execute(deadlock).await.unwrap();
+    setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
+    let mut batch = setting.queues.take(Function::CallEnded).await;
+    batch.records[0].attributes.insert("ApproximateReceiveCount".to_owned(), LAST_RECEIVE.to_string());
+    assert_eq!(setting.consume_batch(batch).await, 0);
+    assert!(setting.operations().await[0].starts_with("dead RF1003 200"), "{:?}", setting.operations().await);
+    assert_eq!(setting.queues.dead_letters(Function::CallEnded).await, ["RF1003"]);
+}
+
+/// B7, D9: an event that was given up while nobody could write a row has one when it is redriven, and applies.
+#[tokio::test]
+async fn a_dead_letter_without_a_row_gets_one_when_it_is_redriven() {
+    let setting = Setting::new().await;
+    let away = setting.database.app_at(AWAY);
+    TestDoor::new(Arc::clone(&away), &setting.queues).post(setting.org, &Call::default().status("ended", 0)).await;
+    let mut batch = setting.queues.take(Function::CallEnded).await;
+    batch.records[0].attributes.insert("ApproximateReceiveCount".to_owned(), LAST_RECEIVE.to_string());
+    let handle = async |delivery: Arc<Delivery>| call_ended::handle(&away, &delivery).await;
+    let consumer = setting.queues.consumer(Function::CallEnded, Arc::clone(&away));
+    let response = consumer.consume(batch, Instant::now() + Duration::from_mins(5), handle).await;
+    assert_eq!(response.batch_item_failures.len(), 0);
+    assert_eq!(setting.operations().await, [""; 0]);
+
+    assert_eq!(setting.redrive(Selection::default(), true).await, (1, 1, 0));
+    assert_eq!(setting.operations().await, ["redriven RF1001 0 [webhook RF1001] with event"]);
+    assert_eq!(setting.consume().await, 0);
+    assert!(setting.operations().await[0].starts_with("resolved RF1001"));
+    assert_eq!(setting.database.count("call_logs WHERE status = 'completed'").await, 1);
+}
+
+/// D5, D9: what came with a revoked key is not applied by a replay either.
+#[tokio::test]
+async fn a_replay_opens_nothing_to_a_revoked_key() {
+    let setting = Setting::new().await;
+    let door = TestDoor::new(setting.database.app_at(AWAY), &setting.queues);
+    setting.database.admin().await.rotate_key(setting.org, Duration::ZERO).await.unwrap();
+    door.post(setting.org, &Call::default().status("ended", 0)).await;
+    assert_eq!(setting.consume().await, 0);
+    assert!(setting.operations().await[0].starts_with("dead RF2004"));
+    let replayed = setting.replay(Replayable::Failed, &Selection::default()).await;
+    assert_eq!((replayed.replayed, replayed.failed), (0, 0));
+    assert_eq!(setting.database.count("call_logs").await, 0);
 }
 
 /// B7: when Vapi itself delivers a failed event again and it applies, its row closes; its dead letter is a duplicate.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use ringfence_core::error::Failure;
@@ -45,7 +45,12 @@ async fn consume(
     batch: SqsEvent,
 ) -> SqsBatchResponse {
     let consumer = queues.consumer(function, Arc::clone(database));
-    consumer.consume(batch, |delivery| handle(function, Arc::clone(database), delivery)).await
+    consumer.consume(batch, in_time(), |delivery| handle(function, Arc::clone(database), delivery)).await
+}
+
+/// A deadline that leaves time for everything.
+fn in_time() -> Instant {
+    Instant::now() + Duration::from_mins(5)
 }
 
 /// Runs a function over all that waits for it; none of it is to come again.
@@ -156,7 +161,7 @@ async fn a_bad_record_does_not_fail_its_neighbours() {
     let back = database.app();
     let response = queues
         .consumer(Function::CallEnded, Arc::clone(&back))
-        .consume(batch, async |delivery: Arc<Delivery>| {
+        .consume(batch, in_time(), async |delivery: Arc<Delivery>| {
             assert_ne!(delivery.event.call().id.as_str(), panicking.id, "this panic is part of the test");
             handle(Function::CallEnded, Arc::clone(&back), delivery).await
         })
@@ -166,6 +171,49 @@ async fn a_bad_record_does_not_fail_its_neighbours() {
     dead.sort();
     assert_eq!(dead, ["RF2003", "RF2005"]);
     assert_eq!(database.text("SELECT vapi_call_id FROM call_logs").await, Some(good.id));
+}
+
+/// B2: what a batch has no time for is not tried, and comes again at once: a function that were stopped in the middle would have its
+/// whole batch delivered again.
+#[tokio::test]
+async fn a_batch_out_of_time_leaves_the_rest_for_the_next() {
+    let (database, queues, org) = set_up().await;
+    let door = TestDoor::new(database.app_at(AWAY), &queues);
+    for _ in 0..3 {
+        post(&door, org, &Call::default().status("ended", 0)).await;
+    }
+    let (app, batch) = (database.app(), queues.take(Function::CallEnded).await);
+    let ids: Vec<_> = batch.records.iter().filter_map(|record| record.message_id.clone()).collect();
+    let consumer = queues.consumer(Function::CallEnded, Arc::clone(&app));
+    let response = consumer
+        .consume(batch.clone(), Instant::now(), |delivery| handle(Function::CallEnded, Arc::clone(&app), delivery))
+        .await;
+    assert_eq!(again(&response), ids[1..]);
+    assert_eq!(database.count("call_logs").await, 1);
+    assert_eq!(database.count("failed_attempts WHERE function <> 'webhook'").await, 0);
+    assert_eq!(queues.take(Function::CallEnded).await.records.len(), 2, "both are visible again");
+}
+
+/// B2: what failed for now is delivered again after its back-off, long before the queue's own visibility timeout.
+#[tokio::test]
+async fn a_failed_message_comes_again_after_its_back_off() {
+    let (database, queues, org) = set_up().await;
+    let away = database.app_at(AWAY);
+    post(&TestDoor::new(Arc::clone(&away), &queues), org, &Call::default().status("ended", 0)).await;
+    let batch = queues.take(Function::CallEnded).await;
+    consume(&queues, Function::CallEnded, &away, batch).await;
+    let again = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            let batch = queues.take(Function::CallEnded).await;
+            if !batch.records.is_empty() {
+                return batch;
+            }
+        }
+    });
+    let again = again.await.expect("the queue hides a message for three minutes, the back-off for two seconds");
+    assert_eq!(again.records[0].attributes["ApproximateReceiveCount"], "2");
+    consume(&queues, Function::CallEnded, &database.app(), again).await;
+    assert_eq!(database.count("failed_operations WHERE state = 'resolved' AND receives = 2").await, 1);
 }
 
 /// B2: an event on the queue of another function can never apply there: it is dead-lettered, not tried for ever.
@@ -221,7 +269,7 @@ async fn a_batch_meets_an_absent_database_once() {
     let tried = std::cell::Cell::new(0);
     let response = queues
         .consumer(Function::CallEnded, Arc::clone(&away))
-        .consume(batch, |delivery| {
+        .consume(batch, in_time(), |delivery| {
             tried.set(tried.get() + 1);
             handle(Function::CallEnded, Arc::clone(&away), delivery)
         })
@@ -244,7 +292,7 @@ async fn one_slow_event_does_not_hold_up_its_neighbours() {
     let batch = queues.take(Function::CallEnded).await;
     let response = queues
         .consumer(Function::CallEnded, Arc::clone(&back))
-        .consume(batch, async |delivery: Arc<Delivery>| {
+        .consume(batch, in_time(), async |delivery: Arc<Delivery>| {
             if delivery.event.call().id.as_str() == slow.id {
                 return Err(ended.clone());
             }

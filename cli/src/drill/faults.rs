@@ -94,12 +94,16 @@ pub(super) async fn examine(site: &Site<'_>, drill: Drill, verdict: &Verdict) ->
     let row = client.query_one(failed, &[]).await.context("count the failed operations")?;
     let (failed, receives): (i64, i32) = (row.get(0), row.get(1));
     let met = match drill {
-        Drill::Hang | Drill::Outage | Drill::ColdOutage => failed > 0,
+        Drill::Hang | Drill::Outage | Drill::ColdOutage | Drill::Cut => failed > 0,
+        // Nothing needs the queues while the database is there.
+        Drill::SqsDown => failed == 0 && verdict.refused == 0,
         // The first ten back-offs passed, and nothing was given up.
         Drill::LongOutage => receives > 10 && verdict.dead == 0,
         Drill::BothDown => verdict.refused > 0,
         Drill::Duplicates | Drill::Shuffle => verdict.duplicates > 0,
-        Drill::Kill | Drill::Cut | Drill::SqsDown | Drill::Poison => true,
+        Drill::Kill => failed > 0 || verdict.repeated > 0,
+        // It examines itself on the way.
+        Drill::Poison => true,
     };
     if met {
         return Ok(());

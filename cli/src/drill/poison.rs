@@ -64,7 +64,8 @@ async fn wait_for_dead_letters(site: &Site<'_>, expected: usize) -> Result<()> {
 }
 
 async fn redrive(site: &Site<'_>, events: usize) -> Result<()> {
-    let act = Act::Redrive { actor: "drill".to_owned(), selection: Selection::default(), run: true, per_second: 1_000 };
+    let (actor, selection) = ("drill".to_owned(), Selection::default());
+    let act = Act::Redrive { actor, selection, run: true, per_second: 1_000, before: None };
     let answer = site.administration.perform(act).await.context("redrive")?;
     let Answer::Redriven(found) = answer else { return Err(unexpected(&answer)) };
     if found.redriven == events as u64 && found.unknown == Function::ALL.len() as u64 {

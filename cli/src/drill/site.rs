@@ -32,7 +32,7 @@ const RETRY_WAIT_CAP_SECONDS: &str = "1";
 const DOOR_ENVIRONMENTS: usize = 8;
 const EVENT_ENVIRONMENTS: usize = 2;
 /// As in the template.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const MEMORY_MB: u32 = 256;
 
 /// A stack of its own, running.

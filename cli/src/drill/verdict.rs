@@ -20,11 +20,13 @@ pub(crate) struct Verdict {
     pub(crate) acknowledged: u64,
     /// Those that were answered with 503.
     pub(crate) refused: u64,
+    /// Attempts that a sender made again.
+    pub(crate) repeated: u64,
     /// Events that were applied.
     pub(crate) applied: usize,
     /// Acknowledged webhooks of events that had been acknowledged before.
     pub(crate) duplicates: u64,
-    /// Acknowledged events that were neither applied nor dead-lettered, and nothing is queued any more.
+    /// Acknowledged events that were not applied, and nothing is queued any more. A dead letter counts: no event of a drill stays one.
     pub(crate) lost: Vec<String>,
     /// Rows that are there twice or should not be, and rows that are missing or wrong.
     pub(crate) differences: Vec<String>,
@@ -62,6 +64,7 @@ impl Verdict {
             let judgement = tenant.ledger.judge(tenant.target.org, &tenant.calls, &tally.taken).await?;
             verdict.sent += tally.sent;
             verdict.acknowledged += tally.acknowledged;
+            verdict.repeated += tally.repeated;
             verdict.refused += tally.refusals.get("503").copied().unwrap_or_default();
             verdict.applied += judgement.applied;
             verdict.duplicates += tally.acknowledged - tally.taken.len() as u64;

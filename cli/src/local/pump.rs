@@ -28,8 +28,8 @@ const BATCH: i32 = 10;
 /// `MaximumConcurrency` of the mapping.
 const CONCURRENCY: usize = 2;
 const LONG_POLL_SECONDS: i32 = 20;
-/// The functions' own timeout is 30 s.
-const INVOCATION_TIMEOUT: Duration = Duration::from_secs(35);
+/// The functions' own timeout is 60 s.
+const INVOCATION_TIMEOUT: Duration = Duration::from_secs(65);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The pump as a background process: this tool itself, with its hidden verb `pump`.

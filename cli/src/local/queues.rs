@@ -7,6 +7,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName;
+use ringfence_edge::consumer::LAST_RECEIVE;
 use ringfence_vapi::Function;
 use serde_json::json;
 
@@ -17,8 +18,6 @@ pub(crate) const REGION: &str = "us-east-1";
 pub(crate) const ACCESS_KEY: &str = "local";
 
 const RETENTION_SECONDS: &str = "1209600";
-/// More than the attempts of a whole outage; the consumer itself moves what will never succeed.
-const MAX_RECEIVE_COUNT: u32 = 200;
 
 /// The queues' times, as far as they differ.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +28,7 @@ pub(crate) struct Timing {
 
 impl Timing {
     /// As in the template: six times the functions' timeout, as AWS advises for queues that trigger functions.
-    pub(crate) const DEPLOYED: Self = Self { visibility_seconds: 180 };
+    pub(crate) const DEPLOYED: Self = Self { visibility_seconds: 360 };
 }
 
 /// Queue names and their URLs.
@@ -109,7 +108,7 @@ fn attributes() -> HashMap<QueueAttributeName, String> {
 }
 
 fn redrive_policy(dead_letter_arn: &str) -> String {
-    json!({ "deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": MAX_RECEIVE_COUNT }).to_string()
+    json!({ "deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": LAST_RECEIVE }).to_string()
 }
 
 async fn create_queue(client: &Client, name: &str, attributes: HashMap<QueueAttributeName, String>) -> Result<String> {

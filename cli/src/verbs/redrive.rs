@@ -25,12 +25,13 @@ impl Redrive {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let Execution { run, rate } = self.execution;
         let selection = Selection::from(self.selected);
-        let mut redriven = 0;
+        let (mut redriven, mut before) = (0, None);
         let found = loop {
-            let act = |actor| Act::Redrive { actor, selection: selection.clone(), run, per_second: rate };
+            let act = |actor| Act::Redrive { actor, selection: selection.clone(), run, per_second: rate, before };
             let answer = self.administrator.perform(act).await?;
             let Answer::Redriven(found) = answer else { return Err(unexpected(&answer)) };
             redriven += found.redriven;
+            before = Some(found.before);
             // One act has a time limit. Another that moved nothing would find the same again.
             if !found.more || found.redriven == 0 {
                 break found;
@@ -48,7 +49,7 @@ fn print(found: Redriven, redriven: u64, run: bool) {
         println!("  selected   {}{}", found.selected, if found.more { " or more" } else { "" });
     }
     if found.unknown > 0 {
-        println!("  left       {} that are no event, or name no org that is known", found.unknown);
+        println!("  left       {} that are no event, name no org that is known, or cannot be read now", found.unknown);
     }
     if !run && found.selected > 0 {
         println!("Send them back with --run.");

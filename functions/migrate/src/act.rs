@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use jiff::Timestamp;
 use ringfence_core::admin::failures::FailedOperation;
 use ringfence_core::admin::replay::{Cursor, Replayable, Replayed};
 use ringfence_core::admin::{AddedAgent, Admin, NewAgent, Selection};
@@ -88,6 +89,9 @@ pub enum Act {
         run: bool,
         /// Messages in a second, at most.
         per_second: u32,
+        /// Leave what became a dead letter later; absent: later than now. A redrive that goes on names the time of its first act.
+        #[serde(default)]
+        before: Option<Timestamp>,
     },
     /// How many events a replay would take.
     CountReplay {
@@ -269,9 +273,9 @@ impl Administration {
                 let admin = self.admin(READER.to_owned()).await?;
                 Answer::Failures { operations: admin.failed_operations(&selection, resolved, limit).await? }
             }
-            Act::Redrive { actor, selection, run, per_second } => {
+            Act::Redrive { actor, selection, run, per_second, before } => {
                 let admin = self.admin(actor).await?;
-                let manner = Manner { run, per_second };
+                let manner = Manner { run, per_second, before: before.unwrap_or_else(Timestamp::now) };
                 Answer::Redriven(Redrive::new(&admin, &self.parking, &selection, manner).all(&self.queues).await?)
             }
             Act::CountReplay { kind, selection } => {

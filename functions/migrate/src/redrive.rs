@@ -4,29 +4,34 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use ringfence_core::admin::{Admin, Selection};
 use ringfence_core::{Credential, Delivery};
 use ringfence_edge::Parking;
-use ringfence_edge::parking::Unparked;
-use ringfence_edge::queue::{FunctionQueues, QueueError, Received};
+use ringfence_edge::queue::{FunctionQueues, Received};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde::{Deserialize, Serialize};
 
 use crate::ActError;
 
-/// How long messages are kept from everybody else while they are looked at. Longer than [`TIME_LIMIT`].
+/// How long messages are kept from everybody else while they are looked at. Longer than [`TIME_LIMIT`] and what is left to do then.
 const HOLD: Duration = Duration::from_mins(12);
-/// The function is stopped after 14 minutes.
-const TIME_LIMIT: Duration = Duration::from_mins(10);
+/// One pass takes no longer, so that whoever asked for it is answered over any connection. The function is stopped after 14 minutes.
+const TIME_LIMIT: Duration = Duration::from_mins(4);
+/// SQS itself lets no more be held of one queue.
+const MAX_HELD: usize = 100_000;
 
 /// What was found in dead-letter queues and what was done with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redriven {
+    /// What became a dead letter later than this was left. Whoever goes on with a redrive hands it over again: an event whose cause
+    /// is not mended becomes a dead letter again at once, and would go round for ever.
+    pub before: Timestamp,
     /// Messages that the selection chose.
     pub selected: u64,
     /// Of these, those that went back to their retry queue.
     pub redriven: u64,
-    /// Messages that are no event, or an event of no org that is known. They stay, whatever is selected.
+    /// Messages that are no event, or an event of no org that is known, or that cannot be read now. They stay, whatever is selected.
     pub unknown: u64,
     /// There is more: the time was up.
     pub more: bool,
@@ -39,6 +44,8 @@ pub(crate) struct Manner {
     pub(crate) run: bool,
     /// Messages in a second, at most.
     pub(crate) per_second: u32,
+    /// Leave what became a dead letter later.
+    pub(crate) before: Timestamp,
 }
 
 /// A pass over the dead letters of all functions.
@@ -53,7 +60,8 @@ pub(crate) struct Redrive<'a> {
 
 impl<'a> Redrive<'a> {
     pub(crate) fn new(admin: &'a Admin, parking: &'a Parking, selection: &'a Selection, manner: Manner) -> Self {
-        Self { admin, selection, manner, parking, began: Instant::now(), found: Redriven::default() }
+        let found = Redriven { before: manner.before, selected: 0, redriven: 0, unknown: 0, more: false };
+        Self { admin, selection, manner, parking, began: Instant::now(), found }
     }
 
     /// Goes through the dead letters of each function.
@@ -61,18 +69,17 @@ impl<'a> Redrive<'a> {
         for queues in queues {
             let mut held = Vec::new();
             let result = self.one(queues, &mut held).await;
-            // What stays is visible again at once, also after a failure. Should SQS refuse, it is after a while.
-            for message in held {
-                let _ = queues.dead_letters.postpone(&message.receipt_handle, Duration::ZERO).await;
-            }
+            // What stays is visible again at once, also after a failure.
+            queues.dead_letters.release(&held).await;
             result?;
         }
         Ok(self.found)
     }
 
-    async fn one(&mut self, queues: &FunctionQueues, held: &mut Vec<Received>) -> Result<(), ActError> {
+    /// `held`: the receipt handles of what stays.
+    async fn one(&mut self, queues: &FunctionQueues, held: &mut Vec<String>) -> Result<(), ActError> {
         loop {
-            if self.began.elapsed() > TIME_LIMIT {
+            if self.began.elapsed() > TIME_LIMIT || held.len() > MAX_HELD {
                 self.found.more = true;
                 return Ok(());
             }
@@ -84,10 +91,10 @@ impl<'a> Redrive<'a> {
             while let Some(message) = batch.next() {
                 match self.message(queues, &message).await {
                     Ok(true) => {}
-                    Ok(false) => held.push(message),
+                    Ok(false) => held.push(message.receipt_handle),
                     Err(error) => {
-                        held.push(message);
-                        held.extend(batch);
+                        held.push(message.receipt_handle);
+                        held.extend(batch.map(|message| message.receipt_handle));
                         return Err(error);
                     }
                 }
@@ -97,15 +104,16 @@ impl<'a> Redrive<'a> {
 
     /// False: the message stays.
     async fn message(&mut self, queues: &FunctionQueues, message: &Received) -> Result<bool, ActError> {
-        let delivery = match self.parking.open(&message.body).await {
-            Ok(Unparked { delivery, .. }) => delivery,
-            Err(FailureCode::EventUnreadable) => {
-                self.found.unknown += 1;
-                return Ok(false);
-            }
-            Err(code) => return Err(QueueError(code).into()),
+        if message.sent_at.is_some_and(|sent_at| sent_at > self.manner.before) {
+            return Ok(false);
+        }
+        // One that cannot be read, for whatever reason, stops no other.
+        let delivery = self.parking.open(&message.body).await.ok();
+        let org_id = match &delivery {
+            Some(delivery) => self.org_of(delivery).await?,
+            None => None,
         };
-        let Some(org_id) = self.org_of(&delivery).await? else {
+        let Some((delivery, org_id)) = delivery.zip(org_id) else {
             self.found.unknown += 1;
             return Ok(false);
         };
@@ -116,16 +124,29 @@ impl<'a> Redrive<'a> {
         if !self.manner.run {
             return Ok(false);
         }
-        // Noted first, sent second, deleted last: whatever dies in between, the event is in one of the queues, or in both, where
-        // one of the two is found to be a duplicate.
-        self.admin.mark_redriven(org_id, delivery.key.as_str()).await?;
-        let code = message.code.unwrap_or(FailureCode::StatementRefused);
-        queues.retries.send_text(message.body.clone(), code).await?;
-        queues.dead_letters.delete(&message.receipt_handle).await?;
+        self.send_back(queues, message, org_id, &delivery).await?;
         self.found.redriven += 1;
         let pace = Duration::from_secs(1) / self.manner.per_second.max(1);
         tokio::time::sleep(pace).await;
         Ok(true)
+    }
+
+    /// Noted first, sent second, deleted last: whatever dies in between, the event is in one of the queues, or in both, where one of
+    /// the two is found to be a duplicate.
+    async fn send_back(
+        &self,
+        queues: &FunctionQueues,
+        message: &Received,
+        org_id: OrgId,
+        delivery: &Delivery,
+    ) -> Result<(), ActError> {
+        self.admin.mark_redriven(org_id, delivery).await?;
+        let code = message.code.unwrap_or(FailureCode::StatementRefused);
+        if let Err(error) = queues.retries.send_text(message.body.clone(), code).await {
+            self.admin.unmark_redriven(org_id, delivery).await?;
+            return Err(error.into());
+        }
+        Ok(queues.dead_letters.delete(&message.receipt_handle).await?)
     }
 
     async fn org_of(&self, delivery: &Delivery) -> Result<Option<OrgId>, ActError> {

@@ -124,7 +124,7 @@ impl Door {
                 Ok(json!({}))
             }
             Err(failure) => {
-                delivery.failures.push(FailedAttempt::now(NAME, &failure));
+                delivery.failures.push(FailedAttempt::new(NAME, &failure, Timestamp::now()));
                 self.queue(&delivery, failure.code, counts).await
             }
         }

@@ -28,11 +28,11 @@ pub struct FailedAttempt {
 }
 
 impl FailedAttempt {
-    /// An attempt of `function` that failed just now.
+    /// An attempt of `function` that failed.
     #[must_use]
-    pub fn now(function: &str, failure: &Failure) -> Self {
+    pub fn new(function: &str, failure: &Failure, failed_at: Timestamp) -> Self {
         Self {
-            failed_at: Timestamp::now(),
+            failed_at,
             function: function.to_owned(),
             code: failure.code,
             sqlstate: failure.sqlstate.clone(),

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use ringfence_vapi::FailureCode;
-
+use crate::connect::Patience;
 use crate::database::Database;
 use crate::error::Failure;
 
-/// How long a health check waits for the database. The caller has its answer within 2 s in any case.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+/// How long a health check waits for the database: the caller has its answer within 2 s in any case, and asks again soon.
+pub const PATIENCE: Patience = Patience {
+    connect: Duration::from_millis(700),
+    statement: Duration::from_secs(1),
+    max_idle: Duration::from_mins(2),
+    outage_memory: Duration::ZERO,
+};
 
 /// The size of the database in megabytes (2^20 bytes), rounded.
 pub async fn database_size_mb(database: &Database) -> Result<i64, Failure> {
     let statement = "SELECT round(pg_database_size(current_database()) / 1048576.0)::bigint";
-    let row = tokio::time::timeout(PATIENCE, database.query_one(statement, &[]))
-        .await
-        .map_err(|_| FailureCode::DatabaseTimeout)??;
-    Ok(row.try_get(0)?)
+    Ok(database.query_one(statement, &[]).await?.try_get(0)?)
 }

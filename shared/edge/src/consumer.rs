@@ -3,18 +3,26 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, Delivery, FailedAttempt, FailedState, Outcome, failures};
 use ringfence_vapi::{FailureClass, FailureCode, Function};
 
 use crate::backoff::Backoff;
 use crate::metrics::{Counts, Metric};
-use crate::parking::{Park, Parking, Unparked};
+use crate::parking::{Park, Parking};
 use crate::queue::{FunctionQueues, QueueError};
 use crate::report;
+
+/// How often a queue delivers a message before SQS itself gives it up (`maxReceiveCount` in template.yaml).
+pub const LAST_RECEIVE: u32 = 200;
+/// No record takes longer, whatever it waits for: to be read (7 s), to be applied (9 s), to have its failure written down (8 s)
+/// and to be moved or postponed (4 s each).
+const LONGEST_RECORD: Duration = Duration::from_secs(32);
 
 /// Consumes the retry queue of one function.
 pub struct Consumer {
@@ -35,13 +43,20 @@ struct Failed {
     /// Nothing, where the message was not read.
     delivery: Option<Arc<Delivery>>,
     failure: Failure,
+    at: Timestamp,
+}
+
+impl Failed {
+    fn new(delivery: Option<Arc<Delivery>>, failure: Failure) -> Self {
+        Self { delivery, failure, at: Timestamp::now() }
+    }
 }
 
 /// What is to become of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It was moved to the dead-letter queue: delete it.
-    Dead,
+    /// It was applied, or moved to the dead-letter queue: delete it.
+    Done,
     /// Deliver it again later.
     Again,
 }
@@ -49,32 +64,33 @@ enum Fate {
 impl Consumer {
     /// Applies a batch and names the messages that are to come again.
     ///
-    /// One bad or panicking record never fails its neighbours. Only when the database is away are the rest of the batch spared
-    /// the same wait: they come again with it.
-    pub async fn consume<F>(&self, batch: SqsEvent, handle: impl Fn(Arc<Delivery>) -> F) -> SqsBatchResponse
+    /// One bad, slow or panicking record never fails its neighbours: what there is no time for before `deadline` comes again untried.
+    /// Only when the database is away are the rest of the batch spared the same wait: they come again with it.
+    pub async fn consume<F>(
+        &self,
+        batch: SqsEvent,
+        deadline: Instant,
+        handle: impl Fn(Arc<Delivery>) -> F,
+    ) -> SqsBatchResponse
     where
         F: Future<Output = Result<Outcome, Failure>>,
     {
         let mut counts = Counts::default();
         let mut response = SqsBatchResponse::default();
         let mut away: Option<Failure> = None;
-        for message in batch.records {
-            let result = match &away {
-                Some(failure) => Err(Failed { delivery: None, failure: failure.clone() }),
-                None => self.apply(&message, &handle, &mut counts).await,
+        for (index, message) in batch.records.into_iter().enumerate() {
+            // The first is tried in any case, or none ever would be.
+            let fate = if index > 0 && Instant::now() + LONGEST_RECORD > deadline {
+                self.leave(&message).await
+            } else {
+                let handled = AssertUnwindSafe(self.one(&message, &handle, &mut away, &mut counts)).catch_unwind();
+                handled.await.unwrap_or(Fate::Again)
             };
-            let Err(failed) = result else { continue };
-            let fate = self.fate(&message, failed.failure.code, &mut counts).await;
             if fate == Fate::Again {
                 let mut failure = BatchItemFailure::default();
                 // Without an id the whole batch comes again, which is how Lambda reads an empty one.
                 failure.item_identifier = message.message_id.unwrap_or_default();
                 response.batch_item_failures.push(failure);
-            }
-            if is_away(&failed.failure) {
-                away = Some(failed.failure);
-            } else if let Some(delivery) = failed.delivery {
-                self.record(&delivery, &failed.failure, fate).await;
             }
         }
         counts.emit();
@@ -84,11 +100,33 @@ impl Consumer {
     /// Parks an event for the door, and puts a message on the queue that says where. Whatever is parked without a message, since
     /// this died in between, was not acknowledged, and the bucket's lifecycle removes it.
     pub async fn park(&self, park: Park) -> Result<(), QueueError> {
-        let code = park.code();
+        let (code, event_key) = (park.code(), park.event_key().clone());
         let message = self.parking.park(park).await.map_err(QueueError)?;
         self.queues.retries.send_text(message, code).await?;
-        tracing::info!(failure.code = %code, "event parked");
+        tracing::info!(event.key = event_key.as_str(), failure.code = %code, "event parked");
         Ok(())
+    }
+
+    /// Applies one message, or settles what becomes of it.
+    async fn one<F>(
+        &self,
+        message: &SqsMessage,
+        handle: &impl Fn(Arc<Delivery>) -> F,
+        away: &mut Option<Failure>,
+        counts: &mut Counts,
+    ) -> Fate
+    where
+        F: Future<Output = Result<Outcome, Failure>>,
+    {
+        let result = match away {
+            Some(failure) => Err(Failed::new(None, failure.clone())),
+            None => self.apply(message, handle, counts).await,
+        };
+        let Err(failed) = result else { return Fate::Done };
+        if is_away(&failed.failure) {
+            *away = Some(failed.failure.clone());
+        }
+        self.settle(message, &failed, counts).await
     }
 
     async fn apply<F>(
@@ -101,62 +139,82 @@ impl Consumer {
         F: Future<Output = Result<Outcome, Failure>>,
     {
         let opened = self.parking.open(message.body.as_deref().unwrap_or_default()).await;
-        let Unparked { mut delivery, key } = opened.map_err(|code| {
+        let mut delivery = opened.map_err(|code| {
             tracing::error!(failure.code = %code, message.id = message.message_id, "an event could not be read");
-            Failed { delivery: None, failure: code.into() }
+            Failed::new(None, code.into())
         })?;
         delivery.receives = receive_count(message);
         let delivery = Arc::new(delivery);
         let facts = report::Facts::of(&delivery);
         let result = caught(handle(Arc::clone(&delivery))).await;
         facts.log(&result);
-        let failure = match result {
-            Ok(Outcome::Revoked) => FailureCode::KeyRevoked.into(),
+        match result {
+            Ok(Outcome::Revoked) => Err(Failed::new(Some(delivery), FailureCode::KeyRevoked.into())),
             Ok(outcome) => {
                 counts.add(report::metric(&outcome), 1);
-                if let Some(key) = key {
-                    self.parking.remove(&key).await;
-                }
-                return Ok(());
+                Ok(())
             }
-            Err(failure) => failure,
-        };
-        Err(Failed { delivery: Some(delivery), failure })
+            Err(failure) => Err(Failed::new(Some(delivery), failure)),
+        }
     }
 
-    /// A transient failure waits and comes again; any other goes to the dead-letter queue now.
-    async fn fate(&self, message: &SqsMessage, code: FailureCode, counts: &mut Counts) -> Fate {
-        if code.class() != FailureClass::Transient {
-            let body = message.body.clone().unwrap_or_default();
-            if self.queues.dead_letters.send_text(body, code).await.is_ok() {
-                counts.add(Metric::DeadLettered, 1);
-                return Fate::Dead;
-            }
+    /// A transient failure waits and comes again, as often as its queue delivers it; any other is given up now.
+    async fn settle(&self, message: &SqsMessage, failed: &Failed, counts: &mut Counts) -> Fate {
+        let is_over = failed.failure.code.class() != FailureClass::Transient || receive_count(message) >= LAST_RECEIVE;
+        if is_over && self.give_up(message, failed).await {
+            counts.add(Metric::DeadLettered, 1);
+            return Fate::Done;
+        }
+        if !is_over {
+            self.record(failed, FailedState::Retrying).await;
         }
         counts.add(Metric::Retried, 1);
-        if let Some(handle) = &message.receipt_handle {
-            // Should SQS refuse, the message comes again after the queue's own visibility timeout.
-            let _ = self.queues.retries.postpone(handle, self.backoff.delay(receive_count(message))).await;
-        }
+        self.postpone(message, self.backoff.delay(receive_count(message))).await;
         Fate::Again
     }
 
-    /// Writes the failure down, together with those that the message brought along. What cannot be written now is written with
-    /// the next attempt, or counted only.
-    async fn record(&self, delivery: &Delivery, failure: &Failure, fate: Fate) {
-        let mut delivery = delivery.clone();
-        delivery.failures.push(FailedAttempt::now(self.function.as_str(), failure));
-        let state = match fate {
-            Fate::Dead => FailedState::Dead,
-            Fate::Again => FailedState::Retrying,
-        };
+    /// Moves a message to the dead-letter queue, where people find it. False: it stays, and this is tried again.
+    async fn give_up(&self, message: &SqsMessage, failed: &Failed) -> bool {
+        // The row first: a dead letter without one would be known to nobody but its queue. While the database is away there can be
+        // none; whoever redrives the message then writes it.
+        if !self.record(failed, FailedState::Dead).await {
+            return false;
+        }
+        let body = message.body.clone().unwrap_or_default();
+        self.queues.dead_letters.send_text(body, failed.failure.code).await.is_ok()
+    }
+
+    /// Not tried: it comes again at once.
+    async fn leave(&self, message: &SqsMessage) -> Fate {
+        self.postpone(message, Duration::ZERO).await;
+        Fate::Again
+    }
+
+    async fn postpone(&self, message: &SqsMessage, delay: Duration) {
+        if let Some(handle) = &message.receipt_handle {
+            // Should SQS refuse, the message comes again after the queue's own visibility timeout.
+            let _ = self.queues.retries.postpone(handle, delay).await;
+        }
+    }
+
+    /// Writes the failure down, together with those that the message brought along. False: it could not be written now, and
+    /// may be later. What is not read, and what nobody can write since the database is away, has no row.
+    async fn record(&self, failed: &Failed, state: FailedState) -> bool {
+        let Failed { delivery: Some(delivery), failure, at } = failed else { return true };
+        if is_away(failure) {
+            return true;
+        }
+        let mut delivery = Delivery::clone(delivery);
+        delivery.failures.push(FailedAttempt::new(self.function.as_str(), failure, *at));
         match failures::record(&self.database, &delivery, state).await {
             Ok(Some(org)) => tracing::info!(org.id = %org, event.key = delivery.key.as_str(), "failure written down"),
             Ok(None) => tracing::warn!(event.key = delivery.key.as_str(), "a failure of an event that names no org"),
             Err(failure) => {
                 tracing::warn!(event.key = delivery.key.as_str(), %failure, "a failure could not be written down");
+                return failure.code.class() != FailureClass::Transient;
             }
         }
+        true
     }
 }
 

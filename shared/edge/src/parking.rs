@@ -11,7 +11,7 @@ use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::types::ServerSideEncryption;
 use ringfence_core::Delivery;
-use ringfence_vapi::FailureCode;
+use ringfence_vapi::{EventKey, FailureCode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -22,13 +22,15 @@ use crate::envelope::{self, Opened};
 /// The longest wait for S3, all attempts together. Shorter than the door's for the function.
 const PATIENCE: Duration = Duration::from_secs(7);
 
-/// What the door asks of an event's function: `{"park": {"folder", "envelope", "code"}}`.
+/// What the door asks of an event's function: `{"park": {"folder", "envelope", "event_key", "code"}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Park {
     /// `{org or "platform"}/{call}`: where an org's and a call's parked events can be found.
     folder: String,
     /// The event, as a queue would hold it.
     envelope: String,
+    /// Its idempotency key, for the log.
+    event_key: EventKey,
     /// Why it has to wait.
     code: FailureCode,
 }
@@ -38,7 +40,13 @@ impl Park {
     #[must_use]
     pub fn new(delivery: &Delivery, envelope: String, code: FailureCode) -> Self {
         let org = org_of(delivery.credential).map_or_else(|| "platform".to_owned(), |org| org.to_string());
-        Self { folder: format!("{org}/{}", delivery.event.call().id), envelope, code }
+        Self { folder: format!("{org}/{}", delivery.event.call().id), envelope, event_key: delivery.key.clone(), code }
+    }
+
+    /// The event's idempotency key.
+    #[must_use]
+    pub fn event_key(&self) -> &EventKey {
+        &self.event_key
     }
 
     /// Why the event has to wait.
@@ -46,15 +54,6 @@ impl Park {
     pub fn code(&self) -> FailureCode {
         self.code
     }
-}
-
-/// An event from a queue.
-#[derive(Debug)]
-pub struct Unparked {
-    /// The event.
-    pub delivery: Delivery,
-    /// Where it was parked, if it was.
-    pub key: Option<String>,
 }
 
 /// The bucket of parked events.
@@ -87,22 +86,18 @@ impl Parking {
         envelope::parked(key).map_err(|_| FailureCode::EventUnreadable)
     }
 
-    /// The event of a queue's message, wherever it is.
-    pub async fn open(&self, message: &str) -> Result<Unparked, FailureCode> {
+    /// The event of a queue's message, wherever it is. A parked one stays where it is when it was applied, since its message may be
+    /// delivered again; the bucket's lifecycle removes it.
+    pub async fn open(&self, message: &str) -> Result<Delivery, FailureCode> {
         let key = match envelope::open(message).map_err(|_| FailureCode::EventUnreadable)? {
-            Opened::Event(delivery) => return Ok(Unparked { delivery: *delivery, key: None }),
+            Opened::Event(delivery) => return Ok(*delivery),
             Opened::Parked(key) => key,
         };
-        match envelope::open(&self.get(&key).await?) {
-            Ok(Opened::Event(delivery)) => Ok(Unparked { delivery: *delivery, key: Some(key) }),
+        // The client's own limit ends with the answer's head.
+        let parked = tokio::time::timeout(PATIENCE, self.get(&key)).await;
+        match envelope::open(&parked.map_err(|elapsed| unavailable(&elapsed))??) {
+            Ok(Opened::Event(delivery)) => Ok(*delivery),
             _ => Err(FailureCode::EventUnreadable),
-        }
-    }
-
-    /// Removes an event that waits no longer. Should that fail, the bucket's lifecycle removes it.
-    pub async fn remove(&self, key: &str) {
-        if let Err(error) = self.client.delete_object().bucket(&self.bucket).key(key).send().await {
-            tracing::warn!(error = %DisplayErrorContext(error), "a parked event could not be removed");
         }
     }
 

@@ -6,7 +6,10 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
-use aws_sdk_sqs::types::{Message, MessageAttributeValue};
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName,
+};
+use jiff::Timestamp;
 use ringfence_core::Delivery;
 use ringfence_vapi::{FailureCode, Function};
 
@@ -17,6 +20,8 @@ use crate::parking::Park;
 
 /// The longest wait for SQS, all attempts together: the sender of a webhook still waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// As many messages as SQS takes or gives at once.
+const MAX_BATCH: i32 = 10;
 /// The name of the message attribute that says why an event is here.
 pub const FAILURE_CODE_ATTRIBUTE: &str = "failure_code";
 
@@ -42,6 +47,8 @@ pub struct Received {
     pub body: String,
     /// Why it is there, if its sender said so.
     pub code: Option<FailureCode>,
+    /// When it was sent there.
+    pub sent_at: Option<Timestamp>,
     /// What names it until it is visible again.
     pub receipt_handle: String,
 }
@@ -95,13 +102,13 @@ impl Queue {
 impl Queue {
     /// Takes up to ten messages, which nobody else gets for as long as `hold`. None: there are none now.
     pub async fn receive(&self, hold: Duration) -> Result<Vec<Received>, QueueError> {
-        const BATCH: i32 = 10;
         let answer = self
             .client
             .receive_message()
             .queue_url(&self.url)
-            .max_number_of_messages(BATCH)
+            .max_number_of_messages(MAX_BATCH)
             .message_attribute_names(FAILURE_CODE_ATTRIBUTE)
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .visibility_timeout(seconds(hold))
             // Asks every server of the queue, and not a few of them, which may have none of its messages.
             .wait_time_seconds(1)
@@ -109,6 +116,20 @@ impl Queue {
             .await
             .map_err(|error| refused(&error))?;
         Ok(answer.messages.unwrap_or_default().into_iter().map(received).collect())
+    }
+
+    /// Gives received messages back: they are visible again at once. Those for which SQS refuses are after their hold.
+    pub async fn release(&self, receipt_handles: &[String]) {
+        for handles in receipt_handles.chunks(MAX_BATCH.unsigned_abs() as usize) {
+            let entries = (0..).zip(handles).filter_map(|(index, handle): (u32, _)| {
+                let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
+                entry.receipt_handle(handle).visibility_timeout(0).build().ok()
+            });
+            let request = self.client.change_message_visibility_batch().queue_url(&self.url);
+            if let Err(error) = request.set_entries(Some(entries.collect())).send().await {
+                refused(&error);
+            }
+        }
     }
 
     /// Removes a received message.
@@ -120,11 +141,16 @@ impl Queue {
 }
 
 fn received(message: Message) -> Received {
+    let sent_at = message.attributes.as_ref().and_then(|attributes| {
+        let ms = attributes.get(&MessageSystemAttributeName::SentTimestamp)?.parse().ok()?;
+        Timestamp::from_millisecond(ms).ok()
+    });
     let attributes = message.message_attributes.unwrap_or_default();
     let code = attributes.get(FAILURE_CODE_ATTRIBUTE).and_then(|code| code.string_value.as_deref()?.parse().ok());
     Received {
         body: message.body.unwrap_or_default(),
         code,
+        sent_at,
         receipt_handle: message.receipt_handle.unwrap_or_default(),
     }
 }

@@ -3,12 +3,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_sqs::Client;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use ringfence_core::error::Failure;
-use ringfence_core::{Database, Delivery, Outcome};
+use ringfence_core::{Database, DatabaseSettings, Delivery, Outcome, Patience};
 use ringfence_vapi::Function;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,13 @@ use crate::telemetry;
 
 /// The database of the environment, its first connection under way.
 pub fn database(environment: &Environment<'_>) -> Result<Arc<Database>, Error> {
-    let database = Arc::new(Database::new(&environment.database()?)?);
+    database_with(environment, Patience::default())
+}
+
+/// The same, waited for as long as told.
+pub fn database_with(environment: &Environment<'_>, patience: Patience) -> Result<Arc<Database>, Error> {
+    let settings = DatabaseSettings { patience, ..environment.database()? };
+    let database = Arc::new(Database::new(&settings)?);
     database.start_connecting();
     Ok(database)
 }
@@ -56,10 +63,17 @@ where
             if batch.records.iter().any(|record| record.event_source.as_deref() != Some("aws:sqs")) {
                 return Err(Error::from("not an SQS event"));
             }
-            Ok(Answer::Batch(consumer.consume(batch, |delivery| handle(Arc::clone(database), delivery)).await))
+            let handle = |delivery| handle(Arc::clone(database), delivery);
+            Ok(Answer::Batch(consumer.consume(batch, until(event.context.deadline), handle).await))
         })
     }))
     .await
+}
+
+/// Lambda's deadline, in milliseconds since 1970, by this process's clock.
+fn until(deadline_ms: u64) -> Instant {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Instant::now() + Duration::from_millis(deadline_ms).saturating_sub(now)
 }
 
 /// What an event function is invoked with; anything else is refused.

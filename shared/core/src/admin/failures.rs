@@ -10,6 +10,8 @@ use uuid::Uuid;
 use super::selection::SELECTED;
 use super::{Admin, Selection};
 use crate::error::Failure;
+use crate::events::{Delivery, credential_columns};
+use crate::failures;
 
 /// An event that failed. Ids, codes and times only: the event itself holds personal data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +60,28 @@ impl Admin {
         Ok(rows.iter().map(failed_operation).collect::<Result<_, _>>()?)
     }
 
-    /// Notes that an event goes back from its dead-letter queue to its retry queue.
-    pub async fn mark_redriven(&self, org_id: OrgId, event_id: &str) -> Result<(), Failure> {
-        self.client.execute("SELECT mark_redriven_v1($1, $2, $3)", &[&self.actor, &org_id.0, &event_id]).await?;
+    /// Notes that an event goes back from its dead-letter queue to its retry queue, and that it failed where nobody could write that
+    /// down before.
+    pub async fn mark_redriven(&self, org_id: OrgId, delivery: &Delivery) -> Result<(), Failure> {
+        let (_, key_version) = credential_columns(delivery.credential);
+        let statement = "SELECT mark_redriven_v1($1, $2, $3, $4, $5, $6, $7)";
+        let parameters: [&(dyn ToSql + Sync); 7] = [
+            &self.actor,
+            &org_id.0,
+            &key_version,
+            &delivery.key.as_str(),
+            &Json(&delivery.event),
+            &delivery.received_at,
+            &failures::of(delivery),
+        ];
+        self.client.execute(statement, &parameters).await?;
+        Ok(())
+    }
+
+    /// Takes that back: the queue did not take the event.
+    pub async fn unmark_redriven(&self, org_id: OrgId, delivery: &Delivery) -> Result<(), Failure> {
+        let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.0, &delivery.key.as_str()];
+        self.client.execute("SELECT unmark_redriven_v1($1, $2, $3)", &parameters).await?;
         Ok(())
     }
 

@@ -82,7 +82,7 @@ impl Admin {
         Ok(replayed)
     }
 
-    /// False: the event is no longer there, or was applied meanwhile.
+    /// False: the event is no longer there, was applied meanwhile, or its key does not count.
     async fn replay_event(&self, kind: Replayable, event: &Cursor) -> Result<bool, Failure> {
         let statement = match kind {
             Replayable::Applied => "SELECT replay_event_v1($1, $2)",
