@@ -1,0 +1,246 @@
+/**
+ * Live frames of one organisation's calls, over a WebSocket: an ES module for browsers, without a build step.
+ *
+ * A push is a hint, the log is the truth: pushed frames are delivered at once, and whatever a push missed comes with the next
+ * `resume`. Every frame with a `seq` is delivered once. Shapes: `docs/live-frames.schema.json`.
+ */
+
+const VERSION = 1;
+const PROTOCOL = "ringfence.v1";
+const FIRST_POLL_MS = 1_000;
+const ANSWER_MS = 10_000;
+const OPEN_MS = 30_000;
+const BACKOFF_MS = { first: 1_000, most: 30_000 };
+/** API Gateway ends every connection after two hours: the next one is opened before. */
+const SWITCH_MS = 110 * 60_000;
+const REMEMBERED_SEQS = 10_000;
+
+/**
+ * @typedef {object} Frame
+ * @property {1} v
+ * @property {number} [seq] Its place in the log. Only `transcript.partial` has none.
+ * @property {string} type
+ * @property {string} call_id
+ * @property {string} at RFC 3339.
+ */
+
+/** @typedef {"connecting" | "open" | "waiting" | "closed"} State */
+
+/**
+ * @typedef {object} Timers
+ * @property {(run: () => void, ms: number) => any} setTimeout
+ * @property {(timer: any) => void} clearTimeout
+ * @property {() => number} random From 0 to 1, like `Math.random`.
+ */
+
+/**
+ * @typedef {object} Options
+ * @property {string} url `wss://...`
+ * @property {() => Promise<string>} token A fresh token, asked for before each connection.
+ * @property {(frame: Frame) => void} onFrame Each frame with a `seq`, once. Pushed ones come in any order: see `compareFrames`.
+ * @property {(frame: Frame) => void} [onPartial] Each `transcript.partial`: may repeat, may be missing.
+ * @property {(state: State) => void} [onState] Each change of state.
+ * @property {() => void} onReset The log does not reach back to where this client was: load everything anew.
+ * @property {(error: unknown) => void} [onError] What failed: a token, a callback, or the server's `error` message.
+ * @property {typeof WebSocket} [WebSocket] Where there is no global one.
+ * @property {number} [pollSeconds] How often the log is asked for what pushes missed.
+ * @property {Timers} [timers] For tests.
+ */
+
+/**
+ * Orders frames as the log does, those without a `seq` last.
+ * @param {Frame} a
+ * @param {Frame} b
+ * @returns {number} For `Array.prototype.sort`.
+ */
+export function compareFrames(a, b) {
+    const [left, right] = [a.seq ?? Infinity, b.seq ?? Infinity];
+    return left === right ? 0 : left - right;
+}
+
+/** A client that connects when made, and stays connected until it is closed. */
+export class RingfenceLive {
+    #options;
+    #timers;
+    #cursor = null;
+    #seen = new Set();
+    #state = null;
+    #attempts = 0;
+    #retry = null;
+    /** The connection that counts, and the one that is to take its place. */
+    #current = null;
+    #next = null;
+
+    /** @param {Options} options */
+    constructor(options) {
+        this.#options = { WebSocket: globalThis.WebSocket, pollSeconds: 30, ...options };
+        this.#timers = options.timers ?? {
+            setTimeout: (run, ms) => setTimeout(run, ms),
+            clearTimeout: (timer) => clearTimeout(timer),
+            random: Math.random,
+        };
+        this.#connect();
+    }
+
+    /** @returns {State} */
+    get state() {
+        return this.#state;
+    }
+
+    /** Stops everything, for good. */
+    close() {
+        this.#timers.clearTimeout(this.#retry);
+        this.#tell("closed");
+        for (const connection of [this.#current, this.#next]) this.#drop(connection);
+        this.#current = this.#next = null;
+    }
+
+    /** Opens a connection. An open one goes on until the new one is open. */
+    async #connect() {
+        const connection = { socket: null, timers: {} };
+        this.#next = connection;
+        if (!this.#current) this.#tell("connecting");
+        if (connection !== this.#next) return;
+        this.#after(connection, "answer", OPEN_MS, () => this.#lost(connection));
+        try {
+            const token = await this.#options.token();
+            // It was given up meanwhile.
+            if (connection !== this.#next) return;
+            connection.socket = new this.#options.WebSocket(this.#options.url, [PROTOCOL, token]);
+        } catch (error) {
+            this.#report(error);
+            return this.#lost(connection);
+        }
+        connection.socket.onopen = () => this.#opened(connection);
+        connection.socket.onmessage = (event) => this.#received(connection, event.data);
+        connection.socket.onclose = () => this.#lost(connection);
+        connection.socket.onerror = () => this.#lost(connection);
+    }
+
+    #opened(connection) {
+        const previous = this.#current;
+        [this.#current, this.#next] = [connection, null];
+        this.#drop(previous);
+        this.#clear(connection, "answer");
+        this.#tell("open");
+        if (connection !== this.#current) return;
+        this.#after(connection, "switch", SWITCH_MS, () => this.#connect());
+        this.#resume(connection);
+        // What was pushed while the server did not know this connection yet.
+        this.#after(connection, "poll", FIRST_POLL_MS, () => this.#poll(connection));
+    }
+
+    #poll(connection) {
+        if (!connection.timers.answer) this.#resume(connection);
+        this.#after(connection, "poll", this.#options.pollSeconds * 1_000, () => this.#poll(connection));
+    }
+
+    #resume(connection) {
+        this.#after(connection, "answer", ANSWER_MS, () => this.#lost(connection));
+        connection.socket.send(JSON.stringify({ action: "resume", cursor: this.#cursor }));
+    }
+
+    #received(connection, data) {
+        let message;
+        try {
+            message = JSON.parse(data);
+        } catch {
+            return;
+        }
+        if (message?.v !== VERSION || typeof message.type !== "string") return;
+        switch (message.type) {
+            case "page":
+                return this.#page(connection, message);
+            case "reset":
+                this.#clear(connection, "answer");
+                this.#cursor = message.cursor;
+                // It may be another log, whose seqs mean other frames.
+                this.#seen.clear();
+                return this.#call(this.#options.onReset);
+            case "expired":
+                return this.#lost(connection);
+            case "error":
+                // An answer, if a bad one: the next poll asks again.
+                this.#clear(connection, "answer");
+                return this.#report(message);
+            case "pong":
+                return;
+            default:
+                return this.#deliver(message);
+        }
+    }
+
+    #page(connection, page) {
+        this.#clear(connection, "answer");
+        // Only now: a server that lets clients in and answers nothing needs its rest.
+        this.#attempts = 0;
+        page.frames.forEach((frame) => this.#deliver(frame));
+        this.#cursor = page.cursor;
+        if (page.more && connection === this.#current) this.#resume(connection);
+    }
+
+    #deliver(frame) {
+        if (frame?.v !== VERSION || this.#state === "closed") return;
+        if (frame.type === "transcript.partial") return this.#call(this.#options.onPartial, frame);
+        if (!Number.isSafeInteger(frame.seq) || this.#seen.has(frame.seq)) return;
+        this.#seen.add(frame.seq);
+        // A set forgets in the order in which it learnt.
+        if (this.#seen.size > REMEMBERED_SEQS) this.#seen.delete(this.#seen.values().next().value);
+        this.#call(this.#options.onFrame, frame);
+    }
+
+    /** A connection is of no more use: the next one waits, longer each time. */
+    #lost(connection) {
+        if (connection !== this.#current && connection !== this.#next) return;
+        if (connection === this.#current) this.#current = null;
+        else this.#next = null;
+        this.#drop(connection);
+        if (!this.#current) this.#tell(this.#next ? "connecting" : "waiting");
+        // The other one of a switch is on its way, or the application closed everything when told.
+        if (this.#next || this.#state === "closed") return;
+        const most = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** this.#attempts++);
+        this.#timers.clearTimeout(this.#retry);
+        this.#retry = this.#timers.setTimeout(() => this.#connect(), this.#timers.random() * most);
+    }
+
+    #drop(connection) {
+        if (!connection) return;
+        for (const name of Object.keys(connection.timers)) this.#clear(connection, name);
+        const { socket } = connection;
+        if (!socket) return;
+        socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
+        socket.close();
+    }
+
+    #after(connection, name, ms, run) {
+        this.#clear(connection, name);
+        connection.timers[name] = this.#timers.setTimeout(() => {
+            connection.timers[name] = undefined;
+            run();
+        }, ms);
+    }
+
+    #clear(connection, name) {
+        if (connection.timers[name] !== undefined) this.#timers.clearTimeout(connection.timers[name]);
+        connection.timers[name] = undefined;
+    }
+
+    #tell(state) {
+        if (state === this.#state || this.#state === "closed") return;
+        this.#state = state;
+        this.#call(this.#options.onState, state);
+    }
+
+    /** A callback that throws stops nothing. */
+    #call(callback, ...values) {
+        try {
+            callback?.(...values);
+        } catch (error) {
+            this.#report(error);
+        }
+    }
+
+    #report(error) {
+        this.#options.onError?.(error);
+    }
+}
