@@ -5,10 +5,13 @@ CREATE TABLE organizations (
     id         uuid        NOT NULL DEFAULT gen_random_uuid(),
     name       text        NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
+    log_start  xid8        NOT NULL DEFAULT '0',
     CONSTRAINT organizations_pkey PRIMARY KEY (id),
     CONSTRAINT organizations_name_length CHECK (char_length(name) BETWEEN 1 AND 200)
 );
 COMMENT ON TABLE organizations IS 'The tenants.';
+COMMENT ON COLUMN organizations.log_start IS
+    'Events of transactions before this one may have been removed from processed_webhook_events: a viewer cannot resume from there.';
 
 -- The keys themselves are derived from a master key and never stored; this says which versions count, and until when.
 CREATE TABLE organization_keys (
@@ -190,9 +193,16 @@ CREATE TABLE processed_webhook_events (
     message_time timestamptz,
     event        jsonb       NOT NULL,
     received_at  timestamptz NOT NULL,
-    processed_at timestamptz NOT NULL DEFAULT now()
+    processed_at timestamptz NOT NULL DEFAULT now(),
+    xact         xid8        NOT NULL DEFAULT pg_current_xact_id()
 );
-COMMENT ON TABLE processed_webhook_events IS 'Idempotency claims. A row exists if and only if the effects of its event do.';
+-- The log in the order in which viewers read it (resume_viewer_v1).
+CREATE INDEX processed_webhook_events_log_idx ON processed_webhook_events (org_id, xact, seq);
+COMMENT ON TABLE processed_webhook_events IS
+    'Idempotency claims: a row of a webhook exists if and only if the effects of its event do. And the log of the org, in which '
+    'failures have their place too (operation-failed).';
+COMMENT ON COLUMN processed_webhook_events.xact IS
+    'The transaction that wrote it. seq alone does not order the log: a lower one may be committed after a higher one.';
 COMMENT ON COLUMN processed_webhook_events.event_id IS
     'type:call:hash of the facts. Byte order ("C"), so that the events of one call and type are one range of the index.';
 COMMENT ON COLUMN processed_webhook_events.event IS 'The typed event; never the raw body.';
@@ -247,17 +257,31 @@ COMMENT ON TABLE failed_attempts IS 'Each failed attempt to apply an event that 
 COMMENT ON COLUMN failed_attempts.function IS 'Who tried: webhook, while Vapi waited, or the event''s function behind its queue.';
 
 CREATE TABLE live_connections (
-    connection_id text        NOT NULL,
-    org_id        uuid        NOT NULL,
-    state         text        NOT NULL DEFAULT 'pending',
-    expires_at    timestamptz NOT NULL,
-    created_at    timestamptz NOT NULL DEFAULT now(),
+    connection_id  text        NOT NULL,
+    org_id         uuid        NOT NULL,
+    state          text        NOT NULL DEFAULT 'pending',
+    covered_before xid8        NOT NULL DEFAULT '0',
+    expires_at     timestamptz NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT live_connections_pkey PRIMARY KEY (connection_id),
     CONSTRAINT live_connections_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
     CONSTRAINT live_connections_state_known CHECK (state IN ('pending', 'active'))
 );
-CREATE INDEX live_connections_org_idx ON live_connections (org_id) WHERE state = 'active';
+CREATE INDEX live_connections_org_idx ON live_connections (org_id, expires_at);
 COMMENT ON TABLE live_connections IS 'WebSocket viewers of an org. Pushes go to active ones only.';
+COMMENT ON COLUMN live_connections.state IS
+    'pending until the client''s first message: before that API Gateway answers a push as if the connection were gone.';
+COMMENT ON COLUMN live_connections.covered_before IS
+    'The viewer has resumed from here, so it has every event of earlier transactions: none is pushed to it again.';
+
+-- When a partial transcript of a call was last pushed. Unlogged, since after a crash the next one may pass at once.
+CREATE UNLOGGED TABLE partial_gates (
+    org_id       uuid        NOT NULL,
+    vapi_call_id text        NOT NULL,
+    passed_at    timestamptz NOT NULL,
+    CONSTRAINT partial_gates_pkey PRIMARY KEY (org_id, vapi_call_id)
+);
+COMMENT ON TABLE partial_gates IS 'Lets four partial transcripts a second and call through to viewers (pass_partial_v1).';
 
 -- The directory behind the platform's URL: routing ids only, each registered by one org.
 CREATE TABLE platform_directory (

@@ -24,7 +24,7 @@ BEGIN
     FOREACH v_table IN ARRAY ARRAY[
         'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
         'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'live_connections',
-        'audit_log', 'platform_directory', 'call_routes', 'unresolved_events', 'organizations'
+        'partial_gates', 'audit_log', 'platform_directory', 'call_routes', 'unresolved_events', 'organizations'
     ] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', v_table);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', v_table);
@@ -37,7 +37,8 @@ BEGIN
     -- The sub-select makes the setting a constant of the statement, so that it is read once and indexes apply.
     FOREACH v_table IN ARRAY ARRAY[
         'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
-        'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'live_connections'
+        'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'live_connections',
+        'partial_gates'
     ] LOOP
         EXECUTE format(
             'CREATE POLICY org_fence ON %I TO ringfence_app
@@ -46,14 +47,19 @@ BEGIN
             v_table);
     END LOOP;
 
-    FOREACH v_table IN ARRAY ARRAY['platform_directory', 'call_routes', 'unresolved_events'] LOOP
+    FOREACH v_table IN ARRAY ARRAY['platform_directory', 'call_routes', 'unresolved_events', 'live_connections'] LOOP
         EXECUTE format('CREATE POLICY router_routes ON %I TO ringfence_router USING (true) WITH CHECK (true)', v_table);
     END LOOP;
 END
 $$;
+CREATE POLICY org_fence ON organizations TO ringfence_app
+    USING (id = (SELECT nullif(current_setting('ringfence.org_id', true), '')::uuid));
 
--- Only what the functions do. Nothing may be deleted by them, and a claim is never changed.
-GRANT SELECT ON organization_keys, agents, live_connections, recording_upload_queue TO ringfence_app;
+-- Only what the functions do. Of what is a call's nothing may be deleted by them, and a claim is never changed.
+GRANT SELECT ON organization_keys, agents, recording_upload_queue TO ringfence_app;
+GRANT SELECT (id, log_start) ON organizations TO ringfence_app;
+GRANT SELECT, INSERT, UPDATE (state, covered_before), DELETE ON live_connections TO ringfence_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON partial_gates TO ringfence_app;
 GRANT SELECT, UPDATE (status, last_contacted_at) ON leads TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE ON call_logs, call_tracking, calls TO ringfence_app;
 GRANT SELECT, INSERT ON call_transcripts, processed_webhook_events, failed_attempts TO ringfence_app;
@@ -62,6 +68,7 @@ GRANT SELECT, INSERT, UPDATE ON failed_operations TO ringfence_app;
 GRANT SELECT ON platform_directory TO ringfence_router;
 GRANT SELECT, INSERT ON call_routes TO ringfence_router;
 GRANT SELECT, INSERT, DELETE ON unresolved_events TO ringfence_router;
+GRANT SELECT (connection_id, org_id) ON live_connections TO ringfence_router;
 
 GRANT INSERT ON organizations, organization_keys, agents, leads, platform_directory, audit_log,
     call_logs, call_tracking, calls, call_transcripts, processed_webhook_events, failed_operations, failed_attempts

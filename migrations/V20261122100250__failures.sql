@@ -47,27 +47,42 @@ COMMENT ON FUNCTION lock_event IS
 
 CREATE FUNCTION record_failure_v1(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
-    p_state text
-) RETURNS uuid LANGUAGE plpgsql AS $$
+    p_state text, OUT event_org uuid, OUT event_id text, OUT sequence bigint, OUT viewers text[]
+) LANGUAGE plpgsql AS $$
 DECLARE
-    v_org   uuid := coalesce(p_org_id, find_event_org_v1(p_event));
-    v_state text := p_state;
+    v_call   text := p_event #>> '{call,id}';
+    v_before text;
 BEGIN
-    IF v_org IS NULL THEN
-        RETURN NULL;
+    event_org := coalesce(p_org_id, find_event_org_v1(p_event));
+    IF event_org IS NULL THEN
+        RETURN;
     END IF;
-    PERFORM enter_org(v_org);
+    PERFORM enter_org(event_org);
     -- Another delivery of it may have applied meanwhile, or does so now and waits here (take_claim).
     PERFORM lock_event(p_event_id);
-    IF EXISTS (SELECT FROM processed_webhook_events WHERE org_id = v_org AND event_id = p_event_id) THEN
-        v_state := 'resolved';
+    IF EXISTS (SELECT FROM processed_webhook_events e WHERE e.org_id = event_org AND e.event_id = p_event_id) THEN
+        PERFORM note_failures(event_org, p_key_version, p_event_id, p_event, p_received_at, p_failures, 'resolved');
+        RETURN;
     END IF;
-    PERFORM note_failures(v_org, p_key_version, p_event_id, p_event, p_received_at, p_failures, v_state);
-    RETURN v_org;
+    SELECT f.state INTO v_before FROM failed_operations f WHERE f.org_id = event_org AND f.event_id = p_event_id;
+    PERFORM note_failures(event_org, p_key_version, p_event_id, p_event, p_received_at, p_failures, p_state);
+
+    -- Viewers are told when it begins to fail and when it is given up, not of each attempt.
+    IF v_before IS DISTINCT FROM p_state AND v_before IS DISTINCT FROM 'resolved' THEN
+        event_id := 'operation-failed:' || v_call || ':' || gen_random_uuid();
+        INSERT INTO processed_webhook_events AS e (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
+            SELECT event_org, record_failure_v1.event_id, 'operation-failed', v_call, f.last_failed_at,
+                jsonb_build_object('kind', 'operation-failed', 'event_type', f.event_type, 'code', f.code, 'state', f.state,
+                    'call', jsonb_build_object('id', v_call)), now()
+            FROM failed_operations f WHERE f.org_id = event_org AND f.event_id = p_event_id
+            RETURNING e.seq INTO sequence;
+        viewers := active_viewers(event_org);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION record_failure_v1 IS
-    'Writes down a failure of an event that stays on its queue (retrying) or left it for good (dead). The answer is its org; '
-    'NULL: it came by the platform''s key and names no org, so there is nobody whose failure it is.';
+    'Writes down a failure of an event that stays on its queue (retrying) or left it for good (dead). event_org is its org; '
+    'NULL: it came by the platform''s key and names no org, so there is nobody whose failure it is. Where that is news, it has '
+    'an event of its own in the org''s log: event_id, sequence, and the viewers to push it to.';
 
 GRANT EXECUTE ON FUNCTION note_failures, lock_event, record_failure_v1 TO ringfence_app, ringfence_ops;

@@ -165,8 +165,13 @@ END
 $$;
 
 CREATE FUNCTION active_viewers(p_org_id uuid) RETURNS text[] LANGUAGE sql STABLE AS $$
-    SELECT coalesce(array_agg(connection_id), '{}') FROM live_connections
-    WHERE org_id = p_org_id AND state = 'active' AND expires_at > now()
+    -- Eleven tell that there are more than ten, for whom one message to the fan-out function is sent.
+    SELECT coalesce(array_agg(v.connection_id), '{}')
+    FROM (
+        SELECT connection_id FROM live_connections
+        WHERE org_id = p_org_id AND state = 'active' AND expires_at > now()
+        LIMIT 11
+    ) AS v
 $$;
 
 -- The effects of an event on its call. Each may run again at any time, and ends in the same rows: replay does.
@@ -208,7 +213,7 @@ BEGIN
     CASE p_event ->> 'kind'
         WHEN 'transcript' THEN PERFORM keep_transcript(p_org_id, p_event);
         WHEN 'call-started', 'call-ended', 'end-of-call-report' THEN PERFORM fold_call(p_org_id, p_event #>> '{call,id}');
-        WHEN 'call-event' THEN NULL; -- it is in the timeline, and that is all
+        WHEN 'call-event', 'operation-failed' THEN NULL; -- it is in the timeline, and that is all
     END CASE;
 END
 $$;

@@ -89,6 +89,17 @@ END
 $$;
 COMMENT ON FUNCTION add_lead_v1 IS 'A new lead; its phone (E.164) is unique in the org.';
 
+CREATE FUNCTION note_token_v1(p_actor text, p_org_id uuid, p_seconds bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM organizations WHERE id = p_org_id) THEN
+        RETURN false;
+    END IF;
+    PERFORM audit(p_actor, 'token.mint', p_org_id, p_org_id::text, jsonb_build_object('seconds', p_seconds));
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION note_token_v1 IS 'Notes that a token which watches an org''s calls is made. The token itself is kept nowhere.';
+
 -- What people do about failures. The count of an act is in its line in the audit log; each event is a transaction of its own.
 
 CREATE FUNCTION mark_redriven_v1(
@@ -163,5 +174,5 @@ COMMENT ON FUNCTION replay_failed_operation_v1 IS
     'Applies a failed event from its row, claim and effects in one transaction. Its message in the dead-letter queue stays, and '
     'is found to be a duplicate when it is redriven. False: no such event, it was applied, or its key had been revoked.';
 
-GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, add_lead_v1,
+GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, add_lead_v1, note_token_v1,
     mark_redriven_v1, unmark_redriven_v1, replay_event_v1, replay_failed_operation_v1 TO ringfence_ops;

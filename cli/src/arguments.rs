@@ -1,5 +1,6 @@
 //! Parsers of arguments that more than one verb takes. What they refuse never reaches a stack.
 
+use ringfence_edge::tokens::MAX_LIFETIME;
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
@@ -44,6 +45,12 @@ pub(crate) fn overlap(text: &str) -> Result<Duration, String> {
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok();
     let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
     duration.filter(|overlap| *overlap <= MAX_OVERLAP).ok_or_else(|| "the time must be from 0s to 366d".to_owned())
+}
+
+/// A time that a token may count: `15m`, `1h`.
+pub(crate) fn lifetime(text: &str) -> Result<Duration, String> {
+    let fits = |lifetime: &Duration| *lifetime > Duration::ZERO && *lifetime <= MAX_LIFETIME;
+    Some(overlap(text)?).filter(fits).ok_or_else(|| "the time must be more than 0s and at most 12h".to_owned())
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use verbs::{
-    agent, check_template, doctor, down, drill as drills, env, failures, lead, migrate, org, pump, redrive, replay,
-    test, up,
+    agent, check_template, doctor, down, drill as drills, env, failures, gateway, lead, migrate, org, pump, redrive,
+    replay, test, token, up,
 };
 
 /// Ringfence: a backend on Vapi webhooks.
@@ -45,6 +45,7 @@ enum Verb {
     Org(org::Org),
     Agent(agent::Agent),
     Lead(lead::Lead),
+    Token(token::Token),
     Failures(failures::Failures),
     Redrive(redrive::Redrive),
     Replay(replay::Replay),
@@ -52,6 +53,8 @@ enum Verb {
     CheckTemplate(check_template::CheckTemplate),
     #[command(hide = true)]
     Pump(pump::Pump),
+    #[command(hide = true)]
+    Gateway(gateway::Gateway),
 }
 
 #[tokio::main]
@@ -73,6 +76,8 @@ async fn main() -> ExitCode {
         Verb::Drill(verb) => verb.run().await,
         Verb::CheckTemplate(verb) => verb.run().await,
         Verb::Pump(verb) => verb.run().await,
+        Verb::Gateway(verb) => verb.run().await,
+        Verb::Token(verb) => verb.run().await,
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -109,6 +114,8 @@ mod tests {
             "agent add --org ORG --name Desk --role outbound --assistant a1 --squad s1 --phone-number-id p1",
             "agent add --org ORG --name Desk --phone-number +15555550100",
             "lead add --org ORG --phone +15555550142 --name Sam",
+            "token --org ORG",
+            "token --org ORG --lifetime 15m --stack ringfence",
             "failures --org ORG --code RF2001 --json",
             "redrive --type end-of-call-report --since 2026-11-24T08:00:00Z --run --rate 20 --stack ringfence",
             "replay --org ORG --call c1 --until 2026-11-24T08:00:00Z --run",
@@ -136,6 +143,7 @@ mod tests {
             ("agent add --org ORG --name Desk", "--assistant"),
             ("agent add --org ORG --name Desk --role boss --assistant a1", "outbound"),
             ("lead add --org ORG --phone 5550142", "E.164"),
+            ("token --org ORG --lifetime 13h", "12h"),
             ("redrive --code RF9999", "failure code"),
             ("replay --rate 0", "1..="),
             ("drill earthquake", "cold-outage"),

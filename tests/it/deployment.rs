@@ -307,7 +307,9 @@ fn every_function_but_migrate_waits_for_the_migration() {
 #[test]
 fn the_local_routes_are_those_of_the_template() {
     let resources = resources();
-    let routes = resources.values().filter(|text| text.contains("Type: AWS::ApiGatewayV2::Route\n"));
+    let is_http =
+        |text: &&String| text.contains("Type: AWS::ApiGatewayV2::Route\n") && text.contains("ApiId: !Ref HttpApi\n");
+    let routes = resources.values().filter(is_http);
     let deployed: BTreeSet<_> = routes
         .map(|route| {
             let integration = &resources[between(route, "Target: !Sub integrations/${", "}")];

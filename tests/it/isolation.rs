@@ -45,6 +45,7 @@ async fn furnish(database: &TestDatabase, door: &TestDoor, org: OrgId) {
     }
     let rest = format!(
         "INSERT INTO recording_upload_queue (org_id, vapi_call_id) VALUES ('{org}', '{id}');
+        INSERT INTO partial_gates (org_id, vapi_call_id, passed_at) VALUES ('{org}', '{id}', now());
         INSERT INTO live_connections (connection_id, org_id, expires_at) VALUES ('{org}', '{org}', now());
         INSERT INTO failed_operations (org_id, event_id, event_type, vapi_call_id, function, state, code, receives,
                 received_at, event, first_failed_at, last_failed_at)
@@ -326,7 +327,15 @@ async fn a_row_without_an_org_is_refused_by_name() {
 async fn the_functions_cannot_read_what_crosses_orgs() {
     let (database, acme, _) = two_orgs().await;
     let app = database.client("ringfence_app").await;
-    for table in ["platform_directory", "call_routes", "unresolved_events", "audit_log", "organizations"] {
+    // Of the orgs each sees itself, and of itself no more than where its log begins.
+    assert_eq!(attempt(&app, Some(acme), "SELECT id, log_start FROM organizations").await, Ok(1));
+    assert_eq!(attempt(&app, None, "SELECT id FROM organizations").await, Ok(0));
+    for statement in
+        ["SELECT name FROM organizations", "UPDATE organizations SET log_start = '1'", "DELETE FROM organizations"]
+    {
+        assert_eq!(attempt(&app, Some(acme), statement).await, Err(denied()), "{statement}");
+    }
+    for table in ["platform_directory", "call_routes", "unresolved_events", "audit_log"] {
         for statement in [
             format!("SELECT FROM {table}"),
             format!("UPDATE {table} SET created_at = now()"),
@@ -344,10 +353,12 @@ async fn the_functions_cannot_read_what_crosses_orgs() {
 /// D3: the functions can delete nothing at all, and never change a claim.
 #[tokio::test]
 async fn the_functions_can_delete_nothing() {
-    const DELETABLE: &str = "pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
-        AND has_table_privilege('ringfence_app', oid, 'DELETE, TRUNCATE, TRIGGER')";
+    const DELETABLE: &str = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+            AND has_table_privilege('ringfence_app', oid, 'DELETE, TRUNCATE, TRIGGER')";
     let (database, acme, _) = two_orgs().await;
-    assert_eq!(database.count(DELETABLE).await, 0);
+    // Who watches, and how often: no event is in these.
+    assert_eq!(database.text(DELETABLE).await.as_deref(), Some("live_connections partial_gates"));
     let app = database.client("ringfence_app").await;
     for statement in ["DELETE FROM call_logs", "TRUNCATE call_logs", "UPDATE processed_webhook_events SET event = '{}'"]
     {

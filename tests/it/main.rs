@@ -8,6 +8,7 @@ mod deployment;
 mod door;
 mod failures;
 mod isolation;
+mod live;
 mod migrations;
 mod order;
 mod parking;

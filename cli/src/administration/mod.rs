@@ -63,6 +63,7 @@ fn describe(act: &Act) -> &'static str {
         Act::RotateKey { .. } => "rotate the org's key",
         Act::AddAgent { .. } => "add the agent",
         Act::AddLead { .. } => "add the lead",
+        Act::MintToken { .. } => "make the token",
         Act::ListFailures { .. } => "list the failed operations",
         Act::Redrive { .. } => "redrive the dead letters",
         Act::CountReplay { .. } => "count the events",

@@ -9,6 +9,7 @@ use ringfence_edge::keys::Subject;
 use ringfence_vapi::OrgId;
 use tokio::process::Command;
 
+use super::viewer::Viewer;
 use super::{STACK, retries};
 use crate::error::{Context, Error, Result};
 use crate::local::command::{output, this_program};
@@ -51,6 +52,7 @@ impl Proof<'_> {
         self.webhooks(&platform, "the platform's URL").await?;
         self.retries(org.id).await?;
         self.dead_letters().await?;
+        self.live(&own).await?;
         Ok(org)
     }
 
@@ -121,6 +123,27 @@ impl Proof<'_> {
         let queued = retries::queue_events(self.aws_endpoint, self.outputs, org, &calls[0]).await?;
         let rows = rows(&ledger, org, &calls).await?;
         proven(&format!("a call from the retry queues: {queued} events applied by their functions, {rows} rows right"));
+        Ok(())
+    }
+
+    /// A viewer connects with a token, and sees a call as it comes in: by the WebSocket API, the live function and pushes.
+    async fn live(&self, target: &Target) -> Result<()> {
+        let api =
+            self.outputs.get("WebSocketApiId").ok_or_else(|| Error::new("the stack has no output WebSocketApiId"))?;
+        let url = format!("{}/_aws/execute-api/{api}/live", self.aws_endpoint.replacen("http", "ws", 1));
+        let token = self.ringfence(&["token", "--org", &target.org.to_string()]).await?;
+        let mut viewer = Viewer::connect(&url, token.trim()).await?;
+        viewer.resume().await?;
+        let calls = Run::new(Timestamp::now(), false).calls(1);
+        let pace = Pace { rate: None, concurrency: 1 };
+        let manner = Manner { duplicates: 0, shuffle: false, pace, attempts: Manner::PERSISTENT };
+        send(target, &calls, manner).await?;
+        let frame = viewer.frame_of(&calls[0].id, PATIENCE).await?;
+        proven(&format!("a viewer with a token sees a call while it lives: its first frame is {frame}"));
+        if Viewer::connect(&url, "no.valid.token").await.is_ok() {
+            return Err(Error::new("a viewer without a valid token was let in"));
+        }
+        proven("a viewer without a valid token is refused");
         Ok(())
     }
 

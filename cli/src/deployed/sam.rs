@@ -41,6 +41,21 @@ pub(super) async fn build(layout: &Layout, tools: &Tools, sam_tools: &SamTools) 
     strip(layout).await
 }
 
+/// Where the built template's functions push. The local cloud has no host for each API.
+const PUSH_ENDPOINT: &str = "https://${WebSocketApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live";
+
+/// Leads the deployed functions to the viewers' connections as the local cloud has them. Everything else of the template is
+/// deployed as it is.
+pub(super) fn lead_to_connections(layout: &Layout, endpoint: &str) -> Result<()> {
+    let path = folder(layout).join("template.yaml");
+    let template = fs::read_to_string(&path).context("read the built template")?;
+    if !template.contains(PUSH_ENDPOINT) {
+        return Err(Error::new(format!("the built template does not name {PUSH_ENDPOINT}")));
+    }
+    let local = format!("{endpoint}/_aws/execute-api/${{WebSocketApi}}/live");
+    fs::write(&path, template.replace(PUSH_ENDPOINT, &local)).context("write the built template")
+}
+
 /// `sam deploy`, with these parameters besides the architecture.
 pub(super) async fn deploy(layout: &Layout, sam_tools: &SamTools, endpoint: &str, parameters: &[String]) -> Result<()> {
     let log = layout.logs().join("sam-deploy.log");

@@ -76,6 +76,8 @@ impl<'a> Site<'a> {
             ("RUST_LOG".to_owned(), "warn".to_owned()),
         ];
         variables.extend(of_waiting_events(&queues));
+        // Nobody watches a drill.
+        variables.push(("CONNECTIONS_ENDPOINT".to_owned(), "http://127.0.0.1:1".to_owned()));
         variables.extend(of_aws(&at_port(&sqs_endpoint, to_sqs.port())?));
         progress("Starting the functions");
         let host = Host::start(&specs(layout, &variables)?).await?;
@@ -141,7 +143,7 @@ pub(crate) async fn stop_services(layout: &Layout) -> Result<()> {
 }
 
 fn names() -> impl Iterator<Item = String> {
-    std::iter::once("webhook".to_owned()).chain(Function::ALL.into_iter().map(|function| function.to_string()))
+    std::iter::once("webhook".to_owned()).chain(queues::consumers())
 }
 
 /// The binaries lie beside this tool's own: both were built as one workspace.

@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use super::database::Database;
+use super::gateway::Gateway;
 use super::layout::Layout;
 use super::ministack::MiniStack;
 use super::queues::{self, Queues, Timing};
@@ -18,6 +19,8 @@ pub(crate) struct Backing {
     pub(crate) database: Database,
     pub(crate) sqs_endpoint: String,
     pub(crate) queues: Queues,
+    /// Where the gateway of viewers listens, or will.
+    pub(crate) gateway_port: u16,
 }
 
 impl Backing {
@@ -29,7 +32,8 @@ impl Backing {
         let sqs_endpoint = MiniStack::of_stack(layout).start(&tools).await?;
         buckets::create(&buckets::client(&sqs_endpoint)).await?;
         let queues = queues::create(&queues::client(&sqs_endpoint), Timing::DEPLOYED).await?;
-        Ok(Self { tools, secrets, database, sqs_endpoint, queues })
+        let gateway_port = Gateway::of(layout).port()?;
+        Ok(Self { tools, secrets, database, sqs_endpoint, queues, gateway_port })
     }
 
     /// Stops everything of ours. False: nothing was running.

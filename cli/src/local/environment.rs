@@ -4,7 +4,10 @@ use ringfence_vapi::Function;
 
 use super::backing::Backing;
 use super::buckets::PARKING;
-use super::queues::{ACCESS_KEY, Queues, REGION, dead_letter_queue, retry_queue};
+use super::gateway::connections_endpoint;
+use super::queues::{
+    ACCESS_KEY, BROADCASTS, Queues, REGION, dead_letter_queue, dead_letters_of, queue_of, retry_queue,
+};
 
 /// Names and values, in the order in which they are printed.
 pub(crate) type Environment = Vec<(String, String)>;
@@ -19,6 +22,7 @@ pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Environment {
         ("PUBLIC_BASE_URL".to_owned(), base_url.to_owned()),
     ];
     environment.extend(of_waiting_events(&backing.queues));
+    environment.push(("CONNECTIONS_ENDPOINT".to_owned(), connections_endpoint(backing.gateway_port)));
     // The functions are invoked where they run, which is not where the queues are.
     environment.push(("AWS_ENDPOINT_URL_LAMBDA".to_owned(), base_url.to_owned()));
     environment.extend(of_aws(&backing.sqs_endpoint));
@@ -36,6 +40,10 @@ pub(crate) fn of_waiting_events(queues: &Queues) -> Environment {
         environment.push((format!("{name}_DLQ_URL"), url(&dead_letter_queue(function))));
         environment.push((format!("{name}_FUNCTION_NAME"), function.to_string()));
     }
+    let broadcasts =
+        [("BROADCAST_QUEUE_URL", queue_of(BROADCASTS)), ("BROADCAST_DLQ_URL", dead_letters_of(BROADCASTS))];
+    environment
+        .extend(broadcasts.map(|(name, queue)| (name.to_owned(), queues.get(&queue).cloned().unwrap_or_default())));
     environment
 }
 

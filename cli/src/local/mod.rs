@@ -8,6 +8,7 @@ pub(crate) mod connection;
 pub(crate) mod database;
 pub(crate) mod environment;
 pub(crate) mod functions;
+pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod json_file;
 pub(crate) mod layout;

@@ -13,7 +13,6 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ringfence_vapi::Function;
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
@@ -77,8 +76,8 @@ struct Mapping {
 pub(crate) async fn run(sqs: &Client, queues: &Queues, base_url: &str) -> Result<()> {
     let http = http::client(INVOCATION_TIMEOUT)?;
     let mut pollers = Vec::new();
-    for function in Function::ALL {
-        let queue_url = queues[&queues::retry_queue(function)].clone();
+    for function in queues::consumers() {
+        let queue_url = queues[&queues::queue_of(&function)].clone();
         let mapping = Mapping {
             queue_arn: queues::arn(sqs, &queue_url).await?,
             queue_url,

@@ -1,4 +1,4 @@
-//! The queues of the template: a retry queue per event function, each with its dead-letter queue.
+//! The queues of the template: a retry queue per event function and the queue of broadcasts, each with its dead-letter queue.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -52,25 +52,44 @@ pub(crate) fn client(endpoint: &str) -> Client {
 
 /// The name of a function's retry queue.
 pub(crate) fn retry_queue(function: Function) -> String {
-    format!("ringfence-{function}")
+    queue_of(function.as_str())
 }
 
 /// The name of a function's dead-letter queue.
 pub(crate) fn dead_letter_queue(function: Function) -> String {
-    format!("ringfence-{function}-dlq")
+    dead_letters_of(function.as_str())
+}
+
+/// The name of the queue of broadcasts, and of the function that works it off.
+pub(crate) const BROADCASTS: &str = "broadcast-retry";
+
+/// What works off queues, by its name: a queue `ringfence-{name}` and its dead-letter queue.
+pub(crate) fn consumers() -> impl Iterator<Item = String> {
+    Function::ALL.iter().map(ToString::to_string).chain([BROADCASTS.to_owned()])
+}
+
+/// The name of a consumer's queue.
+pub(crate) fn queue_of(consumer: &str) -> String {
+    format!("ringfence-{consumer}")
+}
+
+/// The name of a consumer's dead-letter queue.
+pub(crate) fn dead_letters_of(consumer: &str) -> String {
+    format!("ringfence-{consumer}-dlq")
 }
 
 /// Creates all queues. Those that exist already stay as they are.
 pub(crate) async fn create(client: &Client, timing: Timing) -> Result<Queues> {
     let mut queues = Queues::new();
-    for function in Function::ALL {
-        let dead_letters = create_queue(client, &dead_letter_queue(function), attributes()).await?;
+    for consumer in consumers() {
+        let (retry_queue, dead_letter_queue) = (queue_of(&consumer), dead_letters_of(&consumer));
+        let dead_letters = create_queue(client, &dead_letter_queue, attributes()).await?;
         let mut with_redrive = attributes();
         with_redrive.insert(QueueAttributeName::VisibilityTimeout, timing.visibility_seconds.to_string());
         with_redrive.insert(QueueAttributeName::RedrivePolicy, redrive_policy(&arn(client, &dead_letters).await?));
-        let retries = create_queue(client, &retry_queue(function), with_redrive).await?;
-        queues.insert(dead_letter_queue(function), dead_letters);
-        queues.insert(retry_queue(function), retries);
+        let retries = create_queue(client, &retry_queue, with_redrive).await?;
+        queues.insert(dead_letter_queue, dead_letters);
+        queues.insert(retry_queue, retries);
     }
     Ok(queues)
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backing::Backing;
 use super::functions::Functions;
+use super::gateway::{Gateway, live_url};
 use super::json_file;
 use super::layout::{Layout, remove};
 use super::ministack::MiniStack;
@@ -25,6 +26,8 @@ pub(crate) struct Stack {
     /// Where Vapi would post the events of [`Stack::org`].
     pub(crate) webhook_url: String,
     pub(crate) health_url: String,
+    /// Where viewers connect, with a token (`cargo ringfence token`).
+    pub(crate) live_url: String,
     /// The superuser's URL.
     pub(crate) database_url: String,
     /// The functions' URL.
@@ -53,6 +56,7 @@ impl Stack {
         let backing = Backing::start(layout).await?;
         let base_url = Functions::of(layout).start(layout, &backing).await?;
         Pump::of(layout).start(&backing.sqs_endpoint, &base_url).await?;
+        Gateway::of(layout).start(backing.gateway_port, &base_url).await?;
         let org = organization::find_or_create(&backing).await?;
         let stack = Self::describe(layout, backing, base_url, org)?;
         stack.save(layout)?;
@@ -67,9 +71,10 @@ impl Stack {
     /// Stops everything in the reverse order. False: nothing was running.
     pub(crate) async fn stop(layout: &Layout) -> Result<bool> {
         remove(&path(layout))?;
+        let gateway = Gateway::of(layout).stop().await?;
         let pump = Pump::of(layout).stop().await?;
         let functions = Functions::of(layout).stop().await?;
-        Ok(Backing::stop(layout).await? || functions || pump)
+        Ok(Backing::stop(layout).await? || functions || pump || gateway)
     }
 
     /// The stack, if it is up as a whole.
@@ -100,6 +105,7 @@ impl Stack {
         Ok(Self {
             webhook_url: format!("{base_url}/vapi/{}", org.id),
             health_url: format!("{base_url}/health"),
+            live_url: live_url(backing.gateway_port),
             platform: Platform { url: format!("{base_url}/vapi"), key: platform_key.expose().to_owned() },
             database_url: backing.database.owner_url,
             app_database_url: backing.database.app_url,
@@ -128,12 +134,13 @@ fn path(layout: &Layout) -> PathBuf {
     layout.path("local.json")
 }
 
-fn services(layout: &Layout) -> [(&'static str, Service); 4] {
+fn services(layout: &Layout) -> [(&'static str, Service); 5] {
     [
         ("postgres", Cluster::of_stack(layout).service().clone()),
         ("ministack", MiniStack::of_stack(layout).service().clone()),
         ("functions", Functions::of(layout).service().clone()),
         ("pump", Pump::of(layout).service().clone()),
+        ("gateway", Gateway::of(layout).service().clone()),
     ]
 }
 
@@ -148,6 +155,7 @@ mod tests {
             base_url: "http://127.0.0.1:9000".to_owned(),
             webhook_url: "http://127.0.0.1:9000/vapi/org".to_owned(),
             health_url: "http://127.0.0.1:9000/health".to_owned(),
+            live_url: "ws://127.0.0.1:9001/live".to_owned(),
             database_url: "postgres://postgres@127.0.0.1/ringfence".to_owned(),
             app_database_url: "postgres://ringfence_app@127.0.0.1/ringfence".to_owned(),
             database_dir: Some(PathBuf::from("data")),
@@ -162,6 +170,7 @@ mod tests {
             "base_url",
             "webhook_url",
             "health_url",
+            "live_url",
             "database_url",
             "app_database_url",
             "database_dir",

@@ -107,6 +107,7 @@ fn print(layout: &Layout, stack: &Stack) {
     println!("      URL     {}", stack.platform.url);
     println!("      key     {}", stack.platform.key);
     println!("  health      {}", stack.health_url);
+    println!("  viewers     {}", stack.live_url);
     println!("  database    {}", stack.database_url);
     println!("  queues      {}", stack.sqs_endpoint);
     println!("  logs        {}", layout.logs().display());

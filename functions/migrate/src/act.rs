@@ -11,7 +11,8 @@ use ringfence_core::error::Failure;
 use ringfence_core::migrations::{self, Finding, MigrationError};
 use ringfence_core::{ConfigurationError, DatabaseSettings};
 use ringfence_edge::keys::Subject;
-use ringfence_edge::{Environment, FunctionQueues, MasterKeys, Misconfigured, Parking, QueueError};
+use ringfence_edge::tokens::InvalidToken;
+use ringfence_edge::{Environment, FunctionQueues, MasterKeys, Misconfigured, Parking, QueueError, Tokens};
 use ringfence_vapi::{Function, OrgId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -69,6 +70,15 @@ pub enum Act {
         phone: String,
         /// The lead's name.
         name: Option<String>,
+    },
+    /// A token that watches an org's calls.
+    MintToken {
+        /// Who acts.
+        actor: String,
+        /// The org.
+        org_id: OrgId,
+        /// How long it counts, at most twelve hours.
+        lifetime_seconds: u64,
     },
     /// Failed operations.
     ListFailures {
@@ -143,6 +153,13 @@ pub enum Answer {
         /// Its id.
         id: Uuid,
     },
+    /// A token that watches an org's calls. Shown once; kept nowhere.
+    Token {
+        /// The token: a secret.
+        token: String,
+        /// From then on it opens nothing.
+        expires_at: Timestamp,
+    },
     /// Failed operations.
     Failures {
         /// Each.
@@ -190,6 +207,9 @@ pub enum ActError {
     /// SQS did not do as asked.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// A token could not be signed.
+    #[error(transparent)]
+    Token(#[from] InvalidToken),
     /// There is no such org.
     #[error("there is no such org")]
     NoSuchOrg,
@@ -268,6 +288,14 @@ impl Administration {
             }
             Act::AddLead { actor, org_id, phone, name } => {
                 Answer::Lead { id: self.admin(actor).await?.add_lead(org_id, &phone, name.as_deref()).await? }
+            }
+            Act::MintToken { actor, org_id, lifetime_seconds } => {
+                if !self.admin(actor).await?.note_token(org_id, lifetime_seconds).await? {
+                    return Err(ActError::NoSuchOrg);
+                }
+                let lifetime = Duration::from_secs(lifetime_seconds);
+                let (token, claims) = Tokens::new(&self.masters).mint(org_id, lifetime, Timestamp::now())?;
+                Answer::Token { token, expires_at: claims.expires_at }
             }
             Act::ListFailures { selection, resolved, limit } => {
                 let admin = self.admin(READER.to_owned()).await?;

@@ -7,13 +7,15 @@ use jiff::Timestamp;
 use lambda_http::http::{Response, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _};
 use ringfence_core::error::Failure;
-use ringfence_core::{Database, Delivery, FailedAttempt, Outcome};
+use ringfence_core::{Database, Delivery, FailedAttempt, Outcome, live};
 use ringfence_edge::consumer::caught;
 use ringfence_edge::metrics::{Counts, Metric};
 use ringfence_edge::problem::{answer, problem, status_of};
 use ringfence_edge::report::{Facts, metric};
-use ringfence_edge::{Authenticator, Raw, RetryQueues, Verified};
-use ringfence_vapi::{FailureCode, Function, Message, OrgId, StoredEvent, nothing_configured, parse};
+use ringfence_edge::{Authenticator, Pusher, Raw, RetryQueues, Verified};
+use ringfence_vapi::{
+    FailureCode, Function, Message, OrgId, PartialTranscript, StoredEvent, nothing_configured, parse,
+};
 use serde_json::{Value, json};
 
 /// The largest body. Lambda takes requests of 6 MB with the body escaped as a JSON text inside, which leaves about 4.5 MB; anything
@@ -28,6 +30,7 @@ pub struct Door {
     authenticator: Authenticator,
     database: Arc<Database>,
     queues: RetryQueues,
+    pusher: Pusher,
 }
 
 /// An answer, or why there is none but an error.
@@ -46,10 +49,10 @@ impl Refusal {
 }
 
 impl Door {
-    /// A door that verifies with `authenticator`, applies to `database` and falls back to `queues`.
+    /// A door that verifies with `authenticator`, applies to `database`, falls back to `queues` and tells viewers by `pusher`.
     #[must_use]
-    pub fn new(authenticator: Authenticator, database: Arc<Database>, queues: RetryQueues) -> Self {
-        Self { authenticator, database, queues }
+    pub fn new(authenticator: Authenticator, database: Arc<Database>, queues: RetryQueues, pusher: Pusher) -> Self {
+        Self { authenticator, database, queues, pusher }
     }
 
     /// Answers one webhook.
@@ -104,7 +107,11 @@ impl Door {
                 FailureCode::NotServed,
                 &"voice requests are not served here: configure a voice provider",
             )),
-            Message::Partial(_) | Message::Informational => Ok(json!({})),
+            Message::Partial(partial) => {
+                self.show(verified, partial, counts).await;
+                Ok(json!({}))
+            }
+            Message::Informational => Ok(json!({})),
             Message::Unknown => {
                 counts.add(Metric::UnknownMessage, 1);
                 Ok(json!({}))
@@ -121,12 +128,26 @@ impl Door {
             Ok(Outcome::Revoked) => Err(Refusal::new(FailureCode::Unauthorised, &ringfence_edge::auth::Unauthorised)),
             Ok(outcome) => {
                 counts.add(metric(&outcome), 1);
+                if let Outcome::Applied { org_id, sequence, viewers } = &outcome {
+                    self.pusher.event(*org_id, *sequence, viewers, &delivery, counts).await;
+                }
                 Ok(json!({}))
             }
             Err(failure) => {
                 delivery.failures.push(FailedAttempt::new(NAME, &failure, Timestamp::now()));
                 self.queue(&delivery, failure.code, counts).await
             }
+        }
+    }
+
+    /// Shows viewers what is being said. It is stored nowhere, so a failure loses nothing: the final transcript follows.
+    async fn show(&self, verified: &Verified<'_>, partial: PartialTranscript, counts: &mut Counts) {
+        let (credential, received_at) = (verified.credential(), verified.received_at());
+        let passed = caught(live::pass_partial(&self.database, credential, &partial.call, received_at)).await;
+        match passed {
+            Ok(Some((org, viewers))) => self.pusher.partial(org, &viewers, partial, received_at, counts).await,
+            Ok(None) => {}
+            Err(failure) => tracing::warn!(failure.code = %failure.code, "a partial transcript was not shown"),
         }
     }
 

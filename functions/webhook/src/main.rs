@@ -16,7 +16,8 @@ async fn main() -> Result<(), Error> {
     let aws = aws_configuration().await;
     let handover = Handover::from_environment(&environment, Handover::client(&aws))?;
     let queues = RetryQueues::from_environment(&environment, &Client::new(&aws), handover)?;
-    let door = Door::new(environment.authenticator()?, database, queues);
+    let pusher = start::pusher(&environment, &database, &aws)?;
+    let door = Door::new(environment.authenticator()?, database, queues, pusher);
     let door = &door;
     lambda_http::run(service_fn(|request| async move { Ok::<_, Infallible>(door.answer(request).await) })).await
 }

@@ -1,8 +1,9 @@
 //! What is written of an event that failed: a row in `failed_operations`, and one in `failed_attempts` for each attempt.
 
 use jiff::Timestamp;
-use ringfence_vapi::{FailureCode, Function, OrgId};
+use ringfence_vapi::{EventKey, FailureCode, Function, OrgId};
 use serde::{Deserialize, Serialize};
+use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
@@ -51,7 +52,9 @@ pub enum FailedState {
 }
 
 impl FailedState {
-    const fn as_str(self) -> &'static str {
+    /// As in `failed_operations`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Retrying => "retrying",
             Self::Dead => "dead",
@@ -59,13 +62,33 @@ impl FailedState {
     }
 }
 
-/// Writes down the failures that `delivery` carries, and returns whose they are. None: it came by the platform's key and names no
-/// org that is known, so there is nobody whose failure it is.
-pub async fn record(database: &Database, delivery: &Delivery, state: FailedState) -> Result<Option<OrgId>, Failure> {
+/// What was written down of a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Whose failure it is.
+    pub org_id: OrgId,
+    /// It is news: it has a place in the org's log.
+    pub news: Option<LoggedFailure>,
+}
+
+/// The place of a failure in the org's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedFailure {
+    /// Its key there.
+    pub key: EventKey,
+    /// Its sequence.
+    pub sequence: i64,
+    /// The WebSocket connections that watch the org.
+    pub viewers: Vec<String>,
+}
+
+/// Writes down the failures that `delivery` carries. None: it came by the platform's key and names no org that is known, so
+/// there is nobody whose failure it is.
+pub async fn record(database: &Database, delivery: &Delivery, state: FailedState) -> Result<Option<Recorded>, Failure> {
     let (org_id, key_version) = credential_columns(delivery.credential);
     let row = database
         .query_one(
-            "SELECT record_failure_v1($1, $2, $3, $4, $5, $6, $7)",
+            "SELECT * FROM record_failure_v1($1, $2, $3, $4, $5, $6, $7)",
             &[
                 (&org_id, Type::UUID),
                 (&key_version, Type::INT4),
@@ -77,7 +100,16 @@ pub async fn record(database: &Database, delivery: &Delivery, state: FailedState
             ],
         )
         .await?;
-    Ok(row.try_get::<_, Option<Uuid>>(0)?.map(OrgId))
+    Ok(recorded(&row)?)
+}
+
+fn recorded(row: &Row) -> Result<Option<Recorded>, tokio_postgres::Error> {
+    let Some(org_id) = row.try_get::<_, Option<Uuid>>("event_org")?.map(OrgId) else { return Ok(None) };
+    let Some(key) = row.try_get::<_, Option<String>>("event_id")? else {
+        return Ok(Some(Recorded { org_id, news: None }));
+    };
+    let (sequence, viewers) = (row.try_get("sequence")?, row.try_get("viewers")?);
+    Ok(Some(Recorded { org_id, news: Some(LoggedFailure { key: EventKey::new(key), sequence, viewers }) }))
 }
 
 /// `p_failures` of the SQL functions.

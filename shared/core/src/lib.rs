@@ -1,7 +1,8 @@
 //! Idempotency claims and atomic org-scoped updates: one function per SQL statement, over tokio-postgres.
 //!
 //! [`events`] is the hot path: one statement claims an event, applies its effects and returns the org's viewers, or does
-//! none of it; [`failures`] writes down that it was none. [`admin`] is what people change, each act with its line in the
+//! none of it; [`failures`] writes down that it was none; [`live`]
+//! is for those who watch. [`admin`] is what people change, each act with its line in the
 //! audit log. [`migrations`] brings the schema. The SQL itself is in `migrations/`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
@@ -12,6 +13,7 @@ pub mod error;
 pub mod events;
 pub mod failures;
 pub mod health;
+pub mod live;
 pub mod migrations;
 
 mod outage;

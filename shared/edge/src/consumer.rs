@@ -9,20 +9,22 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMe
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use ringfence_core::error::Failure;
-use ringfence_core::{Database, Delivery, FailedAttempt, FailedState, Outcome, failures};
+use ringfence_core::failures::{self, Recorded};
+use ringfence_core::{Database, Delivery, FailedAttempt, FailedState, Outcome};
 use ringfence_vapi::{FailureClass, FailureCode, Function};
 
 use crate::backoff::Backoff;
 use crate::metrics::{Counts, Metric};
 use crate::parking::{Park, Parking};
+use crate::pusher::Pusher;
 use crate::queue::{FunctionQueues, QueueError};
 use crate::report;
 
 /// How often a queue delivers a message before SQS itself gives it up (`maxReceiveCount` in template.yaml).
 pub const LAST_RECEIVE: u32 = 200;
-/// No record takes longer, whatever it waits for: to be read (7 s), to be applied (9 s), to have its failure written down (8 s)
-/// and to be moved or postponed (4 s each).
-const LONGEST_RECORD: Duration = Duration::from_secs(32);
+/// No record takes longer, whatever it waits for: to be read (7 s), to be applied (9 s), to have its failure written down (8 s),
+/// to be pushed (5 s) and to be moved or postponed (4 s each).
+const LONGEST_RECORD: Duration = Duration::from_secs(37);
 
 /// Consumes the retry queue of one function.
 pub struct Consumer {
@@ -36,6 +38,8 @@ pub struct Consumer {
     pub parking: Parking,
     /// How long what may apply later waits.
     pub backoff: Backoff,
+    /// Tells viewers what was applied, and what failed.
+    pub pusher: Pusher,
 }
 
 /// An event that could not be applied.
@@ -152,6 +156,9 @@ impl Consumer {
             Ok(Outcome::Revoked) => Err(Failed::new(Some(delivery), FailureCode::KeyRevoked.into())),
             Ok(outcome) => {
                 counts.add(report::metric(&outcome), 1);
+                if let Outcome::Applied { org_id, sequence, viewers } = &outcome {
+                    self.pusher.event(*org_id, *sequence, viewers, &delivery, counts).await;
+                }
                 Ok(())
             }
             Err(failure) => Err(Failed::new(Some(delivery), failure)),
@@ -161,12 +168,12 @@ impl Consumer {
     /// A transient failure waits and comes again, as often as its queue delivers it; any other is given up now.
     async fn settle(&self, message: &SqsMessage, failed: &Failed, counts: &mut Counts) -> Fate {
         let is_over = failed.failure.code.class() != FailureClass::Transient || receive_count(message) >= LAST_RECEIVE;
-        if is_over && self.give_up(message, failed).await {
+        if is_over && self.give_up(message, failed, counts).await {
             counts.add(Metric::DeadLettered, 1);
             return Fate::Done;
         }
         if !is_over {
-            self.record(failed, FailedState::Retrying).await;
+            self.record(failed, FailedState::Retrying, counts).await;
         }
         counts.add(Metric::Retried, 1);
         self.postpone(message, self.backoff.delay(receive_count(message))).await;
@@ -174,10 +181,10 @@ impl Consumer {
     }
 
     /// Moves a message to the dead-letter queue, where people find it. False: it stays, and this is tried again.
-    async fn give_up(&self, message: &SqsMessage, failed: &Failed) -> bool {
+    async fn give_up(&self, message: &SqsMessage, failed: &Failed, counts: &mut Counts) -> bool {
         // The row first: a dead letter without one would be known to nobody but its queue. While the database is away there can be
         // none; whoever redrives the message then writes it.
-        if !self.record(failed, FailedState::Dead).await {
+        if !self.record(failed, FailedState::Dead, counts).await {
             return false;
         }
         let body = message.body.clone().unwrap_or_default();
@@ -199,7 +206,7 @@ impl Consumer {
 
     /// Writes the failure down, together with those that the message brought along. False: it could not be written now, and
     /// may be later. What is not read, and what nobody can write since the database is away, has no row.
-    async fn record(&self, failed: &Failed, state: FailedState) -> bool {
+    async fn record(&self, failed: &Failed, state: FailedState, counts: &mut Counts) -> bool {
         let Failed { delivery: Some(delivery), failure, at } = failed else { return true };
         if is_away(failure) {
             return true;
@@ -207,7 +214,12 @@ impl Consumer {
         let mut delivery = Delivery::clone(delivery);
         delivery.failures.push(FailedAttempt::new(self.function.as_str(), failure, *at));
         match failures::record(&self.database, &delivery, state).await {
-            Ok(Some(org)) => tracing::info!(org.id = %org, event.key = delivery.key.as_str(), "failure written down"),
+            Ok(Some(Recorded { org_id, news })) => {
+                tracing::info!(org.id = %org_id, event.key = delivery.key.as_str(), "failure written down");
+                if let Some(logged) = news {
+                    self.pusher.failure(org_id, &logged, &delivery, state, counts).await;
+                }
+            }
             Ok(None) => tracing::warn!(event.key = delivery.key.as_str(), "a failure of an event that names no org"),
             Err(failure) => {
                 tracing::warn!(event.key = delivery.key.as_str(), %failure, "a failure could not be written down");
@@ -219,13 +231,13 @@ impl Consumer {
 }
 
 /// The handler's result; a panic is a failure like others, and the event has its place among what failed.
-pub async fn caught(handling: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
+pub async fn caught<T>(handling: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let result = AssertUnwindSafe(handling).catch_unwind().await;
     result.unwrap_or_else(|_| Err(FailureCode::HandlerPanicked.into()))
 }
 
 /// How often the message was received, this time included.
-fn receive_count(message: &SqsMessage) -> u32 {
+pub(crate) fn receive_count(message: &SqsMessage) -> u32 {
     message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 

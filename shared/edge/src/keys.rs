@@ -18,6 +18,9 @@ const MIN_MASTER_LENGTH: usize = 32;
 /// At most one master being replaced by another.
 const MAX_MASTERS: usize = 2;
 
+/// The label of the keys that sign tokens, which keeps them from ever being keys of another purpose.
+const TOKEN_LABEL: &str = "ringfence/token-key";
+
 /// What a key opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -107,6 +110,16 @@ impl MasterKeys {
         let master = self.0.iter().find(|master| master.kid == kid)?;
         let expected = derive(master, subject, version);
         bool::from(expected.0.as_bytes().ct_eq(presented.as_bytes())).then_some(version)
+    }
+
+    /// The keys that sign tokens, one for each master, by its kid: the first signs.
+    pub(crate) fn token_keys(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        let derive = |master: &Master| {
+            let mac = Hmac::<Sha256>::new_from_slice(&master.secret).ok()?;
+            let mac = mac.chain_update([TOKEN_LABEL, &master.kid].join("\0").as_bytes());
+            Some((master.kid.clone(), mac.finalize().into_bytes().to_vec()))
+        };
+        self.0.iter().filter_map(derive)
     }
 
     /// The keys of a version, one for each master.

@@ -3,7 +3,9 @@
 
 pub mod auth;
 pub mod backoff;
+pub mod broadcast;
 pub mod configuration;
+pub mod connections;
 pub mod consumer;
 pub mod envelope;
 pub mod handover;
@@ -11,17 +13,23 @@ pub mod keys;
 pub mod metrics;
 pub mod parking;
 pub mod problem;
+pub mod pusher;
 pub mod queue;
 pub mod report;
 pub mod start;
 pub mod telemetry;
+pub mod tokens;
 
 mod signature;
 
 pub use auth::{Authenticator, Raw, Verified};
 pub use backoff::Backoff;
+pub use broadcast::Broadcast;
 pub use configuration::{Environment, Misconfigured};
+pub use connections::Connections;
 pub use handover::Handover;
 pub use keys::{Key, MasterKeys};
 pub use parking::Parking;
+pub use pusher::Pusher;
 pub use queue::{FunctionQueues, Queue, QueueError, RetryQueues};
+pub use tokens::{Claims, Tokens};

@@ -35,6 +35,12 @@ pub enum Metric {
     DeadLettered,
     /// An event from a retry queue failed and will be tried again.
     Retried,
+    /// Frames that reached a viewer.
+    Pushed,
+    /// Frames that did not reach a viewer who is there.
+    PushFailed,
+    /// Viewers who turned out to be gone.
+    ViewerGone,
 }
 
 impl Metric {
@@ -53,6 +59,9 @@ impl Metric {
             Self::UnreadableFields => "UnreadableFields",
             Self::DeadLettered => "DeadLettered",
             Self::Retried => "Retried",
+            Self::Pushed => "Pushed",
+            Self::PushFailed => "PushFailed",
+            Self::ViewerGone => "ViewerGone",
         }
     }
 }

@@ -22,6 +22,8 @@ use crate::parking::Park;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// As many messages as SQS takes or gives at once.
 const MAX_BATCH: i32 = 10;
+/// What names the queue of broadcasts in the environment.
+pub(crate) const BROADCAST_QUEUE: &str = "BROADCAST_QUEUE_URL";
 /// The name of the message attribute that says why an event is here.
 pub const FAILURE_CODE_ATTRIBUTE: &str = "failure_code";
 
@@ -82,6 +84,13 @@ impl Queue {
             .send()
             .await
             .map_err(|error| refused(&error))?;
+        Ok(())
+    }
+
+    /// Hands a message over that is delivered after a while, at most a quarter of an hour.
+    pub async fn send_later(&self, message: String, delay: Duration) -> Result<(), QueueError> {
+        let request = self.client.send_message().queue_url(&self.url).message_body(message);
+        request.delay_seconds(seconds(delay)).send().await.map_err(|error| refused(&error))?;
         Ok(())
     }
 
@@ -240,6 +249,16 @@ impl RetryQueues {
             Function::Transcript => &self.transcript,
             Function::EndOfCallReport => &self.end_of_call_report,
         }
+    }
+}
+
+impl FunctionQueues {
+    /// The queues of broadcasts, in `BROADCAST_QUEUE_URL` and `BROADCAST_DLQ_URL`.
+    pub fn of_broadcasts(environment: &Environment<'_>, client: &Client) -> Result<Self, Misconfigured> {
+        Ok(Self {
+            retries: Queue::new(client.clone(), environment.required(BROADCAST_QUEUE)?),
+            dead_letters: Queue::new(client.clone(), environment.required("BROADCAST_DLQ_URL")?),
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use aws_config::SdkConfig;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_sqs::Client;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -14,8 +15,10 @@ use ringfence_vapi::Function;
 use serde::{Deserialize, Serialize};
 
 use crate::configuration::Environment;
+use crate::connections::Connections;
 use crate::consumer::Consumer;
 use crate::parking::{Park, Parking};
+use crate::pusher::Pusher;
 use crate::queue::{FunctionQueues, aws_configuration};
 use crate::telemetry;
 
@@ -30,6 +33,12 @@ pub fn database_with(environment: &Environment<'_>, patience: Patience) -> Resul
     let database = Arc::new(Database::new(&settings)?);
     database.start_connecting();
     Ok(database)
+}
+
+/// What tells viewers.
+pub fn pusher(environment: &Environment<'_>, database: &Arc<Database>, aws: &SdkConfig) -> Result<Pusher, Error> {
+    let connections = Connections::from_environment(environment, aws)?;
+    Ok(Pusher::from_environment(environment, Arc::clone(database), connections, &Client::new(aws))?)
 }
 
 /// Runs the function of an event behind its retry queue.
@@ -51,6 +60,7 @@ where
         queues: FunctionQueues::from_environment(&environment, &sqs, function)?,
         parking: Parking::from_environment(&environment, Parking::client(&aws))?,
         backoff: environment.backoff()?,
+        pusher: pusher(&environment, &database, &aws)?,
     };
     let (consumer, database, handle) = (&consumer, &database, &handle);
     // Boxed, because the future of a whole batch is nested too deep for the compiler to lay out in one piece.

@@ -157,7 +157,8 @@ WITH stripped AS (
     UNION ALL SELECT 'calls', org_id, vapi_call_id, to_jsonb(t) FROM calls t
     UNION ALL SELECT 'call_transcripts', org_id, vapi_call_id || content_sha256::text, to_jsonb(t) - 'call_log_id' FROM call_transcripts t
     UNION ALL SELECT 'leads', org_id, phone, to_jsonb(t) FROM leads t
-    UNION ALL SELECT 'claims', org_id, event_id, to_jsonb(t) - '{seq,received_at,processed_at}'::text[] FROM processed_webhook_events t
+    UNION ALL SELECT 'claims', org_id, event_id, to_jsonb(t) - '{seq,xact,received_at,processed_at}'::text[] FROM processed_webhook_events t
+        WHERE event_type <> 'operation-failed'
 )
 SELECT o.id, coalesce(jsonb_pretty(jsonb_agg(
         jsonb_build_object(table_name, row - '{id,org_id,created_at,updated_at}'::text[]) ORDER BY table_name, position)

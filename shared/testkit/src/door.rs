@@ -39,7 +39,8 @@ impl TestDoor {
     /// A door that requires timestamps in signatures.
     #[must_use]
     pub fn new(database: Arc<Database>, queues: &TestQueues) -> Self {
-        Self(Door::new(Authenticator::new(masters(), vec![1], false), database, queues.retry_queues()))
+        let pusher = queues.pusher(Arc::clone(&database));
+        Self(Door::new(Authenticator::new(masters(), vec![1], false), database, queues.retry_queues(), pusher))
     }
 
     /// Posts a body to the org's URL with version 1 of the org's key as `X-Vapi-Secret`.

@@ -11,7 +11,7 @@ use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, Queu
 use ringfence_core::Database;
 use ringfence_edge::consumer::Consumer;
 use ringfence_edge::queue::FAILURE_CODE_ATTRIBUTE;
-use ringfence_edge::{Backoff, Environment, FunctionQueues, Handover, Parking, RetryQueues};
+use ringfence_edge::{Backoff, Connections, Environment, FunctionQueues, Handover, Parking, Pusher, RetryQueues};
 use ringfence_vapi::Function;
 use uuid::Uuid;
 
@@ -23,6 +23,8 @@ pub struct TestQueues {
     aws: SdkConfig,
     /// Where the event functions are invoked.
     functions: Option<String>,
+    /// The endpoint of viewers' connections.
+    connections: Option<String>,
     urls: HashMap<String, String>,
 }
 
@@ -44,8 +46,12 @@ impl TestQueues {
             let variable = format!("{}_FUNCTION_NAME", function.as_str().to_uppercase().replace('-', "_"));
             urls.insert(variable, function.to_string());
         }
+        for variable in ["BROADCAST_QUEUE_URL", "BROADCAST_DLQ_URL"] {
+            let queue = client.create_queue().queue_name(format!("{prefix}-{variable}")).send().await.expect("a queue");
+            urls.insert(variable.to_owned(), queue.queue_url.expect("a URL"));
+        }
         urls.insert("PARKING_BUCKET".to_owned(), prefix);
-        Self { client, aws, functions: None, urls }
+        Self { client, aws, functions: None, connections: None, urls }
     }
 
     /// Queues whose functions are invoked at an endpoint, and the bucket that they park in.
@@ -53,6 +59,56 @@ impl TestQueues {
         let queues = Self { functions: Some(endpoint.to_owned()), ..Self::new().await };
         queues.s3().create_bucket().bucket(&queues.urls["PARKING_BUCKET"]).send().await.expect("a bucket");
         queues
+    }
+
+    /// Queues, and viewers' connections at an endpoint.
+    pub async fn with_connections(endpoint: &str) -> Self {
+        Self { connections: Some(endpoint.to_owned()), ..Self::new().await }
+    }
+
+    /// What pushes to viewers.
+    #[must_use]
+    pub fn pusher(&self, database: Arc<Database>) -> Pusher {
+        Pusher::from_environment(&self.environment(), database, self.connections(), &self.client).expect("a queue")
+    }
+
+    /// The viewers' connections.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        Connections::new(&self.aws, self.connections.as_deref().unwrap_or("http://127.0.0.1:1"))
+    }
+
+    /// The queues of broadcasts.
+    #[must_use]
+    pub fn of_broadcasts(&self) -> FunctionQueues {
+        FunctionQueues::of_broadcasts(&self.environment(), &self.client).expect("its queues")
+    }
+
+    /// Takes what waits on the queue of broadcasts, as Lambda would hand it to the function.
+    pub async fn take_broadcasts(&self) -> SqsEvent {
+        let messages = self.receive(&self.urls["BROADCAST_QUEUE_URL"]).await;
+        let mut event = SqsEvent::default();
+        event.records = messages.into_iter().map(as_lambda_message).collect();
+        event
+    }
+
+    /// Puts a text on the queue of broadcasts.
+    pub async fn put_broadcast(&self, text: &str) {
+        let send = self.client.send_message().queue_url(&self.urls["BROADCAST_QUEUE_URL"]).message_body(text);
+        send.send().await.expect("sent");
+    }
+
+    /// Deletes what was taken from the queue of broadcasts, as Lambda does.
+    pub async fn delete_broadcasts(&self, receipt_handles: &[String]) {
+        for handle in receipt_handles {
+            let delete = self.client.delete_message().queue_url(&self.urls["BROADCAST_QUEUE_URL"]);
+            delete.receipt_handle(handle).send().await.expect("deleted");
+        }
+    }
+
+    /// How many broadcasts were given up.
+    pub async fn dead_broadcasts(&self) -> usize {
+        self.receive(&self.urls["BROADCAST_DLQ_URL"]).await.len()
     }
 
     /// The keys of the parked events.
@@ -82,6 +138,7 @@ impl TestQueues {
     pub fn consumer(&self, function: Function, database: Arc<Database>) -> Consumer {
         Consumer {
             function,
+            pusher: self.pusher(Arc::clone(&database)),
             database,
             queues: self.queues_of(function),
             parking: Parking::from_environment(&self.environment(), self.s3()).expect("a bucket"),

@@ -38,7 +38,7 @@ impl FailureClass {
 /// Why something failed. Each code has its page, `docs/failure-codes/RFnnnn.md`.
 ///
 /// The first digit tells the area: 1 the database is away, 2 the event cannot be applied, 3 the queue, 4 the request,
-/// 5 the org. A number is never given a second meaning.
+/// 5 the org, 6 the viewers. A number is never given a second meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum FailureCode {
@@ -88,11 +88,13 @@ pub enum FailureCode {
     OrgUnknown,
     /// The event names two orgs.
     OrgAmbiguous,
+    /// A frame did not reach a viewer that is connected.
+    PushFailed,
 }
 
 impl FailureCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::DatabaseUnreachable,
         Self::DatabaseTimeout,
         Self::DatabaseConflict,
@@ -116,6 +118,7 @@ impl FailureCode {
         Self::NotServed,
         Self::OrgUnknown,
         Self::OrgAmbiguous,
+        Self::PushFailed,
     ];
 
     /// The number after `RF`.
@@ -145,6 +148,7 @@ impl FailureCode {
             Self::NotServed => 4006,
             Self::OrgUnknown => 5001,
             Self::OrgAmbiguous => 5002,
+            Self::PushFailed => 6001,
         }
     }
 
@@ -159,7 +163,8 @@ impl FailureCode {
             | Self::DatabaseRestarting
             | Self::SchemaMismatch
             | Self::QueueUnavailable
-            | Self::ParkingUnavailable => FailureClass::Transient,
+            | Self::ParkingUnavailable
+            | Self::PushFailed => FailureClass::Transient,
             Self::ConstraintViolated
             | Self::StatementRefused
             | Self::EventUnreadable
@@ -203,6 +208,7 @@ impl FailureCode {
             Self::NotServed => "Message not served",
             Self::OrgUnknown => "Org unknown",
             Self::OrgAmbiguous => "Org ambiguous",
+            Self::PushFailed => "Push failed",
         }
     }
 }

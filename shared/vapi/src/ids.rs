@@ -105,7 +105,9 @@ impl fmt::Display for VapiCallId {
 pub struct EventKey(String);
 
 impl EventKey {
-    pub(crate) fn new(key: String) -> Self {
+    /// A key as the events module makes it, or as the log gives it back.
+    #[must_use]
+    pub fn new(key: String) -> Self {
         Self(key)
     }
 

@@ -9,6 +9,7 @@
 
 pub mod events;
 pub mod failure;
+pub mod frame;
 pub mod ids;
 pub mod interactive;
 pub mod reason;
@@ -35,6 +36,7 @@ pub use events::{
     Report, StatusUpdate, StoredEvent,
 };
 pub use failure::{FailureClass, FailureCode};
+pub use frame::Frame;
 pub use ids::{EventKey, OrgId, VapiCallId};
 pub use interactive::{Interactive, ToolCall, nothing_configured};
 pub use message::{BadRequest, Message, Parsed};

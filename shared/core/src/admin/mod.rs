@@ -132,6 +132,12 @@ impl Admin {
         Ok(AddedAgent { id, events: self.apply_unresolved().await? })
     }
 
+    /// Notes that a token which watches an org's calls is about to be made. False: no such org.
+    pub async fn note_token(&self, org_id: OrgId, lifetime_seconds: u64) -> Result<bool, Failure> {
+        let seconds = i64::try_from(lifetime_seconds).unwrap_or(i64::MAX);
+        self.value("SELECT note_token_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &seconds]).await
+    }
+
     /// A new lead. `phone` is E.164 and unique in the org.
     pub async fn add_lead(&self, org_id: OrgId, phone: &str, name: Option<&str>) -> Result<Uuid, Failure> {
         self.value("SELECT add_lead_v1($1, $2, $3, $4)", &[&self.actor, org_id.as_uuid(), &phone, &name]).await

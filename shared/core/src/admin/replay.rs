@@ -117,9 +117,9 @@ impl Admin {
 
 /// The selected events, as what follows FROM.
 fn selected(kind: Replayable) -> String {
-    // Applied events have no code: whoever names one selects none of them.
+    // Applied events have no code: whoever names one selects none of them. What the log holds besides has no effects.
     let (table, code) = match kind {
-        Replayable::Applied => ("processed_webhook_events", "$6::text IS NULL"),
+        Replayable::Applied => ("processed_webhook_events", "$6::text IS NULL AND event_type <> 'operation-failed'"),
         Replayable::Failed => ("failed_operations", "state <> 'resolved' AND ($6::text IS NULL OR code = $6)"),
     };
     format!("{table} WHERE {SELECTED} AND {code}")

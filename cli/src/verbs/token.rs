@@ -1,0 +1,35 @@
+//! `cargo ringfence token`: tokens for people's screens.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use migrate::{Act, Answer};
+use ringfence_vapi::OrgId;
+
+use crate::administration::{Administrator, unexpected};
+use crate::arguments;
+use crate::error::Result;
+
+/// Makes a token that watches an org's calls over the WebSocket API
+#[derive(Debug, clap::Args)]
+pub(crate) struct Token {
+    /// The org's id
+    #[arg(long)]
+    org: OrgId,
+    /// How long it counts: 1h, 90m, at most 12h
+    #[arg(long, default_value = "1h", value_parser = arguments::lifetime)]
+    lifetime: Duration,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl Token {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let lifetime_seconds = self.lifetime.as_secs();
+        let act = |actor| Act::MintToken { actor, org_id: self.org, lifetime_seconds };
+        let answer = self.administrator.perform(act).await?;
+        let Answer::Token { token, .. } = answer else { return Err(unexpected(&answer)) };
+        println!("{token}");
+        Ok(ExitCode::SUCCESS)
+    }
+}

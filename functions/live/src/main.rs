@@ -1,0 +1,21 @@
+//! Starts the live function.
+
+use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use live::Live;
+use ringfence_edge::queue::aws_configuration;
+use ringfence_edge::{Connections, Environment, Tokens, start, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::start();
+    let environment = Environment::of_process();
+    let database = start::database(&environment)?;
+    let tokens = Tokens::new(&environment.master_keys()?);
+    let connections = Connections::from_environment(&environment, &aws_configuration().await)?;
+    let live = &Live::new(tokens, database, connections);
+    let serve = |event: LambdaEvent<ApiGatewayWebsocketProxyRequest>| async move {
+        Ok::<_, Error>(live.answer(&event.payload).await)
+    };
+    lambda_runtime::run(service_fn(serve)).await
+}

@@ -1,0 +1,205 @@
+//! Viewers over WebSocket: real clients, the real function, pushes by the SDK; only API Gateway itself is a fake.
+
+mod audience;
+mod client;
+mod connecting;
+mod failing;
+mod frames;
+mod log;
+mod partials;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use broadcast_retry::Broadcaster;
+use fake_gateway::{FakeGateway, Limits};
+use futures_util::{SinkExt as _, StreamExt as _};
+use jiff::Timestamp;
+use live::Live;
+use ringfence_core::Database;
+use ringfence_edge::Tokens;
+use ringfence_testkit::door::masters;
+use ringfence_testkit::{TestDatabase, TestDoor, TestQueues};
+use ringfence_vapi::OrgId;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// Whoever waits longer than this waits for nothing.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A database with one org, queues, a door, and the WebSocket API before the live function.
+struct Stage {
+    database: TestDatabase,
+    app: Arc<Database>,
+    queues: TestQueues,
+    org: OrgId,
+    door: TestDoor,
+    gateway: FakeGateway,
+    live: Arc<OnceLock<Live>>,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let database = TestDatabase::new().await;
+        let (org, app) = (database.org("Acme").await, database.app());
+        let live: Arc<OnceLock<Live>> = Arc::default();
+        let function = Arc::clone(&live);
+        let invoke = move |event: Value| {
+            let function = Arc::clone(&function);
+            async move {
+                let event = serde_json::from_value(event).map_err(|error| error.to_string())?;
+                let answer = function.get().expect("the function is there").answer(&event).await;
+                serde_json::to_value(answer).map_err(|error| error.to_string())
+            }
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let gateway = FakeGateway::start(address, Limits::default(), invoke).await.unwrap();
+        let queues = TestQueues::with_connections(&gateway.endpoint()).await;
+        let function = Live::new(Tokens::new(&masters()), Arc::clone(&app), queues.connections());
+        assert!(live.set(function).is_ok());
+        let door = TestDoor::new(Arc::clone(&app), &queues);
+        Self { database, app, queues, org, door, gateway, live }
+    }
+
+    fn live(&self) -> &Live {
+        self.live.get().unwrap()
+    }
+
+    /// A viewer of an org that has resumed from the end of the log.
+    async fn viewer(&self, org: OrgId) -> Viewer {
+        let mut viewer = self.connect(&token(org, Duration::from_mins(5))).await.unwrap();
+        viewer.resume().await;
+        viewer
+    }
+
+    /// Connects with a token, as browsers do; the status of a refusal.
+    async fn connect(&self, token: &str) -> Result<Viewer, u16> {
+        let mut request = self.gateway.url().into_client_request().unwrap();
+        let protocols = format!("ringfence.v1, {token}");
+        request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
+        match connect_async(request).await {
+            Ok((socket, response)) => {
+                assert_eq!(response.headers()["sec-websocket-protocol"], "ringfence.v1");
+                Ok(Viewer { socket, frames: BTreeMap::new(), partials: Vec::new(), cursor: None, repeats: 0 })
+            }
+            Err(Error::Http(response)) => Err(response.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Posts bodies to the org's URL, one after another.
+    async fn post(&self, bodies: &[Value]) {
+        for body in bodies {
+            assert_eq!(self.door.post(self.org, body).await.status, 200);
+        }
+    }
+
+    fn broadcaster(&self) -> Broadcaster {
+        Broadcaster::new(Arc::clone(&self.app), self.queues.connections(), self.queues.of_broadcasts())
+    }
+
+    /// Works off the queue of broadcasts until it is dropped.
+    async fn broadcast(&self) {
+        let broadcaster = self.broadcaster();
+        loop {
+            let batch = self.queues.take_broadcasts().await;
+            if batch.records.is_empty() {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let handles: Vec<_> = batch.records.iter().filter_map(|record| record.receipt_handle.clone()).collect();
+            assert_eq!(broadcaster.consume(batch).await.batch_item_failures.len(), 0);
+            self.queues.delete_broadcasts(&handles).await;
+        }
+    }
+
+    async fn count(&self, from: &str) -> i64 {
+        self.database.count(from).await
+    }
+}
+
+/// A token for an org.
+fn token(org: OrgId, lifetime: Duration) -> String {
+    Tokens::new(&masters()).mint(org, lifetime, Timestamp::now()).unwrap().0
+}
+
+/// A real WebSocket client that keeps what it is told, as the client module does.
+struct Viewer {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// By their sequence.
+    frames: BTreeMap<i64, Value>,
+    partials: Vec<Value>,
+    cursor: Option<String>,
+    /// Frames that it was pushed more than once.
+    repeats: usize,
+}
+
+impl Viewer {
+    async fn send(&mut self, message: &Value) {
+        self.socket.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    /// The next message; None: the connection was closed.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message") {
+                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    fn keep(&mut self, frame: Value) {
+        assert_eq!(frame["v"], 1, "{frame}");
+        match frame["seq"].as_i64() {
+            Some(seq) => self.repeats += usize::from(self.frames.insert(seq, frame).is_some()),
+            None => self.partials.push(frame),
+        }
+    }
+
+    /// Resumes to the end of the log; what is pushed meanwhile is kept too. Returns the pages, or the answer if it is none.
+    async fn resume(&mut self) -> Vec<Value> {
+        let mut pages = Vec::new();
+        loop {
+            self.send(&json!({"action": "resume", "cursor": self.cursor})).await;
+            let page = loop {
+                let message = self.next().await.expect("an answer");
+                if message.get("call_id").is_none() {
+                    break message;
+                }
+                self.keep(message);
+            };
+            self.cursor = page["cursor"].as_str().map(str::to_owned).or(self.cursor.take());
+            let repeats = self.repeats;
+            for frame in page["frames"].as_array().cloned().unwrap_or_default() {
+                self.keep(frame);
+            }
+            // That a sweep repeats some is how it misses none.
+            self.repeats = repeats;
+            let has_more = page["more"] == true;
+            pages.push(page);
+            if !has_more {
+                return pages;
+            }
+        }
+    }
+
+    /// Waits until it was pushed so many frames in all.
+    async fn wait_for(&mut self, count: usize) {
+        while self.frames.len() < count {
+            let frame = self.next().await.expect("a frame");
+            self.keep(frame);
+        }
+    }
+
+    /// The types of its frames, in the log's order.
+    fn types(&self) -> Vec<&str> {
+        self.frames.values().filter_map(|frame| frame["type"].as_str()).collect()
+    }
+}

@@ -1,0 +1,116 @@
+//! Who gets in, and as whose viewer.
+
+use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use ringfence_testkit::Call;
+
+use super::*;
+
+/// D7: a viewer is pending until its first message; then it is active, and gone when it disconnects.
+#[tokio::test]
+async fn a_viewer_comes_and_goes() {
+    let stage = Stage::new().await;
+    let mut viewer = stage.connect(&token(stage.org, Duration::from_mins(5))).await.unwrap();
+    assert_eq!(stage.count(&format!("live_connections WHERE state = 'pending' AND org_id = '{}'", stage.org)).await, 1);
+    assert_eq!(stage.count("live_connections WHERE expires_at < now() + interval '5 minutes 1 second'").await, 1);
+
+    // What happens before its first message is not pushed to it.
+    stage.post(&[Call::default().status("ringing", 0)]).await;
+    let pages = viewer.resume().await;
+    assert_eq!((pages[0]["type"].as_str(), viewer.frames.len()), (Some("page"), 0));
+    assert_eq!(stage.count("live_connections WHERE state = 'active'").await, 1);
+
+    viewer.send(&json!({"action": "ping"})).await;
+    assert_eq!(viewer.next().await.unwrap(), json!({"v": 1, "type": "pong"}));
+    viewer.socket.close(None).await.unwrap();
+    while stage.count("live_connections").await > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// D7: without a token that is valid now nobody gets in, and nothing is left of the attempt.
+#[tokio::test]
+async fn a_forged_or_expired_token_is_refused() {
+    let stage = Stage::new().await;
+    let valid = token(stage.org, Duration::from_mins(5));
+    let other_master: ringfence_edge::MasterKeys =
+        "t:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=".parse().ok().unwrap();
+    let forged = Tokens::new(&other_master).mint(stage.org, Duration::from_mins(5), Timestamp::now()).unwrap().0;
+    let expired = token(stage.org, Duration::ZERO);
+    let cut = &valid[..valid.len() - 1];
+    for token in [forged.as_str(), expired.as_str(), cut, "none"] {
+        assert_eq!(stage.connect(token).await.err(), Some(401), "{token}");
+    }
+    let without = connect_async(stage.gateway.url()).await;
+    assert!(matches!(without, Err(Error::Http(response)) if response.status() == 401));
+    assert_eq!((stage.count("live_connections").await, stage.gateway.connections()), (0, 0));
+}
+
+/// D3, D7: a connection stays its org's: another org's valid token with the same connection id changes nothing.
+#[tokio::test]
+async fn a_connection_cannot_be_taken_over() {
+    let stage = Stage::new().await;
+    let other = stage.database.org("Other").await;
+    let mut viewer = stage.viewer(stage.org).await;
+    let id = stage.database.text("SELECT connection_id FROM live_connections").await.unwrap();
+    let event: ApiGatewayWebsocketProxyRequest = serde_json::from_value(json!({
+        "requestContext": {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": id, "connectedAt": 1, "requestTimeEpoch": 1},
+        "headers": {"Sec-WebSocket-Protocol": format!("ringfence.v1, {}", token(other, Duration::from_mins(5)))},
+        "isBase64Encoded": false,
+    }))
+    .unwrap();
+    assert_eq!(stage.live().answer(&event).await.status_code, 401);
+    assert_eq!(stage.count(&format!("live_connections WHERE org_id = '{}'", stage.org)).await, 1);
+    assert_eq!(stage.count("live_connections").await, 1);
+
+    assert_eq!(stage.door.post(other, &Call::default().status("ringing", 0)).await.status, 200);
+    stage.post(&[Call::default().status("ringing", 0)]).await;
+    viewer.wait_for(1).await;
+    viewer.resume().await;
+    assert_eq!(viewer.frames.len(), 1);
+}
+
+/// D7: a viewer whose time is over is told so, closed, and pushed to no more. Those whose end nobody told are swept.
+#[tokio::test]
+async fn an_expired_viewer_is_told_so_and_closed() {
+    let stage = Stage::new().await;
+    let mut viewer = stage.viewer(stage.org).await;
+    let expire = "UPDATE live_connections SET expires_at = now() - interval '1 second'";
+    stage.database.superuser().await.batch_execute(expire).await.unwrap();
+    stage.post(&[Call::default().status("ringing", 0)]).await;
+    assert_eq!(viewer.resume().await, [json!({"v": 1, "type": "expired"})]);
+    assert_eq!(viewer.next().await, None);
+    assert_eq!(viewer.frames.len(), 0);
+
+    let forgotten = "INSERT INTO live_connections (connection_id, org_id, expires_at)
+        SELECT 'forgotten' || n, id, now() - interval '1 minute' FROM organizations, generate_series(1, 3) n";
+    stage.database.superuser().await.batch_execute(forgotten).await.unwrap();
+    stage.viewer(stage.org).await;
+    assert_eq!(stage.count("live_connections WHERE connection_id LIKE 'forgotten%'").await, 0);
+}
+
+/// D7, D12: what is no message of the protocol is answered, and costs the connection nothing.
+#[tokio::test]
+async fn a_message_that_is_none_is_answered() {
+    let stage = Stage::new().await;
+    let mut viewer = stage.viewer(stage.org).await;
+    for message in [json!({"action": "shout"}), json!([]), json!({"action": "resume", "cursor": "yesterday"})] {
+        viewer.send(&message).await;
+        assert_eq!(viewer.next().await.unwrap()["type"], "error", "{message}");
+    }
+    viewer.send(&json!({"action": "ping"})).await;
+    assert_eq!(viewer.next().await.unwrap()["type"], "pong");
+}
+
+/// D7: without a database nobody gets in, and hears that it is not their token's fault.
+#[tokio::test]
+async fn without_a_database_a_viewer_is_told_to_come_again() {
+    let stage = Stage::new().await;
+    let away = stage.database.app_at(Some("127.0.0.1:1"));
+    let live = Live::new(Tokens::new(&masters()), away, stage.queues.connections());
+    let event: ApiGatewayWebsocketProxyRequest = serde_json::from_value(json!({
+        "requestContext": {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": "a=", "connectedAt": 1, "requestTimeEpoch": 1},
+        "headers": {"Sec-WebSocket-Protocol": format!("ringfence.v1, {}", token(stage.org, Duration::from_mins(5)))},
+    }))
+    .unwrap();
+    assert_eq!(live.answer(&event).await.status_code, 503);
+}

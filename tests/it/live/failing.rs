@@ -1,0 +1,113 @@
+//! Pushes that fail.
+
+use broadcast_retry::MAX_FAILURES;
+use ringfence_edge::Broadcast;
+use ringfence_edge::broadcast::Subject;
+use ringfence_testkit::Call;
+use ringfence_vapi::EventKey;
+
+use super::*;
+
+/// B3: a push that failed goes through the queue to those that did not get it, and ends right.
+#[tokio::test]
+async fn a_failed_push_is_retried_by_the_queue() {
+    let stage = Stage::new().await;
+    let (mut first, mut second) = (stage.viewer(stage.org).await, stage.viewer(stage.org).await);
+    stage.gateway.fail_next_pushes(1, 500);
+    stage.post(&[Call::default().status("ringing", 0)]).await;
+    assert_eq!(stage.count("call_logs").await, 1, "the event itself is applied");
+    let both = async {
+        first.wait_for(1).await;
+        second.wait_for(1).await;
+    };
+    tokio::select! {
+        () = stage.broadcast() => unreachable!(),
+        () = both => (),
+    }
+    assert_eq!((first.repeats, second.repeats), (0, 0));
+    assert_eq!(stage.queues.dead_broadcasts().await, 0);
+}
+
+/// B3: what keeps failing is given up, and in the dead-letter queue; the viewer has it after its next resume.
+#[tokio::test]
+async fn a_push_that_keeps_failing_is_a_dead_letter() {
+    let stage = Stage::new().await;
+    let mut viewer = stage.viewer(stage.org).await;
+    stage.gateway.fail_next_pushes(1, 429);
+    stage.post(&[Call::default().status("ringing", 0)]).await;
+    let key = stage.database.text("SELECT event_id FROM processed_webhook_events").await.unwrap();
+    let connection = stage.database.text("SELECT connection_id FROM live_connections").await.unwrap();
+    let last = Broadcast {
+        org_id: stage.org,
+        subject: Subject::Event { event_key: EventKey::new(key) },
+        connections: Some(vec![connection]),
+        failures: MAX_FAILURES,
+    };
+    stage.gateway.fail_next_pushes(1, 500);
+    stage.queues.put_broadcast(&serde_json::to_string(&last).unwrap()).await;
+    let batch = loop {
+        let batch = stage.queues.take_broadcasts().await;
+        if batch.records.iter().any(|record| record.body.as_deref().unwrap_or_default().contains("\"failures\":5")) {
+            break batch;
+        }
+    };
+    assert_eq!(stage.broadcaster().consume(batch).await.batch_item_failures.len(), 0);
+    assert_eq!(stage.queues.dead_broadcasts().await, 1);
+    viewer.resume().await;
+    assert_eq!(viewer.frames.len(), 1);
+}
+
+/// B3, D7: a connection that is gone is forgotten, by the webhook and by the queue, and is no failure.
+#[tokio::test]
+async fn a_gone_connection_is_forgotten() {
+    let stage = Stage::new().await;
+    let gone = format!(
+        "INSERT INTO live_connections (connection_id, org_id, state, expires_at)
+            VALUES ('gone=', '{}', 'active', now() + interval '1 hour')",
+        stage.org
+    );
+    stage.database.superuser().await.batch_execute(&gone).await.unwrap();
+    let mut viewer = stage.viewer(stage.org).await;
+    stage.post(&[Call::default().status("ringing", 0)]).await;
+    viewer.wait_for(1).await;
+    assert_eq!(stage.count("live_connections WHERE connection_id = 'gone='").await, 0);
+    assert!(stage.queues.take_broadcasts().await.records.is_empty());
+}
+
+/// B3: what a resume covers already is not pushed again.
+#[tokio::test]
+async fn what_was_resumed_is_dropped() {
+    let stage = Stage::new().await;
+    let mut viewer = stage.viewer(stage.org).await;
+    stage.gateway.fail_next_pushes(1, 500);
+    stage.post(&[Call::default().status("ringing", 0)]).await;
+    viewer.resume().await;
+    // With the cursor that it was given it says that it has everything before it.
+    viewer.resume().await;
+    assert_eq!(viewer.frames.len(), 1);
+    let batch = loop {
+        let batch = stage.queues.take_broadcasts().await;
+        if !batch.records.is_empty() {
+            break batch;
+        }
+    };
+    assert_eq!(stage.broadcaster().consume(batch).await.batch_item_failures.len(), 0);
+    viewer.send(&json!({"action": "ping"})).await;
+    assert_eq!(viewer.next().await.unwrap()["type"], "pong", "nothing was pushed before");
+}
+
+/// B3: what is no broadcast is a dead letter and costs its neighbours nothing; without a database a broadcast stays.
+#[tokio::test]
+async fn a_bad_broadcast_does_not_fail_its_neighbours() {
+    let stage = Stage::new().await;
+    stage.queues.put_broadcast("poison").await;
+    let of_nothing = Broadcast::to_all(stage.org, Subject::Event { event_key: EventKey::new("none".to_owned()) });
+    stage.queues.put_broadcast(&serde_json::to_string(&of_nothing).unwrap()).await;
+    let batch = stage.queues.take_broadcasts().await;
+    assert_eq!(batch.records.len(), 2);
+    let away = stage.database.app_at(Some("127.0.0.1:1"));
+    let without = Broadcaster::new(away, stage.queues.connections(), stage.queues.of_broadcasts());
+    assert_eq!(without.consume(batch.clone()).await.batch_item_failures.len(), 1);
+    assert_eq!(stage.queues.dead_broadcasts().await, 1);
+    assert_eq!(stage.broadcaster().consume(batch).await.batch_item_failures.len(), 0);
+}

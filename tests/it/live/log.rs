@@ -1,0 +1,131 @@
+//! The log is the truth: whatever a push missed, a resume has.
+
+use ringfence_testkit::{Call, database};
+
+use super::*;
+
+/// D7: a function that died between its commit and its push loses no frame for a viewer that resumes.
+#[tokio::test]
+async fn a_commit_without_a_push_is_resumed() {
+    let stage = Stage::new().await;
+    let mut viewer = stage.viewer(stage.org).await;
+    // Committed by the same statement, by somebody who tells nobody.
+    database::apply(&stage.app, stage.org, &Call::default().status("ringing", 0)).await;
+    assert_eq!(viewer.frames.len(), 0);
+    viewer.resume().await;
+    assert_eq!(viewer.types(), ["call.status"]);
+}
+
+/// D7: a viewer that is cut off in the middle of a thousand frames has all of them after it resumes, page by page.
+#[tokio::test]
+async fn a_viewer_cut_off_misses_nothing() {
+    const FRAMES: usize = 1_000;
+    let stage = Stage::new().await;
+    let mut viewer = stage.viewer(stage.org).await;
+    let call = Call::default();
+    for number in 0..FRAMES {
+        if number == FRAMES / 2 {
+            viewer.wait_for(FRAMES / 4).await;
+            drop(std::mem::replace(
+                &mut viewer.socket,
+                stage.connect(&token(stage.org, PATIENCE)).await.unwrap().socket,
+            ));
+        }
+        let ms = 1_000 + i64::try_from(number).unwrap();
+        stage.post(&[call.transcript(&format!("Sentence {number}."), ms)]).await;
+    }
+    assert!(viewer.frames.len() < FRAMES);
+    let pages = viewer.resume().await;
+    assert!(pages.len() > 2, "{}", pages.len());
+    let texts: Vec<_> = viewer.frames.values().map(|frame| frame["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(texts, (0..FRAMES).map(|number| format!("Sentence {number}.")).collect::<Vec<_>>());
+    // Once it has all of it, a further sweep is short.
+    assert_eq!(viewer.resume().await.len(), 1);
+}
+
+/// D7: what a transaction wrote that was open while later ones committed is not jumped over.
+#[tokio::test]
+async fn a_transaction_held_open_hides_nothing() {
+    let stage = Stage::new().await;
+    let mut viewer = stage.viewer(stage.org).await;
+    let held = stage.database.client("ringfence_app").await;
+    let (late, early) = (Call::default(), Call::default());
+    let claim = |call: &Call| {
+        format!(
+            "SELECT outcome FROM apply_call_started_v1('{}', 1, 'status-update:{id}:ringing:x',
+                '{{\"kind\": \"call-started\", \"event_type\": \"status-update\", \"status\": \"ringing\", \"call\": {{\"id\": \"{id}\"}}}}',
+                now())",
+            stage.org,
+            id = call.id
+        )
+    };
+    held.batch_execute("BEGIN").await.unwrap();
+    held.query_one(&claim(&late), &[]).await.unwrap();
+    for _ in 0..5 {
+        database::apply(&stage.app, stage.org, &early.transcript("Yes.", 5_000)).await;
+        database::apply(&stage.app, stage.org, &Call::default().status("ringing", 0)).await;
+    }
+    viewer.resume().await;
+    let seen = viewer.frames.len();
+    assert_eq!(seen, 6);
+    viewer.resume().await;
+    assert_eq!(viewer.frames.len(), seen);
+    held.batch_execute("COMMIT").await.unwrap();
+    viewer.resume().await;
+    assert_eq!(viewer.frames.len(), seen + 1);
+    let first = viewer.frames.values().next().unwrap();
+    assert_eq!(first["call_id"], late.id, "it has the lowest sequence of all, and came last");
+}
+
+/// D7: a page is no longer than a message may be.
+#[tokio::test]
+async fn long_frames_make_short_pages() {
+    let stage = Stage::new().await;
+    let mut viewer = stage.viewer(stage.org).await;
+    for number in 0..60 {
+        let text = format!("{number} {}", "word ".repeat(2_000));
+        database::apply(&stage.app, stage.org, &Call::default().transcript(&text, 1_000)).await;
+    }
+    let pages = viewer.resume().await;
+    assert_eq!(viewer.frames.len(), 60);
+    assert!(pages.len() > 2 && pages.iter().all(|page| page.to_string().len() < 128 * 1024), "{}", pages.len());
+}
+
+/// D7: a cursor that the log does not reach back to, and one of another database, is an explicit reset, from which the viewer
+/// goes on.
+#[tokio::test]
+async fn a_cursor_beyond_the_log_is_a_reset() {
+    let stage = Stage::new().await;
+    let mut viewer = stage.viewer(stage.org).await;
+    let early = viewer.cursor.clone();
+    stage.post(&[Call::default().status("ringing", 0)]).await;
+    let cleaned = "UPDATE organizations SET log_start = pg_snapshot_xmin(pg_current_snapshot())";
+    stage.database.superuser().await.batch_execute(cleaned).await.unwrap();
+    for cursor in [early, Some(u64::MAX.to_string())] {
+        viewer.cursor = cursor;
+        let answer = viewer.resume().await;
+        assert_eq!(answer[0]["type"], "reset");
+        database::apply(&stage.app, stage.org, &Call::default().status("ringing", 0)).await;
+        let before = viewer.frames.len();
+        viewer.resume().await;
+        assert_eq!(viewer.frames.len(), before + 1);
+    }
+}
+
+/// D3, D7: the log is read by its index also behind the fence.
+#[tokio::test]
+async fn the_log_is_read_by_its_index() {
+    let stage = Stage::new().await;
+    let client = stage.database.client("ringfence_app").await;
+    client.batch_execute("BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off").await.unwrap();
+    client.execute("SELECT enter_org($1)", &[&stage.org.0]).await.unwrap();
+    let explain = format!(
+        "EXPLAIN SELECT seq FROM processed_webhook_events WHERE org_id = '{}' AND (xact, seq) > ('5'::xid8, 7)
+            ORDER BY xact, seq LIMIT 10",
+        stage.org
+    );
+    let plan: Vec<String> = client.query(&explain, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    let plan = plan.join("\n");
+    assert!(plan.contains("processed_webhook_events_log_idx") && plan.contains("(ROW(xact, seq) > ROW("), "{plan}");
+    assert!(!plan.contains("Sort"), "{plan}");
+}
