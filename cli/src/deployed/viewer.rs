@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use reqwest::Url;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::error::{Context, Error, Result};
 
@@ -15,16 +18,27 @@ use crate::error::{Context, Error, Result};
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// A connected viewer.
-pub(super) struct Viewer(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(super) struct Viewer(WebSocketStream<BufReader<TcpStream>>);
 
 impl Viewer {
-    /// Connects with a token, as browsers do.
+    /// Connects with a token, as browsers do. By hand, since the local cloud leaves out the subprotocol that the function has chosen,
+    /// and every client refuses that. API Gateway does not, nor does the gateway of `up`.
     pub(super) async fn connect(url: &str, token: &str) -> Result<Self> {
-        let mut request = url.into_client_request().context("read the WebSocket URL")?;
-        let protocols = format!("ringfence.v1, {token}").parse().context("offer the token")?;
-        request.headers_mut().insert("sec-websocket-protocol", protocols);
-        let (socket, _) = connect_async(request).await.context("connect a viewer")?;
-        Ok(Self(socket))
+        let url = Url::parse(url).context("read the WebSocket URL")?;
+        let host = format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or_default());
+        let mut stream = BufReader::new(TcpStream::connect(&host).await.context("connect a viewer")?);
+        let (path, key) = (url.path(), generate_key());
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+            sec-websocket-key: {key}\r\nsec-websocket-protocol: ringfence.v1, {token}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.context("connect a viewer")?;
+        let head = tokio::time::timeout(ANSWER_LIMIT, head(&mut stream)).await;
+        let head = head.map_err(|_| Error::new("a viewer's request is not answered"))??;
+        if !head.starts_with("HTTP/1.1 101 ") {
+            return Err(Error::new(format!("a viewer is answered {}", head.lines().next().unwrap_or_default())));
+        }
+        Ok(Self(WebSocketStream::from_raw_socket(stream, Role::Client, None).await))
     }
 
     /// Becomes active, with the end of the log.
@@ -58,4 +72,15 @@ impl Viewer {
             }
         }
     }
+}
+
+/// The answer up to its empty line.
+async fn head(stream: &mut BufReader<TcpStream>) -> Result<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).await.context("read the answer to a viewer")? == 0 {
+            return Err(Error::new("a viewer's connection was closed"));
+        }
+    }
+    Ok(head)
 }
