@@ -61,7 +61,8 @@ pub(crate) const TABLES: [Table; 6] = [
         query: "SELECT jsonb_build_object('vapi_call_id', vapi_call_id, 'event_type', event_type,
                 'message_time', message_time, 'status', event -> 'status', 'text', event -> 'text')
             FROM processed_webhook_events
-            WHERE org_id = $1 AND vapi_call_id = ANY ($2) AND $3::text[] IS NOT NULL ORDER BY message_time",
+            WHERE org_id = $1 AND vapi_call_id = ANY ($2) AND $3::text[] IS NOT NULL
+                AND event_type <> 'operation-failed' ORDER BY message_time",
     },
     Table {
         name: "leads",
@@ -86,7 +87,8 @@ pub(super) async fn read(client: &Client, org: OrgId, calls: &[&str], phones: &[
 
 /// How many of the calls' events were applied.
 pub(super) async fn count_claims(client: &Client, org: OrgId, calls: &[&str]) -> Result<usize> {
-    const QUERY: &str = "SELECT count(*) FROM processed_webhook_events WHERE org_id = $1 AND vapi_call_id = ANY ($2)";
+    const QUERY: &str = "SELECT count(*) FROM processed_webhook_events
+        WHERE org_id = $1 AND vapi_call_id = ANY ($2) AND event_type <> 'operation-failed'";
     let row = client.query_one(QUERY, &[&org.0, &calls]).await.context("count the applied events")?;
     let count: i64 = row.try_get(0).context("count the applied events")?;
     Ok(usize::try_from(count).unwrap_or_default())
