@@ -50,7 +50,7 @@ impl Functions {
     }
 
     async fn launch(&self, layout: &Layout, backing: &Backing) -> Result<Record> {
-        build(layout).await?;
+        build(layout, false).await?;
         progress("Starting the functions");
         let port = self.service.free_port()?;
         let mut watch = backing.tools.cargo_lambda();
@@ -65,10 +65,15 @@ impl Functions {
 
 /// Builds every binary of the workspace at once. Built one by one, as the first requests arrive, they would be built
 /// again: the features of dependencies are unified over what is built together.
-pub(crate) async fn build(layout: &Layout) -> Result<()> {
+pub(crate) async fn build(layout: &Layout, optimised: bool) -> Result<()> {
     progress("Building the functions");
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(layout.root()).kill_on_drop(true);
+    if optimised {
+        cargo.arg("build").arg("--release");
+    } else {
+        cargo.arg("build");
+    }
+    cargo.args(["--quiet", "--workspace", "--bins"]).current_dir(layout.root()).kill_on_drop(true);
     if cargo.status().await.context("run cargo build")?.success() {
         return Ok(());
     }
