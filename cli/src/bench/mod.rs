@@ -51,7 +51,7 @@ pub(crate) enum Section {
 /// Builds optimised binaries of everything, this tool included, and runs the bench with them: what drives the load must not be
 /// what limits it.
 pub(crate) async fn run_optimised(layout: &Layout) -> Result<ExitCode> {
-    functions::build(layout, true).await?;
+    functions::build_optimised(layout).await?;
     let own = std::env::current_exe().context("find this program")?;
     let target = own.parent().and_then(|profile| profile.parent()).ok_or_else(|| Error::new("no target folder"))?;
     let mut optimised = Command::new(target.join("release").join("ringfence"));
@@ -62,7 +62,7 @@ pub(crate) async fn run_optimised(layout: &Layout) -> Result<ExitCode> {
 /// Measures, prints the table and writes it down.
 pub(crate) async fn run(layout: &Layout, length: Length, sections: &[Section]) -> Result<()> {
     if length == Length::Short {
-        functions::build(layout, false).await?;
+        functions::build(layout).await?;
     }
     // Of an earlier run that was killed.
     site::stop(layout).await?;

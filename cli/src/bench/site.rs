@@ -123,6 +123,7 @@ impl<'a> Site<'a> {
             ("DATABASE_URL".to_owned(), url.to_owned()),
             ("DATABASE_OWNER_URL".to_owned(), self.owner_url.clone()),
             ("DATABASE_CA_PEM".to_owned(), self.ca_pem.clone()),
+            ("SSL_CERT_FILE".to_owned(), "/dev/null".to_owned()),
             ("RINGFENCE_APP_PASSWORD".to_owned(), self.secrets.app_password.clone()),
             ("RINGFENCE_MASTER_KEYS".to_owned(), self.secrets.master_keys_variable()),
         ];

@@ -57,7 +57,7 @@ impl<'a> Site<'a> {
     /// Starts everything, with an empty database and empty queues.
     pub(crate) async fn start(layout: &'a Layout) -> Result<Self> {
         let (tools, secrets) = (Tools::install(layout).await?, Secrets::of(layout)?);
-        functions::build(layout, false).await?;
+        functions::build(layout).await?;
         let server = Cluster::of_drills(layout).start(&tools, Some(&secrets.superuser_password)).await?;
         let database = Database::replace(&server.url, DATABASE, &secrets).await?;
         database::migrate(&database.owner_url, &secrets.app_password).await?;

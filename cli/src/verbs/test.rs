@@ -45,7 +45,7 @@ impl Test {
         let tools = Tools::install(layout).await?;
         let postgres = Cluster::of_tests(layout).start(&tools, None).await?;
         let sqs_endpoint = MiniStack::of_tests(layout).start(&tools).await?;
-        functions::build(layout, false).await?;
+        functions::build(layout).await?;
         progress("Running the tests");
         let mut cargo = Command::new("cargo");
         for name in NOT_FOR_TESTS {
