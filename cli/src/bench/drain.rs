@@ -56,7 +56,7 @@ async fn drain(site: &Site<'_>, host: &Host, events: &Events, run: Run, window: 
     let end = since_epoch() + window.warm_up + window.length;
     let clients = (0..run.clients).map(|client| work_off(site, host, events, (run.number, client), end));
     let (answered, usage) =
-        tokio::join!(futures_util::future::try_join_all(clients), Usage::measure(site, Some(host), window));
+        tokio::join!(futures_util::future::try_join_all(clients), Usage::measure(site, Some((host, FUNCTION)), window));
     let mut all = Answered::default();
     for (at, latency) in answered?.into_iter().flatten() {
         all.add(at, latency);

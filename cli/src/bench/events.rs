@@ -206,7 +206,7 @@ fn split(part: Part, mark: &str, gap: Gap) -> Vec<Part> {
 }
 
 /// The sample's body, compact, with marks where events differ.
-fn marked_body(site: &Site<'_>, kind: Kind) -> Result<String> {
+pub(super) fn marked_body(site: &Site<'_>, kind: Kind) -> Result<String> {
     let path = site.layout.root().join("tests/samples").join(kind.sample());
     let text = fs::read_to_string(&path).context(format_args!("read {}", path.display()))?;
     let mut body: Value = serde_json::from_str(&text).context("read a sample")?;

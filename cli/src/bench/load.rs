@@ -39,6 +39,7 @@ pub(super) struct Usage {
     to: Duration,
     server: Duration,
     functions: Duration,
+    load: Duration,
 }
 
 /// What a run comes to.
@@ -52,6 +53,8 @@ pub(super) struct Figures {
     /// Microseconds for each event.
     pub(super) server_cpu: f64,
     pub(super) functions_cpu: f64,
+    /// Of who sends and of Lambda's place, which in AWS are elsewhere.
+    pub(super) load_cpu: f64,
 }
 
 impl Answered {
@@ -79,24 +82,25 @@ impl Answered {
             p99: share(0.99),
             server_cpu: each(usage.server),
             functions_cpu: each(usage.functions),
+            load_cpu: each(usage.load),
         }
     }
 }
 
 impl Usage {
     /// Waits for the window and measures from its beginning to its end. `host` is that of the functions, if they run.
-    pub(super) async fn measure(site: &Site<'_>, host: Option<&Host>, window: Window) -> Self {
-        let pids = host.map(|host| host.pids("webhook")).unwrap_or_default();
+    pub(super) async fn measure(site: &Site<'_>, host: Option<(&Host, &str)>, window: Window) -> Self {
+        let pids = host.map(|(host, function)| host.pids(function)).unwrap_or_default();
         let used = || {
             let functions: Duration = pids.iter().copied().map(process::cpu).sum();
-            (process::cpu_of_server(site.server), functions)
+            [process::cpu_of_server(site.server), functions, process::cpu(std::process::id())]
         };
         tokio::time::sleep(window.warm_up).await;
         let (from, before) = (since_epoch(), used());
         tokio::time::sleep(window.length).await;
         let (to, after) = (since_epoch(), used());
-        let (server, functions) = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
-        Self { from, to, server, functions }
+        let [server, functions, load] = [0, 1, 2].map(|index| after[index].saturating_sub(before[index]));
+        Self { from, to, server, functions, load }
     }
 }
 
@@ -111,8 +115,10 @@ pub(super) async fn run(
     let answered = Mutex::new(Answered::default());
     let end = since_epoch() + window.warm_up + window.length;
     let clients = (0..run.clients).map(|client| post(host, events, (run, client), end, &answered));
-    let (posted, usage) =
-        tokio::join!(futures_util::future::try_join_all(clients), Usage::measure(site, Some(host), window));
+    let (posted, usage) = tokio::join!(
+        futures_util::future::try_join_all(clients),
+        Usage::measure(site, Some((host, "webhook")), window)
+    );
     posted?;
     let answered = answered.into_inner().map_err(|_| Error::new("a client of the load panicked"))?;
     Ok((answered, usage))

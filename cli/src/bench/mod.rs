@@ -4,11 +4,15 @@
 //! `PostgreSQL`'s own benchmark, and [`throughput`] compares the two. The other sections measure one thing each. [`table`] is what
 //! comes out.
 
+mod cpu;
 mod drain;
 mod events;
+mod growth;
 mod load;
+mod outage;
 mod pgbench;
 mod process;
+mod review;
 mod site;
 mod size;
 mod startup;
@@ -38,14 +42,40 @@ pub(crate) enum Length {
 /// What can be measured alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Section {
-    /// Webhooks beside pgbench
-    Throughput,
-    /// From exec to the first answer, memory and sizes
+    /// Sizes, and from exec to the first answer
     Startup,
-    /// A retry queue worked off
-    Drain,
     /// What crosses the wire to the database
     Wire,
+    /// A webhook's CPU time without the database
+    Cpu,
+    /// Webhooks beside pgbench
+    Throughput,
+    /// A retry queue worked off
+    Drain,
+    /// Webhooks while the database is away
+    Outage,
+    /// Ten million claims and a million calls
+    Growth,
+    /// What the review of the old server claimed
+    Review,
+}
+
+/// What is measured, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) length: Length,
+    /// None named: all.
+    pub(crate) sections: Vec<Section>,
+    /// Numbers of environments; none: the usual ones.
+    pub(crate) clients: Vec<u64>,
+    /// Rounds of the throughput.
+    pub(crate) rounds: Option<usize>,
+}
+
+impl Options {
+    fn sections(&self) -> &[Section] {
+        if self.sections.is_empty() { Section::value_variants() } else { &self.sections }
+    }
 }
 
 /// Builds optimised binaries of everything, this tool included, and runs the bench with them: what drives the load must not be
@@ -59,43 +89,41 @@ pub(crate) async fn run_optimised(layout: &Layout) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Measures, prints the table and writes it down.
-pub(crate) async fn run(layout: &Layout, length: Length, sections: &[Section]) -> Result<()> {
-    if length == Length::Short {
+/// Measures, prints the tables and writes them down.
+pub(crate) async fn run(layout: &Layout, options: &Options) -> Result<()> {
+    if options.length == Length::Short {
         functions::build(layout).await?;
     }
     // Of an earlier run that was killed.
-    site::stop(layout).await?;
-    let outcome = measure(layout, length, sections).await;
-    site::stop(layout).await.and(outcome)
+    stop(layout).await?;
+    let outcome = measure(layout, options).await;
+    stop(layout).await.and(outcome)
 }
 
-/// Stops what a bench that was interrupted has started.
+/// Stops what a bench has started.
 pub(crate) async fn stop(layout: &Layout) -> Result<()> {
-    site::stop(layout).await
+    let ministack = outage::stop(layout).await;
+    site::stop(layout).await.and(ministack)
 }
 
-async fn measure(layout: &Layout, length: Length, sections: &[Section]) -> Result<()> {
-    let is_asked = |section| sections.is_empty() || sections.contains(&section);
+async fn measure(layout: &Layout, options: &Options) -> Result<()> {
     let site = Site::start(layout).await?;
-    let mut report = Report::default();
-    if is_asked(Section::Startup) {
-        progress("Measuring starts and sizes");
-        size::measure(&site, &mut report)?;
-        startup::measure(&site, length, &mut report).await?;
+    let (mut report, length) = (Report::default(), options.length);
+    for section in options.sections() {
+        progress(&format!("Measuring: {}", section.to_possible_value().unwrap_or_default().get_name()));
+        match section {
+            Section::Startup => startup::measure(&site, length, &mut report).await?,
+            Section::Wire => wire::measure(&site, &mut report).await?,
+            Section::Cpu => cpu::measure(&site, length, &mut report)?,
+            Section::Throughput => throughput::measure(&site, options, &mut report).await?,
+            Section::Drain => drain::measure(&site, length, &mut report).await?,
+            Section::Outage => outage::measure(&site, length, &mut report).await?,
+            Section::Growth => growth::measure(&site, length, &mut report).await?,
+            Section::Review => review::measure(&site, length, &mut report).await?,
+        }
+        // As far as it has come: a section that fails later takes nothing of this along.
+        report.write(&layout.path("bench.json"))?;
     }
-    if is_asked(Section::Wire) {
-        progress("Counting on the wire");
-        wire::measure(&site, &mut report).await?;
-    }
-    if is_asked(Section::Throughput) {
-        throughput::measure(&site, length, &mut report).await?;
-    }
-    if is_asked(Section::Drain) {
-        progress("Draining a queue");
-        drain::measure(&site, length, &mut report).await?;
-    }
-    report.write(&layout.path("bench.json"))?;
     println!("{report}");
     Ok(())
 }

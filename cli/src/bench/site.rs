@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringfence_edge::keys::Subject;
-use ringfence_vapi::{Function, OrgId};
+use ringfence_vapi::OrgId;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use crate::local::database::{self, Database};
 use crate::local::environment::{Environment, of_aws, of_waiting_events};
 use crate::local::layout::Layout;
 use crate::local::postgres::Cluster;
-use crate::local::queues::{Queues, dead_letter_queue, retry_queue};
+use crate::local::queues::{Queues, consumers, dead_letters_of, queue_of};
 use crate::local::secrets::Secrets;
 use crate::local::tools::Tools;
 use crate::local::{command, connection};
@@ -41,10 +41,13 @@ const AGENT: &str = "
 const LEADS: &str = "
     INSERT INTO leads (org_id, phone) SELECT $1, '+1' || (2000000000 + n) FROM generate_series(0, 63999) AS n";
 
-/// A running server, and who posts to it.
+/// A running server, a database on it, and who posts to it.
+#[derive(Clone)]
 pub(super) struct Site<'a> {
     pub(super) layout: &'a Layout,
     pub(super) secrets: Secrets,
+    /// The superuser's URL of the server.
+    server_url: String,
     /// The superuser's URL of the database.
     pub(super) owner_url: String,
     /// The functions' URL, without TLS, as pgbench's.
@@ -67,27 +70,34 @@ impl<'a> Site<'a> {
         let cluster = Cluster::of_bench(layout);
         let server = cluster.start(&tools, Some(&secrets.superuser_password)).await?;
         let ca_pem = turn_tls_on(&server.url, &server.data).await?;
-        let database = Database::replace(&server.url, DATABASE, &secrets).await?;
-        database::migrate(&database.owner_url, &secrets.app_password).await?;
+        let record = cluster.service().running()?.ok_or_else(|| Error::new("PostgreSQL has just ended"))?;
+        let site = Self {
+            layout,
+            secrets,
+            server_url: server.url,
+            owner_url: String::new(),
+            app_url: String::new(),
+            bin: server.bin,
+            server: record.pid.cast_unsigned(),
+            org: OrgId(Uuid::nil()),
+            key: String::new(),
+            ca_pem,
+        };
+        site.on(DATABASE).await
+    }
+
+    /// The same server with another database, empty but for an org.
+    pub(super) async fn on(&self, name: &str) -> Result<Self> {
+        let database = Database::replace(&self.server_url, name, &self.secrets).await?;
+        database::migrate(&database.owner_url, &self.secrets.app_password).await?;
         let org = OrgId(Uuid::new_v4());
         let client = connection::open(&database.owner_url).await?;
         for statement in [ORG, KEY, AGENT, LEADS] {
             client.execute(statement, &[&org.0]).await.context("make the bench's org")?;
         }
         client.batch_execute("VACUUM ANALYZE").await.context("analyse the bench's database")?;
-        let key = secrets.master_keys()?.mint(Subject::Org(org), 1).expose().to_owned();
-        let record = cluster.service().running()?.ok_or_else(|| Error::new("PostgreSQL has just ended"))?;
-        Ok(Self {
-            layout,
-            secrets,
-            owner_url: database.owner_url,
-            app_url: database.app_url,
-            bin: server.bin,
-            server: record.pid.cast_unsigned(),
-            org,
-            key,
-            ca_pem,
-        })
+        let key = self.secrets.master_keys()?.mint(Subject::Org(org), 1).expose().to_owned();
+        Ok(Self { owner_url: database.owner_url, app_url: database.app_url, org, key, ..self.clone() })
     }
 
     /// A connection of the superuser.
@@ -128,6 +138,8 @@ impl<'a> Site<'a> {
             ("RINGFENCE_MASTER_KEYS".to_owned(), self.secrets.master_keys_variable()),
         ];
         variables.extend(of_waiting_events(&queues()));
+        // Nobody watches a bench.
+        variables.push(("CONNECTIONS_ENDPOINT".to_owned(), NOWHERE.to_owned()));
         variables.extend(of_aws(endpoint));
         variables
     }
@@ -152,7 +164,7 @@ pub(super) fn binary(name: &str) -> Result<PathBuf> {
 
 /// Queues that nobody sends to.
 fn queues() -> Queues {
-    let names = Function::ALL.into_iter().flat_map(|function| [retry_queue(function), dead_letter_queue(function)]);
+    let names = consumers().flat_map(|consumer| [queue_of(&consumer), dead_letters_of(&consumer)]);
     names.map(|name| (name.clone(), format!("{NOWHERE}/000000000000/{name}"))).collect()
 }
 

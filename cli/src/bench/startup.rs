@@ -30,6 +30,7 @@ struct Start {
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let count = if length == Length::Full { 50 } else { 3 };
     let columns = ["function", "exec to first poll, ms", "exec to first answer over TLS, ms", "peak memory, MB"];
+    super::size::measure(report)?;
     let mut table = Table::new(format!("Starts, median of {count}"), &columns);
     let door = Events::of(site, Kind::Transcript)?;
     for name in FUNCTIONS {

@@ -6,12 +6,12 @@ use super::events::{Events, Kind, TRANSCRIPTS_OF_A_CALL};
 use super::load::{Figures, Run, Window};
 use super::site::Site;
 use super::table::{Limit, Report, Table, median, number};
-use super::{Length, load, pgbench, process};
+use super::{Length, Options, load, pgbench, process};
 use crate::error::Result;
 use crate::lambda::Host;
 use crate::local::progress;
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "N",
     "event",
     "webhooks/s",
@@ -25,12 +25,13 @@ const COLUMNS: [&str; 13] = [
     "PostgreSQL us",
     "pgbench us",
     "door us",
+    "load us",
 ];
 const MANY: u64 = 16;
 
 /// What is measured.
 struct Plan {
-    clients: &'static [u64],
+    clients: Vec<u64>,
     rounds: usize,
     window: Window,
 }
@@ -40,28 +41,30 @@ struct Plan {
 struct Rounds(Vec<(Figures, Figures)>);
 
 impl Plan {
-    fn of(length: Length) -> Self {
+    fn of(options: &Options) -> Self {
         let window =
             |warm_up, length| Window { warm_up: Duration::from_millis(warm_up), length: Duration::from_millis(length) };
-        match length {
-            Length::Full => Self { clients: &[1, 4, MANY], rounds: 5, window: window(1_000, 2_000) },
-            Length::Short => Self { clients: &[2], rounds: 1, window: window(500, 500) },
-        }
+        let (clients, rounds, window) = match options.length {
+            Length::Full => (vec![1, 4, MANY], 5, window(1_000, 2_000)),
+            Length::Short => (vec![2], 1, window(500, 500)),
+        };
+        let clients = if options.clients.is_empty() { clients } else { options.clients.clone() };
+        Self { clients, rounds: options.rounds.unwrap_or(rounds), window }
     }
 }
 
 /// Measures each kind of event with each number of clients, and the memory that the doors needed.
-pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
+pub(super) async fn measure(site: &Site<'_>, options: &Options, report: &mut Report) -> Result<()> {
     if !pgbench::is_installed(site) {
         progress("pgbench is not installed beside PostgreSQL: nothing to compare with");
         return Ok(());
     }
-    let plan = Plan::of(length);
+    let plan = Plan::of(options);
     let events: Vec<Events> = Kind::ALL.into_iter().map(|kind| Events::of(site, kind)).collect::<Result<_>>()?;
     let mut table = Table::new("Throughput, PostgreSQL and load on a core each", &COLUMNS);
     let mut run = 0;
     site.pin(true)?;
-    for &clients in plan.clients {
+    for &clients in &plan.clients {
         progress(&format!("Throughput with {clients} environments"));
         let host =
             Host::start(&[site.function("webhook", usize::try_from(clients).unwrap_or(1), &site.app_url)?]).await?;
@@ -162,6 +165,7 @@ fn add_rows(table: &mut Table, clients: u64, rounds: &[(Kind, Rounds)]) {
             rounds.webhooks(|figures| figures.server_cpu),
             rounds.pgbench(|figures| figures.server_cpu),
             rounds.webhooks(|figures| figures.functions_cpu),
+            rounds.webhooks(|figures| figures.load_cpu),
         ];
         table.row([clients.to_string(), kind.name().to_owned()].into_iter().chain(figures.map(number)));
     }

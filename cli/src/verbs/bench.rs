@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::bench::{self, Length};
+use crate::bench::{self, Length, Options};
 use crate::error::Result;
 use crate::interruption::Interruption;
 use crate::local::backing::lock;
@@ -17,9 +17,15 @@ pub(crate) struct Bench {
     /// A minute or two with unoptimised binaries: shows that the bench works, and says nothing about speed
     #[arg(long)]
     short: bool,
-    /// Only these sections: throughput, startup, wire, cpu, growth, drain, review, outage
+    /// Only these
     #[arg(value_enum, value_name = "SECTION")]
     sections: Vec<bench::Section>,
+    /// How many environments the throughput is measured with; 1, 4 and 16 unless told
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=64))]
+    clients: Vec<u64>,
+    /// How many rounds the throughput is measured in; 5 unless told
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
 }
 
 impl Bench {
@@ -29,10 +35,12 @@ impl Bench {
         if length == Length::Full && cfg!(debug_assertions) {
             return bench::run_optimised(&layout).await;
         }
+        let Self { sections, clients, rounds, .. } = self;
+        let options = Options { length, sections, clients, rounds };
         let _lock = lock(&layout, "bench.lock")?;
         let mut interruption = Interruption::new()?;
         tokio::select! {
-            measured = bench::run(&layout, length, &self.sections) => measured?,
+            measured = bench::run(&layout, &options) => measured?,
             () = interruption.wait() => {
                 bench::stop(&layout).await?;
                 return Ok(ExitCode::FAILURE);
