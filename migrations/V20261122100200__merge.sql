@@ -97,7 +97,18 @@ CREATE FUNCTION kept_facts(p_org_id uuid, p_vapi_call_id text) RETURNS TABLE (
         r.started_at, r.ended_at, r.duration_seconds, r.ended_reason, r.reason_family,
         r.cost, r.cost_breakdown, r.summary, r.success_evaluation, r.structured_data,
         r.structured_outputs, r.transcript, r.recording_url, r.stereo_recording_url
-    FROM processed_webhook_events e,
+    FROM (
+            -- Two ranges of the index, each asked for by itself: of one question for either, a plan that was made while the
+            -- table was small reads all events of the org, and a connection keeps its plans.
+            SELECT s.* FROM processed_webhook_events s
+            WHERE s.org_id = p_org_id
+                AND s.event_id > 'status-update:' || p_vapi_call_id || ':' AND s.event_id < 'status-update:' || p_vapi_call_id || ';'
+            UNION ALL
+            SELECT s.* FROM processed_webhook_events s
+            WHERE s.org_id = p_org_id
+                AND s.event_id > 'end-of-call-report:' || p_vapi_call_id || ':'
+                AND s.event_id < 'end-of-call-report:' || p_vapi_call_id || ';'
+        ) AS e,
         jsonb_to_record(e.event) AS r (
             call jsonb, status text, started_at timestamptz, ended_at timestamptz, duration_seconds integer,
             ended_reason text, reason_family text, cost numeric, cost_breakdown jsonb, summary text,
@@ -106,11 +117,8 @@ CREATE FUNCTION kept_facts(p_org_id uuid, p_vapi_call_id text) RETURNS TABLE (
         jsonb_to_record(r.call) AS c (
             type text, direction text, our_number text, customer_number text, created_at timestamptz,
             assistant_id text, squad_id text, phone_number_id text, metadata jsonb, is_test boolean)
-    WHERE e.org_id = p_org_id AND e.vapi_call_id = p_vapi_call_id
-        -- ';' follows ':': each pair is the range of the index that holds this call's events of one type.
-        AND (e.event_id > 'status-update:' || p_vapi_call_id || ':' AND e.event_id < 'status-update:' || p_vapi_call_id || ';'
-            OR e.event_id > 'end-of-call-report:' || p_vapi_call_id || ':'
-                AND e.event_id < 'end-of-call-report:' || p_vapi_call_id || ';')
+    -- ';' follows ':': each pair is the range of the index that holds this call's events of one type.
+    WHERE e.vapi_call_id = p_vapi_call_id
         -- Timeline events share the prefix of status updates and say nothing of the call's facts.
         AND e.event ->> 'kind' <> 'call-event'
     ORDER BY is_report, e.message_time NULLS FIRST, e.event_id

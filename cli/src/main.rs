@@ -2,11 +2,12 @@
 //!
 //! A verb is a file in [`verbs`] with its arguments and a `run`, and a line in [`Verb`]. [`local`] is the local stack,
 //! [`administration`] changes orgs, here or on a deployed stack, [`simulate`] makes the calls that try it all, [`deployed`]
-//! tries the template, and [`lambda`] runs functions as Lambda does.
+//! tries the template, [`drill`] and [`bench`] try the promises, and [`lambda`] runs functions as Lambda does.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool answers on the terminal")]
 
 mod administration;
 mod arguments;
+mod bench;
 mod deployed;
 mod drill;
 mod error;
@@ -50,6 +51,7 @@ enum Verb {
     Redrive(redrive::Redrive),
     Replay(replay::Replay),
     Drill(drills::Drill),
+    Bench(verbs::bench::Bench),
     CheckTemplate(check_template::CheckTemplate),
     #[command(hide = true)]
     Pump(pump::Pump),
@@ -74,6 +76,7 @@ async fn main() -> ExitCode {
         Verb::Redrive(verb) => verb.run().await,
         Verb::Replay(verb) => verb.run().await,
         Verb::Drill(verb) => verb.run().await,
+        Verb::Bench(verb) => verb.run().await,
         Verb::CheckTemplate(verb) => verb.run().await,
         Verb::Pump(verb) => verb.run().await,
         Verb::Gateway(verb) => verb.run().await,
@@ -126,6 +129,8 @@ mod tests {
             "check-template",
             "drill",
             "drill outage kill --short",
+            "bench",
+            "bench throughput wire --short",
             "simulate",
             "simulate --calls 50 --rate 20 --shuffle --duplicates 3 --concurrency 16",
             "simulate --org ORG --key rf_a_1_x --url https://ringfence.example/vapi/ORG",

@@ -3,7 +3,6 @@
 //! [`host`] starts it all. Each [`function`] has its [`environment`]s, processes that serve one invocation at a time and that
 //! are replaced when they die. [`server`] listens: [`runtime_api`] is what the processes poll, [`front`] is what API Gateway and
 //! the Invoke API are in AWS, with the events of [`gateway`].
-#![cfg_attr(not(test), expect(dead_code, reason = "the bench drives functions through some of it"))]
 
 mod environment;
 mod front;
@@ -16,4 +15,4 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::{function::FunctionSpec, host::Host};
+pub(crate) use self::{function::FunctionSpec, gateway::Request, host::Host};

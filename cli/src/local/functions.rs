@@ -67,8 +67,24 @@ impl Functions {
 /// again: the features of dependencies are unified over what is built together.
 pub(crate) async fn build(layout: &Layout) -> Result<()> {
     progress("Building the functions");
+    cargo_build(layout, &["--workspace"]).await
+}
+
+/// Builds optimised binaries: the functions as `sam build` does, without what only this tool needs of their dependencies, and this
+/// tool.
+pub(crate) async fn build_optimised(layout: &Layout) -> Result<()> {
+    progress("Building optimised functions");
+    let folders = std::fs::read_dir(layout.root().join("functions")).context("list the functions")?;
+    let names: Vec<String> = folders.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut arguments = vec!["--release", "--features", "ringfence-core/vendored-openssl"];
+    arguments.extend(names.iter().flat_map(|name| ["--package", name]));
+    cargo_build(layout, &arguments).await?;
+    cargo_build(layout, &["--release", "--package", "ringfence-cli"]).await
+}
+
+async fn cargo_build(layout: &Layout, arguments: &[&str]) -> Result<()> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(layout.root()).kill_on_drop(true);
+    cargo.args(["build", "--quiet", "--bins"]).args(arguments).current_dir(layout.root()).kill_on_drop(true);
     if cargo.status().await.context("run cargo build")?.success() {
         return Ok(());
     }

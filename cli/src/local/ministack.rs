@@ -15,7 +15,7 @@ use crate::error::Result;
 const START_LIMIT: Duration = Duration::from_mins(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// One of the instances: the stack's, the tests', or the drills'.
+/// One of the instances: the stack's, the tests', the drills', or the bench's.
 pub(crate) struct MiniStack {
     service: Service,
     folder: PathBuf,
@@ -39,6 +39,15 @@ impl MiniStack {
         Self {
             service: Service::new(layout, "drill-ministack"),
             folder: layout.path("drill-ministack"),
+            lasting: false,
+        }
+    }
+
+    /// The bench's instance. It begins empty.
+    pub(crate) fn of_bench(layout: &Layout) -> Self {
+        Self {
+            service: Service::new(layout, "bench-ministack"),
+            folder: layout.path("bench-ministack"),
             lasting: false,
         }
     }

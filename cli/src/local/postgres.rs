@@ -23,7 +23,7 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// Ends sessions at once and shuts down cleanly ("fast shutdown").
 const STOP: Signal = Signal::INT;
 
-/// One of the clusters: the stack's, the tests', or the drills'.
+/// One of the clusters: the stack's, the tests', the drills', or the bench's.
 pub(crate) struct Cluster<'a> {
     layout: &'a Layout,
     service: Service,
@@ -62,6 +62,19 @@ impl<'a> Cluster<'a> {
     /// The drills' cluster. What it says it kept it keeps, or the drills would prove nothing.
     pub(crate) fn of_drills(layout: &'a Layout) -> Self {
         Self::new(layout, "drill-postgres", &["fsync=on"])
+    }
+
+    /// The bench's cluster: durable, with memory as a production server has it, and no checkpoint in the middle of a round.
+    pub(crate) fn of_bench(layout: &'a Layout) -> Self {
+        const SETTINGS: &[&str] = &[
+            "fsync=on",
+            "shared_buffers=1GB",
+            "maintenance_work_mem=512MB",
+            "max_wal_size=16GB",
+            "checkpoint_timeout=1h",
+            "effective_cache_size=4GB",
+        ];
+        Self::new(layout, "bench-postgres", SETTINGS)
     }
 
     fn new(layout: &'a Layout, name: &'static str, settings: &'static [&'static str]) -> Self {

@@ -14,7 +14,7 @@ mod rows;
 mod schedule;
 pub(crate) mod sender;
 mod show;
-mod signing;
+pub(crate) mod signing;
 
 use ringfence_vapi::OrgId;
 use serde_json::Value;

@@ -6,7 +6,7 @@ use sha2::Sha256;
 
 /// How a webhook is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mechanism {
+pub(crate) enum Mechanism {
     /// The key in `X-Vapi-Secret`.
     Secret,
     /// The key as bearer token.
@@ -22,7 +22,7 @@ impl Mechanism {
     }
 
     /// The headers of a webhook that is sent now.
-    pub(super) fn headers(self, key: &str, body: &[u8], now: Timestamp) -> Vec<(&'static str, String)> {
+    pub(crate) fn headers(self, key: &str, body: &[u8], now: Timestamp) -> Vec<(&'static str, String)> {
         match self {
             Self::Secret => vec![("x-vapi-secret", key.to_owned())],
             Self::Bearer => vec![("authorization", format!("Bearer {key}"))],

@@ -1,6 +1,7 @@
 //! One file per verb.
 
 pub(crate) mod agent;
+pub(crate) mod bench;
 pub(crate) mod check_template;
 pub(crate) mod doctor;
 pub(crate) mod down;

@@ -3,16 +3,16 @@
 use aws_sdk_sqs::Client;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use migrate::{Administration, Invocation, deployment};
-use ringfence_edge::queue::aws_configuration;
-use ringfence_edge::{Environment, Parking, telemetry};
+use ringfence_edge::{Environment, Parking, aws, telemetry};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start();
-    let aws = aws_configuration().await;
+    let environment = Environment::of_process();
+    let aws = aws::configuration(&environment);
     let (sqs, s3) = (Client::new(&aws), Parking::client(&aws));
-    let administration = Administration::from_environment(&Environment::of_process(), &sqs, s3)?;
+    let administration = Administration::from_environment(&environment, &sqs, s3)?;
     let administration = &administration;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Invocation>| async move {
         invoke(administration, event.payload).await

@@ -4,8 +4,7 @@ use std::convert::Infallible;
 
 use aws_sdk_sqs::Client;
 use lambda_http::{Error, service_fn};
-use ringfence_edge::queue::aws_configuration;
-use ringfence_edge::{Environment, Handover, RetryQueues, start, telemetry};
+use ringfence_edge::{Environment, Handover, RetryQueues, aws, start, telemetry};
 use webhook::Door;
 
 #[tokio::main(flavor = "current_thread")]
@@ -13,7 +12,7 @@ async fn main() -> Result<(), Error> {
     telemetry::start();
     let environment = Environment::of_process();
     let database = start::database(&environment)?;
-    let aws = aws_configuration().await;
+    let aws = aws::configuration(&environment);
     let handover = Handover::from_environment(&environment, Handover::client(&aws))?;
     let queues = RetryQueues::from_environment(&environment, &Client::new(&aws), handover)?;
     let pusher = start::pusher(&environment, &database, &aws)?;

@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod auth;
+pub mod aws;
 pub mod backoff;
 pub mod broadcast;
 pub mod configuration;

@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use aws_config::SdkConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::types::ServerSideEncryption;
+use aws_types::SdkConfig;
 use ringfence_core::Delivery;
 use ringfence_vapi::{EventKey, FailureCode};
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{
@@ -18,8 +16,6 @@ use crate::envelope::{self, Sealed};
 use crate::handover::Handover;
 use crate::parking::Park;
 
-/// The longest wait for SQS, all attempts together: the sender of a webhook still waits for its answer.
-const PATIENCE: Duration = Duration::from_secs(4);
 /// As many messages as SQS takes or gives at once.
 const MAX_BATCH: i32 = 10;
 /// What names the queue of broadcasts in the environment.
@@ -31,16 +27,6 @@ pub const FAILURE_CODE_ATTRIBUTE: &str = "failure_code";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}: {text}", text = .0.title())]
 pub struct QueueError(pub FailureCode);
-
-/// AWS configuration for functions: region and credentials from the environment, bounded waits.
-pub async fn aws_configuration() -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(Duration::from_secs(2))
-        .operation_timeout(PATIENCE)
-        .build();
-    aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await
-}
 
 /// A message as a queue hands it out.
 #[derive(Clone, Debug)]

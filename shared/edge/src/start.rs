@@ -5,21 +5,22 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use aws_config::SdkConfig;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_sqs::Client;
+use aws_types::SdkConfig;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, DatabaseSettings, Delivery, Outcome, Patience};
 use ringfence_vapi::Function;
 use serde::{Deserialize, Serialize};
 
+use crate::aws;
 use crate::configuration::Environment;
 use crate::connections::Connections;
 use crate::consumer::Consumer;
 use crate::parking::{Park, Parking};
 use crate::pusher::Pusher;
-use crate::queue::{FunctionQueues, aws_configuration};
+use crate::queue::FunctionQueues;
 use crate::telemetry;
 
 /// The database of the environment, its first connection under way.
@@ -52,7 +53,7 @@ where
     telemetry::start();
     let environment = Environment::of_process();
     let database = database(&environment)?;
-    let aws = aws_configuration().await;
+    let aws = aws::configuration(&environment);
     let sqs = Client::new(&aws);
     let consumer = Consumer {
         function,
