@@ -45,6 +45,12 @@ const CALLS_OF_STEP: &str = "
             FROM generate_series(0, 9) AS e) AS events (e, type, kind);
     DROP TABLE step;";
 
+/// Rows and bytes of what a webhook leaves behind.
+const STORAGE: &str = "
+    SELECT relname::text, greatest(reltuples, 1)::float8, pg_table_size(oid)::float8, pg_indexes_size(oid)::float8 FROM pg_class
+    WHERE relname IN ('processed_webhook_events', 'call_logs', 'call_tracking', 'calls', 'call_transcripts')
+        AND relkind = 'r' ORDER BY relname";
+
 /// The statement's pages, all of its own statements included.
 const EXPLAIN: &str = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ";
 
@@ -52,6 +58,7 @@ const EXPLAIN: &str = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ";
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let empty = site.on("bench_empty").await?;
     fill(site, if length == Length::Full { CALLS } else { SHORT_CALLS }).await?;
+    storage(site, report).await?;
     if !pgbench::is_installed(site) {
         return Ok(());
     }
@@ -113,6 +120,17 @@ async fn fill(site: &Site<'_>, calls: i64) -> Result<()> {
     }
     client.batch_execute("VACUUM ANALYZE; CHECKPOINT").await.context("vacuum the grown database")?;
     progress(&format!("Made {} claims in {:.0} s", calls * 10, began.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+async fn storage(site: &Site<'_>, report: &mut Report) -> Result<()> {
+    let mut table = Table::new("Storage", &["table", "rows", "bytes a row", "its indexes' bytes a row"]);
+    let client = site.superuser().await?;
+    for row in client.query(STORAGE, &[]).await.context("measure the tables")? {
+        let (rows, bytes, of_indexes): (f64, f64, f64) = (row.get(1), row.get(2), row.get(3));
+        table.row([row.get(0)].into_iter().chain([rows, bytes / rows, of_indexes / rows].map(number)));
+    }
+    report.add(table);
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! `PostgreSQL`'s own benchmark, and [`throughput`] compares the two. The other sections measure one thing each. [`table`] is what
 //! comes out.
 
+mod composing;
 mod cpu;
 mod drain;
 mod events;
@@ -50,6 +51,8 @@ pub(crate) enum Section {
     Cpu,
     /// Webhooks beside pgbench
     Throughput,
+    /// What pgbench's side pays for putting its events together
+    Composing,
     /// A retry queue worked off
     Drain,
     /// Webhooks while the database is away
@@ -116,6 +119,7 @@ async fn measure(layout: &Layout, options: &Options) -> Result<()> {
             Section::Wire => wire::measure(&site, &mut report).await?,
             Section::Cpu => cpu::measure(&site, length, &mut report)?,
             Section::Throughput => throughput::measure(&site, options, &mut report).await?,
+            Section::Composing => composing::measure(&site, length, &mut report).await?,
             Section::Drain => drain::measure(&site, length, &mut report).await?,
             Section::Outage => outage::measure(&site, length, &mut report).await?,
             Section::Growth => growth::measure(&site, length, &mut report).await?,

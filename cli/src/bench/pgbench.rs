@@ -1,7 +1,7 @@
 //! `PostgreSQL`'s own benchmark with the door's statement: the least that the statement can cost.
 //!
 //! pgbench cannot make texts, so the statement puts the event together from fixed pieces and counted numbers, all of them
-//! parameters. That costs the server a copy of the text, which is told apart (`composing`).
+//! parameters. What that costs the server is measured by itself ([`composing`](super::composing)).
 
 use std::fmt::Write as _;
 use std::fs;
@@ -32,14 +32,41 @@ pub(super) fn is_installed(site: &Site<'_>) -> bool {
 
 /// Runs the statement of a kind of events. The window begins once all clients are warm.
 pub(super) async fn run(site: &Site<'_>, events: &Events, run: Run, window: Window) -> Result<(Answered, Usage)> {
-    let script = script(site, events, run);
+    run_script(site, &script(site, events, run), run.clients, window).await
+}
+
+/// Reads a kind's events as `jsonb` and does nothing else, put together from pieces as in [`run`] or whole.
+pub(super) async fn read_only(
+    site: &Site<'_>,
+    events: &Events,
+    whole: bool,
+    window: Window,
+) -> Result<(Answered, Usage)> {
+    let run = Run { number: 0, clients: 1, repeat: None };
+    let mut script = script(site, events, run);
+    let lines = script.text.lines().filter(|line| line.starts_with('\\'));
+    let mut text = lines.collect::<Vec<_>>().join("\n");
+    let (key, event) = if whole {
+        let place = events.kind.place(run.number, 0, 0);
+        let whole = |template: &Template| Template(vec![Part::Text(template.fill(place))]);
+        (script.expression("k", &whole(&events.key)), script.expression("e", &whole(&events.event)))
+    } else {
+        (script.expression("k", &events.key), script.expression("e", &events.event))
+    };
+    // Infallible: it writes into a String.
+    let _ = writeln!(text, "\nSELECT {key}, jsonb_typeof(({event})::jsonb);");
+    script.text = text;
+    run_script(site, &script, run.clients, window).await
+}
+
+async fn run_script(site: &Site<'_>, script: &Script, clients: u64, window: Window) -> Result<(Answered, Usage)> {
     let folder = tempfolder(site)?;
     let (file, log) = (folder.join("script.sql"), folder.join("log"));
     fs::write(&file, &script.text).context("write pgbench's script")?;
     let seconds = (window.warm_up + window.length).as_secs_f64().ceil();
     let mut pgbench = Command::new(site.bin.join("pgbench"));
     pgbench.args(["--no-vacuum", "--protocol=extended", "--jobs=1", "--log"]);
-    pgbench.args([format!("--client={}", run.clients), format!("--time={seconds}")]);
+    pgbench.args([format!("--client={clients}"), format!("--time={seconds}")]);
     pgbench.arg(format!("--log-prefix={}", log.display())).arg("--file").arg(&file);
     for (name, value) in &script.variables {
         pgbench.arg("--define").arg(format!("{name}={value}"));
