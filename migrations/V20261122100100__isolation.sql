@@ -58,7 +58,7 @@ CREATE POLICY org_fence ON organizations TO ringfence_app
 -- Only what the functions do. Of what is a call's nothing may be deleted by them, and a claim is never changed.
 GRANT SELECT ON organization_keys, agents, recording_upload_queue TO ringfence_app;
 GRANT SELECT (id, log_start) ON organizations TO ringfence_app;
-GRANT SELECT, INSERT, UPDATE (state, covered_before), DELETE ON live_connections TO ringfence_app;
+GRANT SELECT, INSERT, UPDATE (state, covered_before, expires_at), DELETE ON live_connections TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON partial_gates TO ringfence_app;
 GRANT SELECT, UPDATE (status, last_contacted_at) ON leads TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE ON call_logs, call_tracking, calls TO ringfence_app;

@@ -47,11 +47,13 @@ COMMENT ON FUNCTION lock_event IS
 
 CREATE FUNCTION record_failure_v1(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
-    p_state text, OUT event_org uuid, OUT event_id text, OUT sequence bigint, OUT viewers text[]
+    p_state text, OUT event_org uuid, OUT event_id text, OUT sequence bigint, OUT at timestamptz, OUT event jsonb,
+    OUT viewers text[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_call   text := p_event #>> '{call,id}';
     v_before text;
+    v_after  failed_operations;
 BEGIN
     event_org := coalesce(p_org_id, find_event_org_v1(p_event));
     IF event_org IS NULL THEN
@@ -68,13 +70,15 @@ BEGIN
     PERFORM note_failures(event_org, p_key_version, p_event_id, p_event, p_received_at, p_failures, p_state);
 
     -- Viewers are told when it begins to fail and when it is given up, not of each attempt.
-    IF v_before IS DISTINCT FROM p_state AND v_before IS DISTINCT FROM 'resolved' THEN
+    SELECT * INTO v_after FROM failed_operations f WHERE f.org_id = event_org AND f.event_id = p_event_id;
+    IF v_after.state IS DISTINCT FROM v_before AND v_after.state <> 'resolved' THEN
         event_id := 'operation-failed:' || v_call || ':' || gen_random_uuid();
+        at := v_after.last_failed_at;
+        event := jsonb_build_object('kind', 'operation-failed', 'event_type', v_after.event_type, 'code', v_after.code,
+            'state', v_after.state, 'call', jsonb_build_object('id', v_call));
         INSERT INTO processed_webhook_events AS e (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
-            SELECT event_org, record_failure_v1.event_id, 'operation-failed', v_call, f.last_failed_at,
-                jsonb_build_object('kind', 'operation-failed', 'event_type', f.event_type, 'code', f.code, 'state', f.state,
-                    'call', jsonb_build_object('id', v_call)), now()
-            FROM failed_operations f WHERE f.org_id = event_org AND f.event_id = p_event_id
+            VALUES (event_org, record_failure_v1.event_id, 'operation-failed', v_call, record_failure_v1.at,
+                record_failure_v1.event, now())
             RETURNING e.seq INTO sequence;
         viewers := active_viewers(event_org);
     END IF;
@@ -83,6 +87,6 @@ $$;
 COMMENT ON FUNCTION record_failure_v1 IS
     'Writes down a failure of an event that stays on its queue (retrying) or left it for good (dead). event_org is its org; '
     'NULL: it came by the platform''s key and names no org, so there is nobody whose failure it is. Where that is news, it has '
-    'an event of its own in the org''s log: event_id, sequence, and the viewers to push it to.';
+    'an event of its own in the org''s log: event_id, sequence, at, event, and the viewers to push it to.';
 
 GRANT EXECUTE ON FUNCTION note_failures, lock_event, record_failure_v1 TO ringfence_app, ringfence_ops;

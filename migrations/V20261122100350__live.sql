@@ -15,13 +15,15 @@ BEGIN
     DELETE FROM live_connections WHERE connection_id IN (
         SELECT connection_id FROM live_connections WHERE org_id = p_org_id AND expires_at < now()
         LIMIT 100 FOR UPDATE SKIP LOCKED);
-    INSERT INTO live_connections (connection_id, org_id, expires_at) VALUES (p_connection_id, p_org_id, p_expires_at)
-        ON CONFLICT (connection_id) DO NOTHING;
+    -- Asked once more, since its answer was lost, it is the same viewer still.
+    INSERT INTO live_connections AS c (connection_id, org_id, expires_at) VALUES (p_connection_id, p_org_id, p_expires_at)
+        ON CONFLICT (connection_id) DO UPDATE SET expires_at = excluded.expires_at
+            WHERE c.org_id = excluded.org_id AND c.state = 'pending';
     RETURN FOUND;
 END
 $$;
 COMMENT ON FUNCTION open_viewer_v1 IS
-    'A viewer of an org, pending until its first message. False: the connection is there already, whosever it is.';
+    'A viewer of an org, pending until its first message. False: the connection is there already, another org''s or active.';
 
 CREATE FUNCTION close_viewers_v1(p_org_id uuid, p_connection_ids text[]) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
@@ -41,9 +43,12 @@ COMMENT ON FUNCTION close_viewers_v1 IS
     'Forgets connections that are gone. p_org_id NULL: the org of the first of them. The answer is how many there were.';
 
 CREATE FUNCTION slim_event(p_event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    -- One character more than a frame shows, so that it can tell that there is more.
     SELECT (p_event - '{transcript,structured_data,structured_outputs,cost_breakdown}'::text[]) #- '{call,metadata}'
+        || coalesce((SELECT jsonb_object_agg(key, left(value #>> '{}', 4001)) FROM jsonb_each(p_event)
+            WHERE key IN ('text', 'summary')), '{}')
 $$;
-COMMENT ON FUNCTION slim_event IS 'A typed event without its large parts, of which no frame shows anything.';
+COMMENT ON FUNCTION slim_event IS 'A typed event without what no frame shows of it.';
 
 CREATE FUNCTION resume_viewer_v1(
     p_connection_id text, p_floor text, p_xact text, p_seq bigint, p_limit integer,
@@ -64,7 +69,7 @@ BEGIN
     v_snapshot := pg_current_snapshot();
     floor := pg_snapshot_xmin(v_snapshot)::text;
     SELECT log_start INTO v_start FROM organizations WHERE id = v_org;
-    IF v_floor < v_start OR v_floor > pg_snapshot_xmax(v_snapshot) THEN
+    IF least(v_floor, p_xact::xid8) < v_start OR v_floor > pg_snapshot_xmax(v_snapshot) THEN
         outcome := 'reset';
         v_floor := NULL;
     ELSE

@@ -16,6 +16,7 @@ mod lambda;
 mod local;
 mod simulate;
 mod verbs;
+mod viewer;
 
 use std::process::ExitCode;
 

@@ -289,7 +289,9 @@ fn every_retry_queue_fits_its_function() {
         let timeout: u32 = between(function, "      Timeout: ", "\n").parse().unwrap();
         let visibility: u32 = between(queue, "VisibilityTimeout: ", " ").parse().unwrap();
         assert_eq!(visibility, 6 * timeout, "{queue}");
-        assert!(queue.contains(&format!("maxReceiveCount: {LAST_RECEIVE}")), "{queue}");
+        // A push that is late is worth nothing.
+        let last_receive = if queue.contains("-broadcast-retry\n") { 20 } else { LAST_RECEIVE };
+        assert!(queue.contains(&format!("maxReceiveCount: {last_receive}}}")), "{queue}");
         assert!(mapping.contains("FunctionResponseTypes: [ReportBatchItemFailures]"), "{mapping}");
     }
 }

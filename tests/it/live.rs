@@ -11,7 +11,7 @@ mod partials;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broadcast_retry::Broadcaster;
 use fake_gateway::{FakeGateway, Limits};
@@ -113,7 +113,7 @@ impl Stage {
                 continue;
             }
             let handles: Vec<_> = batch.records.iter().filter_map(|record| record.receipt_handle.clone()).collect();
-            assert_eq!(broadcaster.consume(batch).await.batch_item_failures.len(), 0);
+            assert_eq!(broadcaster.consume(batch, in_time()).await.batch_item_failures.len(), 0);
             self.queues.delete_broadcasts(&handles).await;
         }
     }
@@ -121,6 +121,11 @@ impl Stage {
     async fn count(&self, from: &str) -> i64 {
         self.database.count(from).await
     }
+}
+
+/// A deadline that leaves time for everything.
+fn in_time() -> Instant {
+    Instant::now() + Duration::from_mins(5)
 }
 
 /// A token for an org.

@@ -28,11 +28,11 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
         return Ok(());
     }
     let (rounds, millis) = if length == Length::Full { (5, 2_000) } else { (1, 500) };
-    let window = Window { warm_up: Duration::from_millis(1_000), length: Duration::from_millis(millis) };
+    let window = Window { warm_up: Duration::from_secs(1), length: Duration::from_millis(millis) };
     let events = Events::of(site, Kind::Transcript)?;
     site.pin(true)?;
     let environments = usize::try_from(BATCHES_AT_A_TIME).unwrap_or(1);
-    let host = Host::start(&[site.loaded(FUNCTION, environments)?]).await?;
+    let host = Host::start(&[site.function(FUNCTION, environments, &site.app_url)?]).await?;
     let mut figures = Vec::new();
     for round in 0..rounds {
         let run = |number| Run { number: FIRST_RUN + number, clients: BATCHES_AT_A_TIME, repeat: None };

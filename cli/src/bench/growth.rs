@@ -63,7 +63,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
         return Ok(());
     }
     let (rounds, millis) = if length == Length::Full { (7, 2_000) } else { (1, 500) };
-    let window = Window { warm_up: Duration::from_millis(1_000), length: Duration::from_millis(millis) };
+    let window = Window { warm_up: Duration::from_secs(1), length: Duration::from_millis(millis) };
     let columns =
         ["event", "empty, p50 ms", "grown, p50 ms", "ratio", "empty, pages", "grown, pages", "PostgreSQL's CPU"];
     let mut table = Table::new("Growth: ten million claims and a million calls, one connection", &columns);

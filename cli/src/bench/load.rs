@@ -76,7 +76,7 @@ impl Answered {
         let share = |share| percentile(latencies.iter().copied(), share);
         let each = |time: Duration| time.as_secs_f64() * 1_000_000.0 / count;
         Figures {
-            per_second: count / (usage.to - usage.from).as_secs_f64(),
+            per_second: count / usage.to.saturating_sub(usage.from).as_secs_f64(),
             p50: share(0.5),
             p95: share(0.95),
             p99: share(0.99),

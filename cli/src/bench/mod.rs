@@ -8,6 +8,7 @@ mod composing;
 mod cpu;
 mod drain;
 mod events;
+mod fanout;
 mod growth;
 mod load;
 mod outage;
@@ -57,6 +58,8 @@ pub(crate) enum Section {
     Drain,
     /// Webhooks while the database is away
     Outage,
+    /// From a webhook to a hundred viewers
+    Fanout,
     /// Ten million claims and a million calls
     Growth,
     /// What the review of the old server claimed
@@ -122,6 +125,7 @@ async fn measure(layout: &Layout, options: &Options) -> Result<()> {
             Section::Composing => composing::measure(&site, length, &mut report).await?,
             Section::Drain => drain::measure(&site, length, &mut report).await?,
             Section::Outage => outage::measure(&site, length, &mut report).await?,
+            Section::Fanout => fanout::measure(&site, length, &mut report).await?,
             Section::Growth => growth::measure(&site, length, &mut report).await?,
             Section::Review => review::measure(&site, length, &mut report).await?,
         }

@@ -155,7 +155,7 @@ impl Script {
                 Part::Text(text) => terms.extend(pieces(text).into_iter().map(|piece| self.name(prefix, piece))),
             }
         }
-        terms.iter_mut().for_each(|term| term.push_str("::text"));
+        let terms: Vec<String> = terms.into_iter().map(|term| term + "::text").collect();
         terms.join(" || ")
     }
 

@@ -40,12 +40,12 @@ async fn lookups(site: &Site<'_>, client: &Client, length: Length, report: &mut 
     let columns = ["index", "rows", "with, ms", "without, ms", "times", "MB per million rows"];
     let mut table = Table::new("A9: lookups with and without the named indexes", &columns);
     for (index, relation, condition) in INDEXES {
-        let size = format!(
+        let size_of_index = format!(
             "SELECT c.reltuples::float8, pg_relation_size(i.oid)::float8 FROM pg_class c, pg_class i
              WHERE c.relname = '{relation}' AND i.relname = '{index}'"
         );
         client.batch_execute(&format!("ANALYZE {relation}")).await.context("analyse a table")?;
-        let row = client.query_one(&size, &[]).await.context("measure an index")?;
+        let row = client.query_one(&size_of_index, &[]).await.context("measure an index")?;
         let (rows, bytes): (f64, f64) = (row.get(0), row.get(1));
         let found = look_up(site, client, relation, condition, with).await?;
         client.batch_execute(&format!("BEGIN; DROP INDEX {index}")).await.context("drop an index")?;
@@ -108,8 +108,8 @@ async fn constraints(site: &Site<'_>, client: &Client, length: Length, report: &
 
 async fn taken_back(client: &Client, before: &str, statement: &str) -> Result<f64> {
     // Foreign keys cost the same with and without, and many times more than what is measured.
-    let begin = format!("BEGIN; SET LOCAL session_replication_role = replica; {before}");
-    client.batch_execute(&begin).await.context("prepare an insert")?;
+    let open = format!("BEGIN; SET LOCAL session_replication_role = replica; {before}");
+    client.batch_execute(&open).await.context("prepare an insert")?;
     let began = Instant::now();
     let inserted = client.batch_execute(statement).await;
     let time = ms(began.elapsed());

@@ -9,7 +9,6 @@ mod retries;
 mod sam;
 mod secrets;
 mod tools;
-mod viewer;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

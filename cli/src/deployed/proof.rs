@@ -9,7 +9,6 @@ use ringfence_edge::keys::Subject;
 use ringfence_vapi::OrgId;
 use tokio::process::Command;
 
-use super::viewer::Viewer;
 use super::{STACK, retries};
 use crate::error::{Context, Error, Result};
 use crate::local::command::{output, this_program};
@@ -22,6 +21,7 @@ use crate::simulate::ledger::Ledger;
 use crate::simulate::plan::{Call, Run};
 use crate::simulate::sender::Pace;
 use crate::simulate::{Manner, Target, send};
+use crate::viewer::Viewer;
 
 /// How long an answer may take. Each invocation starts a process.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);

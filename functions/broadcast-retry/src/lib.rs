@@ -4,7 +4,7 @@
 //! their own; after [`MAX_FAILURES`] it is a dead letter. Nothing is lost with it: viewers have the frame with their next resume.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use jiff::{SignedDuration, Timestamp};
@@ -20,6 +20,12 @@ use ringfence_vapi::{FailureClass, FailureCode, Frame};
 
 /// A push that failed so often is given up.
 pub const MAX_FAILURES: u32 = 5;
+/// More connections than this are told by messages of their own.
+const AUDIENCE: usize = 200;
+/// No message takes longer: to find what it is about (9 s), to push (6 s), to forget who is gone (9 s) and to hand over the rest (4 s).
+const LONGEST_RECORD: Duration = Duration::from_secs(28);
+/// The wait of a message that failed.
+const PAUSE: Duration = Duration::from_secs(5);
 /// A partial transcript that is older is not worth a push.
 const PARTIAL_LIFETIME: SignedDuration = SignedDuration::from_secs(3);
 
@@ -37,13 +43,16 @@ impl Broadcaster {
         Self { database, connections, queues }
     }
 
-    /// Pushes what the messages of a batch are about, each by itself, and names those that are to come again.
-    pub async fn consume(&self, batch: SqsEvent) -> SqsBatchResponse {
+    /// Pushes what the messages of a batch are about, each by itself, and names those that are to come again: what failed for now,
+    /// and what there is no time for before `deadline`.
+    pub async fn consume(&self, batch: SqsEvent, deadline: Instant) -> SqsBatchResponse {
         let mut counts = Counts::default();
         let mut response = SqsBatchResponse::default();
-        for message in batch.records {
-            let Err(failure) = caught(self.one(&message, &mut counts)).await else { continue };
-            if !self.is_given_up(&message, &failure, &mut counts).await {
+        for (index, message) in batch.records.into_iter().enumerate() {
+            // The first is tried in any case, or none ever would be.
+            let is_late = index > 0 && Instant::now() + LONGEST_RECORD > deadline;
+            if is_late || !self.is_settled(&message, &mut counts).await {
+                self.postpone(&message).await;
                 let mut again = BatchItemFailure::default();
                 again.item_identifier = message.message_id.unwrap_or_default();
                 response.batch_item_failures.push(again);
@@ -53,10 +62,28 @@ impl Broadcaster {
         response
     }
 
+    /// Whether a message is done with.
+    async fn is_settled(&self, message: &SqsMessage, counts: &mut Counts) -> bool {
+        match caught(self.one(message, counts)).await {
+            Ok(()) => true,
+            Err(failure) => self.is_given_up(message, &failure, counts).await,
+        }
+    }
+
+    /// What viewers are to see is worth something soon or not at all.
+    async fn postpone(&self, message: &SqsMessage) {
+        if let Some(handle) = &message.receipt_handle {
+            let _ = self.queues.retries.postpone(handle, PAUSE).await;
+        }
+    }
+
     async fn one(&self, message: &SqsMessage, counts: &mut Counts) -> Result<(), Failure> {
         let broadcast = serde_json::from_str(message.body.as_deref().unwrap_or_default());
         let broadcast: Broadcast = broadcast.map_err(|_| FailureCode::EventUnreadable)?;
         let Some((frame, viewers)) = self.find(&broadcast).await? else { return Ok(()) };
+        if viewers.len() > AUDIENCE {
+            return self.split(&broadcast, &viewers).await;
+        }
         let text = serde_json::to_string(&frame).map_err(|_| FailureCode::EventUnreadable)?;
         let pushes = self.connections.push(&viewers, &text).await;
         settle(&self.database, broadcast.org_id, &pushes, counts).await;
@@ -74,10 +101,9 @@ impl Broadcaster {
             Subject::Partial { received_at, .. } if received_at.duration_until(Timestamp::now()) > PARTIAL_LIFETIME => {
                 Ok(None)
             }
-            Subject::Partial { partial, received_at } => {
+            Subject::Partial { frame, .. } => {
                 let found = live::find_broadcast(&self.database, org, None, connections).await?;
-                let frame = Frame::of_partial(partial.message_time.unwrap_or(*received_at), partial);
-                Ok(Some((frame, found.viewers)))
+                Ok(Some((Frame::clone(frame), found.viewers)))
             }
             Subject::Event { event_key } => {
                 let found = live::find_broadcast(&self.database, org, Some(event_key), connections).await?;
@@ -86,6 +112,16 @@ impl Broadcaster {
                 Ok(Frame::of_logged(seq, at, logged).map(|frame| (frame, found.viewers)))
             }
         }
+    }
+
+    /// A message for each part of a large audience, so that they are pushed to side by side and none takes long.
+    async fn split(&self, broadcast: &Broadcast, viewers: &[String]) -> Result<(), Failure> {
+        for part in viewers.chunks(AUDIENCE) {
+            let part = Broadcast { connections: Some(part.to_vec()), ..broadcast.clone() };
+            let message = serde_json::to_string(&part).map_err(|_| FailureCode::EventUnreadable)?;
+            self.queues.retries.send_later(message, Duration::ZERO).await.map_err(|error| Failure::from(error.0))?;
+        }
+        Ok(())
     }
 
     /// A message for those that did not get it, later; or a dead letter. The old message is done with: whoever got the frame
@@ -108,8 +144,13 @@ impl Broadcaster {
         if failure.code.class() == FailureClass::Transient {
             return false;
         }
-        counts.add(Metric::DeadLettered, 1);
         let body = message.body.clone().unwrap_or_default();
+        let broadcast = serde_json::from_str(&body).ok();
+        if broadcast.is_some_and(|it: Broadcast| matches!(it.subject, Subject::Partial { .. })) {
+            // What somebody was saying is nothing to be kept.
+            return true;
+        }
+        counts.add(Metric::DeadLettered, 1);
         self.queues.dead_letters.send_text(body, failure.code).await.is_ok()
     }
 }

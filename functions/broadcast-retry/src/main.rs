@@ -15,6 +15,12 @@ async fn main() -> Result<(), Error> {
     let connections = Connections::from_environment(&environment, &aws)?;
     let queues = FunctionQueues::of_broadcasts(&environment, &Client::new(&aws))?;
     let broadcaster = &Broadcaster::new(database, connections, queues);
-    let serve = |event: LambdaEvent<SqsEvent>| async move { Ok::<_, Error>(broadcaster.consume(event.payload).await) };
+    // Boxed, because the future of a whole batch is nested too deep for the compiler to lay out in one piece.
+    let serve = |event: LambdaEvent<SqsEvent>| {
+        Box::pin(async move {
+            let deadline = start::until(event.context.deadline);
+            Ok::<_, Error>(broadcaster.consume(event.payload, deadline).await)
+        })
+    };
     lambda_runtime::run(service_fn(serve)).await
 }

@@ -40,6 +40,7 @@ const REMEMBERED_SEQS = 10_000;
  * @property {(frame: Frame) => void} onFrame Each frame with a `seq`, once. Pushed ones come in any order: see `compareFrames`.
  * @property {(frame: Frame) => void} [onPartial] Each `transcript.partial`: may repeat, may be missing.
  * @property {(state: State) => void} [onState] Each change of state.
+ * @property {() => void} [onReady] From here on nothing is missed: load now what the screen is to show of before.
  * @property {() => void} onReset The log does not reach back to where this client was: load everything anew.
  * @property {(error: unknown) => void} [onError] What failed: a token, a callback, or the server's `error` message.
  * @property {typeof WebSocket} [WebSocket] Where there is no global one.
@@ -174,8 +175,10 @@ export class RingfenceLive {
         this.#clear(connection, "answer");
         // Only now: a server that lets clients in and answers nothing needs its rest.
         this.#attempts = 0;
+        const isFirst = this.#cursor === null;
         page.frames.forEach((frame) => this.#deliver(frame));
         this.#cursor = page.cursor;
+        if (isFirst) this.#call(this.#options.onReady);
         if (page.more && connection === this.#current) this.#resume(connection);
     }
 

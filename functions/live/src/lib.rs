@@ -4,16 +4,19 @@
 
 mod request;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
+use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use jiff::{SignedDuration, Timestamp};
 use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::live::{self, Cursor, Page, Resumed};
 use ringfence_edge::problem::status_of;
 use ringfence_edge::{Connections, Tokens};
+use ringfence_vapi::frame::Logged;
 use ringfence_vapi::{FailureCode, Frame};
+use serde::{Deserialize as _, Serialize};
 use serde_json::{Value, json};
 
 use self::request::{Action, PROTOCOL, offered_token};
@@ -32,6 +35,16 @@ pub struct Live {
     connections: Connections,
 }
 
+/// The answer to API Gateway. The name of the header is spelt as browsers do: whether another spelling reaches them is not documented.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// The HTTP status: 200 lets a viewer in.
+    pub status_code: u16,
+    /// The subprotocol that was chosen.
+    headers: BTreeMap<&'static str, &'static str>,
+}
+
 /// What an invocation is about, by its route.
 enum Route {
     Connect,
@@ -47,7 +60,7 @@ impl Live {
     }
 
     /// Serves one event of the WebSocket API.
-    pub async fn answer(&self, event: &ApiGatewayWebsocketProxyRequest) -> ApiGatewayProxyResponse {
+    pub async fn answer(&self, event: &ApiGatewayWebsocketProxyRequest) -> Answer {
         let context = &event.request_context;
         let Some(connection) = context.connection_id.as_deref() else { return status(400) };
         let route = match context.route_key.as_deref() {
@@ -66,11 +79,7 @@ impl Live {
         })
     }
 
-    async fn connect(
-        &self,
-        event: &ApiGatewayWebsocketProxyRequest,
-        connection: &str,
-    ) -> Result<ApiGatewayProxyResponse, Failure> {
+    async fn connect(&self, event: &ApiGatewayWebsocketProxyRequest, connection: &str) -> Result<Answer, Failure> {
         let now = Timestamp::now();
         let token = offered_token(&event.headers).ok_or(FailureCode::Unauthorised)?;
         let claims = self.tokens.verify(token, now).map_err(|_| FailureCode::Unauthorised)?;
@@ -80,17 +89,15 @@ impl Live {
             return Err(FailureCode::Unauthorised.into());
         }
         tracing::info!(org.id = %claims.org_id, connection.id = connection, "viewer connected");
-        let mut response = status(200);
-        response.headers.insert("Sec-WebSocket-Protocol", PROTOCOL);
-        Ok(response)
+        Ok(Answer { status_code: 200, headers: BTreeMap::from([("Sec-WebSocket-Protocol", PROTOCOL)]) })
     }
 
-    async fn disconnect(&self, connection: &str) -> Result<ApiGatewayProxyResponse, Failure> {
+    async fn disconnect(&self, connection: &str) -> Result<Answer, Failure> {
         live::close(&self.database, None, &[connection.to_owned()]).await?;
         Ok(status(200))
     }
 
-    async fn message(&self, connection: &str, body: &str) -> Result<ApiGatewayProxyResponse, Failure> {
+    async fn message(&self, connection: &str, body: &str) -> Result<Answer, Failure> {
         let answer = match Action::read(body) {
             Some(Action::Ping) => json!({"v": 1, "type": "pong"}),
             Some(Action::Resume { cursor: None }) => self.resume(connection, None).await?,
@@ -124,7 +131,7 @@ fn page_of_frames(mut page: Page) -> Value {
     let mut taken = 0;
     for entry in &page.entries {
         // What this release cannot read is of no use to its clients either.
-        let logged = serde_json::from_value(entry.event.clone()).ok();
+        let logged = Logged::deserialize(&entry.event).ok();
         let frame = logged.and_then(|logged| Frame::of_logged(entry.seq, entry.at, logged));
         let frame = frame.and_then(|frame| serde_json::to_value(frame).ok());
         if let Some(frame) = frame {
@@ -144,8 +151,6 @@ fn error(message: &str) -> Value {
     json!({"v": 1, "type": "error", "message": message})
 }
 
-fn status(code: u16) -> ApiGatewayProxyResponse {
-    let mut response = ApiGatewayProxyResponse::default();
-    response.status_code = code.into();
-    response
+fn status(status_code: u16) -> Answer {
+    Answer { status_code, headers: BTreeMap::new() }
 }

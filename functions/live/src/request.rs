@@ -4,8 +4,7 @@ use aws_lambda_events::http::HeaderMap;
 use serde::Deserialize;
 
 /// The subprotocol. A browser can send no header of its own with a WebSocket, so the token follows it in the same list.
-pub(crate) const PROTOCOL: aws_lambda_events::http::HeaderValue =
-    aws_lambda_events::http::HeaderValue::from_static("ringfence.v1");
+pub(crate) const PROTOCOL: &str = "ringfence.v1";
 
 /// A client's message.
 #[derive(Debug, PartialEq, Eq, Deserialize)]

@@ -11,7 +11,7 @@ use ringfence_core::error::Failure;
 use ringfence_core::migrations::{self, Finding, MigrationError};
 use ringfence_core::{ConfigurationError, DatabaseSettings};
 use ringfence_edge::keys::Subject;
-use ringfence_edge::tokens::InvalidToken;
+use ringfence_edge::tokens::{InvalidToken, MAX_LIFETIME};
 use ringfence_edge::{Environment, FunctionQueues, MasterKeys, Misconfigured, Parking, QueueError, Tokens};
 use ringfence_vapi::{Function, OrgId};
 use serde::{Deserialize, Serialize};
@@ -290,10 +290,10 @@ impl Administration {
                 Answer::Lead { id: self.admin(actor).await?.add_lead(org_id, &phone, name.as_deref()).await? }
             }
             Act::MintToken { actor, org_id, lifetime_seconds } => {
-                if !self.admin(actor).await?.note_token(org_id, lifetime_seconds).await? {
+                let lifetime = Duration::from_secs(lifetime_seconds).min(MAX_LIFETIME);
+                if !self.admin(actor).await?.note_token(org_id, lifetime.as_secs()).await? {
                     return Err(ActError::NoSuchOrg);
                 }
-                let lifetime = Duration::from_secs(lifetime_seconds);
                 let (token, claims) = Tokens::new(&self.masters).mint(org_id, lifetime, Timestamp::now())?;
                 Answer::Token { token, expires_at: claims.expires_at }
             }

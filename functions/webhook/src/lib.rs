@@ -145,7 +145,7 @@ impl Door {
         let (credential, received_at) = (verified.credential(), verified.received_at());
         let passed = caught(live::pass_partial(&self.database, credential, &partial.call, received_at)).await;
         match passed {
-            Ok(Some((org, viewers))) => self.pusher.partial(org, &viewers, partial, received_at, counts).await,
+            Ok(Some((org, viewers))) => self.pusher.partial(org, &viewers, &partial, received_at, counts).await,
             Ok(None) => {}
             Err(failure) => tracing::warn!(failure.code = %failure.code, "a partial transcript was not shown"),
         }

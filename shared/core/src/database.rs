@@ -77,7 +77,7 @@ impl Database {
     ///
     /// A connection that was left idle may have died unnoticed while the environment was frozen, so a statement that finds
     /// it dead is sent once more over a new one. That is safe also if the first one was committed and only its answer was lost:
-    /// every statement that writes claims an event and finds its own claim.
+    /// a statement that applies an event finds its own claim, and what the others write is the same when it is written twice.
     pub async fn query_one(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Row, Failure> {
         let (client, reused) = self.connection().await?;
         let began = Instant::now();

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use ringfence_vapi::{EventKey, FailureCode, Function, OrgId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
@@ -78,6 +79,10 @@ pub struct LoggedFailure {
     pub key: EventKey,
     /// Its sequence.
     pub sequence: i64,
+    /// When it failed.
+    pub at: Timestamp,
+    /// What the log says of it.
+    pub event: Value,
     /// The WebSocket connections that watch the org.
     pub viewers: Vec<String>,
 }
@@ -108,8 +113,14 @@ fn recorded(row: &Row) -> Result<Option<Recorded>, tokio_postgres::Error> {
     let Some(key) = row.try_get::<_, Option<String>>("event_id")? else {
         return Ok(Some(Recorded { org_id, news: None }));
     };
-    let (sequence, viewers) = (row.try_get("sequence")?, row.try_get("viewers")?);
-    Ok(Some(Recorded { org_id, news: Some(LoggedFailure { key: EventKey::new(key), sequence, viewers }) }))
+    let news = LoggedFailure {
+        key: EventKey::new(key),
+        sequence: row.try_get("sequence")?,
+        at: row.try_get("at")?,
+        event: row.try_get("event")?,
+        viewers: row.try_get("viewers")?,
+    };
+    Ok(Some(Recorded { org_id, news: Some(news) }))
 }
 
 /// `p_failures` of the SQL functions.

@@ -73,15 +73,11 @@ fn http_client() -> SharedHttpClient {
 }
 
 type Connections = Client<HttpsConnector<TcpConnector>, SdkBody>;
+type Made = Result<Connections, native_tls::Error>;
 
 /// Sends requests over connections that are kept.
 #[derive(Debug)]
-struct Https(
-    LazyLock<
-        Result<Connections, native_tls::Error>,
-        Box<dyn FnOnce() -> Result<Connections, native_tls::Error> + Send>,
-    >,
-);
+struct Https(LazyLock<Made, Box<dyn FnOnce() -> Made + Send>>);
 
 impl Https {
     fn new(settings: &HttpConnectorSettings) -> Self {
@@ -107,7 +103,7 @@ impl HttpConnector for Https {
     }
 }
 
-fn connections(connect_timeout: Option<Duration>) -> Result<Connections, native_tls::Error> {
+fn connections(connect_timeout: Option<Duration>) -> Made {
     let mut tcp = TcpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);

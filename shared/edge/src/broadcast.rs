@@ -1,8 +1,8 @@
 //! A broadcast: what is still to be pushed, as a message on the broadcast queue. It names an event of the log and holds none of
-//! its text; only a partial transcript, which is in no log, travels whole.
+//! its text; only a partial transcript, which is in no log, travels itself, as the frame that it is.
 
 use jiff::Timestamp;
-use ringfence_vapi::{EventKey, OrgId, PartialTranscript};
+use ringfence_vapi::{EventKey, Frame, OrgId};
 use serde::{Deserialize, Serialize};
 
 /// Something to push, to some or all viewers of an org.
@@ -32,8 +32,8 @@ pub enum Subject {
     },
     /// Something that is being said right now.
     Partial {
-        /// The words.
-        partial: Box<PartialTranscript>,
+        /// What viewers are to see of it.
+        frame: Box<Frame>,
         /// When they were received. What is older than a moment is worth nothing.
         received_at: Timestamp,
     },

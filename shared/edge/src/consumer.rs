@@ -23,8 +23,8 @@ use crate::report;
 /// How often a queue delivers a message before SQS itself gives it up (`maxReceiveCount` in template.yaml).
 pub const LAST_RECEIVE: u32 = 200;
 /// No record takes longer, whatever it waits for: to be read (7 s), to be applied (9 s), to have its failure written down (8 s),
-/// to be pushed (5 s) and to be moved or postponed (4 s each).
-const LONGEST_RECORD: Duration = Duration::from_secs(37);
+/// to be pushed (3 s) and to be moved or postponed (4 s each).
+const LONGEST_RECORD: Duration = Duration::from_secs(35);
 
 /// Consumes the retry queue of one function.
 pub struct Consumer {
@@ -217,7 +217,7 @@ impl Consumer {
             Ok(Some(Recorded { org_id, news })) => {
                 tracing::info!(org.id = %org_id, event.key = delivery.key.as_str(), "failure written down");
                 if let Some(logged) = news {
-                    self.pusher.failure(org_id, &logged, &delivery, state, counts).await;
+                    self.pusher.failure(org_id, &logged, counts).await;
                 }
             }
             Ok(None) => tracing::warn!(event.key = delivery.key.as_str(), "a failure of an event that names no org"),

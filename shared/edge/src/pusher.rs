@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ringfence_core::{Database, Delivery, failures, live};
-use ringfence_vapi::frame::{CallReference, Logged, OperationFailed};
+use ringfence_core::failures::LoggedFailure;
+use ringfence_core::{Database, Delivery, live};
 use ringfence_vapi::{EventKey, FailureCode, Frame, OrgId, PartialTranscript};
 
 use crate::broadcast::{Broadcast, Subject};
@@ -16,6 +16,8 @@ use crate::queue::{BROADCAST_QUEUE, Queue};
 
 /// More viewers than this are told by the fan-out function, so that the sender of the webhook does not wait for them.
 pub const MAX_DIRECT: usize = 10;
+/// The longest wait for all that a push takes, the queue and the database included. Whatever it cuts off, a resume has.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// The wait before a failed push is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -56,23 +58,12 @@ impl Pusher {
     }
 
     /// Tells an org's viewers that an event failed.
-    pub async fn failure(
-        &self,
-        org: OrgId,
-        logged: &failures::LoggedFailure,
-        delivery: &Delivery,
-        state: failures::FailedState,
-        counts: &mut Counts,
-    ) {
-        let Some(last) = delivery.failures.last().filter(|_| !logged.viewers.is_empty()) else { return };
-        let failed = OperationFailed {
-            event_type: delivery.event.event_type().to_owned(),
-            code: last.code,
-            state: state.as_str().to_owned(),
-        };
-        let call = CallReference { id: delivery.event.call().id.clone() };
-        let failed = Logged::OperationFailed { call, failed };
-        if let Some(frame) = Frame::of_logged(logged.sequence, last.failed_at, failed) {
+    pub async fn failure(&self, org: OrgId, logged: &LoggedFailure, counts: &mut Counts) {
+        if logged.viewers.is_empty() {
+            return;
+        }
+        let failed = serde_json::from_value(logged.event.clone()).ok();
+        if let Some(frame) = failed.and_then(|failed| Frame::of_logged(logged.sequence, logged.at, failed)) {
             self.push(org, &logged.key, &logged.viewers, &frame, counts).await;
         }
     }
@@ -82,22 +73,28 @@ impl Pusher {
         &self,
         org: OrgId,
         viewers: &[String],
-        partial: PartialTranscript,
+        partial: &PartialTranscript,
         received_at: Timestamp,
         counts: &mut Counts,
     ) {
+        let frame = Frame::of_partial(partial.message_time.unwrap_or(received_at), partial);
         if viewers.len() > MAX_DIRECT {
-            let subject = Subject::Partial { partial: Box::new(partial), received_at };
-            return self.hand_over(&Broadcast::to_all(org, subject), Duration::ZERO).await;
+            let subject = Subject::Partial { frame: Box::new(frame), received_at };
+            return in_time(self.hand_over(&Broadcast::to_all(org, subject), Duration::ZERO)).await;
         }
-        let frame = Frame::of_partial(partial.message_time.unwrap_or(received_at), &partial);
-        if let Ok(text) = serde_json::to_string(&frame) {
+        let Ok(text) = serde_json::to_string(&frame) else { return };
+        let push = async {
             let pushes = self.connections.push(viewers, &text).await;
             self.settle(org, &pushes, counts).await;
-        }
+        };
+        in_time(push).await;
     }
 
     async fn push(&self, org: OrgId, key: &EventKey, viewers: &[String], frame: &Frame, counts: &mut Counts) {
+        in_time(self.push_to(org, key, viewers, frame, counts)).await;
+    }
+
+    async fn push_to(&self, org: OrgId, key: &EventKey, viewers: &[String], frame: &Frame, counts: &mut Counts) {
         let broadcast = Broadcast::to_all(org, Subject::Event { event_key: key.clone() });
         if viewers.len() > MAX_DIRECT {
             return self.hand_over(&broadcast, Duration::ZERO).await;
@@ -122,6 +119,12 @@ impl Pusher {
             let org = broadcast.org_id;
             tracing::warn!(org.id = %org, failure.code = %FailureCode::PushFailed, "a push is left to the next resume");
         }
+    }
+}
+
+async fn in_time(push: impl Future<Output = ()>) {
+    if tokio::time::timeout(PATIENCE, push).await.is_err() {
+        tracing::warn!(failure.code = %FailureCode::PushFailed, "a push took too long");
     }
 }
 

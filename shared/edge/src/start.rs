@@ -82,7 +82,8 @@ where
 }
 
 /// Lambda's deadline, in milliseconds since 1970, by this process's clock.
-fn until(deadline_ms: u64) -> Instant {
+#[must_use]
+pub fn until(deadline_ms: u64) -> Instant {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Instant::now() + Duration::from_millis(deadline_ms).saturating_sub(now)
 }

@@ -39,8 +39,6 @@ async fn a_viewer_cut_off_misses_nothing() {
     assert!(pages.len() > 2, "{}", pages.len());
     let texts: Vec<_> = viewer.frames.values().map(|frame| frame["text"].as_str().unwrap().to_owned()).collect();
     assert_eq!(texts, (0..FRAMES).map(|number| format!("Sentence {number}.")).collect::<Vec<_>>());
-    // Once it has all of it, a further sweep is short.
-    assert_eq!(viewer.resume().await.len(), 1);
 }
 
 /// D7: what a transaction wrote that was open while later ones committed is not jumped over.
@@ -97,11 +95,18 @@ async fn long_frames_make_short_pages() {
 async fn a_cursor_beyond_the_log_is_a_reset() {
     let stage = Stage::new().await;
     let mut viewer = stage.viewer(stage.org).await;
-    let early = viewer.cursor.clone();
-    stage.post(&[Call::default().status("ringing", 0)]).await;
-    let cleaned = "UPDATE organizations SET log_start = pg_snapshot_xmin(pg_current_snapshot())";
-    stage.database.superuser().await.batch_execute(cleaned).await.unwrap();
-    for cursor in [early, Some(u64::MAX.to_string())] {
+    let early: u64 = viewer.cursor.as_deref().unwrap().parse().unwrap();
+    let cleaned = format!("UPDATE organizations SET log_start = '{}'", early + 1);
+    stage.database.superuser().await.batch_execute(&cleaned).await.unwrap();
+    // Where the log ends depends on what else the server is doing.
+    let ends_later = async || {
+        stage.count(&format!("pg_database WHERE pg_snapshot_xmin(pg_current_snapshot()) > '{early}'::xid8")).await > 0
+    };
+    while !ends_later().await {
+        stage.post(&[Call::default().status("ringing", 0)]).await;
+    }
+    let middle = format!("{}.{early}.1", early + 1);
+    for cursor in [Some(early.to_string()), Some(middle), Some(u64::MAX.to_string())] {
         viewer.cursor = cursor;
         let answer = viewer.resume().await;
         assert_eq!(answer[0]["type"], "reset");

@@ -83,12 +83,12 @@ async fn partials_for_many_viewers_do_not_linger() {
     let mut body: Value = serde_json::from_str(outdated.records[0].body.as_deref().unwrap()).unwrap();
     body["received_at"] = json!("2026-01-01T00:00:00Z");
     outdated.records[0].body = Some(body.to_string());
-    assert_eq!(stage.broadcaster().consume(outdated).await.batch_item_failures.len(), 0);
+    assert_eq!(stage.broadcaster().consume(outdated, in_time()).await.batch_item_failures.len(), 0);
     body["received_at"] = json!(Timestamp::now());
-    body["partial"]["text"] = json!("Fresh");
+    body["frame"]["text"] = json!("Fresh");
     let mut fresh = batch;
     fresh.records[0].body = Some(body.to_string());
-    assert_eq!(stage.broadcaster().consume(fresh).await.batch_item_failures.len(), 0);
+    assert_eq!(stage.broadcaster().consume(fresh, in_time()).await.batch_item_failures.len(), 0);
     for viewer in &mut viewers {
         assert_eq!(viewer.next().await.unwrap()["text"], "Fresh");
     }

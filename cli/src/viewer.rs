@@ -1,4 +1,4 @@
-//! A viewer of the deployed WebSocket API.
+//! A viewer of a WebSocket API, deployed or local.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::error::{Context, Error, Result};
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// A connected viewer.
-pub(super) struct Viewer(WebSocketStream<BufReader<TcpStream>>);
+pub(crate) struct Viewer(WebSocketStream<BufReader<TcpStream>>);
 
 impl Viewer {
     /// Connects with a token, as browsers do. By hand, since the local cloud leaves out the subprotocol that the function has chosen,
     /// and every client refuses that. API Gateway does not, nor does the gateway of `up`.
-    pub(super) async fn connect(url: &str, token: &str) -> Result<Self> {
+    pub(crate) async fn connect(url: &str, token: &str) -> Result<Self> {
         let url = Url::parse(url).context("read the WebSocket URL")?;
         let host = format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or_default());
         let mut stream = BufReader::new(TcpStream::connect(&host).await.context("connect a viewer")?);
@@ -42,7 +42,7 @@ impl Viewer {
     }
 
     /// Becomes active, with the end of the log.
-    pub(super) async fn resume(&mut self) -> Result<()> {
+    pub(crate) async fn resume(&mut self) -> Result<()> {
         let resume = json!({"action": "resume", "cursor": null}).to_string();
         self.0.send(Message::text(resume)).await.context("resume a viewer")?;
         let page = self.next(ANSWER_LIMIT).await?;
@@ -53,7 +53,7 @@ impl Viewer {
     }
 
     /// The type of the first frame of a call.
-    pub(super) async fn frame_of(&mut self, call: &str, limit: Duration) -> Result<String> {
+    pub(crate) async fn frame_of(&mut self, call: &str, limit: Duration) -> Result<String> {
         loop {
             let frame = self.next(limit).await?;
             if frame["call_id"] == call {
@@ -62,7 +62,8 @@ impl Viewer {
         }
     }
 
-    async fn next(&mut self, limit: Duration) -> Result<Value> {
+    /// The next message, whatever it is.
+    pub(crate) async fn next(&mut self, limit: Duration) -> Result<Value> {
         loop {
             let message = tokio::time::timeout(limit, self.0.next()).await;
             let message = message.map_err(|_| Error::new("a viewer was told nothing"))?;
