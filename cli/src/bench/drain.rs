@@ -32,7 +32,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     let events = Events::of(site, Kind::Transcript)?;
     site.pin(true)?;
     let environments = usize::try_from(BATCHES_AT_A_TIME).unwrap_or(1);
-    let host = Host::start(&[site.function(FUNCTION, environments, &site.app_url)?]).await?;
+    let host = Host::start(&[site.loaded(FUNCTION, environments)?]).await?;
     let mut figures = Vec::new();
     for round in 0..rounds {
         let run = |number| Run { number: FIRST_RUN + number, clients: BATCHES_AT_A_TIME, repeat: None };

@@ -66,8 +66,7 @@ pub(super) async fn measure(site: &Site<'_>, options: &Options, report: &mut Rep
     site.pin(true)?;
     for &clients in &plan.clients {
         progress(&format!("Throughput with {clients} environments"));
-        let host =
-            Host::start(&[site.function("webhook", usize::try_from(clients).unwrap_or(1), &site.app_url)?]).await?;
+        let host = Host::start(&[site.loaded("webhook", usize::try_from(clients).unwrap_or(1))?]).await?;
         let rounds = rounds(site, &host, (&events, &plan), clients, &mut run).await?;
         add_rows(&mut table, clients, &rounds);
         if clients == MANY {
@@ -86,7 +85,7 @@ pub(super) async fn measure(site: &Site<'_>, options: &Options, report: &mut Rep
 async fn shared(site: &Site<'_>, what: (&[Events], &Plan), run: &mut u64, report: &mut Report) -> Result<()> {
     let clients = what.1.clients.last().copied().unwrap_or(1);
     progress("Throughput on shared cores");
-    let host = Host::start(&[site.function("webhook", usize::try_from(clients).unwrap_or(1), &site.app_url)?]).await?;
+    let host = Host::start(&[site.loaded("webhook", usize::try_from(clients).unwrap_or(1))?]).await?;
     let rounds = rounds(site, &host, what, clients, run).await?;
     host.stop().await;
     let mut table = Table::new("Throughput on shared cores", &COLUMNS);
