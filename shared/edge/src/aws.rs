@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
@@ -27,6 +25,8 @@ use crate::configuration::Environment;
 
 /// The longest wait for a service, all attempts together: the sender of a webhook still waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// The longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(1);
 /// Where systems keep the certificates of public authorities, Lambda's first.
 const PUBLIC_AUTHORITIES: [&str; 3] =
     ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"];
@@ -35,7 +35,7 @@ const PUBLIC_AUTHORITIES: [&str; 3] =
 #[must_use]
 pub fn configuration(environment: &Environment<'_>) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
+        .connect_timeout(CONNECT)
         .operation_attempt_timeout(Duration::from_secs(2))
         .operation_timeout(PATIENCE)
         .build();
@@ -68,8 +68,10 @@ impl LoadServiceConfig for Endpoints {
     }
 }
 
+/// One connector for all requests, whatever their settings: the SDK asks for one with each.
 fn http_client() -> SharedHttpClient {
-    http_client_fn(|settings, _| SharedHttpConnector::new(Https::new(settings)))
+    let https = SharedHttpConnector::new(Https::new());
+    http_client_fn(move |_, _| https.clone())
 }
 
 type Connections = Client<HttpsConnector<TcpConnector>, SdkBody>;
@@ -80,9 +82,8 @@ type Made = Result<Connections, native_tls::Error>;
 struct Https(LazyLock<Made, Box<dyn FnOnce() -> Made + Send>>);
 
 impl Https {
-    fn new(settings: &HttpConnectorSettings) -> Self {
-        let connect_timeout = settings.connect_timeout();
-        Self(LazyLock::new(Box::new(move || connections(connect_timeout))))
+    fn new() -> Self {
+        Self(LazyLock::new(Box::new(connections)))
     }
 }
 
@@ -103,11 +104,11 @@ impl HttpConnector for Https {
     }
 }
 
-fn connections(connect_timeout: Option<Duration>) -> Made {
+fn connections() -> Made {
     let mut tcp = TcpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    tcp.set_connect_timeout(connect_timeout);
+    tcp.set_connect_timeout(Some(CONNECT));
     let https = HttpsConnector::from((tcp, tls_connector()?.into()));
     Ok(Client::builder(TokioExecutor::new()).build(https))
 }
