@@ -45,13 +45,6 @@ pub struct Answer {
     headers: BTreeMap<&'static str, &'static str>,
 }
 
-/// What an invocation is about, by its route.
-enum Route {
-    Connect,
-    Disconnect,
-    Message,
-}
-
 impl Live {
     /// Verifies with `tokens`, keeps viewers in `database` and answers over `connections`.
     #[must_use]
@@ -63,15 +56,10 @@ impl Live {
     pub async fn answer(&self, event: &ApiGatewayWebsocketProxyRequest) -> Answer {
         let context = &event.request_context;
         let Some(connection) = context.connection_id.as_deref() else { return status(400) };
-        let route = match context.route_key.as_deref() {
-            Some("$connect") => Route::Connect,
-            Some("$disconnect") => Route::Disconnect,
-            _ => Route::Message,
-        };
-        let result = match route {
-            Route::Connect => self.connect(event, connection).await,
-            Route::Disconnect => self.disconnect(connection).await,
-            Route::Message => self.message(connection, event.body.as_deref().unwrap_or_default()).await,
+        let result = match context.route_key.as_deref() {
+            Some("$connect") => self.connect(event, connection).await,
+            Some("$disconnect") => self.disconnect(connection).await,
+            _ => self.message(connection, event.body.as_deref().unwrap_or_default()).await,
         };
         result.unwrap_or_else(|failure| {
             tracing::warn!(connection.id = connection, failure.code = %failure.code, "a viewer was not served");

@@ -53,9 +53,7 @@ pub enum FailedState {
 }
 
 impl FailedState {
-    /// As in `failed_operations`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Retrying => "retrying",
             Self::Dead => "dead",

@@ -85,7 +85,7 @@ impl Pusher {
         let Ok(text) = serde_json::to_string(&frame) else { return };
         let push = async {
             let pushes = self.connections.push(viewers, &text).await;
-            self.settle(org, &pushes, counts).await;
+            settle(&self.database, org, &pushes, counts).await;
         };
         in_time(push).await;
     }
@@ -101,15 +101,10 @@ impl Pusher {
         }
         let Ok(text) = serde_json::to_string(frame) else { return };
         let pushes = self.connections.push(viewers, &text).await;
-        self.settle(org, &pushes, counts).await;
+        settle(&self.database, org, &pushes, counts).await;
         if !pushes.failed.is_empty() {
             self.hand_over(&broadcast.again(pushes.failed), PAUSE).await;
         }
-    }
-
-    /// Counts, and forgets who is gone.
-    async fn settle(&self, org: OrgId, pushes: &Pushes, counts: &mut Counts) {
-        settle(&self.database, org, pushes, counts).await;
     }
 
     /// One message, whatever there is to tell. Should SQS refuse, the viewers have the frame with their next resume.
