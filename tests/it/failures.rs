@@ -44,6 +44,14 @@ impl Setting {
         self.database.superuser().await.batch_execute(&format!("ALTER TABLE calls {change}")).await.unwrap();
     }
 
+    /// Makes every update of a call fail for now.
+    async fn deadlock(&self) {
+        let deadlock = "CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$;
+            CREATE TRIGGER deadlock BEFORE UPDATE ON calls FOR EACH ROW EXECUTE FUNCTION deadlock()";
+        self.database.superuser().await.batch_execute(deadlock).await.unwrap();
+    }
+
     /// Runs the function of ended calls over what waits for it; returns how many messages are to come again.
     async fn consume(&self) -> usize {
         self.consume_batch(self.queues.take(Function::CallEnded).await).await
@@ -115,10 +123,7 @@ async fn a_failure_during_an_outage_is_written_down_afterwards() {
 #[tokio::test]
 async fn a_retried_event_has_a_row_until_it_applies() {
     let setting = Setting::new().await;
-    let deadlock = "CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$;
-        CREATE TRIGGER deadlock BEFORE UPDATE ON calls FOR EACH ROW EXECUTE FUNCTION deadlock()";
-    setting.database.superuser().await.batch_execute(deadlock).await.unwrap();
+    setting.deadlock().await;
     setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
     let batch = setting.queues.take(Function::CallEnded).await;
     assert_eq!(setting.consume_batch(batch.clone()).await, 1);
@@ -216,10 +221,7 @@ async fn a_redrive_sends_each_dead_letter_back_once() {
 #[tokio::test]
 async fn the_last_receive_ends_in_the_dead_letter_queue() {
     let setting = Setting::new().await;
-    let deadlock = "CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$;
-        CREATE TRIGGER deadlock BEFORE UPDATE ON calls FOR EACH ROW EXECUTE FUNCTION deadlock()";
-    setting.database.superuser().await.batch_execute(deadlock).await.unwrap();
+    setting.deadlock().await;
     setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
     let mut batch = setting.queues.take(Function::CallEnded).await;
     batch.records[0].attributes.insert("ApproximateReceiveCount".to_owned(), LAST_RECEIVE.to_string());

@@ -1,4 +1,4 @@
-//! Configuration from the environment, read once at the start. Every name is listed in docs/DEPLOY.md.
+//! Configuration from the environment, read once at the start. Every name stands in template.yaml.
 
 use ringfence_core::DatabaseSettings;
 
