@@ -34,12 +34,15 @@ CREATE TABLE agents (
     vapi_squad_id        text,
     vapi_phone_number_id text,
     phone_number         text,
+    is_default           boolean     NOT NULL DEFAULT false,
     configuration        jsonb       NOT NULL DEFAULT '{}',
     created_at           timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT agents_pkey PRIMARY KEY (org_id, id),
     CONSTRAINT agents_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
     CONSTRAINT agents_name_length CHECK (char_length(name) BETWEEN 1 AND 200),
     CONSTRAINT agents_role_known CHECK (role IN ('inbound', 'outbound')),
+    CONSTRAINT agents_default_answers CHECK (role = 'inbound' OR NOT is_default),
+    CONSTRAINT agents_configuration_object CHECK (jsonb_typeof(configuration) = 'object'),
     CONSTRAINT agents_phone_number_e164 CHECK (phone_number ~ '^\+[1-9][0-9]{6,14}$'),
     CONSTRAINT agents_names_something CHECK (
         num_nonnulls(vapi_assistant_id, vapi_squad_id, vapi_phone_number_id, phone_number) > 0)
@@ -49,7 +52,11 @@ CREATE INDEX agents_org_assistant_idx ON agents (org_id, vapi_assistant_id);
 CREATE INDEX agents_org_squad_idx ON agents (org_id, vapi_squad_id);
 CREATE INDEX agents_org_phone_number_id_idx ON agents (org_id, vapi_phone_number_id);
 CREATE INDEX agents_org_phone_number_idx ON agents (org_id, phone_number);
+CREATE UNIQUE INDEX agents_org_default_key ON agents (org_id) WHERE is_default;
 COMMENT ON TABLE agents IS 'A Vapi assistant or squad and the number it answers or calls from.';
+COMMENT ON COLUMN agents.is_default IS 'It answers the numbers of the org that no agent names.';
+COMMENT ON COLUMN agents.configuration IS
+    'What it answers Vapi with beyond its ids (ringfence_vapi::interactive::Configuration).';
 
 CREATE TABLE leads (
     org_id            uuid        NOT NULL,
@@ -63,7 +70,8 @@ CREATE TABLE leads (
     CONSTRAINT leads_pkey PRIMARY KEY (org_id, id),
     CONSTRAINT leads_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
     CONSTRAINT leads_org_phone_key UNIQUE (org_id, phone),
-    CONSTRAINT leads_phone_e164 CHECK (phone ~ '^\+[1-9][0-9]{6,14}$')
+    CONSTRAINT leads_phone_e164 CHECK (phone ~ '^\+[1-9][0-9]{6,14}$'),
+    CONSTRAINT leads_metadata_object CHECK (jsonb_typeof(metadata) = 'object')
 ) WITH (fillfactor = 80);
 
 -- org_id is guarded by a named CHECK in these four tables (constraints_and_indexes), not by NOT NULL, which would answer
@@ -255,6 +263,59 @@ CREATE TABLE failed_attempts (
 );
 COMMENT ON TABLE failed_attempts IS 'Each failed attempt to apply an event that could be recorded, then or later.';
 COMMENT ON COLUMN failed_attempts.function IS 'Who tried: webhook, while Vapi waited, or the event''s function behind its queue.';
+
+-- What an org lets its calls do: HTTPS endpoints of its own.
+CREATE TABLE tools (
+    org_id          uuid        NOT NULL,
+    kind            text        NOT NULL,
+    name            text        NOT NULL,
+    endpoint        text        NOT NULL,
+    timeout_seconds integer     NOT NULL,
+    is_idempotent   boolean     NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT tools_pkey PRIMARY KEY (org_id, kind, name),
+    CONSTRAINT tools_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT tools_kind_known CHECK (kind IN ('tool', 'message')),
+    CONSTRAINT tools_message_known CHECK (kind <> 'message' OR name IN ('transfer-destination-request',
+        'handoff-destination-request', 'knowledge-base-request', 'call.endpointing.request', 'campaign.predial')),
+    CONSTRAINT tools_name_length CHECK (char_length(name) BETWEEN 1 AND 128),
+    -- Plain HTTP on loopback only, for development: a deployed function refuses private addresses when it connects.
+    CONSTRAINT tools_endpoint_https CHECK (
+        char_length(endpoint) <= 2000 AND endpoint ~ '^(https://[^/@]+|http://(localhost|127\.0\.0\.1)(:[0-9]+)?)(/|$)'),
+    CONSTRAINT tools_timeout_bounded CHECK (timeout_seconds BETWEEN 1 AND 15)
+);
+COMMENT ON TABLE tools IS 'Endpoints of an org: of tools that its models call, and of messages that it answers itself.';
+COMMENT ON COLUMN tools.kind IS 'tool: name is that of a function; message: name is the type of a Vapi message.';
+COMMENT ON COLUMN tools.is_idempotent IS
+    'Whether the endpoint does the same once when it is asked twice with one idempotency key. Else a call whose fate is unknown '
+    'is never sent again.';
+
+-- The work leaves the database, so it has a lease and a state: a tool call is sent by whoever holds the lease, and its stored
+-- result answers every delivery of it from then on.
+CREATE TABLE tool_executions (
+    org_id       uuid        NOT NULL,
+    execution_id text        COLLATE "C" NOT NULL,
+    tool         text        NOT NULL,
+    state        text        NOT NULL DEFAULT 'running',
+    attempt      integer     NOT NULL DEFAULT 1,
+    claimed_by   uuid        NOT NULL,
+    lease_until  timestamptz NOT NULL,
+    result       jsonb,
+    code         text,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    finished_at  timestamptz,
+    CONSTRAINT tool_executions_pkey PRIMARY KEY (org_id, execution_id),
+    CONSTRAINT tool_executions_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT tool_executions_state_known CHECK (state IN ('running', 'done')),
+    CONSTRAINT tool_executions_result CHECK ((state = 'done') = (result IS NOT NULL)),
+    CONSTRAINT tool_executions_finished_at CHECK ((state = 'done') = (finished_at IS NOT NULL))
+);
+CREATE INDEX tool_executions_running_idx ON tool_executions (org_id, lease_until) WHERE state = 'running';
+COMMENT ON TABLE tool_executions IS 'Tool calls, one row each however often Vapi delivers them.';
+COMMENT ON COLUMN tool_executions.execution_id IS 'tool-calls:call:id of the tool call; also the idempotency key that its endpoint sees.';
+COMMENT ON COLUMN tool_executions.claimed_by IS 'The request that holds the lease.';
+COMMENT ON COLUMN tool_executions.result IS 'What the model was told: result or error, message and metadata.';
+COMMENT ON COLUMN tool_executions.code IS 'Why it failed; NULL: it did not.';
 
 CREATE TABLE live_connections (
     connection_id  text        NOT NULL,

@@ -130,6 +130,34 @@ $$;
 COMMENT ON FUNCTION apply_kept_events IS
     'Applies what was kept of a call before one of its events named its org. Part of the statement that makes the route.';
 
+CREATE FUNCTION key_counts(p_org_id uuid, p_key_version integer, p_received_at timestamptz) RETURNS boolean
+    LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM organization_keys k
+        WHERE k.org_id = p_org_id AND k.version = p_key_version
+            AND (k.valid_until IS NULL OR k.valid_until > p_received_at));
+END
+$$;
+COMMENT ON FUNCTION key_counts IS 'Whether this version of the key of the transaction''s org counted when something was received with it.';
+
+CREATE FUNCTION enter_sender(
+    p_org_id uuid, p_key_version integer, p_call jsonb, p_received_at timestamptz, OUT outcome text, OUT event_org uuid
+) LANGUAGE plpgsql AS $$
+BEGIN
+    event_org := coalesce(p_org_id, find_event_org_v1(jsonb_build_object('call', p_call)));
+    IF event_org IS NULL THEN
+        outcome := 'unresolved';
+        RETURN;
+    END IF;
+    PERFORM enter_org(event_org);
+    outcome := CASE WHEN p_org_id IS NULL OR key_counts(p_org_id, p_key_version, p_received_at) THEN 'known' ELSE 'revoked' END;
+END
+$$;
+COMMENT ON FUNCTION enter_sender IS
+    'Enters the org that a message without a claim is about. outcome: known; revoked (the key no longer counted when it came); '
+    'unresolved (it came by the platform''s key and names no org).';
+
 CREATE FUNCTION claim_event(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
     OUT outcome text, OUT event_org uuid, OUT sequence bigint
@@ -147,11 +175,7 @@ BEGIN
     ELSE
         event_org := p_org_id;
         PERFORM enter_org(event_org);
-        IF NOT EXISTS (
-            SELECT FROM organization_keys k
-            WHERE k.org_id = p_org_id AND k.version = p_key_version
-                AND (k.valid_until IS NULL OR k.valid_until > p_received_at)
-        ) THEN
+        IF NOT key_counts(p_org_id, p_key_version, p_received_at) THEN
             outcome := 'revoked';
             RETURN;
         END IF;
@@ -329,7 +353,7 @@ BEGIN
         'call_status_rank', 'higher_status', 'newer', 'latest_known', 'highest_status', 'find_agent', 'find_lead',
         'kept_facts', 'kept_call_facts', 'lock_call',
         'merge_call', 'route_platform_event_v1', 'take_unresolved_events_v1', 'find_event_org_v1', 'take_claim',
-        'apply_kept_events', 'claim_event', 'active_viewers', 'fold_call',
+        'apply_kept_events', 'key_counts', 'enter_sender', 'claim_event', 'active_viewers', 'fold_call',
         'keep_transcript', 'apply_effects', 'apply_call_started_v1', 'apply_call_ended_v1', 'apply_transcript_v1',
         'apply_end_of_call_report_v1', 'apply_call_event_v1'
     ] LOOP

@@ -136,19 +136,13 @@ CREATE FUNCTION pass_partial_v1(
     p_org_id uuid, p_key_version integer, p_call jsonb, p_received_at timestamptz, OUT event_org uuid, OUT viewers text[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
-    v_call  text := p_call ->> 'id';
-    v_count integer;
+    v_call    text := p_call ->> 'id';
+    v_count   integer;
+    v_outcome text;
 BEGIN
     viewers := '{}';
-    event_org := coalesce(p_org_id, find_event_org_v1(jsonb_build_object('call', p_call)));
-    IF event_org IS NULL THEN
-        RETURN;
-    END IF;
-    PERFORM enter_org(event_org);
-    IF p_org_id IS NOT NULL AND NOT EXISTS (
-        SELECT FROM organization_keys k
-        WHERE k.org_id = p_org_id AND k.version = p_key_version AND (k.valid_until IS NULL OR k.valid_until > p_received_at)
-    ) THEN
+    SELECT s.* INTO v_outcome, event_org FROM enter_sender(p_org_id, p_key_version, p_call, p_received_at) s;
+    IF v_outcome <> 'known' THEN
         RETURN;
     END IF;
     -- Most orgs have no viewer at most times, and then nothing is written.

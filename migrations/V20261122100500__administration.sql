@@ -1,4 +1,4 @@
--- What people change: orgs, keys, agents, leads; and what they do about failures. Each act and its line in the audit log are one transaction. Run by
+-- What people change: orgs, keys, agents, leads, tools; and what they do about failures. Each act and its line in the audit log are one transaction. Run by
 -- ringfence_ops, never by the functions that serve webhooks.
 
 CREATE FUNCTION audit(p_actor text, p_action text, p_org_id uuid, p_subject text, p_detail jsonb DEFAULT '{}') RETURNS void
@@ -42,7 +42,7 @@ COMMENT ON FUNCTION rotate_organization_key_v1 IS
 
 CREATE FUNCTION add_agent_v1(
     p_actor text, p_org_id uuid, p_name text, p_role text, p_assistant_id text, p_squad_id text, p_phone_number_id text,
-    p_phone_number text
+    p_phone_number text, p_is_default boolean, p_configuration jsonb
 ) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
     v_agent uuid;
@@ -50,8 +50,13 @@ DECLARE
 BEGIN
     -- Alone against platform events that find nobody (route_platform_event_v1): none is missed between the two.
     PERFORM pg_advisory_xact_lock(hashtext('ringfence platform directory'));
-    INSERT INTO agents (org_id, name, role, vapi_assistant_id, vapi_squad_id, vapi_phone_number_id, phone_number)
-        VALUES (p_org_id, p_name, p_role, p_assistant_id, p_squad_id, p_phone_number_id, p_phone_number)
+    IF p_is_default THEN
+        UPDATE agents SET is_default = false WHERE org_id = p_org_id AND is_default;
+    END IF;
+    INSERT INTO agents (org_id, name, role, vapi_assistant_id, vapi_squad_id, vapi_phone_number_id, phone_number, is_default,
+            configuration)
+        VALUES (p_org_id, p_name, p_role, p_assistant_id, p_squad_id, p_phone_number_id, p_phone_number, p_is_default,
+            p_configuration)
         RETURNING id INTO v_agent;
 
     -- An org may name the same number for two agents; two orgs may not name the same anything.
@@ -78,16 +83,91 @@ COMMENT ON FUNCTION add_agent_v1 IS
     'A new agent, registered in the directory of the platform''s URL. An id that another org registered violates '
     'platform_directory_pkey.';
 
-CREATE FUNCTION add_lead_v1(p_actor text, p_org_id uuid, p_phone text, p_name text) RETURNS uuid LANGUAGE plpgsql AS $$
+CREATE FUNCTION configure_agent_v1(
+    p_actor text, p_org_id uuid, p_agent_id uuid, p_is_default boolean, p_configuration jsonb
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM agents WHERE org_id = p_org_id AND id = p_agent_id) THEN
+        RETURN false;
+    END IF;
+    IF p_is_default THEN
+        UPDATE agents SET is_default = false WHERE org_id = p_org_id AND is_default AND id <> p_agent_id;
+    END IF;
+    UPDATE agents SET is_default = coalesce(p_is_default, is_default), configuration = coalesce(p_configuration, configuration)
+        WHERE org_id = p_org_id AND id = p_agent_id;
+    PERFORM audit(p_actor, 'agent.configure', p_org_id, p_agent_id::text,
+        jsonb_build_object('is_default', p_is_default, 'configuration', p_configuration IS NOT NULL));
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION configure_agent_v1 IS
+    'Makes an agent the default of its org, or no longer, and replaces its configuration. NULL leaves what is. False: no such agent.';
+
+CREATE FUNCTION add_lead_v1(p_actor text, p_org_id uuid, p_phone text, p_name text, p_metadata jsonb) RETURNS uuid
+LANGUAGE plpgsql AS $$
 DECLARE
     v_lead uuid;
 BEGIN
-    INSERT INTO leads (org_id, phone, name) VALUES (p_org_id, p_phone, p_name) RETURNING id INTO v_lead;
+    INSERT INTO leads (org_id, phone, name, metadata) VALUES (p_org_id, p_phone, p_name, p_metadata) RETURNING id INTO v_lead;
     PERFORM audit(p_actor, 'lead.add', p_org_id, v_lead::text);
     RETURN v_lead;
 END
 $$;
 COMMENT ON FUNCTION add_lead_v1 IS 'A new lead; its phone (E.164) is unique in the org.';
+
+CREATE FUNCTION change_lead_v1(p_actor text, p_org_id uuid, p_phone text, p_name text, p_metadata jsonb) RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_lead uuid;
+BEGIN
+    UPDATE leads SET name = coalesce(p_name, name), metadata = coalesce(p_metadata, metadata)
+        WHERE org_id = p_org_id AND phone = p_phone
+        RETURNING id INTO v_lead;
+    IF FOUND THEN
+        PERFORM audit(p_actor, 'lead.change', p_org_id, v_lead::text);
+    END IF;
+    RETURN v_lead;
+END
+$$;
+COMMENT ON FUNCTION change_lead_v1 IS 'Changes a lead''s name and metadata. NULL leaves what is. NULL: no such lead.';
+
+CREATE FUNCTION set_tool_v1(
+    p_actor text, p_org_id uuid, p_kind text, p_name text, p_endpoint text, p_timeout_seconds integer, p_is_idempotent boolean
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO tools (org_id, kind, name, endpoint, timeout_seconds, is_idempotent)
+        VALUES (p_org_id, p_kind, p_name, p_endpoint, p_timeout_seconds, p_is_idempotent)
+        ON CONFLICT (org_id, kind, name) DO UPDATE SET endpoint = excluded.endpoint,
+            timeout_seconds = excluded.timeout_seconds, is_idempotent = excluded.is_idempotent;
+    -- The endpoint may have a token in it.
+    PERFORM audit(p_actor, 'tool.set', p_org_id, p_kind || ' ' || p_name,
+        jsonb_build_object('timeout_seconds', p_timeout_seconds, 'is_idempotent', p_is_idempotent));
+END
+$$;
+COMMENT ON FUNCTION set_tool_v1 IS 'Registers a tool of an org, or the endpoint for a type of messages; one of the same name is replaced.';
+
+CREATE FUNCTION remove_tool_v1(p_actor text, p_org_id uuid, p_kind text, p_name text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM tools WHERE org_id = p_org_id AND kind = p_kind AND name = p_name;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM audit(p_actor, 'tool.remove', p_org_id, p_kind || ' ' || p_name);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION remove_tool_v1 IS 'False: no such tool. What was executed stays.';
+
+CREATE FUNCTION note_tool_secret_v1(p_actor text, p_org_id uuid) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM organizations WHERE id = p_org_id) THEN
+        RETURN false;
+    END IF;
+    PERFORM audit(p_actor, 'tool.secret', p_org_id, p_org_id::text);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION note_tool_secret_v1 IS 'Notes that the secret which signs messages to an org''s endpoints is shown. It is kept nowhere.';
 
 CREATE FUNCTION note_token_v1(p_actor text, p_org_id uuid, p_seconds bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -131,6 +211,20 @@ END
 $$;
 COMMENT ON FUNCTION unmark_redriven_v1 IS 'The retry queue did not take the event: it is in its dead-letter queue still.';
 
+CREATE FUNCTION settle_tool_call_v1(p_actor text, p_org_id uuid, p_event_id text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE failed_operations SET state = 'resolved', resolved_at = now(), event = NULL
+        WHERE org_id = p_org_id AND event_id = p_event_id AND function = 'tool-calls' AND state <> 'resolved';
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM audit(p_actor, 'tool_call.settle', p_org_id, p_event_id);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION settle_tool_call_v1 IS
+    'Closes the failure of a tool call whose fate people have found out (RF7008). Of an event: no, that is closed by applying it.';
+
 CREATE FUNCTION replay_event_v1(p_org_id uuid, p_event_id text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     v_event jsonb;
@@ -156,7 +250,7 @@ DECLARE
 BEGIN
     PERFORM enter_org(p_org_id);
     SELECT * INTO v_failed FROM failed_operations
-        WHERE org_id = p_org_id AND event_id = p_event_id AND state <> 'resolved';
+        WHERE org_id = p_org_id AND event_id = p_event_id AND state <> 'resolved' AND function <> 'tool-calls';
     IF NOT FOUND THEN
         RETURN false;
     END IF;
@@ -174,5 +268,6 @@ COMMENT ON FUNCTION replay_failed_operation_v1 IS
     'Applies a failed event from its row, claim and effects in one transaction. Its message in the dead-letter queue stays, and '
     'is found to be a duplicate when it is redriven. False: no such event, it was applied, or its key had been revoked.';
 
-GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, add_lead_v1, note_token_v1,
-    mark_redriven_v1, unmark_redriven_v1, replay_event_v1, replay_failed_operation_v1 TO ringfence_ops;
+GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, configure_agent_v1, add_lead_v1,
+    change_lead_v1, set_tool_v1, remove_tool_v1, note_tool_secret_v1, note_token_v1, settle_tool_call_v1, mark_redriven_v1,
+    unmark_redriven_v1, replay_event_v1, replay_failed_operation_v1 TO ringfence_ops;

@@ -3,7 +3,7 @@
 WITH tenant_tables (name) AS (
     VALUES ('organization_keys'), ('agents'), ('leads'), ('call_logs'), ('call_tracking'), ('calls'),
         ('call_transcripts'), ('recording_upload_queue'), ('processed_webhook_events'), ('failed_operations'),
-        ('failed_attempts'), ('live_connections'), ('partial_gates'), ('audit_log')
+        ('failed_attempts'), ('tools'), ('tool_executions'), ('live_connections'), ('partial_gates'), ('audit_log')
 ),
 fenced_tables (name) AS (
     SELECT name FROM tenant_tables

@@ -1,9 +1,11 @@
 //! Parsers of arguments that more than one verb takes. What they refuse never reaches a stack.
 
-use ringfence_edge::tokens::MAX_LIFETIME;
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
+use ringfence_edge::tokens::MAX_LIFETIME;
+use ringfence_vapi::interactive::InquiryKind;
+use serde_json::{Map, Value};
 
 /// As in the tables' constraints.
 const MAX_NAME: usize = 200;
@@ -37,6 +39,19 @@ pub(crate) fn vapi_id(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("an id of Vapi's has 1 to {MAX} characters and no spaces"))
+}
+
+/// The type of a message that an org's endpoint can answer.
+pub(crate) fn answerable_message(text: &str) -> Result<String, String> {
+    let names = InquiryKind::ALL.map(InquiryKind::as_str);
+    if names.contains(&text) { Ok(text.to_owned()) } else { Err(format!("one of {}", names.join(", "))) }
+}
+
+/// A JSON object, written out or, after an `@`, the name of a file that holds it.
+pub(crate) fn json_object(text: &str) -> Result<Map<String, Value>, String> {
+    let read = |file: &str| std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"));
+    let json = text.strip_prefix('@').map_or_else(|| Ok(text.to_owned()), read)?;
+    serde_json::from_str(&json).map_err(|error| format!("not a JSON object: {error}"))
 }
 
 /// A time such as `24h`, `90m`, `7d` or `0s`.
@@ -74,6 +89,14 @@ mod tests {
         assert_eq!(overlap("0s"), Ok(Duration::ZERO));
         for wrong in ["", "24", "soon", "-1h", "1mo", "367d"] {
             assert!(overlap(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_written_out_or_in_a_file() {
+        assert_eq!(json_object(r#"{"a":1}"#).map(|map| map.len()), Ok(1));
+        for wrong in ["", "[]", "{", "@no such file"] {
+            assert!(json_object(wrong).is_err(), "{wrong}");
         }
     }
 

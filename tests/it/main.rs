@@ -7,6 +7,7 @@ mod claims;
 mod deployment;
 mod door;
 mod failures;
+mod interactive;
 mod isolation;
 mod live;
 mod migrations;

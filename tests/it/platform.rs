@@ -337,7 +337,7 @@ async fn an_event_that_comes_while_its_agent_is_being_added_finds_it() {
     let adding = database.superuser().await;
     let add = format!(
         "BEGIN; SET LOCAL ROLE ringfence_ops;
-        SELECT add_agent_v1('test', '{acme}', 'Front desk', 'inbound', '{ASSISTANT}', NULL, NULL, NULL)"
+        SELECT add_agent_v1('test', '{acme}', 'Front desk', 'inbound', '{ASSISTANT}', NULL, NULL, NULL, false, '{{}}')"
     );
     adding.batch_execute(&add).await.unwrap();
     let body = call.status("ended", 0);

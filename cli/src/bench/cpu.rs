@@ -58,7 +58,7 @@ fn group(site: &Site<'_>, mechanism: Mechanism, body: &str) -> Result<Duration> 
 }
 
 /// What the door does around the statement.
-fn webhook(authenticator: &Authenticator, raw: &Raw<'_>) -> Result<usize> {
+fn webhook(authenticator: &Authenticator, raw: &Raw<'_, '_>) -> Result<usize> {
     let verified = authenticator.verify(raw).context("verify a webhook")?;
     let parsed = parse(verified.body(), verified.received_at()).context("parse a webhook")?;
     let Message::Stored(stored) = parsed.message else { return Err(Error::new("a sample is no stored event")) };

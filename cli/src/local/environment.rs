@@ -23,6 +23,8 @@ pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Environment {
     ];
     environment.extend(of_waiting_events(&backing.queues));
     environment.push(("CONNECTIONS_ENDPOINT".to_owned(), connections_endpoint(backing.gateway_port)));
+    // Endpoints are developed on this machine.
+    environment.push(("ENDPOINT_REACH".to_owned(), "anywhere".to_owned()));
     // The functions are invoked where they run, which is not where the queues are.
     environment.push(("AWS_ENDPOINT_URL_LAMBDA".to_owned(), base_url.to_owned()));
     environment.extend(of_aws(&backing.sqs_endpoint));

@@ -124,6 +124,7 @@ pub(crate) fn purge(layout: &Layout) -> Result<()> {
     Cluster::of_stack(layout).purge()?;
     Cluster::of_tests(layout).purge()?;
     Cluster::of_drills(layout).purge()?;
+    Cluster::of_bench(layout).purge()?;
     for name in ["ministack", "secrets.json", "logs", "run"] {
         remove(&layout.path(name))?;
     }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use migrate::{Act, Administration};
 use ringfence_core::admin::NewAgent;
 use ringfence_vapi::OrgId;
+use serde_json::Map;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -63,8 +64,10 @@ impl Cast {
         with_agent: bool,
     ) -> Result<()> {
         let is_missing = |phone: &&str| !self.leads.contains_key(*phone);
-        let add_lead =
-            |phone: &str| Act::AddLead { actor: ACTOR.to_owned(), org_id, phone: phone.to_owned(), name: None };
+        let add_lead = |phone: &str| {
+            let (actor, phone) = (ACTOR.to_owned(), phone.to_owned());
+            Act::AddLead { actor, org_id, phone, name: None, metadata: Map::new() }
+        };
         let leads = LEADS.into_iter().filter(is_missing).map(add_lead);
         let is_agent_missing = with_agent && self.agent.is_none();
         let agent = is_agent_missing.then(|| Act::AddAgent { actor: ACTOR.to_owned(), org_id, agent: agent() });

@@ -1,4 +1,4 @@
-//! `cargo ringfence agent`: the Vapi assistants, squads and numbers of an org.
+//! `cargo ringfence agent`: the Vapi assistants, squads and numbers of an org, and what they answer Vapi with.
 
 use std::process::ExitCode;
 
@@ -6,12 +6,14 @@ use clap::{ArgGroup, Subcommand};
 use migrate::{Act, Answer};
 use ringfence_core::admin::NewAgent;
 use ringfence_vapi::OrgId;
+use serde_json::{Map, Value};
+use uuid::Uuid;
 
-use crate::administration::{Administrator, unexpected};
+use crate::administration::{Administrator, Place, unexpected};
 use crate::arguments;
-use crate::error::Result;
+use crate::error::{Context, Result};
 
-/// Registers agents.
+/// Registers, lists and configures agents.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Agent {
     #[command(subcommand)]
@@ -21,12 +23,16 @@ pub(crate) struct Agent {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Add(Add),
+    List(List),
+    Configure(Configure),
 }
 
 impl Agent {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         match self.verb {
             Verb::Add(verb) => verb.run().await,
+            Verb::List(verb) => verb.run().await,
+            Verb::Configure(verb) => verb.run().await,
         }
     }
 }
@@ -56,6 +62,12 @@ struct Add {
     /// The phone number itself, in E.164
     #[arg(long, value_name = "NUMBER", group = "vapi", value_parser = arguments::phone_number)]
     phone_number: Option<String>,
+    /// It answers the numbers of the org that no agent names
+    #[arg(long)]
+    default: bool,
+    /// What it answers beyond its ids: a JSON object, or @ and the name of a file (docs/TOOLS.md)
+    #[arg(long, value_name = "JSON", value_parser = arguments::json_object)]
+    configuration: Option<Map<String, Value>>,
     #[command(flatten)]
     administrator: Administrator,
 }
@@ -69,6 +81,8 @@ impl Add {
             squad_id: self.squad,
             phone_number_id: self.phone_number_id,
             phone_number: self.phone_number,
+            is_default: self.default,
+            configuration: self.configuration.unwrap_or_default(),
         };
         let answer = self.administrator.perform(|actor| Act::AddAgent { actor, org_id: self.org, agent }).await?;
         let Answer::Agent(added) = answer else { return Err(unexpected(&answer)) };
@@ -77,6 +91,55 @@ impl Add {
         if added.events.failed > 0 {
             println!("Those that failed are kept still; the log gives the code of each.");
         }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Lists the agents of an org and their configuration
+#[derive(Debug, clap::Args)]
+struct List {
+    /// The org's id
+    #[arg(long)]
+    org: OrgId,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl List {
+    async fn run(self) -> Result<ExitCode> {
+        let answer = self.place.perform(Act::ListAgents { org_id: self.org }).await?;
+        let Answer::Agents { agents } = answer else { return Err(unexpected(&answer)) };
+        println!("{}", serde_json::to_string_pretty(&agents).context("write JSON")?);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Makes an agent its org's default, or replaces its configuration
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true))]
+struct Configure {
+    /// The agent's id
+    agent: Uuid,
+    /// The org's id
+    #[arg(long)]
+    org: OrgId,
+    /// Whether it answers the numbers of the org that no agent names
+    #[arg(long, value_name = "BOOL", group = "change")]
+    default: Option<bool>,
+    /// What it answers beyond its ids: a JSON object, or @ and the name of a file (docs/TOOLS.md)
+    #[arg(long, value_name = "JSON", group = "change", value_parser = arguments::json_object)]
+    configuration: Option<Map<String, Value>>,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl Configure {
+    async fn run(self) -> Result<ExitCode> {
+        let Self { agent: agent_id, org: org_id, default: is_default, configuration, administrator } = self;
+        let act = |actor| Act::ConfigureAgent { actor, org_id, agent_id, is_default, configuration };
+        let answer = administrator.perform(act).await?;
+        let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+        println!("The agent is configured.");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use migrate::{Act, Answer};
+use ringfence_core::admin::Selection;
 use ringfence_core::admin::failures::FailedOperation;
 
 use super::selection::Selected;
-use crate::administration::{Place, unexpected};
+use crate::administration::{Administrator, unexpected};
 use crate::error::{Context, Result};
 
 /// Lists the events that failed and were not applied since, the latest first.
@@ -23,14 +24,25 @@ pub(crate) struct Failures {
     /// Print a JSON array
     #[arg(long)]
     json: bool,
+    /// Close the failure of this tool call, whose fate you have found out (RF7008)
+    #[arg(long, value_name = "EVENT", requires = "org")]
+    resolve: Option<String>,
     #[command(flatten)]
-    place: Place,
+    administrator: Administrator,
 }
 
 impl Failures {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let act = Act::ListFailures { selection: self.selected.into(), resolved: self.resolved, limit: self.limit };
-        let answer = self.place.perform(act).await?;
+        let selection: Selection = self.selected.into();
+        if let (Some(event_id), Some(org_id)) = (self.resolve, selection.org_id) {
+            let act = |actor| Act::SettleToolCall { actor, org_id, event_id };
+            let answer = self.administrator.perform(act).await?;
+            let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+            println!("The failure is closed.");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let act = Act::ListFailures { selection, resolved: self.resolved, limit: self.limit };
+        let answer = self.administrator.perform(|_| act).await?;
         let Answer::Failures { operations } = answer else { return Err(unexpected(&answer)) };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&operations).context("write JSON")?);

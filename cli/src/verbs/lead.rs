@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use migrate::{Act, Answer};
 use ringfence_vapi::OrgId;
+use serde_json::{Map, Value};
 
 use crate::administration::{Administrator, unexpected};
 use crate::arguments;
 use crate::error::Result;
 
-/// Adds leads.
+/// Adds and changes leads.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Lead {
     #[command(subcommand)]
@@ -20,12 +21,14 @@ pub(crate) struct Lead {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Add(Add),
+    Change(Change),
 }
 
 impl Lead {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         match self.verb {
             Verb::Add(verb) => verb.run().await,
+            Verb::Change(verb) => verb.run().await,
         }
     }
 }
@@ -42,14 +45,48 @@ struct Add {
     /// The lead's name
     #[arg(long, value_parser = arguments::name)]
     name: Option<String>,
+    /// The org's own, for prompts: a JSON object, or @ and the name of a file
+    #[arg(long, value_name = "JSON", value_parser = arguments::json_object)]
+    metadata: Option<Map<String, Value>>,
     #[command(flatten)]
     administrator: Administrator,
 }
 
 impl Add {
     async fn run(self) -> Result<ExitCode> {
-        let act = |actor| Act::AddLead { actor, org_id: self.org, phone: self.phone, name: self.name };
-        let answer = self.administrator.perform(act).await?;
+        let Self { org: org_id, phone, name, metadata, administrator } = self;
+        let metadata = metadata.unwrap_or_default();
+        let answer = administrator.perform(|actor| Act::AddLead { actor, org_id, phone, name, metadata }).await?;
+        let Answer::Lead { id } = answer else { return Err(unexpected(&answer)) };
+        println!("id  {id}");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Gives a lead another name or other metadata
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true))]
+struct Change {
+    /// The org's id
+    #[arg(long)]
+    org: OrgId,
+    /// The lead's phone number, in E.164
+    #[arg(long, value_name = "NUMBER", value_parser = arguments::phone_number)]
+    phone: String,
+    /// The lead's name
+    #[arg(long, group = "change", value_parser = arguments::name)]
+    name: Option<String>,
+    /// The org's own, for prompts: a JSON object, or @ and the name of a file
+    #[arg(long, value_name = "JSON", group = "change", value_parser = arguments::json_object)]
+    metadata: Option<Map<String, Value>>,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl Change {
+    async fn run(self) -> Result<ExitCode> {
+        let Self { org: org_id, phone, name, metadata, administrator } = self;
+        let answer = administrator.perform(|actor| Act::ChangeLead { actor, org_id, phone, name, metadata }).await?;
         let Answer::Lead { id } = answer else { return Err(unexpected(&answer)) };
         println!("id  {id}");
         Ok(ExitCode::SUCCESS)

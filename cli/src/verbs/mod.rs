@@ -19,4 +19,5 @@ mod selection;
 pub(crate) mod simulate;
 pub(crate) mod test;
 pub(crate) mod token;
+pub(crate) mod tool;
 pub(crate) mod up;

@@ -131,7 +131,7 @@ impl Broadcaster {
         let sent = if broadcast.failures > MAX_FAILURES {
             counts.add(Metric::DeadLettered, 1);
             tracing::warn!(org.id = %broadcast.org_id, failure.code = %FailureCode::PushFailed, "a push was given up");
-            self.queues.dead_letters.send_text(message, FailureCode::PushFailed).await
+            self.queues.dead_letters.send_text(message, Some(FailureCode::PushFailed)).await
         } else {
             self.queues.retries.send_later(message, pause(broadcast.failures)).await
         };
@@ -151,7 +151,7 @@ impl Broadcaster {
             return true;
         }
         counts.add(Metric::DeadLettered, 1);
-        self.queues.dead_letters.send_text(body, failure.code).await.is_ok()
+        self.queues.dead_letters.send_text(body, Some(failure.code)).await.is_ok()
     }
 }
 

@@ -6,6 +6,7 @@ use aws_sdk_sqs::Client;
 use jiff::Timestamp;
 use ringfence_core::admin::failures::FailedOperation;
 use ringfence_core::admin::replay::{Cursor, Replayable, Replayed};
+use ringfence_core::admin::tools::{ListedAgent, Tool, ToolKind};
 use ringfence_core::admin::{AddedAgent, Admin, NewAgent, Selection};
 use ringfence_core::error::Failure;
 use ringfence_core::migrations::{self, Finding, MigrationError};
@@ -13,8 +14,10 @@ use ringfence_core::{ConfigurationError, DatabaseSettings};
 use ringfence_edge::keys::Subject;
 use ringfence_edge::tokens::{InvalidToken, MAX_LIFETIME};
 use ringfence_edge::{Environment, FunctionQueues, MasterKeys, Misconfigured, Parking, QueueError, Tokens};
+use ringfence_vapi::interactive::{Configuration, InvalidConfiguration};
 use ringfence_vapi::{Function, OrgId};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::redrive::{Manner, Redrive, Redriven};
@@ -70,6 +73,81 @@ pub enum Act {
         phone: String,
         /// The lead's name.
         name: Option<String>,
+        /// The org's own.
+        #[serde(default)]
+        metadata: Map<String, Value>,
+    },
+    /// Another name or other metadata for a lead.
+    ChangeLead {
+        /// Who acts.
+        actor: String,
+        /// Its org.
+        org_id: OrgId,
+        /// E.164.
+        phone: String,
+        /// The lead's name; absent: as it is.
+        name: Option<String>,
+        /// The org's own; absent: as it is.
+        metadata: Option<Map<String, Value>>,
+    },
+    /// The agents of an org.
+    ListAgents {
+        /// The org.
+        org_id: OrgId,
+    },
+    /// Another configuration for an agent.
+    ConfigureAgent {
+        /// Who acts.
+        actor: String,
+        /// Its org.
+        org_id: OrgId,
+        /// Its id.
+        agent_id: Uuid,
+        /// Whether it answers the numbers that no agent names; absent: as it is.
+        is_default: Option<bool>,
+        /// What it answers beyond its ids; absent: as it is.
+        configuration: Option<Map<String, Value>>,
+    },
+    /// The tools of an org.
+    ListTools {
+        /// The org.
+        org_id: OrgId,
+    },
+    /// A tool, new or in the place of one of the same name.
+    SetTool {
+        /// Who acts.
+        actor: String,
+        /// Its org.
+        org_id: OrgId,
+        /// The tool.
+        tool: Tool,
+    },
+    /// A tool less.
+    RemoveTool {
+        /// Who acts.
+        actor: String,
+        /// Its org.
+        org_id: OrgId,
+        /// What it is.
+        kind: ToolKind,
+        /// Its name.
+        name: String,
+    },
+    /// The secret that signs messages to an org's endpoints.
+    ShowToolSecret {
+        /// Who acts.
+        actor: String,
+        /// The org.
+        org_id: OrgId,
+    },
+    /// Close the failure of a tool call whose fate people have found out.
+    SettleToolCall {
+        /// Who acts.
+        actor: String,
+        /// Its org.
+        org_id: OrgId,
+        /// The execution's id.
+        event_id: String,
     },
     /// A token that watches an org's calls.
     MintToken {
@@ -153,6 +231,23 @@ pub enum Answer {
         /// Its id.
         id: Uuid,
     },
+    /// The agents of an org.
+    Agents {
+        /// Each.
+        agents: Vec<ListedAgent>,
+    },
+    /// The tools of an org.
+    Tools {
+        /// Each.
+        tools: Vec<Tool>,
+    },
+    /// What signs messages to an org's endpoints. Kept nowhere.
+    ToolSecret {
+        /// The secret that new messages are signed with first.
+        secret: String,
+    },
+    /// The act is done.
+    Done {},
     /// A token that watches an org's calls. Shown once; kept nowhere.
     Token {
         /// The token: a secret.
@@ -213,6 +308,26 @@ pub enum ActError {
     /// There is no such org.
     #[error("there is no such org")]
     NoSuchOrg,
+    /// The org has no such agent, lead, tool or open failure of a tool call.
+    #[error("the org has no such {0}")]
+    NoSuch(&'static str),
+    /// Vapi would not understand what an agent is to answer.
+    #[error(transparent)]
+    Agent(#[from] InvalidConfiguration),
+    /// An agent that makes calls cannot answer them.
+    #[error("only an inbound agent can be the default")]
+    DefaultMakesCalls,
+    /// An endpoint that is not reached over TLS.
+    #[error("an endpoint is an https URL of at most 2000 characters, without a user name in it")]
+    NotHttps,
+    /// A type of messages that no endpoint answers.
+    #[error(
+        "an endpoint can answer transfer-destination-request, handoff-destination-request, knowledge-base-request, call.endpointing.request and campaign.predial"
+    )]
+    NotAnswerable,
+    /// Out of range.
+    #[error("a tool has a name of 1 to 128 characters and 1 to 15 seconds")]
+    ToolOutOfRange,
     /// One of an agent's ids leads to another org already.
     #[error("another org registered one of these ids or this number")]
     RegisteredByAnotherOrg,
@@ -228,9 +343,13 @@ pub enum ActError {
 impl From<Failure> for ActError {
     fn from(failure: Failure) -> Self {
         match failure.constraint.as_deref() {
-            Some("agents_org_fkey" | "leads_org_fkey") => Self::NoSuchOrg,
+            Some("agents_org_fkey" | "leads_org_fkey" | "tools_org_fkey") => Self::NoSuchOrg,
             Some("platform_directory_pkey") => Self::RegisteredByAnotherOrg,
             Some("leads_org_phone_key") => Self::LeadExists,
+            Some("agents_default_answers") => Self::DefaultMakesCalls,
+            Some("tools_endpoint_https") => Self::NotHttps,
+            Some("tools_message_known") => Self::NotAnswerable,
+            Some("tools_name_length" | "tools_timeout_bounded") => Self::ToolOutOfRange,
             Some("agents_phone_number_e164" | "leads_phone_e164") => Self::NotE164,
             _ => Self::Failed(failure),
         }
@@ -284,10 +403,49 @@ impl Administration {
                 Answer::Organization(self.key(org_id, version))
             }
             Act::AddAgent { actor, org_id, agent } => {
+                check(&agent.configuration)?;
                 Answer::Agent(self.admin(actor).await?.add_agent(org_id, &agent).await?)
             }
-            Act::AddLead { actor, org_id, phone, name } => {
-                Answer::Lead { id: self.admin(actor).await?.add_lead(org_id, &phone, name.as_deref()).await? }
+            Act::AddLead { actor, org_id, phone, name, metadata } => {
+                let admin = self.admin(actor).await?;
+                Answer::Lead { id: admin.add_lead(org_id, &phone, name.as_deref(), &metadata).await? }
+            }
+            Act::ChangeLead { actor, org_id, phone, name, metadata } => {
+                let admin = self.admin(actor).await?;
+                let metadata = metadata.map(Value::Object);
+                let changed = admin.change_lead(org_id, &phone, name.as_deref(), metadata.as_ref()).await?;
+                Answer::Lead { id: changed.ok_or(ActError::NoSuch("lead"))? }
+            }
+            Act::ListAgents { org_id } => {
+                Answer::Agents { agents: self.admin(READER.to_owned()).await?.agents(org_id).await? }
+            }
+            Act::ConfigureAgent { actor, org_id, agent_id, is_default, configuration } => {
+                configuration.as_ref().map_or(Ok(()), check)?;
+                let admin = self.admin(actor).await?;
+                let configuration = configuration.map(Value::Object);
+                let found = admin.configure_agent(org_id, agent_id, is_default, configuration.as_ref()).await?;
+                done(found, "agent")?
+            }
+            Act::ListTools { org_id } => {
+                Answer::Tools { tools: self.admin(READER.to_owned()).await?.tools(org_id).await? }
+            }
+            Act::SetTool { actor, org_id, tool } => {
+                self.admin(actor).await?.set_tool(org_id, &tool).await?;
+                Answer::Done {}
+            }
+            Act::RemoveTool { actor, org_id, kind, name } => {
+                done(self.admin(actor).await?.remove_tool(org_id, kind, &name).await?, "tool")?
+            }
+            Act::ShowToolSecret { actor, org_id } => {
+                if !self.admin(actor).await?.note_tool_secret(org_id).await? {
+                    return Err(ActError::NoSuchOrg);
+                }
+                let secret = self.masters.tool_secrets(org_id).next().map(|secret| secret.expose());
+                Answer::ToolSecret { secret: secret.unwrap_or_default() }
+            }
+            Act::SettleToolCall { actor, org_id, event_id } => {
+                let found = self.admin(actor).await?.settle_tool_call(org_id, &event_id).await?;
+                done(found, "open failure of a tool call")?
             }
             Act::MintToken { actor, org_id, lifetime_seconds } => {
                 let lifetime = Duration::from_secs(lifetime_seconds).min(MAX_LIFETIME);
@@ -348,4 +506,13 @@ impl Administration {
             webhook_url: format!("{}/vapi/{id}", self.base_url),
         }
     }
+}
+
+/// Whether Vapi would understand what an agent is to answer.
+fn check(configuration: &Map<String, Value>) -> Result<(), ActError> {
+    Ok(Configuration::from_json(&json!(configuration).to_string()).map(drop)?)
+}
+
+fn done(found: bool, what: &'static str) -> Result<Answer, ActError> {
+    if found { Ok(Answer::Done {}) } else { Err(ActError::NoSuch(what)) }
 }

@@ -9,7 +9,7 @@ use ringfence_core::admin::{Admin, Selection};
 use ringfence_core::{Credential, Delivery};
 use ringfence_edge::Parking;
 use ringfence_edge::queue::{FunctionQueues, Received};
-use ringfence_vapi::{FailureCode, OrgId};
+use ringfence_vapi::OrgId;
 use serde::{Deserialize, Serialize};
 
 use crate::ActError;
@@ -141,8 +141,7 @@ impl<'a> Redrive<'a> {
         delivery: &Delivery,
     ) -> Result<(), ActError> {
         self.admin.mark_redriven(org_id, delivery).await?;
-        let code = message.code.unwrap_or(FailureCode::StatementRefused);
-        if let Err(error) = queues.retries.send_text(message.body.clone(), code).await {
+        if let Err(error) = queues.retries.send_text(message.body.clone(), message.code).await {
             self.admin.unmark_redriven(org_id, delivery).await?;
             return Err(error.into());
         }

@@ -3,112 +3,59 @@
 
 use std::sync::Arc;
 
+use assistant_request::Answers;
 use jiff::Timestamp;
-use lambda_http::http::{Response, StatusCode};
-use lambda_http::{Body, Request, RequestExt as _};
+use lambda_http::http::Response;
+use lambda_http::{Body, Request};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, Delivery, FailedAttempt, Outcome, live};
+use ringfence_edge::auth::Unauthorised;
 use ringfence_edge::consumer::caught;
 use ringfence_edge::metrics::{Counts, Metric};
-use ringfence_edge::problem::{answer, problem, status_of};
+use ringfence_edge::reception::{conclude, receive};
 use ringfence_edge::report::{Facts, metric};
-use ringfence_edge::{Authenticator, Pusher, Raw, RetryQueues, Verified};
-use ringfence_vapi::{
-    FailureCode, Function, Message, OrgId, PartialTranscript, StoredEvent, nothing_configured, parse,
-};
-use serde_json::{Value, json};
-
-/// The largest body. Lambda takes requests of 6 MB with the body escaped as a JSON text inside, which leaves about 4.5 MB; anything
-/// near this came another way.
-const MAX_BODY_BYTES: usize = 5 * 1024 * 1024;
+use ringfence_edge::route::{Respond as _, not_served};
+use ringfence_edge::{Answer, Authenticator, Pusher, Refusal, RetryQueues, Verified};
+use ringfence_vapi::interactive::{Interactive, Question};
+use ringfence_vapi::{FailureCode, Function, Message, PartialTranscript, StoredEvent};
+use serde_json::json;
+use tool_calls::Tools;
 
 /// The function's name in `failed_attempts`.
 const NAME: &str = "webhook";
 
 /// What the door needs to answer a webhook.
 pub struct Door {
-    authenticator: Authenticator,
-    database: Arc<Database>,
-    queues: RetryQueues,
-    pusher: Pusher,
-}
-
-/// An answer, or why there is none but an error.
-type Answer = Result<Value, Refusal>;
-
-/// A failure with the words that the sender reads.
-struct Refusal {
-    code: FailureCode,
-    detail: String,
-}
-
-impl Refusal {
-    fn new(code: FailureCode, detail: &impl ToString) -> Self {
-        Self { code, detail: detail.to_string() }
-    }
+    /// Who may come in.
+    pub authenticator: Authenticator,
+    /// Where events are applied.
+    pub database: Arc<Database>,
+    /// Where they wait otherwise.
+    pub queues: RetryQueues,
+    /// Who tells viewers.
+    pub pusher: Pusher,
+    /// Who answers Vapi's questions.
+    pub answers: Answers,
+    /// Who executes tool calls.
+    pub tools: Tools,
 }
 
 impl Door {
-    /// A door that verifies with `authenticator`, applies to `database`, falls back to `queues` and tells viewers by `pusher`.
-    #[must_use]
-    pub fn new(authenticator: Authenticator, database: Arc<Database>, queues: RetryQueues, pusher: Pusher) -> Self {
-        Self { authenticator, database, queues, pusher }
-    }
-
     /// Answers one webhook.
     pub async fn answer(&self, request: Request) -> Response<Body> {
         let mut counts = Counts::default();
-        counts.add(Metric::Received, 1);
         let result = self.receive(&request, &mut counts).await;
-        let response = match result {
-            Ok(body) => answer(StatusCode::OK, &body),
-            Err(Refusal { code, detail }) => {
-                let is_not_taken = status_of(code) == StatusCode::SERVICE_UNAVAILABLE;
-                counts.add(if is_not_taken { Metric::NotTaken } else { Metric::Refused }, 1);
-                counts.field("failure.code", code.to_string());
-                tracing::warn!(org.id = named_org(&request), failure.code = %code, detail, "webhook refused");
-                problem(code, &detail)
-            }
-        };
-        counts.emit();
-        response
+        conclude(&request, result, counts)
     }
 
     async fn receive(&self, request: &Request, counts: &mut Counts) -> Answer {
-        let path = request.path_parameters();
-        let query = request.query_string_parameters();
-        let raw = Raw {
-            org: path.first("org_id"),
-            headers: request.headers(),
-            key_version: query.first("v"),
-            body: request.body(),
-            received_at: Timestamp::now(),
-        };
-        if raw.body.len() > MAX_BODY_BYTES {
-            return Err(Refusal::new(FailureCode::BodyTooLarge, &"the body is larger than 5 MiB"));
-        }
-        let verified =
-            self.authenticator.verify(&raw).map_err(|error| Refusal::new(FailureCode::Unauthorised, &error))?;
-        self.dispatch(&verified, counts).await
-    }
-
-    async fn dispatch(&self, verified: &Verified<'_>, counts: &mut Counts) -> Answer {
-        let parsed =
-            parse(verified.body(), verified.received_at()).map_err(|error| Refusal::new(error.code(), &error))?;
-        counts.field("message.type", parsed.message_type.as_str());
-        if !parsed.unreadable.is_empty() {
-            counts.add(Metric::UnreadableFields, parsed.unreadable.len() as u64);
-            counts.field("message.unreadable", parsed.unreadable);
-        }
-        match parsed.message {
-            Message::Stored(stored) => self.store(verified, stored, counts).await,
-            Message::Interactive(request) => Ok(nothing_configured(&request)),
-            Message::NotServed => Err(Refusal::new(
-                FailureCode::NotServed,
-                &"voice requests are not served here: configure a voice provider",
-            )),
+        let (verified, message) = receive(&self.authenticator, request, counts)?;
+        match message {
+            Message::Stored(stored) => self.store(&verified, stored, counts).await,
+            Message::Interactive(message) => self.interact(&verified, &message, counts).await,
+            Message::NotServed => Err(not_served()),
             Message::Partial(partial) => {
-                self.show(verified, partial, counts).await;
+                self.show(&verified, partial, counts).await;
                 Ok(json!({}))
             }
             Message::Informational => Ok(json!({})),
@@ -119,13 +66,20 @@ impl Door {
         }
     }
 
+    async fn interact(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Answer {
+        match &message.question {
+            Question::Assistant | Question::Inquiry(_) => self.answers.answer(verified, message, counts).await,
+            Question::ToolCalls(_) | Question::FunctionCall(_) => self.tools.answer(verified, message, counts).await,
+        }
+    }
+
     async fn store(&self, verified: &Verified<'_>, stored: StoredEvent, counts: &mut Counts) -> Answer {
         let mut delivery = Delivery::new(verified.credential(), stored, verified.received_at());
         let facts = Facts::of(&delivery);
         let result = caught(handle(&self.database, &delivery)).await;
         facts.log(&result);
         match result {
-            Ok(Outcome::Revoked) => Err(Refusal::new(FailureCode::Unauthorised, &ringfence_edge::auth::Unauthorised)),
+            Ok(Outcome::Revoked) => Err(Unauthorised.into()),
             Ok(outcome) => {
                 counts.add(metric(&outcome), 1);
                 if let Outcome::Applied { org_id, sequence, viewers } = &outcome {
@@ -154,7 +108,7 @@ impl Door {
     /// What could not be applied waits in its function's queue, whatever the reason: also an event that can never apply
     /// has a place there and then in the dead-letter queue, where people find it.
     async fn queue(&self, delivery: &Delivery, code: FailureCode, counts: &mut Counts) -> Answer {
-        match self.queues.send(delivery, code).await {
+        match self.queues.send(delivery, Some(code)).await {
             Ok(()) => {
                 counts.add(Metric::Queued, 1);
                 counts.field("failure.code", code.to_string());
@@ -165,14 +119,6 @@ impl Door {
             }
         }
     }
-}
-
-/// The org that the path names, for the log: a key that stopped to fit is found by it. Only if it is an id, since anybody can
-/// post anything here.
-fn named_org(request: &Request) -> Option<String> {
-    let path = request.path_parameters();
-    let org: OrgId = path.first("org_id")?.parse().ok()?;
-    Some(org.to_string())
 }
 
 /// The handler of the event's function, in this process: a second hop would cost time and could fail.

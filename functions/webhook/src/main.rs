@@ -1,10 +1,12 @@
 //! Starts the webhook function.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
-use aws_sdk_sqs::Client;
+use assistant_request::{Answers, Fallback};
 use lambda_http::{Error, service_fn};
-use ringfence_edge::{Environment, Handover, RetryQueues, aws, start, telemetry};
+use ringfence_edge::{Environment, aws, start, telemetry};
+use tool_calls::Tools;
 use webhook::Door;
 
 #[tokio::main(flavor = "current_thread")]
@@ -13,10 +15,14 @@ async fn main() -> Result<(), Error> {
     let environment = Environment::of_process();
     let database = start::database(&environment)?;
     let aws = aws::configuration(&environment);
-    let handover = Handover::from_environment(&environment, Handover::client(&aws))?;
-    let queues = RetryQueues::from_environment(&environment, &Client::new(&aws), handover)?;
-    let pusher = start::pusher(&environment, &database, &aws)?;
-    let door = Door::new(environment.authenticator()?, database, queues, pusher);
-    let door = &door;
+    let endpoints = start::endpoints(&environment)?;
+    let door = &Door {
+        authenticator: environment.authenticator()?,
+        queues: start::retry_queues(&environment, &aws)?,
+        pusher: start::pusher(&environment, &database, &aws)?,
+        answers: Answers::new(Arc::clone(&database), Arc::clone(&endpoints), Fallback::from_environment(&environment)?),
+        tools: Tools::new(Arc::clone(&database), endpoints),
+        database,
+    };
     lambda_http::run(service_fn(|request| async move { Ok::<_, Infallible>(door.answer(request).await) })).await
 }

@@ -5,12 +5,13 @@ use jiff::Timestamp;
 use lambda_http::http::HeaderMap;
 use ringfence_core::Credential;
 use ringfence_vapi::OrgId;
+use sha2::{Digest as _, Sha256};
 
 use crate::keys::{Key, MasterKeys, Subject};
 use crate::signature::{Signature, is_fresh};
 
 /// A request of which nothing is believed yet.
-pub struct Raw<'a> {
+pub struct Raw<'a, 'b> {
     /// The org that the path names, as text; none on the platform's URL.
     pub org: Option<&'a str>,
     /// The headers.
@@ -18,7 +19,7 @@ pub struct Raw<'a> {
     /// `?v=`: which version of the key signed. Only signatures need it, since a key names its own.
     pub key_version: Option<&'a str>,
     /// The body's bytes as received: a signature is over these.
-    pub body: &'a [u8],
+    pub body: &'b [u8],
     /// When it was received.
     pub received_at: Timestamp,
 }
@@ -49,6 +50,12 @@ impl<'a> Verified<'a> {
     pub fn received_at(&self) -> Timestamp {
         self.received_at
     }
+
+    /// What tells it from every other message: SHA-256 over its bytes, in hexadecimal digits.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        hex::encode(Sha256::digest(self.body))
+    }
 }
 
 /// No valid credential. An unknown org, a malformed org id and a wrong secret are not told apart.
@@ -72,7 +79,7 @@ impl Authenticator {
     }
 
     /// One valid credential is enough: `X-Vapi-Secret`, a bearer token, or a signature over the body.
-    pub fn verify<'a>(&self, raw: &Raw<'a>) -> Result<Verified<'a>, Unauthorised> {
+    pub fn verify<'b>(&self, raw: &Raw<'_, 'b>) -> Result<Verified<'b>, Unauthorised> {
         let subject = match raw.org {
             Some(org) => Subject::Org(org.parse().map_err(|_| Unauthorised)?),
             None => Subject::Platform,
@@ -88,7 +95,7 @@ impl Authenticator {
         [secret, bearer].into_iter().flatten().find_map(|key| self.masters.verify(subject, key))
     }
 
-    fn signing_key(&self, subject: Subject, raw: &Raw<'_>) -> Option<i32> {
+    fn signing_key(&self, subject: Subject, raw: &Raw<'_, '_>) -> Option<i32> {
         let signature = Signature::parse(header(raw.headers, "x-signature")?)?;
         let version = raw.key_version.map_or(Some(1), |version| version.parse().ok())?;
         let timestamp = header(raw.headers, "x-timestamp").filter(|text| is_fresh(text, raw.received_at));

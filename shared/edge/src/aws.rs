@@ -115,7 +115,7 @@ fn connections() -> Made {
 
 /// Trusts the public authorities, also where the environment keeps the library from loading them at every start
 /// (`SSL_CERT_FILE` in the template).
-fn tls_connector() -> Result<TlsConnector, native_tls::Error> {
+pub(crate) fn tls_connector() -> Result<TlsConnector, native_tls::Error> {
     let mut builder = TlsConnector::builder();
     let authorities = PUBLIC_AUTHORITIES.iter().find_map(|path| std::fs::read(path).ok());
     for certificate in authorities.map(|pem| Certificate::stack_from_pem(&pem)).transpose()?.unwrap_or_default() {

@@ -107,7 +107,11 @@ impl Consumer {
         let (code, event_key) = (park.code(), park.event_key().clone());
         let message = self.parking.park(park).await.map_err(QueueError)?;
         self.queues.retries.send_text(message, code).await?;
-        tracing::info!(event.key = event_key.as_str(), failure.code = %code, "event parked");
+        tracing::info!(
+            event.key = event_key.as_str(),
+            failure.code = code.map(tracing::field::display),
+            "event parked"
+        );
         Ok(())
     }
 
@@ -188,7 +192,7 @@ impl Consumer {
             return false;
         }
         let body = message.body.clone().unwrap_or_default();
-        self.queues.dead_letters.send_text(body, failed.failure.code).await.is_ok()
+        self.queues.dead_letters.send_text(body, Some(failed.failure.code)).await.is_ok()
     }
 
     /// Not tried: it comes again at once.

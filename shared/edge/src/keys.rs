@@ -21,6 +21,25 @@ const MAX_MASTERS: usize = 2;
 /// The label of the keys that sign tokens, which keeps them from ever being keys of another purpose.
 const TOKEN_LABEL: &str = "ringfence/token-key";
 
+/// The label of the secrets that sign what is sent to an org's endpoints.
+const TOOL_LABEL: &str = "ringfence/tool-secret";
+
+/// What signs messages to an org's endpoints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ToolSecret(Vec<u8>);
+
+impl ToolSecret {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// As the Standard Webhooks specification writes it, `whsec_` and base64, to show its owner.
+    #[must_use]
+    pub fn expose(&self) -> String {
+        format!("whsec_{}", STANDARD.encode(&self.0))
+    }
+}
+
 /// What a key opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -114,12 +133,13 @@ impl MasterKeys {
 
     /// The keys that sign tokens, one for each master, by its kid: the first signs.
     pub(crate) fn token_keys(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
-        let derive = |master: &Master| {
-            let mac = Hmac::<Sha256>::new_from_slice(&master.secret).ok()?;
-            let mac = mac.chain_update([TOKEN_LABEL, &master.kid].join("\0").as_bytes());
-            Some((master.kid.clone(), mac.finalize().into_bytes().to_vec()))
-        };
-        self.0.iter().filter_map(derive)
+        self.0.iter().filter_map(|master| Some((master.kid.clone(), mac(master, &[TOKEN_LABEL, &master.kid])?)))
+    }
+
+    /// What signs messages to an org's endpoints, one secret for each master.
+    pub fn tool_secrets(&self, org_id: OrgId) -> impl Iterator<Item = ToolSecret> {
+        let name = org_id.to_string();
+        self.0.iter().filter_map(move |master| mac(master, &[TOOL_LABEL, &name, &master.kid]).map(ToolSecret))
     }
 
     /// The keys of a version, one for each master.
@@ -138,12 +158,16 @@ fn split(key: &str) -> Option<(&str, i32, &str)> {
 fn derive(master: &Master, subject: Subject, version: i32) -> Key {
     let (label, name) = subject.label_and_name();
     let version = version.to_string();
-    let mac = Hmac::<Sha256>::new_from_slice(&master.secret).map(|mut mac| {
-        mac.update([label, &name, &master.kid, &version].join("\0").as_bytes());
-        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
-    });
-    // HMAC takes keys of any length, so there always is a MAC; if there were none, the key would open nothing.
-    Key(mac.map_or_else(|_| String::new(), |mac| format!("rf_{}_{version}_{mac}", master.kid)))
+    let mac = mac(master, &[label, &name, &master.kid, &version]);
+    // If there were none, the key would open nothing.
+    Key(mac.map_or_else(String::new, |mac| format!("rf_{}_{version}_{}", master.kid, URL_SAFE_NO_PAD.encode(mac))))
+}
+
+/// HMAC-SHA256 over parts that cannot run into each other, since none holds a zero byte. It takes keys of any length, so there
+/// always is one.
+fn mac(master: &Master, parts: &[&str]) -> Option<Vec<u8>> {
+    let mac = Hmac::<Sha256>::new_from_slice(&master.secret).ok()?;
+    Some(mac.chain_update(parts.join("\0").as_bytes()).finalize().into_bytes().to_vec())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What surrounds a handler: authentication, retry queues, telemetry, configuration.
+//! What surrounds a handler: authentication, retry queues, orgs' endpoints, telemetry, configuration.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod auth;
@@ -8,15 +8,19 @@ pub mod broadcast;
 pub mod configuration;
 pub mod connections;
 pub mod consumer;
+pub mod endpoints;
 pub mod envelope;
 pub mod handover;
 pub mod keys;
 pub mod metrics;
+pub mod outbound;
 pub mod parking;
 pub mod problem;
 pub mod pusher;
 pub mod queue;
+pub mod reception;
 pub mod report;
+pub mod route;
 pub mod start;
 pub mod telemetry;
 pub mod tokens;
@@ -28,9 +32,13 @@ pub use backoff::Backoff;
 pub use broadcast::Broadcast;
 pub use configuration::{Environment, Misconfigured};
 pub use connections::Connections;
+pub use endpoints::Endpoints;
 pub use handover::Handover;
 pub use keys::{Key, MasterKeys};
+pub use outbound::{Outbound, Reach};
 pub use parking::Parking;
 pub use pusher::Pusher;
 pub use queue::{FunctionQueues, Queue, QueueError, RetryQueues};
+pub use reception::{Answer, Refusal};
+pub use route::Route;
 pub use tokens::{Claims, Tokens};

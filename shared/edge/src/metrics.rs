@@ -41,6 +41,18 @@ pub enum Metric {
     PushFailed,
     /// Viewers who turned out to be gone.
     ViewerGone,
+    /// An interactive message was answered by what its org has configured.
+    Answered,
+    /// An interactive message was answered with "nothing configured".
+    NothingConfigured,
+    /// An assistant request was answered from memory or by the fallback, since the database was away.
+    FellBack,
+    /// A tool call was sent to its endpoint.
+    ToolExecuted,
+    /// A tool call was answered with its stored result.
+    ToolRepeated,
+    /// A tool call, or a question to an endpoint, failed.
+    ToolFailed,
 }
 
 impl Metric {
@@ -62,6 +74,12 @@ impl Metric {
             Self::Pushed => "Pushed",
             Self::PushFailed => "PushFailed",
             Self::ViewerGone => "ViewerGone",
+            Self::Answered => "Answered",
+            Self::NothingConfigured => "NothingConfigured",
+            Self::FellBack => "FellBack",
+            Self::ToolExecuted => "ToolExecuted",
+            Self::ToolRepeated => "ToolRepeated",
+            Self::ToolFailed => "ToolFailed",
         }
     }
 }

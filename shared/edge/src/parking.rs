@@ -32,13 +32,14 @@ pub struct Park {
     /// Its idempotency key, for the log.
     event_key: EventKey,
     /// Why it has to wait.
-    code: FailureCode,
+    #[serde(default)]
+    code: Option<FailureCode>,
 }
 
 impl Park {
     /// Parks `delivery`, which is sealed in `envelope`.
     #[must_use]
-    pub fn new(delivery: &Delivery, envelope: String, code: FailureCode) -> Self {
+    pub fn new(delivery: &Delivery, envelope: String, code: Option<FailureCode>) -> Self {
         let org = org_of(delivery.credential).map_or_else(|| "platform".to_owned(), |org| org.to_string());
         Self { folder: format!("{org}/{}", delivery.event.call().id), envelope, event_key: delivery.key.clone(), code }
     }
@@ -51,7 +52,7 @@ impl Park {
 
     /// Why the event has to wait.
     #[must_use]
-    pub fn code(&self) -> FailureCode {
+    pub fn code(&self) -> Option<FailureCode> {
         self.code
     }
 }

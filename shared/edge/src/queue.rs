@@ -55,21 +55,15 @@ impl Queue {
         Self { client, url: url.into() }
     }
 
-    /// Hands a message over, with the reason why it has to wait. Once this returns, SQS keeps it.
-    pub async fn send_text(&self, message: String, code: FailureCode) -> Result<(), QueueError> {
-        let attribute = MessageAttributeValue::builder()
-            .data_type("String")
-            .string_value(code.to_string())
-            .build()
-            .map_err(|error| refused(&error))?;
-        self.client
-            .send_message()
-            .queue_url(&self.url)
-            .message_body(message)
-            .message_attributes(FAILURE_CODE_ATTRIBUTE, attribute)
-            .send()
-            .await
-            .map_err(|error| refused(&error))?;
+    /// Hands a message over, with the reason why it has to wait, if there is one. Once this returns, SQS keeps it.
+    pub async fn send_text(&self, message: String, code: Option<FailureCode>) -> Result<(), QueueError> {
+        let mut request = self.client.send_message().queue_url(&self.url).message_body(message);
+        if let Some(code) = code {
+            let attribute = MessageAttributeValue::builder().data_type("String").string_value(code.to_string());
+            let attribute = attribute.build().map_err(|error| refused(&error))?;
+            request = request.message_attributes(FAILURE_CODE_ATTRIBUTE, attribute);
+        }
+        request.send().await.map_err(|error| refused(&error))?;
         Ok(())
     }
 
@@ -210,8 +204,9 @@ impl RetryQueues {
         })
     }
 
-    /// Hands a delivery over to the queue of its function, with the reason why it has to wait. Once this returns, it is kept.
-    pub async fn send(&self, delivery: &Delivery, code: FailureCode) -> Result<(), QueueError> {
+    /// Hands a delivery over to the queue of its function, with the reason why it has to wait, if there is one. Once this returns, it
+    /// is kept.
+    pub async fn send(&self, delivery: &Delivery, code: Option<FailureCode>) -> Result<(), QueueError> {
         let function = delivery.event.function();
         match envelope::seal(delivery) {
             Ok(Sealed::Fits(message)) => self.of(function).send_text(message, code).await,

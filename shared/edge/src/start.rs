@@ -1,6 +1,7 @@
 //! What every function's `main` does before its first invocation: log, read the configuration, start to connect. Nothing
 //! here waits for another machine, so a function starts also when the database is away.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -18,9 +19,13 @@ use crate::aws;
 use crate::configuration::Environment;
 use crate::connections::Connections;
 use crate::consumer::Consumer;
+use crate::endpoints::Endpoints;
+use crate::handover::Handover;
+use crate::outbound::{Outbound, Reach};
 use crate::parking::{Park, Parking};
 use crate::pusher::Pusher;
-use crate::queue::FunctionQueues;
+use crate::queue::{FunctionQueues, RetryQueues};
+use crate::route::{Respond, Route};
 use crate::telemetry;
 
 /// The database of the environment, its first connection under way.
@@ -40,6 +45,31 @@ pub fn database_with(environment: &Environment<'_>, patience: Patience) -> Resul
 pub fn pusher(environment: &Environment<'_>, database: &Arc<Database>, aws: &SdkConfig) -> Result<Pusher, Error> {
     let connections = Connections::from_environment(environment, aws)?;
     Ok(Pusher::from_environment(environment, Arc::clone(database), connections, &Client::new(aws))?)
+}
+
+/// The retry queues of the event functions, for those who take events that are not applied at once.
+pub fn retry_queues(environment: &Environment<'_>, aws: &SdkConfig) -> Result<RetryQueues, Error> {
+    let handover = Handover::from_environment(environment, Handover::client(aws))?;
+    Ok(RetryQueues::from_environment(environment, &Client::new(aws), handover)?)
+}
+
+/// What asks orgs' endpoints.
+pub fn endpoints(environment: &Environment<'_>) -> Result<Arc<Endpoints>, Error> {
+    let outbound = Outbound::new(Reach::from_environment(environment)?);
+    Ok(Arc::new(Endpoints::new(outbound, environment.master_keys()?)))
+}
+
+/// Runs an interactive function behind its own route.
+pub async fn interactive_function<R: Respond + Sync>(
+    responder: impl FnOnce(&Environment<'_>, Arc<Database>, Arc<Endpoints>) -> Result<R, Error>,
+) -> Result<(), Error> {
+    telemetry::start();
+    let environment = Environment::of_process();
+    let responder = responder(&environment, database(&environment)?, endpoints(&environment)?)?;
+    let queues = retry_queues(&environment, &aws::configuration(&environment))?;
+    let route = &Route::new(environment.authenticator()?, queues, responder);
+    lambda_http::run(lambda_http::service_fn(|request| async move { Ok::<_, Infallible>(route.answer(request).await) }))
+        .await
 }
 
 /// Runs the function of an event behind its retry queue.

@@ -101,7 +101,7 @@ impl TestDatabase {
 
     /// A new lead.
     pub async fn lead(&self, org: OrgId, phone: &str) -> Uuid {
-        self.admin().await.add_lead(org, phone, Some("A lead")).await.expect("a lead")
+        self.admin().await.add_lead(org, phone, Some("A lead"), &serde_json::Map::new()).await.expect("a lead")
     }
 
     /// A new agent with an assistant.

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use assistant_request::{Answers, Fallback};
 use lambda_http::http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _};
 use ringfence_core::Database;
 use ringfence_edge::keys::Subject;
-use ringfence_edge::{Authenticator, MasterKeys};
+use ringfence_edge::{Authenticator, Endpoints, MasterKeys, Outbound, Reach};
 use ringfence_vapi::OrgId;
 use serde_json::Value;
+use tool_calls::Tools;
 use webhook::Door;
 
 use crate::queues::TestQueues;
@@ -39,8 +41,29 @@ impl TestDoor {
     /// A door that requires timestamps in signatures.
     #[must_use]
     pub fn new(database: Arc<Database>, queues: &TestQueues) -> Self {
-        let pusher = queues.pusher(Arc::clone(&database));
-        Self(Door::new(Authenticator::new(masters(), vec![1], false), database, queues.retry_queues(), pusher))
+        let answers = Arc::clone(&database);
+        Self::with(database, queues, |endpoints| Answers::new(answers, endpoints, Fallback::default()))
+    }
+
+    /// The same, with answers of the test's own.
+    #[must_use]
+    pub fn with(database: Arc<Database>, queues: &TestQueues, answers: impl FnOnce(Arc<Endpoints>) -> Answers) -> Self {
+        let endpoints = Arc::new(Endpoints::new(Outbound::new(Reach::Anywhere), masters()));
+        let tools = Tools::new(Arc::clone(&database), Arc::clone(&endpoints));
+        Self::of(database, queues, answers(endpoints), tools)
+    }
+
+    /// The same, with all that answers of the test's own.
+    #[must_use]
+    pub fn of(database: Arc<Database>, queues: &TestQueues, answers: Answers, tools: Tools) -> Self {
+        Self(Door {
+            authenticator: Authenticator::new(masters(), vec![1], false),
+            queues: queues.retry_queues(),
+            pusher: queues.pusher(Arc::clone(&database)),
+            answers,
+            tools,
+            database,
+        })
     }
 
     /// Posts a body to the org's URL with version 1 of the org's key as `X-Vapi-Secret`.

@@ -38,7 +38,7 @@ impl FailureClass {
 /// Why something failed. Each code has its page, `docs/failure-codes/RFnnnn.md`.
 ///
 /// The first digit tells the area: 1 the database is away, 2 the event cannot be applied, 3 the queue, 4 the request,
-/// 5 the org, 6 the viewers. A number is never given a second meaning.
+/// 5 the org, 6 the viewers, 7 the tools. A number is never given a second meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum FailureCode {
@@ -90,11 +90,29 @@ pub enum FailureCode {
     OrgAmbiguous,
     /// A frame did not reach a viewer that is connected.
     PushFailed,
+    /// The org has not registered the tool.
+    ToolUnknown,
+    /// No connection to a registered endpoint.
+    ToolUnreachable,
+    /// A registered endpoint did not answer in time.
+    ToolTimeout,
+    /// A registered endpoint leads to a private address, or redirects.
+    ToolAddressRefused,
+    /// A registered endpoint answered with another status than 2xx.
+    ToolFailed,
+    /// A registered endpoint's answer is not what was asked for.
+    ToolAnswerUnreadable,
+    /// A registered endpoint's answer is larger than accepted.
+    ToolAnswerTooLarge,
+    /// A tool call's fate is unknown, and it must not be sent twice.
+    ToolInterrupted,
+    /// The model's arguments are not a JSON object.
+    ToolArgumentsUnreadable,
 }
 
 impl FailureCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 33] = [
         Self::DatabaseUnreachable,
         Self::DatabaseTimeout,
         Self::DatabaseConflict,
@@ -119,6 +137,15 @@ impl FailureCode {
         Self::OrgUnknown,
         Self::OrgAmbiguous,
         Self::PushFailed,
+        Self::ToolUnknown,
+        Self::ToolUnreachable,
+        Self::ToolTimeout,
+        Self::ToolAddressRefused,
+        Self::ToolFailed,
+        Self::ToolAnswerUnreadable,
+        Self::ToolAnswerTooLarge,
+        Self::ToolInterrupted,
+        Self::ToolArgumentsUnreadable,
     ];
 
     /// The number after `RF`.
@@ -149,6 +176,15 @@ impl FailureCode {
             Self::OrgUnknown => 5001,
             Self::OrgAmbiguous => 5002,
             Self::PushFailed => 6001,
+            Self::ToolUnknown => 7001,
+            Self::ToolUnreachable => 7002,
+            Self::ToolTimeout => 7003,
+            Self::ToolAddressRefused => 7004,
+            Self::ToolFailed => 7005,
+            Self::ToolAnswerUnreadable => 7006,
+            Self::ToolAnswerTooLarge => 7007,
+            Self::ToolInterrupted => 7008,
+            Self::ToolArgumentsUnreadable => 7009,
         }
     }
 
@@ -164,19 +200,28 @@ impl FailureCode {
             | Self::SchemaMismatch
             | Self::QueueUnavailable
             | Self::ParkingUnavailable
-            | Self::PushFailed => FailureClass::Transient,
+            | Self::PushFailed
+            | Self::ToolUnreachable
+            | Self::ToolTimeout => FailureClass::Transient,
             Self::ConstraintViolated
             | Self::StatementRefused
             | Self::EventUnreadable
             | Self::HandlerPanicked
             | Self::SecondOrgInTransaction
-            | Self::EventTooLarge => FailureClass::Permanent,
+            | Self::EventTooLarge
+            | Self::ToolAddressRefused
+            | Self::ToolFailed
+            | Self::ToolAnswerUnreadable
+            | Self::ToolAnswerTooLarge
+            | Self::ToolInterrupted => FailureClass::Permanent,
             Self::KeyRevoked | Self::Unauthorised => FailureClass::Unauthorised,
             Self::BodyNotJson
             | Self::MessageTypeMissing
             | Self::CallIdMissing
             | Self::BodyTooLarge
-            | Self::NotServed => FailureClass::BadRequest,
+            | Self::NotServed
+            | Self::ToolUnknown
+            | Self::ToolArgumentsUnreadable => FailureClass::BadRequest,
             Self::OrgUnknown | Self::OrgAmbiguous => FailureClass::Unresolved,
         }
     }
@@ -209,6 +254,15 @@ impl FailureCode {
             Self::OrgUnknown => "Org unknown",
             Self::OrgAmbiguous => "Org ambiguous",
             Self::PushFailed => "Push failed",
+            Self::ToolUnknown => "Tool unknown",
+            Self::ToolUnreachable => "Tool unreachable",
+            Self::ToolTimeout => "Tool timeout",
+            Self::ToolAddressRefused => "Tool address refused",
+            Self::ToolFailed => "Tool failed",
+            Self::ToolAnswerUnreadable => "Tool answer unreadable",
+            Self::ToolAnswerTooLarge => "Tool answer too large",
+            Self::ToolInterrupted => "Tool interrupted",
+            Self::ToolArgumentsUnreadable => "Tool arguments unreadable",
         }
     }
 }

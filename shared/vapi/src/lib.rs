@@ -38,7 +38,7 @@ pub use events::{
 pub use failure::{FailureClass, FailureCode};
 pub use frame::Frame;
 pub use ids::{EventKey, OrgId, VapiCallId};
-pub use interactive::{Interactive, ToolCall, nothing_configured};
+pub use interactive::{Interactive, nothing_configured};
 pub use message::{BadRequest, Message, Parsed};
 pub use parse::parse;
 pub use reason::ReasonFamily;

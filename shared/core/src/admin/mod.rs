@@ -1,4 +1,4 @@
-//! What people change: orgs, keys, agents, leads. Each act and its line in the audit log are one transaction. And what they do
+//! What people change: orgs, keys, agents, leads, [`tools`]. Each act and its line in the audit log are one transaction. And what they do
 //! about failures: [`failures`] and [`replay`].
 //!
 //! Works over a connection of the database's owner, which acts as `ringfence_ops`. No function that serves webhooks can.
@@ -6,6 +6,7 @@
 pub mod failures;
 pub mod replay;
 mod selection;
+pub mod tools;
 
 pub use selection::Selection;
 
@@ -13,8 +14,9 @@ use std::time::Duration;
 
 use ringfence_vapi::OrgId;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio_postgres::Client;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use crate::connect::{Connector, DatabaseSettings};
@@ -47,6 +49,12 @@ pub struct NewAgent {
     pub phone_number_id: Option<String>,
     /// The number itself, E.164.
     pub phone_number: Option<String>,
+    /// Whether it answers the numbers that no agent names, in the place of whoever did.
+    #[serde(default)]
+    pub is_default: bool,
+    /// What it answers beyond its ids (`ringfence_vapi::interactive::Configuration`).
+    #[serde(default)]
+    pub configuration: Map<String, Value>,
 }
 
 /// A new agent, and what its registration set free.
@@ -116,7 +124,7 @@ impl Admin {
     pub async fn add_agent(&self, org_id: OrgId, agent: &NewAgent) -> Result<AddedAgent, Failure> {
         let id = self
             .value(
-                "SELECT add_agent_v1($1, $2, $3, $4, $5, $6, $7, $8)",
+                "SELECT add_agent_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 &[
                     &self.actor,
                     org_id.as_uuid(),
@@ -126,6 +134,8 @@ impl Admin {
                     &agent.squad_id,
                     &agent.phone_number_id,
                     &agent.phone_number,
+                    &agent.is_default,
+                    &Json(&agent.configuration),
                 ],
             )
             .await?;
@@ -139,8 +149,15 @@ impl Admin {
     }
 
     /// A new lead. `phone` is E.164 and unique in the org.
-    pub async fn add_lead(&self, org_id: OrgId, phone: &str, name: Option<&str>) -> Result<Uuid, Failure> {
-        self.value("SELECT add_lead_v1($1, $2, $3, $4)", &[&self.actor, org_id.as_uuid(), &phone, &name]).await
+    pub async fn add_lead(
+        &self,
+        org_id: OrgId,
+        phone: &str,
+        name: Option<&str>,
+        metadata: &Map<String, Value>,
+    ) -> Result<Uuid, Failure> {
+        let statement = "SELECT add_lead_v1($1, $2, $3, $4, $5)";
+        self.value(statement, &[&self.actor, org_id.as_uuid(), &phone, &name, &Json(metadata)]).await
     }
 
     /// Tries every kept platform event again, those of one call in a transaction: one that fails stays kept and stops no other

@@ -3,6 +3,8 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::fingerprint::Fingerprint;
+use crate::ids::{VapiCallId, is_token};
 use crate::object::Object;
 use crate::sanitise::sanitise;
 use crate::sensitive::Sensitive;
@@ -26,6 +28,33 @@ impl ToolCall {
             .into_iter()
             .find(|calls| !calls.is_empty())
             .unwrap_or_default()
+    }
+
+    /// `function-call` has no id: what is called, with what and when stands for it.
+    pub(super) fn read_function_call(message: &Object<'_>) -> Self {
+        let call = message.object("functionCall");
+        let name = call.id("functionCall.name");
+        let arguments = arguments(call.raw("functionCall.parameters"));
+        let mut fingerprint = Fingerprint::new();
+        fingerprint
+            .text("name", name.as_deref())
+            .json("arguments", Some(arguments.expose()))
+            .time("timestamp", message.time("timestamp"));
+        Self { id: Some(format!("function-call-{}", fingerprint.finish())), name, arguments }
+    }
+
+    /// The idempotency key of its execution, `tool-calls:{call}:{id}`. `None`: a call without an id is told from no other.
+    #[must_use]
+    pub fn execution_id(&self, call: Option<&VapiCallId>) -> Option<String> {
+        let id = self.id.as_deref()?;
+        let call = call.map_or("-", VapiCallId::as_str);
+        if is_token(id) {
+            return Some(format!("tool-calls:{call}:{id}"));
+        }
+        // Whatever else Vapi may use one day, in a form that is safe in a key.
+        let mut fingerprint = Fingerprint::new();
+        fingerprint.text("id", Some(id));
+        Some(format!("tool-calls:{call}:{}", fingerprint.finish()))
     }
 
     fn read_list(message: &Object<'_>, path: &'static str) -> Vec<Self> {
@@ -78,14 +107,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Interactive, Message, parse};
+    use crate::interactive::{Interactive, Question};
+    use crate::{Message, parse};
 
     fn tool_calls(message: &Value) -> Vec<(Option<String>, Option<String>, Value)> {
         let mut message = message.clone();
         message["type"] = json!("tool-calls");
         let body = json!({ "message": message }).to_string();
         match parse(body.as_bytes(), Timestamp::UNIX_EPOCH).unwrap().message {
-            Message::Interactive(Interactive::ToolCalls(calls)) => {
+            Message::Interactive(Interactive { question: Question::ToolCalls(calls), .. }) => {
                 calls.into_iter().map(|call| (call.id, call.name, call.arguments.into_exposed())).collect()
             }
             other => panic!("{other:?}"),
@@ -127,6 +157,37 @@ mod tests {
         let read = |json: &str| arguments(Some(serde_json::from_str(json).unwrap())).into_exposed();
         assert_eq!(read(r#"{"a":1e999}"#), json!(r#"{"a":1e999}"#));
         assert_eq!(read(r#""{\"a\":\"\\u0000\"}""#), json!({"a": "\u{fffd}"}));
+    }
+
+    #[test]
+    fn an_execution_is_named_by_call_and_id() {
+        let call = |id: Option<&str>| ToolCall {
+            id: id.map(str::to_owned),
+            name: None,
+            arguments: Sensitive::from(Value::Null),
+        };
+        let vapi_call: VapiCallId = "c1".parse().unwrap();
+        assert_eq!(call(Some("call_1")).execution_id(Some(&vapi_call)).as_deref(), Some("tool-calls:c1:call_1"));
+        assert_eq!(call(Some("call_1")).execution_id(None).as_deref(), Some("tool-calls:-:call_1"));
+        let odd = call(Some("a b:c")).execution_id(None).unwrap();
+        assert!(odd.starts_with("tool-calls:-:") && odd.len() == 77, "{odd}");
+        assert_eq!(call(None).execution_id(None), None);
+    }
+
+    #[test]
+    fn a_function_call_has_the_same_id_in_each_delivery_and_another_at_another_time() {
+        let id = |timestamp: i64, date: &str| {
+            let body = json!({"message": {"type": "function-call", "timestamp": timestamp,
+                "functionCall": {"name": "book", "parameters": {"date": date}}}});
+            match parse(body.to_string().as_bytes(), "2026-11-24T12:00:00Z".parse().unwrap()).unwrap().message {
+                Message::Interactive(Interactive { question: Question::FunctionCall(call), .. }) => call.id.unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let first = id(1_789_398_143_880, "2026-09-15");
+        assert_eq!(id(1_789_398_143_880, "2026-09-15"), first);
+        assert_ne!(id(1_789_398_143_881, "2026-09-15"), first);
+        assert_ne!(id(1_789_398_143_880, "2026-09-16"), first);
     }
 
     #[test]

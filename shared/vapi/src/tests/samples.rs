@@ -3,7 +3,8 @@
 use std::fs;
 
 use super::{parse_text, sample, sample_json, samples_dir, stored};
-use crate::{BadRequest, FailureCode, Interactive, Message, Parsed, StoredEvent};
+use crate::interactive::{Interactive, Question};
+use crate::{BadRequest, FailureCode, Message, Parsed, StoredEvent};
 
 /// Each sample, and what it is: `stored`, its event's kind, and the function that applies it; or the message's fate.
 const SAMPLES: [(&str, &str); 50] = [
@@ -76,15 +77,11 @@ fn kind(stored: &StoredEvent) -> String {
 }
 
 fn describe_interactive(interactive: &Interactive) -> String {
-    match interactive {
-        Interactive::AssistantRequest { .. } => "assistant-request".to_owned(),
-        Interactive::ToolCalls(calls) => format!("tool-calls, {} calls", calls.len()),
-        Interactive::FunctionCall { .. } => "function-call".to_owned(),
-        Interactive::TransferDestination => "transfer-destination-request".to_owned(),
-        Interactive::HandoffDestination => "handoff-destination-request".to_owned(),
-        Interactive::KnowledgeBase => "knowledge-base-request".to_owned(),
-        Interactive::Endpointing => "call.endpointing.request".to_owned(),
-        Interactive::CampaignPredial => "campaign.predial".to_owned(),
+    match &interactive.question {
+        Question::Assistant => "assistant-request".to_owned(),
+        Question::ToolCalls(calls) => format!("tool-calls, {} calls", calls.len()),
+        Question::FunctionCall(_) => "function-call".to_owned(),
+        Question::Inquiry(inquiry) => inquiry.kind.as_str().to_owned(),
     }
 }
 

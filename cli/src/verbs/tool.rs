@@ -1,0 +1,155 @@
+//! `cargo ringfence tool`: endpoints of an org, for tools that its models call and for messages that it answers itself.
+
+use std::process::ExitCode;
+
+use clap::{ArgGroup, Subcommand};
+use migrate::{Act, Answer};
+use ringfence_core::admin::tools::{Tool as Registered, ToolKind};
+use ringfence_vapi::OrgId;
+
+use crate::administration::{Administrator, Place, unexpected};
+use crate::arguments;
+use crate::error::{Context, Result};
+
+/// Registers, lists and removes tools.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Tool {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Add(Add),
+    List(List),
+    Remove(Remove),
+    Secret(Secret),
+}
+
+impl Tool {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        match self.verb {
+            Verb::Add(verb) => verb.run().await,
+            Verb::List(verb) => verb.run().await,
+            Verb::Remove(verb) => verb.run().await,
+            Verb::Secret(verb) => verb.run().await,
+        }
+    }
+}
+
+/// Which tool.
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("what").required(true))]
+struct Named {
+    /// The org's id
+    #[arg(long)]
+    org: OrgId,
+    /// A function that models call, by its name
+    #[arg(long, group = "what", value_parser = arguments::vapi_id)]
+    name: Option<String>,
+    /// Or the type of the messages that the org answers itself
+    #[arg(long, value_name = "TYPE", group = "what", value_parser = arguments::answerable_message)]
+    message: Option<String>,
+}
+
+impl Named {
+    fn kind_and_name(self) -> (ToolKind, String) {
+        match self.message {
+            Some(message) => (ToolKind::Message, message),
+            None => (ToolKind::Tool, self.name.unwrap_or_default()),
+        }
+    }
+}
+
+/// Registers a tool of an org; one of the same name is replaced
+#[derive(Debug, clap::Args)]
+struct Add {
+    #[command(flatten)]
+    named: Named,
+    /// Where it is called: an https URL on a public address
+    #[arg(long, value_name = "URL")]
+    endpoint: String,
+    /// How long it may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(i32).range(1..=15))]
+    timeout: i32,
+    /// It does the same work once, however often it is asked with one idempotency key: so it may be asked again
+    #[arg(long)]
+    idempotent: bool,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl Add {
+    async fn run(self) -> Result<ExitCode> {
+        let Self { named, endpoint, timeout, idempotent, administrator } = self;
+        let org_id = named.org;
+        let (kind, name) = named.kind_and_name();
+        let tool = Registered { kind, name, endpoint, timeout_seconds: timeout, is_idempotent: idempotent };
+        let answer = administrator.perform(|actor| Act::SetTool { actor, org_id, tool }).await?;
+        let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+        println!(
+            "The tool is registered. `cargo ringfence tool secret --org {org_id}` shows what verifies its requests."
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Lists the tools of an org
+#[derive(Debug, clap::Args)]
+struct List {
+    /// The org's id
+    #[arg(long)]
+    org: OrgId,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl List {
+    async fn run(self) -> Result<ExitCode> {
+        let answer = self.place.perform(Act::ListTools { org_id: self.org }).await?;
+        let Answer::Tools { tools } = answer else { return Err(unexpected(&answer)) };
+        println!("{}", serde_json::to_string_pretty(&tools).context("write JSON")?);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Removes a tool: models that call it are told that it is not configured
+#[derive(Debug, clap::Args)]
+struct Remove {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl Remove {
+    async fn run(self) -> Result<ExitCode> {
+        let Self { named, administrator } = self;
+        let org_id = named.org;
+        let (kind, name) = named.kind_and_name();
+        let answer = administrator.perform(|actor| Act::RemoveTool { actor, org_id, kind, name }).await?;
+        let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+        println!("The tool is removed.");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Prints the secret that verifies what is sent to an org's endpoints, by the Standard Webhooks specification
+#[derive(Debug, clap::Args)]
+struct Secret {
+    /// The org's id
+    #[arg(long)]
+    org: OrgId,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl Secret {
+    async fn run(self) -> Result<ExitCode> {
+        let act = |actor| Act::ShowToolSecret { actor, org_id: self.org };
+        let answer = self.administrator.perform(act).await?;
+        let Answer::ToolSecret { secret } = answer else { return Err(unexpected(&answer)) };
+        println!("{secret}");
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,187 @@
+//! Vapi's questions, answered from what the org has configured while the caller waits. An `assistant-request` without an answer ends
+//! the call, so there is one also when the database is away.
+
+mod memory;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringfence_core::Database;
+use ringfence_core::error::Failure;
+use ringfence_core::interactive::{Admission, Found, Sender, find_answer};
+use ringfence_edge::auth::Unauthorised;
+use ringfence_edge::consumer::caught;
+use ringfence_edge::endpoints::Notice;
+use ringfence_edge::metrics::{Counts, Metric};
+use ringfence_edge::route::{Respond, wrong_route};
+use ringfence_edge::{Answer, Endpoints, Environment, Misconfigured, Verified};
+use ringfence_vapi::interactive::{Inquiry, Interactive, Question, assistant, sentence, transfer_to};
+use ringfence_vapi::{FailureCode, nothing_configured};
+use serde_json::{Value, json};
+
+use self::memory::Memory;
+
+/// The longest wait for the database. Vapi gives up 7.5 seconds after the call came in, and the way here takes its part of them.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// The longest wait for an endpoint that answers a question, whatever its timeout: Vapi's own limit is 20 seconds.
+const ENDPOINT_PATIENCE: Duration = Duration::from_secs(15);
+
+/// What callers get who cannot be answered otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fallback {
+    /// Where they are forwarded: E.164 or a SIP URI.
+    pub destination: Option<String>,
+    /// What is said to them, where they are not forwarded.
+    pub sentence: Option<String>,
+}
+
+impl Fallback {
+    /// `FALLBACK_DESTINATION` and `FALLBACK_SENTENCE`.
+    pub fn from_environment(environment: &Environment<'_>) -> Result<Self, Misconfigured> {
+        let name = "FALLBACK_DESTINATION";
+        let destination = environment.optional(name);
+        if destination
+            .as_ref()
+            .is_some_and(|to| !to.starts_with('+') && !to.starts_with("sip:") && !to.starts_with("sips:"))
+        {
+            return Err(Misconfigured { name: name.to_owned(), fault: "is neither a number in E.164 nor a SIP URI" });
+        }
+        Ok(Self { destination, sentence: environment.optional("FALLBACK_SENTENCE") })
+    }
+
+    fn answer(&self) -> Value {
+        self.destination.as_deref().map_or_else(|| sentence(self.sentence.as_deref()), transfer_to)
+    }
+}
+
+/// Answers questions.
+pub struct Answers {
+    database: Arc<Database>,
+    endpoints: Arc<Endpoints>,
+    fallback: Fallback,
+    memory: Memory,
+}
+
+impl Answers {
+    /// From what `database` knows, or an org's endpoint; and from `fallback` where nothing is known.
+    #[must_use]
+    pub fn new(database: Arc<Database>, endpoints: Arc<Endpoints>, fallback: Fallback) -> Self {
+        Self { database, endpoints, fallback, memory: Memory::default() }
+    }
+}
+
+impl Respond for Answers {
+    /// Answers a question of Vapi's, always in its own shape, unless the key does not count.
+    async fn answer(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Answer {
+        match &message.question {
+            Question::Assistant => self.assistant(verified, message, counts).await,
+            Question::Inquiry(inquiry) => self.inquiry(verified, message, inquiry, counts).await,
+            Question::ToolCalls(_) | Question::FunctionCall(_) => wrong_route(message),
+        }
+    }
+}
+
+impl Answers {
+    async fn assistant(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Answer {
+        let found = match self.find(verified, message, "assistant-request").await {
+            Ok(Admission::Known(found)) => found,
+            Ok(Admission::Revoked) => return Err(Unauthorised.into()),
+            Ok(Admission::Unresolved) => return Ok(unanswered(message, counts)),
+            Err(failure) => {
+                counts.add(Metric::FellBack, 1);
+                counts.field("failure.code", failure.code.to_string());
+                tracing::error!(failure.code = %failure.code, "an assistant request is answered without the database");
+                let remembered = self.memory.recall(verified.credential(), message.call.as_ref());
+                return Ok(remembered.unwrap_or_else(|| self.fallback.answer()));
+            }
+        };
+        let Some(agent) = &found.agent else { return Ok(unanswered(message, counts)) };
+        let Some(answer) = assistant(agent, found.lead.as_ref()) else { return Ok(unanswered(message, counts)) };
+        // Without the lead: the next caller is somebody else.
+        if let Some(answer) = assistant(agent, None) {
+            self.memory.keep(verified.credential(), message.call.as_ref(), answer);
+        }
+        counts.add(Metric::Answered, 1);
+        tracing::info!(
+            org.id = %found.org_id, agent.id = %agent.id, lead.is_known = found.lead.is_some(),
+            call.id = message.call.as_ref().map(|call| call.id.as_str()), "an assistant request was answered"
+        );
+        Ok(answer)
+    }
+
+    async fn inquiry(
+        &self,
+        verified: &Verified<'_>,
+        message: &Interactive,
+        inquiry: &Inquiry,
+        counts: &mut Counts,
+    ) -> Answer {
+        let message_type = inquiry.kind.as_str();
+        let found = match self.find(verified, message, message_type).await {
+            Ok(Admission::Known(found)) => found,
+            Ok(Admission::Revoked) => return Err(Unauthorised.into()),
+            Ok(Admission::Unresolved) => return Ok(unanswered(message, counts)),
+            Err(failure) => {
+                counts.field("failure.code", failure.code.to_string());
+                tracing::error!(failure.code = %failure.code, message.r#type = message_type, "a question was not answered");
+                return Ok(unanswered(message, counts));
+            }
+        };
+        let answer = match self.ask(verified, message, inquiry, &found, counts).await {
+            Some(answer) => Some(answer),
+            None => found.agent.as_ref().and_then(|agent| inquiry.kind.configured_answer(agent)),
+        };
+        let Some(answer) = answer else { return Ok(unanswered(message, counts)) };
+        counts.add(Metric::Answered, 1);
+        tracing::info!(org.id = %found.org_id, message.r#type = message_type, "a question was answered");
+        Ok(answer)
+    }
+
+    /// The org's endpoint, if it has registered one for such messages. One that fails leaves the question to the configuration.
+    async fn ask(
+        &self,
+        verified: &Verified<'_>,
+        message: &Interactive,
+        inquiry: &Inquiry,
+        found: &Found,
+        counts: &mut Counts,
+    ) -> Option<Value> {
+        let endpoint = found.endpoint.as_ref()?;
+        let mut data = inquiry.details.expose().clone();
+        data.insert("org_id".to_owned(), json!(found.org_id));
+        data.insert("call_id".to_owned(), json!(message.call.as_ref().map(|call| &call.id)));
+        data.insert("lead_id".to_owned(), json!(found.lead.as_ref().map(|lead| lead.id)));
+        let id = verified.fingerprint();
+        let notice = Notice { org_id: found.org_id, id: &id, kind: inquiry.kind.as_str(), data: Value::Object(data) };
+        let posted = self.endpoints.post(endpoint, &notice, Instant::now() + ENDPOINT_PATIENCE).await;
+        match posted.and_then(|body| inquiry.kind.read_answer(&body).ok_or(FailureCode::ToolAnswerUnreadable)) {
+            Ok(answer) => Some(answer),
+            Err(code) => {
+                counts.add(Metric::ToolFailed, 1);
+                counts.field("failure.code", code.to_string());
+                tracing::warn!(
+                    org.id = %found.org_id, message.r#type = inquiry.kind.as_str(), failure.code = %code,
+                    "an endpoint did not answer a question"
+                );
+                None
+            }
+        }
+    }
+
+    async fn find(
+        &self,
+        verified: &Verified<'_>,
+        message: &Interactive,
+        message_type: &str,
+    ) -> Result<Admission<Found>, Failure> {
+        let (credential, received_at) = (verified.credential(), verified.received_at());
+        let sender = Sender { credential, received_at, call: message.call.as_ref() };
+        let found = caught(find_answer(&self.database, &sender, message_type));
+        tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| Err(FailureCode::DatabaseTimeout.into()))
+    }
+}
+
+fn unanswered(message: &Interactive, counts: &mut Counts) -> Value {
+    counts.add(Metric::NothingConfigured, 1);
+    nothing_configured(message)
+}

@@ -1,0 +1,281 @@
+//! Tool calls of models, each executed once however often Vapi delivers it. A call is claimed with a lease, sent to the endpoint that its
+//! org registered, and its result is stored; that result answers every delivery. Vapi always gets status 200 and a result for each call,
+//! an error in words that a model can speak about if need be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use ringfence_core::Database;
+use ringfence_core::interactive::{
+    Admission, Claimed, Endpoint, Execution, Sender, Standing, Wanted, claim_tool_calls, finish_tool_call,
+};
+use ringfence_edge::auth::Unauthorised;
+use ringfence_edge::endpoints::Notice;
+use ringfence_edge::metrics::{Counts, Metric};
+use ringfence_edge::route::{Respond, wrong_route};
+use ringfence_edge::{Answer, Endpoints, Verified};
+use ringfence_vapi::interactive::{Interactive, Question, ToolCall, ToolResult, tool_results};
+use ringfence_vapi::{FailureCode, OrgId, nothing_configured};
+use serde_json::json;
+use uuid::Uuid;
+
+/// The longest wait for all of it. Vapi gives up after 20 seconds unless the tool says otherwise.
+const PATIENCE: Duration = Duration::from_secs(17);
+/// How often a call that somebody else executes is asked for.
+const POLL: Duration = Duration::from_millis(400);
+/// More calls than any model makes at once. What is above is refused.
+const MAX_CALLS: usize = 32;
+
+/// Executes tool calls.
+pub struct Tools {
+    database: Arc<Database>,
+    endpoints: Arc<Endpoints>,
+}
+
+/// A message's calls on their way, and what they have in common.
+struct Batch<'a> {
+    sender: Sender<'a>,
+    /// The request that holds the leases.
+    claimant: Uuid,
+    deadline: Instant,
+    /// By execution.
+    calls: BTreeMap<String, &'a ToolCall>,
+}
+
+/// What a call came to, and why if it failed.
+struct Outcome {
+    result: ToolResult,
+    code: Option<FailureCode>,
+    metric: Metric,
+}
+
+impl Outcome {
+    fn failed(code: FailureCode) -> Self {
+        Self { result: ToolResult::error(words(code)), code: Some(code), metric: Metric::ToolFailed }
+    }
+}
+
+impl Tools {
+    /// Claims in `database` and sends by `endpoints`.
+    #[must_use]
+    pub fn new(database: Arc<Database>, endpoints: Arc<Endpoints>) -> Self {
+        Self { database, endpoints }
+    }
+}
+
+impl Respond for Tools {
+    /// Executes the calls of a message side by side, and answers with a result for each, unless the key does not count.
+    async fn answer(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Answer {
+        let calls = match &message.question {
+            Question::ToolCalls(calls) => calls.as_slice(),
+            Question::FunctionCall(call) => std::slice::from_ref(call),
+            Question::Assistant | Question::Inquiry(_) => return wrong_route(message),
+        };
+        let call = message.call.as_ref();
+        let batch = Batch {
+            sender: Sender { credential: verified.credential(), received_at: verified.received_at(), call },
+            claimant: Uuid::new_v4(),
+            deadline: Instant::now() + PATIENCE,
+            calls: executable(calls, call.map(|call| &call.id)),
+        };
+        let outcomes = match self.claim(&batch, &batch.wanted()).await {
+            Ok(Admission::Known(claimed)) => self.settle_all(&batch, claimed).await,
+            Ok(Admission::Revoked) => return Err(Unauthorised.into()),
+            Ok(Admission::Unresolved) => {
+                counts.add(Metric::NothingConfigured, 1);
+                return Ok(nothing_configured(message));
+            }
+            Err(code) => batch.calls.keys().map(|id| (id.clone(), Outcome::failed(code))).collect(),
+        };
+        let results: Vec<(&ToolCall, ToolResult)> = calls
+            .iter()
+            .map(|tool_call| {
+                let id = tool_call.execution_id(call.map(|call| &call.id));
+                let outcome = id.as_ref().and_then(|id| outcomes.get(id));
+                let result = outcome.map_or_else(
+                    || Outcome::failed(FailureCode::ToolArgumentsUnreadable).result,
+                    |outcome| outcome.result.clone(),
+                );
+                (tool_call, result)
+            })
+            .collect();
+        count(counts, &outcomes, calls.len());
+        Ok(tool_results(&message.question, &results))
+    }
+}
+
+impl Tools {
+    async fn settle_all(&self, batch: &Batch<'_>, claimed: Claimed) -> BTreeMap<String, Outcome> {
+        let Claimed { org_id, lead_id, executions } = claimed;
+        let settled = executions.into_iter().map(async |execution| {
+            let began = Instant::now();
+            let id = execution.execution_id.clone();
+            let outcome = self.settle(batch, org_id, lead_id, execution).await;
+            log(org_id, batch, &id, &outcome, began.elapsed());
+            (id, outcome)
+        });
+        join_all(settled).await.into_iter().collect()
+    }
+
+    /// From where a call stands to what is told of it.
+    async fn settle(&self, batch: &Batch<'_>, org_id: OrgId, lead_id: Option<Uuid>, execution: Execution) -> Outcome {
+        let Execution { execution_id: id, mut standing } = execution;
+        loop {
+            match standing {
+                Standing::Claimed { endpoint, attempt } => {
+                    return self.execute(batch, org_id, lead_id, &id, &endpoint, attempt).await;
+                }
+                Standing::Done { result } => return Outcome { result, code: None, metric: Metric::ToolRepeated },
+                Standing::Interrupted { result } => {
+                    return Outcome { result, code: Some(FailureCode::ToolInterrupted), metric: Metric::ToolFailed };
+                }
+                Standing::Unregistered => return Outcome::failed(FailureCode::ToolUnknown),
+                Standing::Running if Instant::now() + POLL >= batch.deadline => {
+                    return Outcome::failed(FailureCode::ToolTimeout);
+                }
+                Standing::Running => tokio::time::sleep(POLL).await,
+            }
+            standing = self.again(batch, &id).await;
+        }
+    }
+
+    /// Where a call stands that somebody else executed a moment ago.
+    async fn again(&self, batch: &Batch<'_>, id: &str) -> Standing {
+        let wanted: Vec<_> = batch.wanted().into_iter().filter(|wanted| wanted.execution_id == id).collect();
+        match self.claim(batch, &wanted).await {
+            Ok(Admission::Known(claimed)) => {
+                claimed.executions.into_iter().next().map_or(Standing::Running, |execution| execution.standing)
+            }
+            // The database may be back before the time is up.
+            Ok(Admission::Revoked | Admission::Unresolved) | Err(_) => Standing::Running,
+        }
+    }
+
+    async fn execute(
+        &self,
+        batch: &Batch<'_>,
+        org_id: OrgId,
+        lead_id: Option<Uuid>,
+        id: &str,
+        endpoint: &Endpoint,
+        attempt: i32,
+    ) -> Outcome {
+        let call = batch.calls.get(id);
+        let data = json!({
+            "org_id": org_id,
+            "call_id": batch.sender.call.map(|call| &call.id),
+            "lead_id": lead_id,
+            "tool_call_id": call.map(|call| &call.id),
+            "name": call.map(|call| &call.name),
+            "arguments": call.map(|call| &call.arguments),
+            "attempt": attempt,
+        });
+        let notice = Notice { org_id, id, kind: "tool-call", data };
+        let posted = self.endpoints.post(endpoint, &notice, batch.deadline).await;
+        let read = posted.and_then(|body| ToolResult::read(&body).ok_or(FailureCode::ToolAnswerUnreadable));
+        let outcome = match read {
+            Ok(result) => Outcome { result, code: None, metric: Metric::ToolExecuted },
+            Err(code) => Outcome::failed(code),
+        };
+        let stored = finish_tool_call(&self.database, org_id, id, batch.claimant, &outcome.result, outcome.code).await;
+        match stored {
+            Ok(result) => Outcome { result, ..outcome },
+            Err(failure) => {
+                // Told now all the same. Whatever is delivered again later finds a lease that ran out.
+                tracing::error!(
+                    org.id = %org_id, tool.execution = id, failure.code = %failure.code,
+                    "the result of a tool call was not stored"
+                );
+                outcome
+            }
+        }
+    }
+
+    async fn claim(&self, batch: &Batch<'_>, wanted: &[Wanted<'_>]) -> Result<Admission<Claimed>, FailureCode> {
+        claim_tool_calls(&self.database, &batch.sender, batch.claimant, wanted).await.map_err(|failure| {
+            tracing::error!(failure.code = %failure.code, "tool calls could not be claimed");
+            failure.code
+        })
+    }
+}
+
+impl Batch<'_> {
+    fn wanted(&self) -> Vec<Wanted<'_>> {
+        let wanted = |(id, call)| {
+            let (execution_id, call): (&String, &&ToolCall) = (id, call);
+            Wanted { execution_id, tool: call.name.as_deref().unwrap_or_default() }
+        };
+        self.calls.iter().map(wanted).collect()
+    }
+}
+
+/// The calls that can be sent, by their executions: one that a message names twice is one.
+fn executable<'a>(calls: &'a [ToolCall], call: Option<&ringfence_vapi::VapiCallId>) -> BTreeMap<String, &'a ToolCall> {
+    let is_readable = |call: &&ToolCall| call.arguments.expose().is_object();
+    let keyed = |tool_call: &'a ToolCall| Some((tool_call.execution_id(call)?, tool_call));
+    calls.iter().filter(is_readable).take(MAX_CALLS).filter_map(keyed).collect()
+}
+
+/// What a model is told of a failure.
+const fn words(code: FailureCode) -> &'static str {
+    match code {
+        FailureCode::ToolUnknown => "This tool is not configured.",
+        FailureCode::ToolArgumentsUnreadable => {
+            "The arguments of this tool call could not be read. Call the tool again with complete arguments."
+        }
+        FailureCode::ToolTimeout => "This is taking too long. It is not known whether it was done.",
+        FailureCode::ToolAnswerUnreadable | FailureCode::ToolAnswerTooLarge => {
+            "The answer could not be read. It was probably done, but that is not certain."
+        }
+        _ => "This is not available right now. Apologise and offer another way.",
+    }
+}
+
+fn count(counts: &mut Counts, outcomes: &BTreeMap<String, Outcome>, calls: usize) {
+    for outcome in outcomes.values() {
+        counts.add(outcome.metric, 1);
+        if let Some(code) = outcome.code {
+            counts.field("failure.code", code.to_string());
+        }
+    }
+    let unreadable = calls.saturating_sub(outcomes.len());
+    if unreadable > 0 {
+        counts.add(Metric::ToolFailed, unreadable as u64);
+    }
+}
+
+fn log(org_id: OrgId, batch: &Batch<'_>, id: &str, outcome: &Outcome, took: Duration) {
+    let name = batch.calls.get(id).and_then(|call| call.name.as_deref());
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(
+        org.id = %org_id, tool.execution = id, tool.name = name, tool.outcome = outcome.metric.name(),
+        failure.code = outcome.code.map(tracing::field::display), duration_ms, "a tool call was answered"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_vapi::Sensitive;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn tool_call(id: Option<&str>, arguments: Value) -> ToolCall {
+        ToolCall { id: id.map(str::to_owned), name: Some("book".to_owned()), arguments: Sensitive::from(arguments) }
+    }
+
+    #[test]
+    fn a_call_that_is_named_twice_is_sent_once_and_one_that_cannot_be_read_never() {
+        let calls = [
+            tool_call(Some("a"), json!({"x": 1})),
+            tool_call(Some("a"), json!({"x": 1})),
+            tool_call(Some("b"), json!("{\"cut\": ")),
+            tool_call(None, json!({})),
+        ];
+        assert_eq!(executable(&calls, None).into_keys().collect::<Vec<_>>(), ["tool-calls:-:a"]);
+        let many: Vec<_> = (0..40).map(|n| tool_call(Some(&n.to_string()), json!({}))).collect();
+        assert_eq!(executable(&many, None).len(), MAX_CALLS);
+    }
+}

@@ -1,0 +1,9 @@
+//! Starts the tool-calls function behind its own route.
+
+use ringfence_edge::start::interactive_function;
+use tool_calls::Tools;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    interactive_function(|_, database, endpoints| Ok(Tools::new(database, endpoints))).await
+}

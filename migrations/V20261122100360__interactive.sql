@@ -1,0 +1,153 @@
+-- What Vapi waits for. Nothing here is an event: a question is answered from what the org configured, and a tool call has an
+-- execution. All take the sender as the event functions do (p_org_id, p_key_version, p_received_at) and p_call, the typed call of the
+-- message; and answer with outcome: known, revoked or unresolved (enter_sender).
+
+CREATE FUNCTION find_inbound_agent(p_org_id uuid, p_phone_number_id text, p_phone_number text) RETURNS agents
+    LANGUAGE sql STABLE AS $$
+    SELECT * FROM agents
+    WHERE org_id = p_org_id AND role = 'inbound'
+        AND (vapi_phone_number_id = p_phone_number_id OR phone_number = p_phone_number OR is_default)
+    ORDER BY (vapi_phone_number_id = p_phone_number_id) IS TRUE DESC, (phone_number = p_phone_number) IS TRUE DESC,
+        created_at, id
+    LIMIT 1
+$$;
+COMMENT ON FUNCTION find_inbound_agent IS 'Who answers a number: by Vapi''s id of it, then by itself, then the org''s default.';
+
+CREATE FUNCTION find_answer_v1(
+    p_org_id uuid, p_key_version integer, p_message_type text, p_call jsonb, p_received_at timestamptz,
+    OUT outcome text, OUT event_org uuid, OUT agent jsonb, OUT lead jsonb, OUT endpoint jsonb
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_agent agents;
+BEGIN
+    SELECT s.* INTO outcome, event_org FROM enter_sender(p_org_id, p_key_version, p_call, p_received_at) s;
+    IF outcome <> 'known' THEN
+        RETURN;
+    END IF;
+    IF p_message_type = 'assistant-request' THEN
+        v_agent := find_inbound_agent(event_org, p_call ->> 'phone_number_id', p_call ->> 'our_number');
+    ELSE
+        SELECT * INTO v_agent FROM agents
+            WHERE org_id = event_org AND id = find_agent(event_org, p_call ->> 'assistant_id', p_call ->> 'squad_id',
+                p_call ->> 'phone_number_id', p_call ->> 'our_number');
+        SELECT jsonb_build_object('url', t.endpoint, 'timeout_seconds', t.timeout_seconds) INTO endpoint FROM tools t
+            WHERE t.org_id = event_org AND t.kind = 'message' AND t.name = p_message_type;
+    END IF;
+    IF v_agent.id IS NOT NULL THEN
+        agent := jsonb_build_object('id', v_agent.id, 'name', v_agent.name, 'assistant_id', v_agent.vapi_assistant_id,
+            'squad_id', v_agent.vapi_squad_id, 'configuration', v_agent.configuration);
+    END IF;
+    SELECT jsonb_build_object('id', l.id, 'name', l.name, 'phone', l.phone, 'status', l.status, 'metadata', l.metadata)
+        INTO lead FROM leads l WHERE l.org_id = event_org AND l.phone = p_call ->> 'customer_number';
+END
+$$;
+COMMENT ON FUNCTION find_answer_v1 IS
+    'What an org answers a message with: the agent that takes the call or has it, the caller''s lead, and the endpoint that the org '
+    'registered for messages of this type. Each is NULL where there is none.';
+
+CREATE FUNCTION claim_tool_calls_v1(
+    p_org_id uuid, p_key_version integer, p_call jsonb, p_tool_calls jsonb, p_received_at timestamptz, p_claimant uuid,
+    OUT outcome text, OUT event_org uuid, OUT lead_id uuid, OUT executions jsonb
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_call      record;
+    v_tool      tools;
+    v_execution tool_executions;
+    v_state     text;
+    v_lease     timestamptz;
+BEGIN
+    executions := '[]';
+    SELECT s.* INTO outcome, event_org FROM enter_sender(p_org_id, p_key_version, p_call, p_received_at) s;
+    IF outcome <> 'known' THEN
+        RETURN;
+    END IF;
+    lead_id := find_lead(event_org, p_call ->> 'customer_number');
+
+    -- In one order, so that two deliveries of one message never hold a row each that the other wants.
+    FOR v_call IN
+        SELECT * FROM jsonb_to_recordset(p_tool_calls) AS c (execution_id text, tool text) ORDER BY execution_id COLLATE "C"
+    LOOP
+        SELECT * INTO v_tool FROM tools t WHERE t.org_id = event_org AND t.kind = 'tool' AND t.name = v_call.tool;
+        -- Longer than the endpoint has: what is over by then was not stored, and never will be.
+        v_lease := clock_timestamp() + make_interval(secs => v_tool.timeout_seconds + 5);
+        v_execution := NULL;
+        IF v_tool.name IS NOT NULL THEN
+            INSERT INTO tool_executions (org_id, execution_id, tool, claimed_by, lease_until)
+                VALUES (event_org, v_call.execution_id, v_call.tool, p_claimant, v_lease)
+                ON CONFLICT (org_id, execution_id) DO NOTHING
+                RETURNING * INTO v_execution;
+        END IF;
+        IF v_execution.org_id IS NULL THEN
+            SELECT * INTO v_execution FROM tool_executions e
+                WHERE e.org_id = event_org AND e.execution_id = v_call.execution_id
+                FOR UPDATE;
+        END IF;
+
+        IF v_execution.org_id IS NULL THEN
+            v_state := 'unregistered';
+        ELSIF v_execution.state = 'done' THEN
+            v_state := 'done';
+        ELSIF v_execution.claimed_by = p_claimant THEN
+            v_state := 'claimed';
+        ELSIF v_execution.lease_until > clock_timestamp() THEN
+            v_state := 'running';
+        ELSIF v_tool.is_idempotent THEN
+            UPDATE tool_executions e SET attempt = e.attempt + 1, claimed_by = p_claimant, lease_until = v_lease
+                WHERE e.org_id = event_org AND e.execution_id = v_call.execution_id
+                RETURNING * INTO v_execution;
+            v_state := 'claimed';
+        ELSE
+            v_execution := interrupt_tool_call(p_key_version, p_call, v_execution, p_received_at);
+            v_state := 'interrupted';
+        END IF;
+        executions := executions || jsonb_build_object('execution_id', v_call.execution_id, 'state', v_state,
+            'attempt', v_execution.attempt, 'result', v_execution.result,
+            'endpoint', jsonb_build_object('url', v_tool.endpoint, 'timeout_seconds', v_tool.timeout_seconds));
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION claim_tool_calls_v1 IS
+    'Claims the tool calls of a message ([{execution_id, tool}]) for p_claimant, with a lease each. state: claimed (send it); '
+    'done (result is its answer); running (somebody else sends it now: ask again); unregistered (no such tool); interrupted (who '
+    'sent it died before its result was stored, and it must not be sent twice: result says so, and it is a failed operation).';
+
+CREATE FUNCTION interrupt_tool_call(
+    p_key_version integer, p_call jsonb, p_execution tool_executions, p_received_at timestamptz
+) RETURNS tool_executions LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tool_executions e SET state = 'done', finished_at = now(), code = 'RF7008', result = jsonb_build_object('error',
+            'It is not known whether this was done. Do not try it again; tell the caller that somebody will check.')
+        WHERE e.org_id = p_execution.org_id AND e.execution_id = p_execution.execution_id
+        RETURNING * INTO p_execution;
+    -- Ids only: what the tool was asked with is not kept. People settle it with whoever runs the endpoint.
+    PERFORM note_failures(p_execution.org_id, p_key_version, p_execution.execution_id,
+        jsonb_build_object('kind', 'tool-call', 'event_type', 'tool-calls', 'tool', p_execution.tool,
+            'call', jsonb_build_object('id', coalesce(p_call ->> 'id', '-'))),
+        p_received_at,
+        jsonb_build_object('function', 'tool-calls', 'receives', p_execution.attempt, 'attempts', jsonb_build_array(
+            jsonb_build_object('failed_at', now(), 'function', 'tool-calls', 'code', p_execution.code))),
+        'dead');
+    RETURN p_execution;
+END
+$$;
+COMMENT ON FUNCTION interrupt_tool_call IS 'Gives a tool call up whose fate nobody knows: an error for the model, a failed operation for people.';
+
+CREATE FUNCTION finish_tool_call_v1(
+    p_org_id uuid, p_execution_id text, p_claimant uuid, p_result jsonb, p_code text
+) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    v_result jsonb;
+BEGIN
+    PERFORM enter_org(p_org_id);
+    UPDATE tool_executions e SET state = 'done', finished_at = now(), result = p_result, code = p_code
+        WHERE e.org_id = p_org_id AND e.execution_id = p_execution_id AND e.claimed_by = p_claimant AND e.state = 'running';
+    SELECT e.result INTO v_result FROM tool_executions e WHERE e.org_id = p_org_id AND e.execution_id = p_execution_id;
+    RETURN coalesce(v_result, p_result);
+END
+$$;
+COMMENT ON FUNCTION finish_tool_call_v1 IS
+    'Stores the result of a tool call. The answer is what every delivery of it is told: another result, if the lease was lost '
+    'meanwhile and another''s is stored already.';
+
+GRANT EXECUTE ON FUNCTION find_inbound_agent, find_answer_v1, claim_tool_calls_v1, interrupt_tool_call, finish_tool_call_v1
+    TO ringfence_app;

@@ -1,0 +1,160 @@
+//! Agents' configuration, and tools: what an org answers Vapi with, and what it lets its models do.
+
+use ringfence_vapi::OrgId;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Admin;
+use crate::error::Failure;
+
+/// An agent, as `agent list` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedAgent {
+    /// Its id.
+    pub id: Uuid,
+    /// What people call it.
+    pub name: String,
+    /// `inbound` or `outbound`.
+    pub role: String,
+    /// Vapi's assistant id.
+    pub assistant_id: Option<String>,
+    /// Vapi's squad id.
+    pub squad_id: Option<String>,
+    /// Vapi's phone number id.
+    pub phone_number_id: Option<String>,
+    /// The number itself, E.164.
+    pub phone_number: Option<String>,
+    /// Whether it answers the numbers that no agent names.
+    pub is_default: bool,
+    /// What it answers beyond its ids.
+    pub configuration: Value,
+}
+
+/// What a tool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToolKind {
+    /// A function that models call, by its name.
+    Tool,
+    /// The answer to messages of a type.
+    Message,
+}
+
+impl ToolKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tool => "tool",
+            Self::Message => "message",
+        }
+    }
+}
+
+/// An endpoint of an org.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// What it is.
+    pub kind: ToolKind,
+    /// The function's name, or the message's type.
+    pub name: String,
+    /// HTTPS.
+    pub endpoint: String,
+    /// How long it may take, 1 to 15.
+    pub timeout_seconds: i32,
+    /// Whether it does the same once when it is asked twice with one idempotency key.
+    pub is_idempotent: bool,
+}
+
+impl Admin {
+    /// The agents of an org, the oldest first.
+    pub async fn agents(&self, org_id: OrgId) -> Result<Vec<ListedAgent>, Failure> {
+        let statement =
+            "SELECT id, name, role, vapi_assistant_id, vapi_squad_id, vapi_phone_number_id, phone_number, is_default,
+            configuration FROM agents WHERE org_id = $1 ORDER BY created_at, id";
+        let rows = self.client.query(statement, &[&org_id.0]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(ListedAgent {
+                    id: row.try_get("id")?,
+                    name: row.try_get("name")?,
+                    role: row.try_get("role")?,
+                    assistant_id: row.try_get("vapi_assistant_id")?,
+                    squad_id: row.try_get("vapi_squad_id")?,
+                    phone_number_id: row.try_get("vapi_phone_number_id")?,
+                    phone_number: row.try_get("phone_number")?,
+                    is_default: row.try_get("is_default")?,
+                    configuration: row.try_get("configuration")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Makes an agent its org's default or no longer, and replaces its configuration. None leaves what is. False: no such agent.
+    pub async fn configure_agent(
+        &self,
+        org_id: OrgId,
+        agent: Uuid,
+        is_default: Option<bool>,
+        configuration: Option<&Value>,
+    ) -> Result<bool, Failure> {
+        let statement = "SELECT configure_agent_v1($1, $2, $3, $4, $5)";
+        self.value(statement, &[&self.actor, &org_id.0, &agent, &is_default, &configuration]).await
+    }
+
+    /// Changes a lead's name and metadata. None leaves what is. The answer is its id; none: no such lead.
+    pub async fn change_lead(
+        &self,
+        org_id: OrgId,
+        phone: &str,
+        name: Option<&str>,
+        metadata: Option<&Value>,
+    ) -> Result<Option<Uuid>, Failure> {
+        let statement = "SELECT change_lead_v1($1, $2, $3, $4, $5)";
+        self.value(statement, &[&self.actor, &org_id.0, &phone, &name, &metadata]).await
+    }
+
+    /// The tools of an org, by kind and name.
+    pub async fn tools(&self, org_id: OrgId) -> Result<Vec<Tool>, Failure> {
+        let statement = "SELECT kind, name, endpoint, timeout_seconds, is_idempotent FROM tools WHERE org_id = $1
+            ORDER BY kind, name";
+        let rows = self.client.query(statement, &[&org_id.0]).await?;
+        rows.iter()
+            .map(|row| {
+                let kind = if row.try_get::<_, &str>("kind")? == "tool" { ToolKind::Tool } else { ToolKind::Message };
+                Ok(Tool {
+                    kind,
+                    name: row.try_get("name")?,
+                    endpoint: row.try_get("endpoint")?,
+                    timeout_seconds: row.try_get("timeout_seconds")?,
+                    is_idempotent: row.try_get("is_idempotent")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Registers a tool; one of the same kind and name is replaced.
+    pub async fn set_tool(&self, org_id: OrgId, tool: &Tool) -> Result<(), Failure> {
+        let Tool { kind, name, endpoint, timeout_seconds, is_idempotent } = tool;
+        let statement = "SELECT set_tool_v1($1, $2, $3, $4, $5, $6, $7)";
+        let kind = kind.as_str();
+        self.client
+            .execute(statement, &[&self.actor, &org_id.0, &kind, name, endpoint, timeout_seconds, is_idempotent])
+            .await?;
+        Ok(())
+    }
+
+    /// Takes a tool away. False: there was none.
+    pub async fn remove_tool(&self, org_id: OrgId, kind: ToolKind, name: &str) -> Result<bool, Failure> {
+        self.value("SELECT remove_tool_v1($1, $2, $3, $4)", &[&self.actor, &org_id.0, &kind.as_str(), &name]).await
+    }
+
+    /// Notes that the secret which signs messages to an org's endpoints is shown. False: no such org.
+    pub async fn note_tool_secret(&self, org_id: OrgId) -> Result<bool, Failure> {
+        self.value("SELECT note_tool_secret_v1($1, $2)", &[&self.actor, &org_id.0]).await
+    }
+
+    /// Closes the failure of a tool call whose fate people have found out. False: there is none such that is open.
+    pub async fn settle_tool_call(&self, org_id: OrgId, event_id: &str) -> Result<bool, Failure> {
+        self.value("SELECT settle_tool_call_v1($1, $2, $3)", &[&self.actor, &org_id.0, &event_id]).await
+    }
+}

@@ -1,0 +1,293 @@
+//! Requests to places that somebody else chose: endpoints of orgs. What they name may lead anywhere, also into this network, so
+//! the address is checked where the connection is made, a redirect is not followed, and time and size are bounded.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::LazyLock;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_tls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::rt::TokioExecutor;
+use lambda_http::http::uri::Scheme;
+use lambda_http::http::{HeaderMap, Method, Request, Uri};
+use ringfence_vapi::FailureCode;
+use tower_service::Service;
+
+use crate::aws::tls_connector;
+use crate::configuration::{Environment, Misconfigured};
+
+/// The largest answer. A model reads all of it.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// The longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// How far requests may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Public addresses over HTTPS.
+    Public,
+    /// Any address, also over plain HTTP: where endpoints are developed.
+    Anywhere,
+}
+
+impl Reach {
+    /// `ENDPOINT_REACH`: `public`, also if it is not set, or `anywhere`.
+    pub fn from_environment(environment: &Environment<'_>) -> Result<Self, Misconfigured> {
+        let name = "ENDPOINT_REACH";
+        match environment.optional(name).as_deref() {
+            None | Some("public") => Ok(Self::Public),
+            Some("anywhere") => Ok(Self::Anywhere),
+            Some(_) => Err(Misconfigured { name: name.to_owned(), fault: "is neither public nor anywhere" }),
+        }
+    }
+
+    fn allows(self, address: IpAddr) -> bool {
+        self == Self::Anywhere || is_public(address)
+    }
+}
+
+/// Sends requests, over connections that are kept.
+pub struct Outbound {
+    reach: Reach,
+    client: LazyLock<Made, Box<dyn FnOnce() -> Made + Send>>,
+}
+
+type Made = Result<Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>, native_tls::Error>;
+
+impl Outbound {
+    /// Connects to nothing yet, and loads the public authorities only when it does.
+    #[must_use]
+    pub fn new(reach: Reach) -> Self {
+        Self { reach, client: LazyLock::new(Box::new(move || client(reach))) }
+    }
+
+    /// Posts a body and reads the answer of a 2xx.
+    pub async fn post(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: String,
+        timeout: Duration,
+    ) -> Result<Bytes, FailureCode> {
+        let posted = self.send(url, headers, body);
+        tokio::time::timeout(timeout, posted).await.unwrap_or(Err(FailureCode::ToolTimeout))
+    }
+
+    async fn send(&self, url: &str, headers: HeaderMap, body: String) -> Result<Bytes, FailureCode> {
+        let url: Uri = url.parse().map_err(|_| FailureCode::ToolAddressRefused)?;
+        self.check(&url)?;
+        let client = self.client.as_ref().map_err(|error| {
+            tracing::error!(%error, "TLS cannot be used");
+            FailureCode::ToolUnreachable
+        })?;
+        let mut request = Request::new(Full::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = url;
+        *request.headers_mut() = headers;
+        let answer = client.request(request).await.map_err(|error| {
+            if caused_by_address(&error) { FailureCode::ToolAddressRefused } else { FailureCode::ToolUnreachable }
+        })?;
+        let status = answer.status();
+        if status.is_redirection() {
+            return Err(FailureCode::ToolAddressRefused);
+        }
+        if !status.is_success() {
+            tracing::warn!(tool.status = status.as_u16(), "an endpoint failed");
+            return Err(FailureCode::ToolFailed);
+        }
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() { FailureCode::ToolAnswerTooLarge } else { FailureCode::ToolUnreachable }
+        })?;
+        Ok(body.to_bytes())
+    }
+
+    /// An address in the URL itself is no name, so no resolver is asked for it.
+    fn check(&self, url: &Uri) -> Result<(), FailureCode> {
+        let host = url.host().unwrap_or_default();
+        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+        let is_encrypted = url.scheme() == Some(&Scheme::HTTPS) || self.reach == Reach::Anywhere;
+        let is_reachable = literal.is_none_or(|address| self.reach.allows(address));
+        if is_encrypted && is_reachable { Ok(()) } else { Err(FailureCode::ToolAddressRefused) }
+    }
+}
+
+fn client(reach: Reach) -> Made {
+    let mut tcp = HttpConnector::new_with_resolver(Resolver { inner: GaiResolver::new(), reach });
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT));
+    let https = HttpsConnector::from((tcp, tls_connector()?.into()));
+    Ok(Client::builder(TokioExecutor::new()).build(https))
+}
+
+/// Whether the resolver refused what a name leads to.
+fn caused_by_address(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<NotPublic>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// A name leads to no address that may be reached.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("not a public address")]
+struct NotPublic;
+
+/// Resolves names to addresses that may be reached. The connection goes to just these: nothing is resolved a second time.
+#[derive(Clone)]
+struct Resolver {
+    inner: GaiResolver,
+    reach: Reach,
+}
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context).map_err(io::Error::into)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let (resolved, reach) = (self.inner.call(name), self.reach);
+        Box::pin(async move {
+            let addresses: Vec<_> = resolved.await?.filter(|address| reach.allows(address.ip())).collect();
+            if addresses.is_empty() { Err(NotPublic.into()) } else { Ok(addresses.into_iter()) }
+        })
+    }
+}
+
+/// Whether an address is one of the public internet.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+/// What the registry of special-purpose addresses (IANA, RFC 6890) does not keep for something else.
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let is_special = address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_broadcast()
+        || address.is_documentation()
+        || address.is_multicast()
+        || a == 0
+        || a >= 240
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99)
+        || (a == 198 && (18..20).contains(&b));
+    !is_special
+}
+
+/// Global unicast, without the parts of it that lead to IPv4 or are kept for something else.
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [a, b, ..] = address.segments();
+    let is_global = a & 0xe000 == 0x2000;
+    let is_special = match a {
+        0x2001 => b < 0x0200 || b == 0x0db8,
+        0x2002 | 0x3fff => true,
+        _ => false,
+    };
+    is_global && !is_special
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_public_internet_is_public() {
+        for (address, public) in [
+            ("93.184.216.34", true),
+            ("8.8.8.8", true),
+            ("127.0.0.1", false),
+            ("127.9.9.9", false),
+            ("10.1.2.3", false),
+            ("172.16.0.1", false),
+            ("172.32.0.1", true),
+            ("192.168.1.1", false),
+            ("169.254.169.254", false),
+            ("100.64.0.1", false),
+            ("100.128.0.1", true),
+            ("0.0.0.0", false),
+            ("192.0.0.8", false),
+            ("192.0.2.1", false),
+            ("198.18.0.1", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("240.0.0.1", false),
+            ("2606:2800:220:1::1", true),
+            ("2a00:1450::1", true),
+            ("::1", false),
+            ("::", false),
+            ("::ffff:10.0.0.1", false),
+            ("::ffff:8.8.8.8", false),
+            ("64:ff9b::a00:1", false),
+            ("fc00::1", false),
+            ("fd00:ec2::254", false),
+            ("fe80::1", false),
+            ("fec0::1", false),
+            ("ff02::1", false),
+            ("2002:a00:1::", false),
+            ("2001::1", false),
+            ("2001:db8::1", false),
+            ("2001:4860::1", true),
+        ] {
+            assert_eq!(is_public(address.parse().unwrap()), public, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_url_with_an_address_or_without_tls_is_checked_before_anything_is_sent() {
+        for (url, public) in [
+            ("https://tools.example.com/book", true),
+            ("https://93.184.216.34/book", true),
+            ("http://tools.example.com/book", false),
+            ("https://127.0.0.1:8443/book", false),
+            ("https://[::1]/book", false),
+            ("https://[::ffff:169.254.169.254]/latest", false),
+            ("/book", false),
+        ] {
+            let url: Uri = url.parse().unwrap();
+            assert_eq!(Outbound::new(Reach::Public).check(&url).is_ok(), public, "{url}");
+        }
+        assert!(Outbound::new(Reach::Anywhere).check(&"http://127.0.0.1:9/".parse().unwrap()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_loopback_is_refused_when_it_is_resolved() {
+        for url in ["https://localhost:9/book", "https://2130706433:9/book"] {
+            let refused =
+                Outbound::new(Reach::Public).post(url, HeaderMap::new(), String::new(), Duration::from_secs(5)).await;
+            assert_eq!(refused, Err(FailureCode::ToolAddressRefused), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_reach_is_public_unless_told() {
+        let reach =
+            |value: &'static str| Reach::from_environment(&Environment::from_fn(move |_| Some(value.to_owned())));
+        assert_eq!(reach(""), Ok(Reach::Public));
+        assert_eq!(reach("public"), Ok(Reach::Public));
+        assert_eq!(reach("anywhere"), Ok(Reach::Anywhere));
+        assert!(reach("everywhere").is_err());
+    }
+}

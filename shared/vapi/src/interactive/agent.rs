@@ -1,0 +1,154 @@
+//! Who answers, and what is known of who calls.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::inquiry;
+use crate::sensitive::Sensitive;
+
+/// An agent of an org, as far as Vapi is told of it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Agent {
+    /// Its id.
+    pub id: Uuid,
+    /// Vapi's id of its assistant.
+    pub assistant_id: Option<String>,
+    /// Vapi's id of its squad.
+    pub squad_id: Option<String>,
+    /// What it answers beyond that.
+    #[serde(deserialize_with = "Configuration::tolerant")]
+    pub configuration: Configuration,
+}
+
+/// What an agent answers Vapi with beyond its ids: `agents.configuration`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Configuration {
+    /// `assistantOverrides.variableValues`, for `{{name}}` in prompts. The caller's lead is added as `lead`.
+    pub variables: Map<String, Value>,
+    /// A transient assistant (`CreateAssistantDTO`), for an agent that has no id of Vapi's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assistant: Option<Map<String, Value>>,
+    /// Where calls are transferred: `TransferDestinationNumber`, `-Sip` or `-Assistant`. A number or SIP URI also takes the calls of
+    /// an agent that has no assistant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer_destination: Option<Value>,
+    /// Who takes over: `HandoffDestinationAssistant` or `-Squad`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handoff_destination: Option<Value>,
+    /// How long a silence means that the user has finished, 0 to 15 seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpointing_seconds: Option<f64>,
+}
+
+/// A configuration that Vapi would not understand.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidConfiguration {
+    /// Not JSON, or of a wrong type somewhere.
+    #[error("the configuration is not a JSON object with fields of the right types: {0}")]
+    Unreadable(String),
+    /// A field that means nothing.
+    #[error("the configuration has an unknown field: {0}")]
+    UnknownField(String),
+    /// A destination without what its type needs.
+    #[error("{0} is not a destination that Vapi knows: it needs a type, and that type's own fields")]
+    Destination(&'static str),
+    /// Out of range.
+    #[error("endpointing_seconds must be from 0 to 15")]
+    Endpointing,
+    /// Too large.
+    #[error("the configuration is larger than 64 KiB")]
+    TooLarge,
+}
+
+impl Configuration {
+    /// As people write it: whatever would be ignored or refused later is an error.
+    pub fn from_json(text: &str) -> Result<Self, InvalidConfiguration> {
+        const FIELDS: [&str; 5] =
+            ["variables", "assistant", "transfer_destination", "handoff_destination", "endpointing_seconds"];
+        const MAX_BYTES: usize = 64 * 1024;
+        if text.len() > MAX_BYTES {
+            return Err(InvalidConfiguration::TooLarge);
+        }
+        let unreadable = |error: serde_json::Error| InvalidConfiguration::Unreadable(error.to_string());
+        let fields: Map<String, Value> = serde_json::from_str(text).map_err(unreadable)?;
+        if let Some(unknown) = fields.keys().find(|field| !FIELDS.contains(&field.as_str())) {
+            return Err(InvalidConfiguration::UnknownField(unknown.clone()));
+        }
+        let configuration: Self = serde_json::from_value(Value::Object(fields)).map_err(unreadable)?;
+        if configuration.transfer_destination.as_ref().is_some_and(|to| !inquiry::is_transfer_destination(to)) {
+            return Err(InvalidConfiguration::Destination("transfer_destination"));
+        }
+        if configuration.handoff_destination.as_ref().is_some_and(|to| !inquiry::is_handoff_destination(to)) {
+            return Err(InvalidConfiguration::Destination("handoff_destination"));
+        }
+        if configuration.endpointing_seconds.is_some_and(|seconds| !inquiry::ENDPOINTING_SECONDS.contains(&seconds)) {
+            return Err(InvalidConfiguration::Endpointing);
+        }
+        Ok(configuration)
+    }
+
+    /// As it is kept. One that another release wrote must not leave a caller without an answer.
+    fn tolerant<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let kept = Value::deserialize(deserializer)?;
+        Ok(serde_json::from_value(kept).unwrap_or_default())
+    }
+}
+
+/// Somebody whom the org knows by the number.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Lead {
+    /// Its id.
+    pub id: Uuid,
+    /// The lead's name.
+    pub name: Option<Sensitive<String>>,
+    /// E.164.
+    pub phone: Sensitive<String>,
+    /// `new`, `contacted`, or what the org calls it.
+    pub status: String,
+    /// The org's own.
+    pub metadata: Sensitive<Map<String, Value>>,
+}
+
+impl Lead {
+    /// The lead as a variable of prompts: `{{lead.name}}`.
+    pub(super) fn variable(&self) -> Value {
+        let Self { id, name, phone, status, metadata } = self;
+        json!({"id": id, "name": name, "phone": phone, "status": status, "metadata": metadata})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_checked_when_it_is_written() {
+        for (text, refused) in [
+            ("{}", ""),
+            (r#"{"variables":{"shop":"Acme"},"endpointing_seconds":0.4}"#, ""),
+            (r#"{"transfer_destination":{"type":"number","number":"+15555550155"}}"#, ""),
+            (r#"{"handoff_destination":{"type":"assistant","assistantName":"Billing"}}"#, ""),
+            ("[]", "JSON object"),
+            (r#"{"variables":[]}"#, "right types"),
+            (r#"{"variabels":{}}"#, "variabels"),
+            (r#"{"transfer_destination":{"type":"number"}}"#, "transfer_destination"),
+            (r#"{"handoff_destination":{"type":"number","number":"+15555550155"}}"#, "handoff_destination"),
+            (r#"{"endpointing_seconds":16}"#, "15"),
+        ] {
+            let error = Configuration::from_json(text).err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(error.is_empty(), refused.is_empty(), "{text}: {error}");
+            assert!(error.contains(refused), "{text}: {error}");
+        }
+        assert_eq!(Configuration::from_json(&" ".repeat(70_000)), Err(InvalidConfiguration::TooLarge));
+    }
+
+    #[test]
+    fn what_another_release_wrote_leaves_the_agent_readable() {
+        let kept = json!({"id": Uuid::nil(), "assistant_id": "a1", "squad_id": null,
+            "configuration": {"variables": 7, "later": true}});
+        let agent: Agent = serde_json::from_value(kept).unwrap();
+        assert_eq!((agent.assistant_id.as_deref(), agent.configuration), (Some("a1"), Configuration::default()));
+    }
+}

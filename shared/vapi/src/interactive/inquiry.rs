@@ -1,0 +1,288 @@
+//! The questions that an org may answer itself, by an endpoint or by its agent's configuration.
+
+use serde_json::{Map, Value, json};
+
+use super::Agent;
+use crate::json::Limits;
+use crate::object::Object;
+use crate::sanitise::sanitise;
+use crate::sensitive::Sensitive;
+
+/// `customEndpointingRule`'s own limits (`ServerMessageResponseCallEndpointingRequest`).
+pub(super) const ENDPOINTING_SECONDS: std::ops::RangeInclusive<f64> = 0.0..=15.0;
+/// What the model wrote, and a contact's variables.
+const SMALL: Limits = Limits { bytes: 16 * 1024, depth: 32 };
+/// The latest turns of a conversation; a knowledge base needs no more, and an endpoint has little time.
+const MAX_TURNS: usize = 50;
+
+/// A question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inquiry {
+    /// Which.
+    pub kind: InquiryKind,
+    /// What an endpoint is told of it: of a conversation what was said (`conversation`: `role`, `text`), the model's `parameters`,
+    /// and of a campaign `campaign_id` and `contact`. Assistants' configuration and credentials stay behind.
+    pub details: Sensitive<Map<String, Value>>,
+}
+
+/// The kinds of questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InquiryKind {
+    /// `ServerMessageTransferDestinationRequest`: where to?
+    TransferDestination,
+    /// `ServerMessageHandoffDestinationRequest`: which assistant takes over?
+    HandoffDestination,
+    /// `ServerMessageKnowledgeBaseRequest`: which documents help?
+    KnowledgeBase,
+    /// `ServerMessageCallEndpointingRequest`: has the user finished?
+    Endpointing,
+    /// `ServerMessageCampaignPredial`: may this contact be dialled?
+    CampaignPredial,
+}
+
+impl InquiryKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::TransferDestination,
+        Self::HandoffDestination,
+        Self::KnowledgeBase,
+        Self::Endpointing,
+        Self::CampaignPredial,
+    ];
+
+    /// Vapi's message type.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TransferDestination => "transfer-destination-request",
+            Self::HandoffDestination => "handoff-destination-request",
+            Self::KnowledgeBase => "knowledge-base-request",
+            Self::Endpointing => "call.endpointing.request",
+            Self::CampaignPredial => "campaign.predial",
+        }
+    }
+
+    /// The kind of a message type.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// An endpoint's answer, reduced to what Vapi may be told; `None`: Vapi would not understand it.
+    #[must_use]
+    pub fn read_answer(self, body: &[u8]) -> Option<Value> {
+        let answer: Map<String, Value> = serde_json::from_str(&sanitise(body)).ok()?;
+        let fields: &[&str] = match self {
+            Self::TransferDestination => &["destination", "message", "error"],
+            Self::HandoffDestination => &["destination", "result", "error"],
+            Self::KnowledgeBase => &["documents", "message"],
+            Self::Endpointing => &["timeoutSeconds"],
+            Self::CampaignPredial => &["eligible"],
+        };
+        let answer: Map<_, _> = answer.into_iter().filter(|(field, _)| fields.contains(&field.as_str())).collect();
+        self.is_answer(&answer).then_some(Value::Object(answer))
+    }
+
+    /// What an agent's configuration answers.
+    #[must_use]
+    pub fn configured_answer(self, agent: &Agent) -> Option<Value> {
+        let configuration = &agent.configuration;
+        match self {
+            Self::TransferDestination => {
+                configuration.transfer_destination.as_ref().map(|to| json!({"destination": to}))
+            }
+            Self::HandoffDestination => configuration.handoff_destination.as_ref().map(|to| json!({"destination": to})),
+            Self::Endpointing => configuration.endpointing_seconds.map(|seconds| json!({"timeoutSeconds": seconds})),
+            Self::KnowledgeBase | Self::CampaignPredial => None,
+        }
+    }
+
+    fn is_answer(self, answer: &Map<String, Value>) -> bool {
+        let is_text =
+            |field: &str| answer.get(field).is_none_or(|value| value.as_str().is_some_and(|text| !text.is_empty()));
+        match self {
+            Self::TransferDestination => match answer.get("destination") {
+                Some(to) => {
+                    is_transfer_destination(to) && answer.get("message").is_none_or(is_tool_message) && is_text("error")
+                }
+                None => answer.contains_key("error") && is_text("error"),
+            },
+            Self::HandoffDestination => match answer.get("destination") {
+                Some(to) => is_handoff_destination(to) && is_text("result") && is_text("error"),
+                None => answer.contains_key("error") && is_text("error") && is_text("result"),
+            },
+            Self::KnowledgeBase => {
+                let documents = answer.get("documents").is_none_or(|documents| {
+                    documents.as_array().is_some_and(|documents| documents.iter().all(is_document))
+                });
+                let message = answer
+                    .get("message")
+                    .is_none_or(|message| message.get("type").and_then(Value::as_str) == Some("custom-message"));
+                !answer.is_empty() && documents && message
+            }
+            Self::Endpointing => {
+                let seconds = answer.get("timeoutSeconds").and_then(Value::as_f64);
+                seconds.is_some_and(|seconds| ENDPOINTING_SECONDS.contains(&seconds))
+            }
+            Self::CampaignPredial => answer.get("eligible").is_some_and(Value::is_boolean),
+        }
+    }
+}
+
+impl Inquiry {
+    pub(super) fn read(kind: InquiryKind, message: &Object<'_>) -> Self {
+        let mut details = Map::new();
+        if kind == InquiryKind::CampaignPredial {
+            let contact = message.object("contact");
+            let variables =
+                contact.object("contact.assistantOverrides").map("contact.assistantOverrides.variableValues", SMALL);
+            details.insert("campaign_id".to_owned(), json!(message.id("campaignId")));
+            details.insert(
+                "contact".to_owned(),
+                json!({
+                    "id": contact.id("contact.id"),
+                    "number": contact.phone("contact.number"),
+                    "name": contact.short_text("contact.name"),
+                    "variables": variables,
+                }),
+            );
+        } else {
+            details.insert("conversation".to_owned(), Value::Array(conversation(message)));
+            if let Some(parameters) = message.map("parameters", SMALL) {
+                details.insert("parameters".to_owned(), Value::Object(parameters));
+            }
+        }
+        Self { kind, details: Sensitive::from(details) }
+    }
+}
+
+/// What was said, the latest turns of it. The system's prompt is nobody's turn.
+fn conversation(message: &Object<'_>) -> Vec<Value> {
+    let turns = message
+        .objects("messages")
+        .or_else(|| message.object("artifact").objects("artifact.messages"))
+        .or_else(|| message.objects("messagesOpenAIFormatted"))
+        .unwrap_or_default();
+    let said = |turn: &Object<'_>| {
+        let role = turn.token("messages.role").filter(|role| role != "system")?;
+        let text = turn.text("messages.message").or_else(|| turn.text("messages.content"))?;
+        Some(json!({"role": role, "text": text}))
+    };
+    let said: Vec<Value> = turns.iter().filter_map(said).collect();
+    said[said.len().saturating_sub(MAX_TURNS)..].to_vec()
+}
+
+/// `TransferDestinationNumber`, `-Sip` or `-Assistant`.
+pub(super) fn is_transfer_destination(to: &Value) -> bool {
+    match to.get("type").and_then(Value::as_str) {
+        Some("number") => has_text(to, "number"),
+        Some("sip") => has_text(to, "sipUri"),
+        Some("assistant") => has_text(to, "assistantName"),
+        _ => false,
+    }
+}
+
+/// `HandoffDestinationAssistant` or `-Squad`.
+pub(super) fn is_handoff_destination(to: &Value) -> bool {
+    let transient = |field: &str| to.get(field).is_some_and(Value::is_object);
+    match to.get("type").and_then(Value::as_str) {
+        Some("assistant") => has_text(to, "assistantId") || has_text(to, "assistantName") || transient("assistant"),
+        Some("squad") => has_text(to, "squadId") || transient("squad"),
+        _ => false,
+    }
+}
+
+/// `KnowledgeBaseResponseDocument`.
+fn is_document(document: &Value) -> bool {
+    document.get("content").is_some_and(Value::is_string) && document.get("similarity").is_some_and(Value::is_number)
+}
+
+/// `ToolMessageStart`, `-Complete`, `-Failed` or `-Delayed`.
+pub(super) fn is_tool_message(message: &Value) -> bool {
+    const TYPES: [&str; 4] = ["request-start", "request-complete", "request-failed", "request-response-delayed"];
+    message.get("type").and_then(Value::as_str).is_some_and(|name| TYPES.contains(&name))
+}
+
+fn has_text(value: &Value, field: &str) -> bool {
+    value.get(field).and_then(Value::as_str).is_some_and(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{Interactive, Message, interactive::Question, parse};
+
+    fn details(message: &Value) -> Value {
+        let body = json!({ "message": message }).to_string();
+        match parse(body.as_bytes(), Timestamp::UNIX_EPOCH).unwrap().message {
+            Message::Interactive(Interactive { question: Question::Inquiry(inquiry), .. }) => {
+                Value::Object(inquiry.details.into_exposed())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_told_what_was_said_and_no_prompt() {
+        let messages = json!([{"role": "system", "message": "secret prompt"}, {"role": "bot", "message": "Hello"},
+            {"role": "user", "content": "My heater leaks"}, {"role": "user"}, 7]);
+        let expected = json!([{"role": "bot", "text": "Hello"}, {"role": "user", "text": "My heater leaks"}]);
+        for message in [
+            json!({"type": "knowledge-base-request", "messages": messages}),
+            json!({"type": "transfer-destination-request", "artifact": {"messages": messages}}),
+            json!({"type": "call.endpointing.request", "messagesOpenAIFormatted": messages}),
+        ] {
+            assert_eq!(details(&message)["conversation"], expected, "{message}");
+        }
+        let parameters = json!({"type": "handoff-destination-request", "parameters": {"intent": "billing"}});
+        assert_eq!(details(&parameters)["parameters"], json!({"intent": "billing"}));
+    }
+
+    #[test]
+    fn a_campaign_tells_whom_it_would_call() {
+        let message = json!({"type": "campaign.predial", "campaignId": "c1", "contact": {"id": "k1", "number": "+15555550189",
+            "name": "Dana", "assistantOverrides": {"variableValues": {"first_name": "Dana"}, "server": {"secret": "x"}}}});
+        let expected = json!({"campaign_id": "c1", "contact": {"id": "k1", "number": "+15555550189", "name": "Dana",
+            "variables": {"first_name": "Dana"}}});
+        assert_eq!(details(&message), expected);
+    }
+
+    #[test]
+    fn an_answer_is_vapis_or_none() {
+        use InquiryKind::{CampaignPredial, Endpointing, HandoffDestination, KnowledgeBase, TransferDestination};
+        for (kind, answer, fits) in [
+            (TransferDestination, json!({"destination": {"type": "number", "number": "+15555550155"}}), true),
+            (
+                TransferDestination,
+                json!({"destination": {"type": "sip", "sipUri": "sip:a@b"}, "message": {"type": "request-start"}}),
+                true,
+            ),
+            (TransferDestination, json!({"error": "Nobody is available."}), true),
+            (TransferDestination, json!({"destination": {"type": "number"}}), false),
+            (TransferDestination, json!({"error": ""}), false),
+            (TransferDestination, json!({}), false),
+            (
+                HandoffDestination,
+                json!({"destination": {"type": "assistant", "assistantId": "a"}, "result": "ok"}),
+                true,
+            ),
+            (HandoffDestination, json!({"error": "No team is available."}), true),
+            (HandoffDestination, json!({"destination": {"type": "squad"}}), false),
+            (KnowledgeBase, json!({"documents": [{"content": "We open at 9.", "similarity": 0.9}]}), true),
+            (KnowledgeBase, json!({"documents": []}), true),
+            (KnowledgeBase, json!({"message": {"type": "custom-message", "content": "At nine."}}), true),
+            (KnowledgeBase, json!({"documents": [{"content": 5, "similarity": 0.9}]}), false),
+            (KnowledgeBase, json!({}), false),
+            (Endpointing, json!({"timeoutSeconds": 0.4}), true),
+            (Endpointing, json!({"timeoutSeconds": 16}), false),
+            (CampaignPredial, json!({"eligible": true}), true),
+            (CampaignPredial, json!({"eligible": "yes"}), false),
+        ] {
+            assert_eq!(kind.read_answer(answer.to_string().as_bytes()).is_some(), fits, "{answer}");
+        }
+        assert_eq!(CampaignPredial.read_answer(b"<html>"), None);
+        assert_eq!(CampaignPredial.read_answer(br#"{"eligible":true,"extra":1}"#), Some(json!({"eligible": true})));
+    }
+}

@@ -1,0 +1,112 @@
+//! What a model is told of a tool call (`ToolCallResult`).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::ToolCall;
+use super::inquiry::is_tool_message;
+use crate::sanitise::sanitise;
+use crate::sensitive::Sensitive;
+
+/// A result or an error, and what is said and passed on with it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ToolResult {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    result: Option<Sensitive<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<Sensitive<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<Sensitive<Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metadata: Option<Sensitive<Value>>,
+}
+
+impl ToolResult {
+    /// An error in words that a model can speak about.
+    #[must_use]
+    pub fn error(text: &str) -> Self {
+        Self { error: Some(Sensitive::from(text.to_owned())), ..Self::default() }
+    }
+
+    /// Whether it is an error.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// An endpoint's answer: an object with `result`, a text or any JSON, or `error`, a text; `message` and `metadata` as Vapi has
+    /// them. Without either the call was done and there is nothing to say about it. `None`: it is not a JSON object.
+    #[must_use]
+    pub fn read(body: &[u8]) -> Option<Self> {
+        let mut answer: Map<String, Value> = serde_json::from_str(&sanitise(body)).ok()?;
+        let error = answer.get("error").and_then(Value::as_str).map(single_line).filter(|text| !text.is_empty());
+        let result = match answer.remove("result") {
+            Some(Value::String(text)) => single_line(&text),
+            None | Some(Value::Null) => String::new(),
+            Some(value) => value.to_string(),
+        };
+        // Vapi takes an empty result for none.
+        let result = if result.is_empty() { "Done.".to_owned() } else { result };
+        Some(Self {
+            result: error.is_none().then(|| Sensitive::from(result)),
+            error: error.map(Sensitive::from),
+            message: answer.remove("message").filter(is_tool_message).map(Sensitive::from),
+            metadata: answer.remove("metadata").filter(Value::is_object).map(Sensitive::from),
+        })
+    }
+
+    /// Its text alone, the answer to a legacy function call.
+    pub(super) fn text(&self) -> &str {
+        self.result.as_ref().or(self.error.as_ref()).map_or("", |text| text.expose())
+    }
+
+    /// The entry of `results` for a call. `None`: a call without an id cannot be answered.
+    pub(super) fn entry(&self, call: &ToolCall) -> Option<Value> {
+        let mut entry = json!(self);
+        entry["toolCallId"] = json!(call.id.as_ref()?);
+        if let Some(name) = &call.name {
+            entry["name"] = json!(name);
+        }
+        Some(entry)
+    }
+}
+
+/// A line break makes Vapi drop a result.
+fn single_line(text: &str) -> String {
+    let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let lines = text.split(is_break).map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoints_answer_becomes_one_line() {
+        for (body, expected) in [
+            (json!({"result": "Booked\r\nfor\u{2028}Tuesday"}), json!({"result": "Booked for Tuesday"})),
+            (json!({"result": {"slot": "10:00"}}), json!({"result": r#"{"slot":"10:00"}"#})),
+            (json!({"result": 7}), json!({"result": "7"})),
+            (json!({"result": ""}), json!({"result": "Done."})),
+            (json!({}), json!({"result": "Done."})),
+            (json!({"error": "Fully\nbooked", "result": "x"}), json!({"error": "Fully booked"})),
+            (json!({"error": "", "result": "ok"}), json!({"result": "ok"})),
+            (
+                json!({"result": "ok", "message": {"type": "request-complete", "content": "Done"}, "metadata": {"a": 1}}),
+                json!({"result": "ok", "message": {"type": "request-complete", "content": "Done"}, "metadata": {"a": 1}}),
+            ),
+            (json!({"result": "ok", "message": "said", "metadata": 3}), json!({"result": "ok"})),
+        ] {
+            assert_eq!(json!(ToolResult::read(body.to_string().as_bytes()).unwrap()), expected, "{body}");
+        }
+        assert_eq!(json!(ToolResult::read(br#"{"result":"a\u0000b"}"#).unwrap()), json!({"result": "a\u{fffd}b"}));
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_no_answer() {
+        for body in ["", "ok", "[1]", "\"ok\"", "<html>", "{\"result\":"] {
+            assert_eq!(ToolResult::read(body.as_bytes()), None, "{body}");
+        }
+    }
+}

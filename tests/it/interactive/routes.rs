@@ -1,0 +1,89 @@
+//! The interactive functions' own routes: their own messages are answered, and no other is lost.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use assistant_request::{Answers, Fallback};
+use lambda_http::http::Request as HttpRequest;
+use lambda_http::{Body, RequestExt as _};
+use ringfence_edge::route::{Respond, Route};
+use ringfence_edge::{Authenticator, Endpoints, Outbound, Reach};
+use ringfence_testkit::door::{masters, org_key};
+use ringfence_testkit::{Call, TestDatabase, TestQueues, sample};
+use ringfence_vapi::{Function, OrgId};
+use serde_json::{Value, json};
+use tool_calls::Tools;
+
+use super::agent;
+
+/// Posts a body to a function's own route. Status and body of the answer.
+async fn post<R: Respond>(route: &Route<R>, org: OrgId, key: &str, body: &Value) -> (u16, Value) {
+    let request = HttpRequest::post("https://ringfence.example/").header("x-vapi-secret", key);
+    let request = request.body(Body::Text(body.to_string())).unwrap();
+    let parameters = HashMap::from([("org_id".to_owned(), vec![org.to_string()])]);
+    let response = Box::pin(route.answer(request.with_path_parameters(parameters))).await;
+    (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
+}
+
+struct Site {
+    database: TestDatabase,
+    queues: TestQueues,
+    org: OrgId,
+    assistant: Route<Answers>,
+    tools: Route<Tools>,
+}
+
+async fn open() -> Site {
+    let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
+    let org = database.org("Acme").await;
+    let endpoints = Arc::new(Endpoints::new(Outbound::new(Reach::Anywhere), masters()));
+    let authenticator = || Authenticator::new(masters(), vec![1], false);
+    let answers = Answers::new(database.app(), Arc::clone(&endpoints), Fallback::default());
+    let assistant = Route::new(authenticator(), queues.retry_queues(), answers);
+    let tools = Route::new(authenticator(), queues.retry_queues(), Tools::new(database.app(), endpoints));
+    Site { database, queues, org, assistant, tools }
+}
+
+/// Each answers its own messages, and those of the other as if nothing were configured.
+#[tokio::test]
+async fn a_route_answers_its_own_messages() {
+    let Site { database, org, assistant, tools, .. } = open().await;
+    agent(&database, org, json!({"assistant_id": "a1", "is_default": true})).await;
+    let key = org_key(org, 1);
+    let (request, calls) = (sample("assistant-request.inbound-twilio"), sample("tool-calls.single"));
+    assert_eq!(post(&assistant, org, &key, &request).await, (200, json!({"assistantId": "a1"})));
+    let (status, answer) = post(&tools, org, &key, &calls).await;
+    assert_eq!((status, answer["results"].as_array().unwrap().len()), (200, 1));
+    let (status, answer) = post(&tools, org, &key, &request).await;
+    assert_eq!((status, answer["error"].is_string()), (200, true));
+    let (status, answer) = post(&assistant, org, &key, &calls).await;
+    assert_eq!((status, answer["results"].as_array().unwrap().len()), (200, 1));
+}
+
+/// An event that came to the wrong URL waits in its own function's queue; nothing is asked of the database.
+#[tokio::test]
+async fn an_event_at_the_wrong_url_goes_to_its_queue() {
+    let Site { database, queues, org, assistant, tools } = open().await;
+    let (key, call) = (org_key(org, 1), Call::default());
+    let report = call.report(60_000, json!({}));
+    assert_eq!(post(&assistant, org, &key, &report).await, (200, json!({})));
+    assert_eq!(post(&tools, org, &key, &call.status("ringing", 0)).await, (200, json!({})));
+    for function in [Function::EndOfCallReport, Function::CallStarted] {
+        assert_eq!(queues.take(function).await.records.len(), 1, "{function}");
+    }
+    assert_eq!(database.count("processed_webhook_events").await, 0);
+    for (sample_name, status) in [("hang", 200), ("unknown.future-type", 200), ("malformed.type-missing", 400)] {
+        assert_eq!(post(&tools, org, &key, &sample(sample_name)).await.0, status, "{sample_name}");
+    }
+}
+
+/// D5: no route is open without a key.
+#[tokio::test]
+async fn a_route_wants_the_orgs_key() {
+    let Site { database, org, assistant, tools, .. } = open().await;
+    let other = database.org("Other").await;
+    for key in ["", "wrong", &org_key(other, 1)] {
+        assert_eq!(post(&assistant, org, key, &sample("assistant-request.inbound-twilio")).await.0, 401);
+        assert_eq!(post(&tools, org, key, &sample("tool-calls.single")).await.0, 401);
+    }
+}
