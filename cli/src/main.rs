@@ -10,6 +10,7 @@ mod arguments;
 mod bench;
 mod deployed;
 mod drill;
+mod endpoint;
 mod error;
 mod interruption;
 mod lambda;

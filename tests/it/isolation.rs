@@ -51,7 +51,11 @@ async fn furnish(database: &TestDatabase, door: &TestDoor, org: OrgId) {
                 received_at, event, first_failed_at, last_failed_at)
             VALUES ('{org}', 'event of {id}', 'transcript', '{id}', 'transcript', 'dead', 'RF2001', 1, now(), '{{}}', now(), now());
         INSERT INTO failed_attempts (org_id, event_id, failed_at, function, code)
-            VALUES ('{org}', 'event of {id}', now(), 'transcript', 'RF2001');",
+            VALUES ('{org}', 'event of {id}', now(), 'transcript', 'RF2001');
+        INSERT INTO tools (org_id, kind, name, endpoint, timeout_seconds, is_idempotent)
+            VALUES ('{org}', 'tool', 'book', 'https://tools.example.com/{org}', 10, false);
+        INSERT INTO tool_executions (org_id, execution_id, tool, claimed_by, lease_until)
+            VALUES ('{org}', 'tool-calls:{id}:t1', 'book', gen_random_uuid(), now());",
         id = call.id
     );
     database.superuser().await.batch_execute(&rest).await.unwrap();

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use ringfence_edge::keys::Subject;
 use ringfence_vapi::OrgId;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{STACK, retries};
@@ -47,6 +48,7 @@ impl Proof<'_> {
         self.refusal(&own).await?;
         self.webhooks(&own, "the org's URL").await?;
         self.register_agent(org.id).await?;
+        self.interactive(&own).await?;
         let key = secrets.master_keys()?.mint(Subject::Platform, 1).expose().to_owned();
         let platform = Target { webhook_url: format!("{}/vapi", self.base_url), org: org.id, key };
         self.webhooks(&platform, "the platform's URL").await?;
@@ -82,9 +84,35 @@ impl Proof<'_> {
 
     async fn register_agent(&self, org: OrgId) -> Result<()> {
         let org = org.to_string();
-        self.ringfence(&["agent", "add", "--org", &org, "--name", "Deployed", "--assistant", ASSISTANT_ID]).await?;
+        let agent = ["agent", "add", "--org", &org, "--name", "Deployed", "--assistant", ASSISTANT_ID, "--default"];
+        self.ringfence(&agent).await?;
         proven(&format!("agent add --stack {STACK}"));
         Ok(())
+    }
+
+    /// The interactive functions, by routes of their own: who takes a call, and a tool that nobody registered.
+    async fn interactive(&self, target: &Target) -> Result<()> {
+        let call = json!({"id": "deployed-interactive"});
+        let request = json!({"message": {"type": "assistant-request", "call": call}});
+        let answer = self.ask(target, "assistant-request", &request).await?;
+        if answer["assistantId"] != ASSISTANT_ID {
+            return Err(Error::new(format!("assistant-request is answered {answer}")));
+        }
+        let tool = json!({"id": "t1", "type": "function", "function": {"name": "nobody's", "arguments": {}}});
+        let calls = json!({"message": {"type": "tool-calls", "call": call, "toolCallList": [tool]}});
+        let answer = self.ask(target, "tool-calls", &calls).await?;
+        if !answer["results"][0]["error"].is_string() {
+            return Err(Error::new(format!("tool-calls is answered {answer}")));
+        }
+        proven("assistant-request and tool-calls are answered by their own routes");
+        Ok(())
+    }
+
+    async fn ask(&self, target: &Target, route: &str, message: &Value) -> Result<Value> {
+        let url = format!("{}/{route}", target.webhook_url);
+        let request = http::client(ANSWER_LIMIT)?.post(url).header("x-vapi-secret", &target.key).json(message);
+        let answer = request.send().await.and_then(reqwest::Response::error_for_status).context("ask")?;
+        answer.json().await.context("read the answer")
     }
 
     /// A wrong key changes nothing and is told so.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::proxy::Mode;
 use super::site::Site;
+use super::tools;
 use super::traffic::{Load, Tenant};
 use super::verdict::Verdict;
 use super::{Drill, Length};
@@ -49,7 +50,10 @@ fn paced(broken: Duration, is_full: bool) -> (Load, Duration) {
 /// What is tried before the calls come in.
 pub(super) async fn prepare(site: &Site<'_>, drill: Drill, tenants: &[Tenant]) -> Result<()> {
     match (drill, tenants) {
-        (Drill::Kill, [tenant, ..]) => kill_between_commit_and_answer(site, tenant).await,
+        (Drill::Kill, [tenant, ..]) => {
+            kill_between_commit_and_answer(site, tenant).await?;
+            tools::kill_between_claim_and_result(site, tenant).await
+        }
         _ => Ok(()),
     }
 }

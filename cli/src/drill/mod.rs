@@ -8,6 +8,7 @@ mod faults;
 mod poison;
 mod proxy;
 mod site;
+mod tools;
 mod traffic;
 mod verdict;
 

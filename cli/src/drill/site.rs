@@ -78,6 +78,8 @@ impl<'a> Site<'a> {
         variables.extend(of_waiting_events(&queues));
         // Nobody watches a drill.
         variables.push(("CONNECTIONS_ENDPOINT".to_owned(), "http://127.0.0.1:1".to_owned()));
+        // Its endpoint is on this machine.
+        variables.push(("ENDPOINT_REACH".to_owned(), "anywhere".to_owned()));
         variables.extend(of_aws(&at_port(&sqs_endpoint, to_sqs.port())?));
         progress("Starting the functions");
         let host = Host::start(&specs(layout, &variables)?).await?;
