@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use ringfence_core::admin::tools::{Tool, ToolKind};
 use ringfence_core::{Credential, Database, Outcome, events};
 use ringfence_testkit::call::delivery_with;
 use ringfence_testkit::database::apply;
 use ringfence_testkit::door::Reply;
-use ringfence_testkit::{Call, PgBouncer, Proxy, TestDatabase, TestDoor, TestQueues};
+use ringfence_testkit::endpoint::Manner;
+use ringfence_testkit::{Call, PgBouncer, Proxy, TestDatabase, TestDoor, TestEndpoint, TestQueues, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
@@ -118,6 +120,35 @@ async fn an_event_of_an_unknown_org_is_one_round_trip() {
         assert_one_round_trip(&database, &[&wire], &door, Sender::Platform, &body).await;
     }
     assert_eq!(database.count("unresolved_events").await, 6);
+}
+
+/// D4, D6: agent, lead and endpoint are found in one round trip; a tool call is claimed in one and its result stored in another.
+#[tokio::test]
+async fn questions_and_tool_calls_are_one_round_trip() {
+    let database = TestDatabase::new().await;
+    let wire = Proxy::start().await;
+    let door = TestDoor::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
+    let org = database.org("Acme").await;
+    database.lead(org, "+15555550142").await;
+    assert_eq!(door.post(org, &Call::default().status("ringing", 0)).await.status, 200);
+    for name in ["assistant-request.inbound-twilio", "transfer-destination-request", "tool-calls.multiple"] {
+        assert_one_round_trip(&database, &[&wire], &door, Sender::Org(org), &sample(name)).await;
+    }
+    let endpoint = TestEndpoint::start(Manner::Answers(json!({"result": "Booked"}))).await;
+    let tool = Tool {
+        kind: ToolKind::Tool,
+        name: "book_appointment".to_owned(),
+        endpoint: endpoint.url.clone(),
+        timeout_seconds: 10,
+        is_idempotent: false,
+    };
+    database.admin().await.set_tool(org, &tool).await.unwrap();
+    for round_trips in [2, 1] {
+        let _ = wire.take_round_trips();
+        assert_eq!(door.post(org, &sample("tool-calls.single")).await.status, 200);
+        assert_eq!(wire.take_round_trips(), round_trips);
+    }
+    assert_eq!(endpoint.requests().len(), 1);
 }
 
 /// D4, D5: that a key was revoked is found in the same round trip, and leaves no transaction open.

@@ -232,7 +232,7 @@ fn grow(message: &mut Value, bytes: usize) {
     messages.extend(std::iter::repeat_n(last, count));
 }
 
-fn request(site: &Site<'_>, body: &str) -> Result<String> {
+pub(super) fn request(site: &Site<'_>, body: &str) -> Result<String> {
     let (org, path) = (site.org.to_string(), format!("/vapi/{}", site.org));
     let headers = [
         ("accept", "application/json"),

@@ -10,6 +10,7 @@ mod drain;
 mod events;
 mod fanout;
 mod growth;
+mod interactive;
 mod load;
 mod outage;
 mod pgbench;
@@ -60,6 +61,8 @@ pub(crate) enum Section {
     Outage,
     /// From a webhook to a hundred viewers
     Fanout,
+    /// Questions and tool calls, while the caller waits
+    Interactive,
     /// Ten million claims and a million calls
     Growth,
     /// What the review of the old server claimed
@@ -125,6 +128,7 @@ async fn measure(layout: &Layout, options: &Options) -> Result<()> {
             Section::Composing => composing::measure(&site, length, &mut report).await?,
             Section::Drain => drain::measure(&site, length, &mut report).await?,
             Section::Outage => outage::measure(&site, length, &mut report).await?,
+            Section::Interactive => interactive::measure(&site, length, &mut report).await?,
             Section::Fanout => fanout::measure(&site, length, &mut report).await?,
             Section::Growth => growth::measure(&site, length, &mut report).await?,
             Section::Review => review::measure(&site, length, &mut report).await?,

@@ -69,6 +69,9 @@ pub(super) async fn measure(site: &Site<'_>, options: &Options, report: &mut Rep
         let host = Host::start(&[site.loaded("webhook", usize::try_from(clients).unwrap_or(1))?]).await?;
         let rounds = rounds(site, &host, (&events, &plan), clients, &mut run).await?;
         add_rows(&mut table, clients, &rounds);
+        if clients == 1 {
+            door_goal(report, &rounds);
+        }
         if clients == MANY {
             goals(report, &rounds);
         }
@@ -177,10 +180,15 @@ fn goals(report: &mut Report, rounds: &[(Kind, Rounds)]) {
         report.goal(format!("{name}: throughput of pgbench's, N = {MANY}"), ratio, Limit::AtLeast(0.9));
         let cpu = rounds.ratio(|figures| figures.server_cpu);
         report.goal(format!("{name}: PostgreSQL's CPU of pgbench's, N = {MANY}"), cpu, Limit::AtMost(1.1));
-        if *kind == Kind::Transcript {
-            let door = rounds.webhooks(|figures| figures.functions_cpu);
-            report.goal("transcript: the door's CPU, us", door, Limit::AtMost(200.0));
-        }
+    }
+}
+
+/// With one environment: an environment of Lambda's has its processor to itself, while those of a bench take turns on one core and
+/// push each other out of its caches.
+fn door_goal(report: &mut Report, rounds: &[(Kind, Rounds)]) {
+    for (_, rounds) in rounds.iter().filter(|(kind, _)| *kind == Kind::Transcript) {
+        let door = rounds.webhooks(|figures| figures.functions_cpu);
+        report.goal("transcript: the door's CPU, N = 1, us", door, Limit::AtMost(200.0));
     }
 }
 

@@ -65,7 +65,7 @@ struct Add {
     /// It answers the numbers of the org that no agent names
     #[arg(long)]
     default: bool,
-    /// What it answers beyond its ids: a JSON object, or @ and the name of a file (docs/TOOLS.md)
+    /// What it answers beyond its ids: a JSON object, or @ and the name of a file (docs/INTERACTIVE.md)
     #[arg(long, value_name = "JSON", value_parser = arguments::json_object)]
     configuration: Option<Map<String, Value>>,
     #[command(flatten)]
@@ -126,7 +126,7 @@ struct Configure {
     /// Whether it answers the numbers of the org that no agent names
     #[arg(long, value_name = "BOOL", group = "change")]
     default: Option<bool>,
-    /// What it answers beyond its ids: a JSON object, or @ and the name of a file (docs/TOOLS.md)
+    /// What it answers beyond its ids: a JSON object, or @ and the name of a file (docs/INTERACTIVE.md)
     #[arg(long, value_name = "JSON", group = "change", value_parser = arguments::json_object)]
     configuration: Option<Map<String, Value>>,
     #[command(flatten)]
