@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::events::Events;
 use super::process;
-use super::site::Site;
+use super::site::{LOAD_CORE, SERVER_CORE, Site};
 use super::table::percentile;
 use crate::error::{Error, Result};
 use crate::lambda::Host;
@@ -40,6 +40,8 @@ pub(super) struct Usage {
     server: Duration,
     functions: Duration,
     load: Duration,
+    /// How busy the server's and the load's core were, 0 to 1; of all cores together it says nothing.
+    cores: [f64; 2],
 }
 
 /// What a run comes to.
@@ -55,6 +57,9 @@ pub(super) struct Figures {
     pub(super) functions_cpu: f64,
     /// Of who sends and of Lambda's place, which in AWS are elsewhere.
     pub(super) load_cpu: f64,
+    /// How busy the server's and the load's core were, in per cent.
+    pub(super) server_core: f64,
+    pub(super) load_core: f64,
 }
 
 impl Answered {
@@ -83,6 +88,8 @@ impl Answered {
             server_cpu: each(usage.server),
             functions_cpu: each(usage.functions),
             load_cpu: each(usage.load),
+            server_core: usage.cores[0] * 100.0,
+            load_core: usage.cores[1] * 100.0,
         }
     }
 }
@@ -95,13 +102,22 @@ impl Usage {
             let functions: Duration = pids.iter().copied().map(process::cpu).sum();
             [process::cpu_of_server(site.server), functions, process::cpu(std::process::id())]
         };
+        let cores = || [SERVER_CORE, LOAD_CORE].map(process::core);
         tokio::time::sleep(window.warm_up).await;
-        let (from, before) = (since_epoch(), used());
+        let (from, before, cores_before) = (since_epoch(), used(), cores());
         tokio::time::sleep(window.length).await;
-        let (to, after) = (since_epoch(), used());
+        let (to, after, cores_after) = (since_epoch(), used(), cores());
         let [server, functions, load] = [0, 1, 2].map(|index| after[index].saturating_sub(before[index]));
-        Self { from, to, server, functions, load }
+        let cores = [0, 1].map(|core| busy(cores_before[core], cores_after[core]));
+        Self { from, to, server, functions, load, cores }
     }
+}
+
+/// The busy share of the time between two readings of a core.
+#[expect(clippy::cast_precision_loss, reason = "no machine has run for 2^52 ticks")]
+fn busy(before: [u64; 2], after: [u64; 2]) -> f64 {
+    let [busy, idle] = [0, 1].map(|index| after[index].saturating_sub(before[index]) as f64);
+    busy / (busy + idle).max(1.0)
 }
 
 /// Posts the events of a kind until the window is over.

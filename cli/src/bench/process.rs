@@ -21,6 +21,16 @@ pub(super) fn cpu_of_server(pid: u32) -> Duration {
     living + ended_children(pid).unwrap_or_default()
 }
 
+/// How long a core has been busy and idle since the machine started. Waiting for a disk is idle.
+pub(super) fn core(number: &str) -> [u64; 2] {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = stat.lines().find_map(|line| line.strip_prefix(&format!("cpu{number} ")));
+    let ticks: Vec<u64> = line.unwrap_or_default().split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = ticks[..] else { return [0, 0] };
+    [user + nice + system + irq + softirq + steal, idle + iowait]
+}
+
 /// The most memory that a process has had, in bytes.
 pub(super) fn peak_memory(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

@@ -29,9 +29,10 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 /// As the template has it for functions behind queues. With less a batch's second event is left for later.
 const TIMEOUT: Duration = Duration::from_mins(1);
 const MEMORY_MB: u32 = 256;
-/// The core of `PostgreSQL` and the core of everything else, where they are kept apart.
-const SERVER_CORE: &str = "0";
-const LOAD_CORE: &str = "1";
+/// Where the server runs when it is pinned.
+pub(super) const SERVER_CORE: &str = "0";
+/// Where everything else does.
+pub(super) const LOAD_CORE: &str = "1";
 /// The assistant and, for each client of a load, the leads of the sample calls.
 const ORG: &str = "
     INSERT INTO organizations (id, name) VALUES ($1, 'Bench')";

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::lambda::Host;
 use crate::local::progress;
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 17] = [
     "N",
     "event",
     "webhooks/s",
@@ -26,6 +26,9 @@ const COLUMNS: [&str; 14] = [
     "pgbench us",
     "door us",
     "load us",
+    "server core %",
+    "load core %",
+    "pgbench: server core %",
 ];
 const MANY: u64 = 16;
 
@@ -168,6 +171,9 @@ fn add_rows(table: &mut Table, clients: u64, rounds: &[(Kind, Rounds)]) {
             rounds.pgbench(|figures| figures.server_cpu),
             rounds.webhooks(|figures| figures.functions_cpu),
             rounds.webhooks(|figures| figures.load_cpu),
+            rounds.webhooks(|figures| figures.server_core),
+            rounds.webhooks(|figures| figures.load_core),
+            rounds.pgbench(|figures| figures.server_core),
         ];
         table.row([clients.to_string(), kind.name().to_owned()].into_iter().chain(figures.map(number)));
     }
