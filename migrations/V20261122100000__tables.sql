@@ -1,6 +1,16 @@
 -- The tables. org_id leads every key: rows of one org lie together, and a key that crosses tables carries its org.
 -- Foreign keys point at keys of their own, not at the three indexes that the full rollback removes.
 
+CREATE FUNCTION time_ordered_uuid() RETURNS uuid LANGUAGE sql PARALLEL SAFE AS $$
+    -- Milliseconds since 1970 in the first 48 bits, and version 7 where a random one says 4.
+    SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+        PLACING substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
+        52, 1), 53, 1), 'hex')::uuid
+$$;
+COMMENT ON FUNCTION time_ordered_uuid IS
+    'A uuid of version 7 (RFC 9562), for rows that are made with every call. New ones lie together at the end of an index: random ones '
+    'touch, and after each checkpoint log, a page of their own each, which slowed a call''s first event by half at a million calls.';
+
 CREATE TABLE organizations (
     id         uuid        NOT NULL DEFAULT gen_random_uuid(),
     name       text        NOT NULL,
@@ -77,7 +87,7 @@ CREATE TABLE leads (
 -- org_id is guarded by a named CHECK in these four tables (constraints_and_indexes), not by NOT NULL, which would answer
 -- first and without a name. The free space on each page keeps the many updates of a call's rows on their page (HOT).
 CREATE TABLE call_logs (
-    id                     uuid        NOT NULL DEFAULT gen_random_uuid(),
+    id                     uuid        NOT NULL DEFAULT time_ordered_uuid(),
     org_id                 uuid,
     vapi_call_id           text        NOT NULL,
     status                 text        NOT NULL DEFAULT 'unknown',
@@ -116,7 +126,7 @@ COMMENT ON COLUMN call_logs.cost IS 'US dollars.';
 COMMENT ON COLUMN call_logs.outcome IS 'The family of ended_reason.';
 
 CREATE TABLE call_tracking (
-    id               uuid        NOT NULL DEFAULT gen_random_uuid(),
+    id               uuid        NOT NULL DEFAULT time_ordered_uuid(),
     org_id           uuid,
     vapi_call_id     text        NOT NULL,
     status           text        NOT NULL DEFAULT 'unknown',
@@ -140,7 +150,7 @@ COMMENT ON TABLE call_tracking IS 'A call while it lives. phone_number is the ot
 
 -- One to one with call_logs and sharing its id.
 CREATE TABLE calls (
-    id               uuid        NOT NULL DEFAULT gen_random_uuid(),
+    id               uuid        NOT NULL DEFAULT time_ordered_uuid(),
     org_id           uuid,
     vapi_call_id     text        NOT NULL,
     status           text        NOT NULL DEFAULT 'unknown',
@@ -178,7 +188,7 @@ COMMENT ON COLUMN call_transcripts.content_sha256 IS
 COMMENT ON COLUMN call_transcripts.position IS 'The text''s place in artifact.messages, when Vapi sent no time.';
 
 CREATE TABLE recording_upload_queue (
-    id           uuid        NOT NULL DEFAULT gen_random_uuid(),
+    id           uuid        NOT NULL DEFAULT time_ordered_uuid(),
     org_id       uuid,
     vapi_call_id text        NOT NULL,
     call_log_id  uuid,

@@ -79,5 +79,5 @@ GRANT DELETE ON unresolved_events, tools TO ringfence_ops;
 
 -- New functions are for the roles they are granted to, not for everybody.
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
-REVOKE EXECUTE ON FUNCTION enter_org, refuse_change FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION enter_org TO ringfence_app, ringfence_ops;
+REVOKE EXECUTE ON FUNCTION enter_org, refuse_change, time_ordered_uuid FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION enter_org, time_ordered_uuid TO ringfence_app, ringfence_ops;

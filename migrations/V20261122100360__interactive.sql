@@ -87,7 +87,10 @@ BEGIN
             v_state := 'unregistered';
         ELSIF v_execution.state = 'done' THEN
             v_state := 'done';
-        ELSIF v_execution.claimed_by = p_claimant THEN
+        ELSIF v_execution.claimed_by = p_claimant AND v_tool.name IS NOT NULL THEN
+            -- The answer to the claim was lost, and the statement is here again.
+            UPDATE tool_executions e SET lease_until = v_lease
+                WHERE e.org_id = event_org AND e.execution_id = v_call.execution_id;
             v_state := 'claimed';
         ELSIF v_execution.lease_until > clock_timestamp() THEN
             v_state := 'running';
@@ -136,18 +139,28 @@ CREATE FUNCTION finish_tool_call_v1(
     p_org_id uuid, p_execution_id text, p_claimant uuid, p_result jsonb, p_code text
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-    v_result jsonb;
+    v_execution tool_executions;
 BEGIN
     PERFORM enter_org(p_org_id);
-    UPDATE tool_executions e SET state = 'done', finished_at = now(), result = p_result, code = p_code
-        WHERE e.org_id = p_org_id AND e.execution_id = p_execution_id AND e.claimed_by = p_claimant AND e.state = 'running';
-    SELECT e.result INTO v_result FROM tool_executions e WHERE e.org_id = p_org_id AND e.execution_id = p_execution_id;
-    RETURN coalesce(v_result, p_result);
+    SELECT * INTO v_execution FROM tool_executions e
+        WHERE e.org_id = p_org_id AND e.execution_id = p_execution_id
+        FOR UPDATE;
+    -- What was done counts, whoever holds the lease by now, and also after it was given up: its fate is known after all.
+    IF v_execution.state = 'running' AND (v_execution.claimed_by = p_claimant OR p_code IS NULL)
+        OR v_execution.code = 'RF7008' AND p_code IS NULL
+    THEN
+        UPDATE tool_executions e SET state = 'done', finished_at = now(), result = p_result, code = p_code
+            WHERE e.org_id = p_org_id AND e.execution_id = p_execution_id;
+        UPDATE failed_operations f SET state = 'resolved', resolved_at = now(), event = NULL
+            WHERE f.org_id = p_org_id AND f.event_id = p_execution_id AND f.state <> 'resolved';
+        RETURN p_result;
+    END IF;
+    RETURN coalesce(v_execution.result, p_result);
 END
 $$;
 COMMENT ON FUNCTION finish_tool_call_v1 IS
-    'Stores the result of a tool call. The answer is what every delivery of it is told: another result, if the lease was lost '
-    'meanwhile and another''s is stored already.';
+    'Stores the result of a tool call. The answer is what every delivery of it is told: another result, if another''s is stored '
+    'already. A failure of a claimant that has lost its lease is not stored; a success is.';
 
 GRANT EXECUTE ON FUNCTION find_inbound_agent, find_answer_v1, claim_tool_calls_v1, interrupt_tool_call, finish_tool_call_v1
     TO ringfence_app;

@@ -315,9 +315,9 @@ fn the_local_routes_are_those_of_the_template() {
     let deployed: BTreeSet<_> = routes
         .map(|route| {
             let integration = &resources[between(route, "Target: !Sub integrations/${", "}")];
-            // A function, or its alias.
+            // A function, or where environments are provisioned its alias.
             let uri = between(integration, "IntegrationUri: !", "\n");
-            let name = uri.trim_start_matches("GetAtt ").trim_start_matches("Ref ").split('.').next().unwrap();
+            let name = uri.rsplit_once("GetAtt ").expect("a function").1.split('.').next().unwrap();
             let function = &resources[name];
             format!("{} -> {}", between(route, "RouteKey: ", "\n"), between(function, "CodeUri: functions/", "\n"))
         })

@@ -359,3 +359,23 @@ async fn every_constraint_and_index_is_named_by_a_migration() {
         found.iter().filter(|name| !words.contains(name.as_str()) && *name != "refinery_schema_history_pkey").collect();
     assert_eq!(unnamed, [""; 0]);
 }
+
+/// What is made with every call has ids of version 7, each after the one before: whatever the table holds, they go to the end of its
+/// indexes.
+#[tokio::test]
+async fn ids_of_calls_follow_time() {
+    let database = TestDatabase::new().await;
+    let made = "SELECT string_agg(id::text, ' ') FROM (SELECT time_ordered_uuid() AS id, pg_sleep(0.002) FROM generate_series(1, 20)) AS ids";
+    let made = database.text(made).await.unwrap();
+    let ids: Vec<uuid::Uuid> = made.split(' ').map(|id| id.parse().unwrap()).collect();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    let now = jiff::Timestamp::now().as_second().unsigned_abs();
+    for id in ids {
+        assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+        assert!(id.get_timestamp().unwrap().to_unix().0.abs_diff(now) < 60, "{id}");
+    }
+    let random = "SELECT count(*) FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid
+        WHERE c.relname IN ('call_logs', 'call_tracking', 'calls', 'recording_upload_queue')
+            AND pg_get_expr(d.adbin, d.adrelid) LIKE '%gen_random_uuid%'";
+    assert_eq!(database.text(random).await.as_deref(), Some("0"));
+}

@@ -92,13 +92,15 @@ async fn post(site: &Site<'_>, host: &Host, kind: &Kind, clients: usize, count: 
     times.into_inner().map_err(|_| Error::new("a client of the load panicked"))
 }
 
-fn assistant_request(index: usize) -> Value {
+/// The same caller each time, in another call.
+pub(super) fn assistant_request(index: usize) -> Value {
     let (customer, number) = (json!({"number": "+12000000000"}), json!({"number": "+15555550100"}));
     let call = json!({"id": format!("bench-{index}"), "type": "inboundPhoneCall"});
     json!({"message": {"type": "assistant-request", "call": call, "phoneNumber": number, "customer": customer}})
 }
 
-fn tool_call(index: usize) -> Value {
+/// Another tool call of one call.
+pub(super) fn tool_call(index: usize) -> Value {
     let function = json!({"name": "book", "arguments": {"date": "2026-09-15", "time": "10:00"}});
     let calls = json!([{"id": format!("call_{index}"), "type": "function", "function": function}]);
     let call = json!({"id": "bench-tools", "customer": {"number": "+12000000000"}});

@@ -10,12 +10,14 @@ use super::site;
 use super::table::{Limit, Report, Table, number};
 use crate::error::{Context, Result};
 
-const FUNCTIONS: [&str; 9] = [
+const FUNCTIONS: [&str; 11] = [
     "webhook",
     "call-started",
     "call-ended",
     "transcript",
     "end-of-call-report",
+    "assistant-request",
+    "tool-calls",
     "broadcast-retry",
     "live",
     "health",

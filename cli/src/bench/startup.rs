@@ -6,16 +6,17 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::events::{Events, Kind};
+use super::events::{Events, Kind, request};
 use super::load::is_taken;
 use super::site::Site;
 use super::table::{Limit, Report, Table, median, number};
-use super::{Length, process};
+use super::{Length, interactive, process};
 use crate::error::{Error, Result};
 use crate::lambda::{FunctionSpec, Host};
 
 /// What is started. The functions behind queues all start alike.
-const FUNCTIONS: [&str; 4] = ["webhook", "transcript", "end-of-call-report", "health"];
+const FUNCTIONS: [&str; 6] =
+    ["webhook", "transcript", "end-of-call-report", "assistant-request", "tool-calls", "health"];
 /// Runs whose calls no load uses.
 const RUN: u64 = 8_000;
 
@@ -72,6 +73,8 @@ fn first_event(site: &Site<'_>, door: &Events, name: &str, index: u64) -> Result
     let place = door.kind.place(RUN, 0, index);
     Ok(match name {
         "webhook" => door.request(place),
+        "assistant-request" => request(site, &interactive::assistant_request(0).to_string())?.into(),
+        "tool-calls" => request(site, &interactive::tool_call(0).to_string())?.into(),
         "health" => json!({
             "version": "2.0", "routeKey": "GET /health", "rawPath": "/health", "rawQueryString": "", "headers": {},
             "requestContext": {

@@ -21,10 +21,11 @@ use serde_json::{Value, json};
 
 use self::memory::Memory;
 
-/// The longest wait for the database. Vapi gives up 7.5 seconds after the call came in, and the way here takes its part of them.
-const PATIENCE: Duration = Duration::from_secs(4);
-/// The longest wait for an endpoint that answers a question, whatever its timeout: Vapi's own limit is 20 seconds.
-const ENDPOINT_PATIENCE: Duration = Duration::from_secs(15);
+/// The longest wait for the database, connection and statement together. Vapi gives up 7.5 seconds after the call came in, and the
+/// way here takes its part of them. (A statement alone is given up earlier, and its connection with it.)
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest wait for all of a question that an endpoint answers, whatever its timeout: Vapi's own limit is 20 seconds.
+const QUESTION_PATIENCE: Duration = Duration::from_secs(17);
 
 /// What callers get who cannot be answered otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Answers {
         let found = match self.find(verified, message, "assistant-request").await {
             Ok(Admission::Known(found)) => found,
             Ok(Admission::Revoked) => return Err(Unauthorised.into()),
-            Ok(Admission::Unresolved) => return Ok(unanswered(message, counts)),
+            Ok(Admission::Unresolved) => return Ok(self.nobody(verified, message, counts)),
             Err(failure) => {
                 counts.add(Metric::FellBack, 1);
                 counts.field("failure.code", failure.code.to_string());
@@ -95,8 +96,8 @@ impl Answers {
                 return Ok(remembered.unwrap_or_else(|| self.fallback.answer()));
             }
         };
-        let Some(agent) = &found.agent else { return Ok(unanswered(message, counts)) };
-        let Some(answer) = assistant(agent, found.lead.as_ref()) else { return Ok(unanswered(message, counts)) };
+        let answered = found.agent.as_ref().and_then(|agent| Some((agent, assistant(agent, found.lead.as_ref())?)));
+        let Some((agent, answer)) = answered else { return Ok(self.nobody(verified, message, counts)) };
         // Without the lead: the next caller is somebody else.
         if let Some(answer) = assistant(agent, None) {
             self.memory.keep(verified.credential(), message.call.as_ref(), answer);
@@ -109,6 +110,12 @@ impl Answers {
         Ok(answer)
     }
 
+    /// Nobody takes calls to this number, and from now on nobody is remembered to.
+    fn nobody(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Value {
+        self.memory.forget(verified.credential(), message.call.as_ref());
+        unanswered(message, counts)
+    }
+
     async fn inquiry(
         &self,
         verified: &Verified<'_>,
@@ -116,7 +123,7 @@ impl Answers {
         inquiry: &Inquiry,
         counts: &mut Counts,
     ) -> Answer {
-        let message_type = inquiry.kind.as_str();
+        let (message_type, until) = (inquiry.kind.as_str(), Instant::now() + QUESTION_PATIENCE);
         let found = match self.find(verified, message, message_type).await {
             Ok(Admission::Known(found)) => found,
             Ok(Admission::Revoked) => return Err(Unauthorised.into()),
@@ -127,7 +134,7 @@ impl Answers {
                 return Ok(unanswered(message, counts));
             }
         };
-        let answer = match self.ask(verified, message, inquiry, &found, counts).await {
+        let answer = match self.ask(verified, message, inquiry, (&found, until), counts).await {
             Some(answer) => Some(answer),
             None => found.agent.as_ref().and_then(|agent| inquiry.kind.configured_answer(agent)),
         };
@@ -143,7 +150,7 @@ impl Answers {
         verified: &Verified<'_>,
         message: &Interactive,
         inquiry: &Inquiry,
-        found: &Found,
+        (found, until): (&Found, Instant),
         counts: &mut Counts,
     ) -> Option<Value> {
         let endpoint = found.endpoint.as_ref()?;
@@ -153,7 +160,7 @@ impl Answers {
         data.insert("lead_id".to_owned(), json!(found.lead.as_ref().map(|lead| lead.id)));
         let id = verified.fingerprint();
         let notice = Notice { org_id: found.org_id, id: &id, kind: inquiry.kind.as_str(), data: Value::Object(data) };
-        let posted = self.endpoints.post(endpoint, &notice, Instant::now() + ENDPOINT_PATIENCE).await;
+        let posted = self.endpoints.post(endpoint, &notice, until).await;
         match posted.and_then(|body| inquiry.kind.read_answer(&body).ok_or(FailureCode::ToolAnswerUnreadable)) {
             Ok(answer) => Some(answer),
             Err(code) => {

@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use ringfence_core::Credential;
-use ringfence_edge::auth::org_of;
 use ringfence_vapi::{CallFacts, OrgId};
 use serde_json::Value;
 
 /// As many numbers as one execution environment remembers. Beyond that it forgets all of them, and learns anew.
 const MAX_NUMBERS: usize = 1_000;
 
-/// Whose number was called. The org by its own key only, so none answers for another.
-type Called = (Option<OrgId>, Option<String>, Option<String>);
+/// Whose number was called. The org by this version of its own key only: none answers for another, nor for a key that came after.
+type Called = (Option<(OrgId, i32)>, Option<String>, Option<String>);
 
 /// What was answered for each number.
 #[derive(Default)]
@@ -29,6 +28,13 @@ impl Memory {
         answers.insert(called, answer);
     }
 
+    /// Nobody answers this number any more.
+    pub(crate) fn forget(&self, credential: Credential, call: Option<&CallFacts>) {
+        if let Some(called) = called(credential, call) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&called);
+        }
+    }
+
     /// The last answer for the number that was called.
     pub(crate) fn recall(&self, credential: Credential, call: Option<&CallFacts>) -> Option<Value> {
         let called = called(credential, call)?;
@@ -41,7 +47,11 @@ fn called(credential: Credential, call: Option<&CallFacts>) -> Option<Called> {
     let CallFacts { phone_number_id, our_number, .. } = call?;
     let number = our_number.as_ref().map(|number| number.expose().clone());
     let is_named = phone_number_id.is_some() || number.is_some();
-    is_named.then(|| (org_of(credential), phone_number_id.clone(), number))
+    let sender = match credential {
+        Credential::Org { org_id, key_version } => Some((org_id, key_version)),
+        Credential::Platform => None,
+    };
+    is_named.then(|| (sender, phone_number_id.clone(), number))
 }
 
 #[cfg(test)]
@@ -74,6 +84,8 @@ mod tests {
         ] {
             assert_eq!(memory.recall(credential, call.as_ref()), None);
         }
+        memory.forget(one, Some(&call(Some("+15555550100"))));
+        assert_eq!(memory.recall(one, Some(&call(Some("+15555550100")))), None);
     }
 
     #[test]

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use ringfence_core::Database;
+use ringfence_core::error::Failure;
 use ringfence_core::interactive::{
     Admission, Claimed, Endpoint, Execution, Sender, Standing, Wanted, claim_tool_calls, finish_tool_call,
 };
 use ringfence_edge::auth::Unauthorised;
+use ringfence_edge::consumer::caught;
 use ringfence_edge::endpoints::Notice;
 use ringfence_edge::metrics::{Counts, Metric};
 use ringfence_edge::route::{Respond, wrong_route};
@@ -21,8 +23,12 @@ use ringfence_vapi::{FailureCode, OrgId, nothing_configured};
 use serde_json::json;
 use uuid::Uuid;
 
-/// The longest wait for all of it. Vapi gives up after 20 seconds unless the tool says otherwise.
-const PATIENCE: Duration = Duration::from_secs(17);
+/// The longest wait for all of it. Vapi gives up after 20 seconds unless the tool says otherwise, and so does Lambda.
+const PATIENCE: Duration = Duration::from_secs(18);
+/// The endpoints' part of that; the rest is for their results.
+const ENDPOINTS: Duration = Duration::from_secs(15);
+/// An endpoint that had so much less than its own time was cut short by us.
+const CUT_SHORT: Duration = Duration::from_secs(1);
 /// How often a call that somebody else executes is asked for.
 const POLL: Duration = Duration::from_millis(400);
 /// More calls than any model makes at once. What is above is refused.
@@ -39,7 +45,10 @@ struct Batch<'a> {
     sender: Sender<'a>,
     /// The request that holds the leases.
     claimant: Uuid,
-    deadline: Instant,
+    /// No endpoint is waited for any longer.
+    endpoints_until: Instant,
+    /// Nor is anything else.
+    end: Instant,
     /// By execution.
     calls: BTreeMap<String, &'a ToolCall>,
 }
@@ -73,11 +82,12 @@ impl Respond for Tools {
             Question::FunctionCall(call) => std::slice::from_ref(call),
             Question::Assistant | Question::Inquiry(_) => return wrong_route(message),
         };
-        let call = message.call.as_ref();
+        let (call, began) = (message.call.as_ref(), Instant::now());
         let batch = Batch {
             sender: Sender { credential: verified.credential(), received_at: verified.received_at(), call },
             claimant: Uuid::new_v4(),
-            deadline: Instant::now() + PATIENCE,
+            endpoints_until: began + ENDPOINTS,
+            end: began + PATIENCE,
             calls: executable(calls, call.map(|call| &call.id)),
         };
         let outcomes = match self.claim(&batch, &batch.wanted()).await {
@@ -87,21 +97,20 @@ impl Respond for Tools {
                 counts.add(Metric::NothingConfigured, 1);
                 return Ok(nothing_configured(message));
             }
-            Err(code) => batch.calls.keys().map(|id| (id.clone(), Outcome::failed(code))).collect(),
+            Err(failure) => {
+                tracing::error!(failure.code = %failure.code, "tool calls could not be claimed");
+                batch.calls.keys().map(|id| (id.clone(), Outcome::failed(failure.code))).collect()
+            }
         };
         let results: Vec<(&ToolCall, ToolResult)> = calls
             .iter()
             .map(|tool_call| {
                 let id = tool_call.execution_id(call.map(|call| &call.id));
                 let outcome = id.as_ref().and_then(|id| outcomes.get(id));
-                let result = outcome.map_or_else(
-                    || Outcome::failed(FailureCode::ToolArgumentsUnreadable).result,
-                    |outcome| outcome.result.clone(),
-                );
-                (tool_call, result)
+                (tool_call, outcome.map_or_else(|| refuse(tool_call, counts), |outcome| outcome.result.clone()))
             })
             .collect();
-        count(counts, &outcomes, calls.len());
+        count(counts, &outcomes);
         Ok(tool_results(&message.question, &results))
     }
 }
@@ -112,7 +121,8 @@ impl Tools {
         let settled = executions.into_iter().map(async |execution| {
             let began = Instant::now();
             let id = execution.execution_id.clone();
-            let outcome = self.settle(batch, org_id, lead_id, execution).await;
+            let settled = caught(Box::pin(async { Ok(self.settle(batch, org_id, lead_id, execution).await) }));
+            let outcome = settled.await.unwrap_or_else(|failure| Outcome::failed(failure.code));
             log(org_id, batch, &id, &outcome, began.elapsed());
             (id, outcome)
         });
@@ -132,7 +142,7 @@ impl Tools {
                     return Outcome { result, code: Some(FailureCode::ToolInterrupted), metric: Metric::ToolFailed };
                 }
                 Standing::Unregistered => return Outcome::failed(FailureCode::ToolUnknown),
-                Standing::Running if Instant::now() + POLL >= batch.deadline => {
+                Standing::Running if Instant::now() + POLL >= batch.endpoints_until => {
                     return Outcome::failed(FailureCode::ToolTimeout);
                 }
                 Standing::Running => tokio::time::sleep(POLL).await,
@@ -173,15 +183,23 @@ impl Tools {
             "attempt": attempt,
         });
         let notice = Notice { org_id, id, kind: "tool-call", data };
-        let posted = self.endpoints.post(endpoint, &notice, batch.deadline).await;
+        let left = batch.endpoints_until.saturating_duration_since(Instant::now());
+        let is_cut_short = left + CUT_SHORT < Duration::from_secs(endpoint.timeout_seconds);
+        let posted = self.endpoints.post(endpoint, &notice, batch.endpoints_until).await;
         let read = posted.and_then(|body| ToolResult::read(&body).ok_or(FailureCode::ToolAnswerUnreadable));
         let outcome = match read {
             Ok(result) => Outcome { result, code: None, metric: Metric::ToolExecuted },
             Err(code) => Outcome::failed(code),
         };
-        let stored = finish_tool_call(&self.database, org_id, id, batch.claimant, &outcome.result, outcome.code).await;
-        match stored {
-            Ok(result) => Outcome { result, ..outcome },
+        if is_cut_short && outcome.code == Some(FailureCode::ToolTimeout) {
+            // It began late and may yet be done. The lease runs out, and whoever is asked then decides.
+            return outcome;
+        }
+        let finished = finish_tool_call(&self.database, org_id, id, batch.claimant, &outcome.result, outcome.code);
+        match batch.in_time(finished).await {
+            Ok(result) if result == outcome.result => outcome,
+            // Another claimant's, which every delivery is told.
+            Ok(result) => Outcome { result, code: None, metric: Metric::ToolRepeated },
             Err(failure) => {
                 // Told now all the same. Whatever is delivered again later finds a lease that ran out.
                 tracing::error!(
@@ -193,15 +211,18 @@ impl Tools {
         }
     }
 
-    async fn claim(&self, batch: &Batch<'_>, wanted: &[Wanted<'_>]) -> Result<Admission<Claimed>, FailureCode> {
-        claim_tool_calls(&self.database, &batch.sender, batch.claimant, wanted).await.map_err(|failure| {
-            tracing::error!(failure.code = %failure.code, "tool calls could not be claimed");
-            failure.code
-        })
+    async fn claim(&self, batch: &Batch<'_>, wanted: &[Wanted<'_>]) -> Result<Admission<Claimed>, Failure> {
+        batch.in_time(claim_tool_calls(&self.database, &batch.sender, batch.claimant, wanted)).await
     }
 }
 
 impl Batch<'_> {
+    /// What the database answers, if it does before all time is up.
+    async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let answer = tokio::time::timeout_at(self.end.into(), caught(asked)).await;
+        answer.unwrap_or_else(|_| Err(FailureCode::DatabaseTimeout.into()))
+    }
+
     fn wanted(&self) -> Vec<Wanted<'_>> {
         let wanted = |(id, call)| {
             let (execution_id, call): (&String, &&ToolCall) = (id, call);
@@ -209,6 +230,16 @@ impl Batch<'_> {
         };
         self.calls.iter().map(wanted).collect()
     }
+}
+
+/// The result of a call that cannot be sent: it has no readable arguments or no id, or is one too many.
+fn refuse(call: &ToolCall, counts: &mut Counts) -> ToolResult {
+    let is_readable = call.arguments.expose().is_object();
+    let code = if is_readable { FailureCode::ToolFailed } else { FailureCode::ToolArgumentsUnreadable };
+    counts.add(Metric::ToolFailed, 1);
+    counts.field("failure.code", code.to_string());
+    tracing::warn!(failure.code = %code, "a tool call cannot be sent");
+    ToolResult::error(words(code))
 }
 
 /// The calls that can be sent, by their executions: one that a message names twice is one.
@@ -226,6 +257,8 @@ const fn words(code: FailureCode) -> &'static str {
             "The arguments of this tool call could not be read. Call the tool again with complete arguments."
         }
         FailureCode::ToolTimeout => "This is taking too long. It is not known whether it was done.",
+        FailureCode::ToolConnectionLost => "The connection was lost. It is not known whether it was done.",
+        FailureCode::ToolFailed => "This did not work, and it is not certain whether anything was done.",
         FailureCode::ToolAnswerUnreadable | FailureCode::ToolAnswerTooLarge => {
             "The answer could not be read. It was probably done, but that is not certain."
         }
@@ -233,21 +266,19 @@ const fn words(code: FailureCode) -> &'static str {
     }
 }
 
-fn count(counts: &mut Counts, outcomes: &BTreeMap<String, Outcome>, calls: usize) {
+fn count(counts: &mut Counts, outcomes: &BTreeMap<String, Outcome>) {
     for outcome in outcomes.values() {
         counts.add(outcome.metric, 1);
         if let Some(code) = outcome.code {
             counts.field("failure.code", code.to_string());
         }
     }
-    let unreadable = calls.saturating_sub(outcomes.len());
-    if unreadable > 0 {
-        counts.add(Metric::ToolFailed, unreadable as u64);
-    }
 }
 
 fn log(org_id: OrgId, batch: &Batch<'_>, id: &str, outcome: &Outcome, took: Duration) {
-    let name = batch.calls.get(id).and_then(|call| call.name.as_deref());
+    // What no org registered is whatever a model wrote.
+    let is_registered = outcome.code != Some(FailureCode::ToolUnknown);
+    let name = batch.calls.get(id).and_then(|call| call.name.as_deref()).filter(|_| is_registered);
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
         org.id = %org_id, tool.execution = id, tool.name = name, tool.outcome = outcome.metric.name(),

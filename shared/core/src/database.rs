@@ -79,21 +79,38 @@ impl Database {
     /// it dead is sent once more over a new one. That is safe also if the first one was committed and only its answer was lost:
     /// a statement that applies an event finds its own claim, and what the others write is the same when it is written twice.
     pub async fn query_one(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Row, Failure> {
+        self.query_one_within(self.patience.statement, statement, parameters).await
+    }
+
+    /// The same for somebody who has less time: the statement is waited for as long as `limit`, and no longer than any other.
+    pub async fn query_one_within(
+        &self,
+        limit: Duration,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Row, Failure> {
+        let limit = limit.min(self.patience.statement);
         let (client, reused) = self.connection().await?;
         let began = Instant::now();
-        match self.run(&client, statement, parameters).await {
+        match self.run(&client, limit, statement, parameters).await {
             Err(error) if reused && client.is_closed() && began.elapsed() < QUICK => {
                 tracing::debug!(failure.code = %error.code, "idle connection was dead");
                 let (client, _) = self.connection().await?;
-                self.run(&client, statement, parameters).await
+                self.run(&client, limit, statement, parameters).await
             }
             result => result,
         }
     }
 
-    async fn run(&self, client: &Arc<Client>, statement: &str, parameters: &[Parameter<'_>]) -> Result<Row, Failure> {
+    async fn run(
+        &self,
+        client: &Arc<Client>,
+        limit: Duration,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Row, Failure> {
         let query = client.query_typed(statement, parameters);
-        let Ok(result) = tokio::time::timeout(self.patience.statement, query).await else {
+        let Ok(result) = tokio::time::timeout(limit, query).await else {
             // The server says nothing. Nobody knows what is still on its way over this connection.
             let outage = Outage::new(SystemTime::now(), FailureCode::DatabaseTimeout);
             *self.state.lock().await = State { connection: None, outage: Some(outage) };

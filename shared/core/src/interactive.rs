@@ -1,5 +1,7 @@
 //! What Vapi waits for: what an org answers with, and the executions of its tool calls (`migrations/*__interactive.sql`).
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use ringfence_vapi::interactive::{Agent, Lead, ToolResult};
 use ringfence_vapi::{CallFacts, FailureCode, OrgId};
@@ -11,6 +13,9 @@ use uuid::Uuid;
 use crate::database::Database;
 use crate::error::Failure;
 use crate::events::{Credential, credential_columns};
+
+/// The longest wait for a statement while a caller waits for its answer. A database that says nothing for so long is taken for away.
+const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// Who asks, and about which call.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +126,8 @@ pub async fn find_answer(
 ) -> Result<Admission<Found>, Failure> {
     let (org_id, key_version) = credential_columns(sender.credential);
     let row = database
-        .query_one(
+        .query_one_within(
+            PATIENCE,
             "SELECT * FROM find_answer_v1($1, $2, $3, $4, $5)",
             &[
                 (&org_id, Type::UUID),
@@ -146,7 +152,8 @@ pub async fn claim_tool_calls(
 ) -> Result<Admission<Claimed>, Failure> {
     let (org_id, key_version) = credential_columns(sender.credential);
     let row = database
-        .query_one(
+        .query_one_within(
+            PATIENCE,
             "SELECT * FROM claim_tool_calls_v1($1, $2, $3, $4, $5, $6)",
             &[
                 (&org_id, Type::UUID),
@@ -175,7 +182,8 @@ pub async fn finish_tool_call(
     code: Option<FailureCode>,
 ) -> Result<ToolResult, Failure> {
     let row = database
-        .query_one(
+        .query_one_within(
+            PATIENCE,
             "SELECT finish_tool_call_v1($1, $2, $3, $4, $5)",
             &[
                 (&org_id.0, Type::UUID),

@@ -55,7 +55,7 @@ impl Reach {
     }
 }
 
-/// Sends requests, over connections that are kept.
+/// Sends requests, over a connection each.
 pub struct Outbound {
     reach: Reach,
     client: LazyLock<Made, Box<dyn FnOnce() -> Made + Send>>,
@@ -94,7 +94,12 @@ impl Outbound {
         *request.uri_mut() = url;
         *request.headers_mut() = headers;
         let answer = client.request(request).await.map_err(|error| {
-            if caused_by_address(&error) { FailureCode::ToolAddressRefused } else { FailureCode::ToolUnreachable }
+            match (caused_by_address(&error), error.is_connect()) {
+                (true, _) => FailureCode::ToolAddressRefused,
+                (false, true) => FailureCode::ToolUnreachable,
+                // It may have been read.
+                (false, false) => FailureCode::ToolConnectionLost,
+            }
         })?;
         let status = answer.status();
         if status.is_redirection() {
@@ -105,7 +110,11 @@ impl Outbound {
             return Err(FailureCode::ToolFailed);
         }
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { FailureCode::ToolAnswerTooLarge } else { FailureCode::ToolUnreachable }
+            if error.is::<LengthLimitError>() {
+                FailureCode::ToolAnswerTooLarge
+            } else {
+                FailureCode::ToolConnectionLost
+            }
         })?;
         Ok(body.to_bytes())
     }
@@ -126,7 +135,9 @@ fn client(reach: Reach) -> Made {
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT));
     let https = HttpsConnector::from((tcp, tls_connector()?.into()));
-    Ok(Client::builder(TokioExecutor::new()).build(https))
+    // A connection that is kept while the environment is frozen may be forgotten on its way, and what is sent over it lost: nobody
+    // could tell whether it had arrived. A handshake each time is the smaller price.
+    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https))
 }
 
 /// Whether the resolver refused what a name leads to.

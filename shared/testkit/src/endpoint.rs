@@ -23,6 +23,8 @@ pub enum Manner {
     Hangs,
     /// With a body that does not end.
     Endless,
+    /// With status 200 and a connection that ends in the middle of the body.
+    BreaksOff,
     /// From somewhere else.
     Redirects(String),
     /// With status 200 and this, once there is a permit for it.
@@ -99,6 +101,10 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
         Manner::Endless => {
             let chunks = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 4096])));
             Body::from_stream(chunks).into_response()
+        }
+        Manner::BreaksOff => {
+            let chunks = [Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("the endpoint dies"))];
+            Body::from_stream(futures_util::stream::iter(chunks)).into_response()
         }
         Manner::Redirects(to) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response(),
         Manner::Waits(permits, value) => {

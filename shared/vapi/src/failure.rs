@@ -108,11 +108,13 @@ pub enum FailureCode {
     ToolInterrupted,
     /// The model's arguments are not a JSON object.
     ToolArgumentsUnreadable,
+    /// The connection to a registered endpoint ended before its answer was read.
+    ToolConnectionLost,
 }
 
 impl FailureCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::DatabaseUnreachable,
         Self::DatabaseTimeout,
         Self::DatabaseConflict,
@@ -146,6 +148,7 @@ impl FailureCode {
         Self::ToolAnswerTooLarge,
         Self::ToolInterrupted,
         Self::ToolArgumentsUnreadable,
+        Self::ToolConnectionLost,
     ];
 
     /// The number after `RF`.
@@ -185,6 +188,7 @@ impl FailureCode {
             Self::ToolAnswerTooLarge => 7007,
             Self::ToolInterrupted => 7008,
             Self::ToolArgumentsUnreadable => 7009,
+            Self::ToolConnectionLost => 7010,
         }
     }
 
@@ -202,7 +206,8 @@ impl FailureCode {
             | Self::ParkingUnavailable
             | Self::PushFailed
             | Self::ToolUnreachable
-            | Self::ToolTimeout => FailureClass::Transient,
+            | Self::ToolTimeout
+            | Self::ToolConnectionLost => FailureClass::Transient,
             Self::ConstraintViolated
             | Self::StatementRefused
             | Self::EventUnreadable
@@ -263,6 +268,7 @@ impl FailureCode {
             Self::ToolAnswerTooLarge => "Tool answer too large",
             Self::ToolInterrupted => "Tool interrupted",
             Self::ToolArgumentsUnreadable => "Tool arguments unreadable",
+            Self::ToolConnectionLost => "Tool connection lost",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `tool-calls`: each executed once, whatever is delivered twice, dies half way, or lies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +23,9 @@ use super::{answer, lead, open, tool, tool_call};
 fn book(call: &str, id: &str) -> Value {
     tool_call(call, id, "book", &json!({"date": "2026-09-15"}))
 }
+
+/// What the template gives the function, and Vapi the tool. Not a measure of speed: beyond it nobody hears the answer.
+const LAMBDAS_LIMIT: Duration = Duration::from_secs(20);
 
 /// The one result of an answer.
 fn result(message: &Value, reply: &ringfence_testkit::door::Reply) -> Value {
@@ -124,9 +128,10 @@ async fn a_delivery_waits_for_the_one_that_runs() {
         },
         async {
             endpoint.until(1).await;
-            // The second one asks twice at least before the first has its answer.
-            let asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'ringfence_app'";
-            while database.text(asked).await.as_deref() != Some("2") {
+            // Both have claimed: the one got it, and the other was told that it runs.
+            let claimed = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                AND usename = 'ringfence_app' AND state = 'idle' AND query LIKE '%claim_tool_calls%'";
+            while database.text(claimed).await.as_deref() != Some("2") {
                 tokio::task::yield_now().await;
             }
             permits.add_permits(1);
@@ -195,6 +200,76 @@ async fn another_call_is_never_sent_again_after_a_death() {
     assert_eq!(endpoint.requests().len(), 1);
 }
 
+/// Two that find the lease over: one sends it, and both tell its result.
+#[tokio::test]
+async fn a_lease_that_ended_is_taken_over_once() {
+    let (database, door, org) = open().await;
+    let endpoint = TestEndpoint::start(Manner::Hangs).await;
+    tool(&database, org, "book", &endpoint.url, true).await;
+    let message = book("c1", "call_1");
+    die_half_way(&database, &endpoint, org, &message).await;
+    endpoint.behave(Manner::Answers(json!({"result": "Booked"})));
+    let queues = TestQueues::new().await;
+    let doors: Vec<TestDoor> = (0..8).map(|_| TestDoor::new(database.app(), &queues)).collect();
+    for reply in join_all(doors.iter().map(|door| door.post(org, &message))).await {
+        assert_eq!(result(&message, &reply)["result"], "Booked");
+    }
+    assert_eq!(endpoint.requests().len(), 2, "the one that died and one more");
+    assert_eq!(door.post(org, &message).await.status, 200);
+}
+
+/// A claimant that comes back after its lease is over: what it has done counts, for every delivery and also after it was given up.
+#[tokio::test]
+async fn what_was_done_counts_also_when_it_comes_late() {
+    for (is_idempotent, given_up) in [(true, ""), (false, "RF7008")] {
+        let (database, door, org) = open().await;
+        let permits = Arc::new(Semaphore::new(0));
+        let endpoint = TestEndpoint::start(Manner::Waits(Arc::clone(&permits), json!({"result": "Booked"}))).await;
+        tool(&database, org, "book", &endpoint.url, is_idempotent).await;
+        let message = book("c1", "call_1");
+        let second = TestDoor::new(database.app(), &TestQueues::new().await);
+        let (first, ()) = tokio::join!(door.post(org, &message), async {
+            endpoint.until(1).await;
+            expire_leases(&database).await;
+            if is_idempotent {
+                // Taken over by one that dies as well.
+                tokio::select! {
+                    _ = second.post(org, &message) => panic!("the endpoint answers nothing yet"),
+                    () = endpoint.until(2) => {}
+                }
+            } else {
+                let told = result(&message, &second.post(org, &message).await);
+                assert!(told["error"].is_string(), "{told}");
+                assert_eq!(execution(&database).await, "done attempt 1 RF7008");
+            }
+            permits.add_permits(2);
+        });
+        assert_eq!(result(&message, &first)["result"], "Booked", "{given_up}");
+        assert_eq!(door.post(org, &message).await.body, first.body, "{given_up}");
+        assert_eq!(database.count("failed_operations WHERE state <> 'resolved'").await, 0, "its fate is known");
+        assert_eq!(endpoint.requests().len(), 1 + usize::from(is_idempotent));
+    }
+}
+
+/// A database that falls silent while the endpoint works: the result is told all the same, before Vapi and Lambda give up.
+#[tokio::test]
+async fn a_database_that_hangs_does_not_hold_a_result_back() {
+    let (database, proxy) = (TestDatabase::new().await, Proxy::start().await);
+    let door = TestDoor::new(database.app_at(Some(&proxy.address)), &TestQueues::new().await);
+    let org = database.org("Acme").await;
+    let permits = Arc::new(Semaphore::new(0));
+    let endpoint = TestEndpoint::start(Manner::Waits(Arc::clone(&permits), json!({"result": "Booked"}))).await;
+    tool(&database, org, "book", &endpoint.url, true).await;
+    let message = book("c1", "call_1");
+    let posted = tokio::time::timeout(LAMBDAS_LIMIT, door.post(org, &message));
+    let (reply, ()) = tokio::join!(posted, async {
+        endpoint.until(1).await;
+        proxy.fall_silent(true);
+        permits.add_permits(1);
+    });
+    assert_eq!(result(&message, &reply.expect("an answer in time"))["result"], "Booked");
+}
+
 /// The connection dies after the endpoint has answered: the model hears the result, and the execution is open until its lease ends.
 #[tokio::test]
 async fn a_result_that_cannot_be_stored_is_told_all_the_same() {
@@ -243,7 +318,9 @@ async fn an_endpoint_that_misbehaves_is_survived() {
         (Manner::Fails(401, String::new()), "RF7005"),
         (Manner::Fails(200, "<html>".to_owned()), "RF7006"),
         (Manner::Answers(json!(["ok"])), "RF7006"),
+        (Manner::Answers(json!({"results": [{"toolCallId": "call_1", "result": "ok"}]})), "RF7006"),
         (Manner::Endless, "RF7007"),
+        (Manner::BreaksOff, "RF7010"),
         (Manner::Redirects(elsewhere.url.clone()), "RF7004"),
         (Manner::Redirects("http://169.254.169.254/latest/meta-data".to_owned()), "RF7004"),
     ] {

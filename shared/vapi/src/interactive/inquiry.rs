@@ -12,8 +12,9 @@ use crate::sensitive::Sensitive;
 pub(super) const ENDPOINTING_SECONDS: std::ops::RangeInclusive<f64> = 0.0..=15.0;
 /// What the model wrote, and a contact's variables.
 const SMALL: Limits = Limits { bytes: 16 * 1024, depth: 32 };
-/// The latest turns of a conversation; a knowledge base needs no more, and an endpoint has little time.
+/// The latest turns of a conversation, and how much of them; a knowledge base needs no more, and an endpoint has little time.
 const MAX_TURNS: usize = 50;
+const MAX_CONVERSATION_BYTES: usize = 64 * 1024;
 
 /// A question.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,7 +80,8 @@ impl InquiryKind {
             Self::Endpointing => &["timeoutSeconds"],
             Self::CampaignPredial => &["eligible"],
         };
-        let answer: Map<_, _> = answer.into_iter().filter(|(field, _)| fields.contains(&field.as_str())).collect();
+        let is_given = |field: &str, value: &Value| fields.contains(&field) && !value.is_null();
+        let answer: Map<_, _> = answer.into_iter().filter(|(field, value)| is_given(field, value)).collect();
         self.is_answer(&answer).then_some(Value::Object(answer))
     }
 
@@ -156,7 +158,10 @@ impl Inquiry {
     }
 }
 
-/// What was said, the latest turns of it. The system's prompt is nobody's turn.
+/// Roles whose text nobody says.
+const PROMPTS: [&str; 2] = ["system", "developer"];
+
+/// What was said, the latest turns of it.
 fn conversation(message: &Object<'_>) -> Vec<Value> {
     let turns = message
         .objects("messages")
@@ -164,12 +169,18 @@ fn conversation(message: &Object<'_>) -> Vec<Value> {
         .or_else(|| message.objects("messagesOpenAIFormatted"))
         .unwrap_or_default();
     let said = |turn: &Object<'_>| {
-        let role = turn.token("messages.role").filter(|role| role != "system")?;
+        let role = turn.token("messages.role").filter(|role| !PROMPTS.contains(&role.as_str()))?;
         let text = turn.text("messages.message").or_else(|| turn.text("messages.content"))?;
         Some(json!({"role": role, "text": text}))
     };
-    let said: Vec<Value> = turns.iter().filter_map(said).collect();
-    said[said.len().saturating_sub(MAX_TURNS)..].to_vec()
+    let mut bytes = 0;
+    let fits = |turn: &Value| {
+        bytes += turn["text"].as_str().unwrap_or_default().len();
+        bytes <= MAX_CONVERSATION_BYTES
+    };
+    let mut said: Vec<Value> = turns.iter().rev().filter_map(said).take(MAX_TURNS).take_while(fits).collect();
+    said.reverse();
+    said
 }
 
 /// `TransferDestinationNumber`, `-Sip` or `-Assistant`.
@@ -198,7 +209,7 @@ fn is_document(document: &Value) -> bool {
 }
 
 /// `ToolMessageStart`, `-Complete`, `-Failed` or `-Delayed`.
-pub(super) fn is_tool_message(message: &Value) -> bool {
+fn is_tool_message(message: &Value) -> bool {
     const TYPES: [&str; 4] = ["request-start", "request-complete", "request-failed", "request-response-delayed"];
     message.get("type").and_then(Value::as_str).is_some_and(|name| TYPES.contains(&name))
 }
@@ -278,6 +289,11 @@ mod tests {
             (Endpointing, json!({"timeoutSeconds": 0.4}), true),
             (Endpointing, json!({"timeoutSeconds": 16}), false),
             (CampaignPredial, json!({"eligible": true}), true),
+            (
+                TransferDestination,
+                json!({"destination": {"type": "number", "number": "+15555550155"}, "message": null, "error": null}),
+                true,
+            ),
             (CampaignPredial, json!({"eligible": "yes"}), false),
         ] {
             assert_eq!(kind.read_answer(answer.to_string().as_bytes()).is_some(), fits, "{answer}");

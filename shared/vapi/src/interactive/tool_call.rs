@@ -93,6 +93,8 @@ pub(super) fn arguments(written: Option<&RawValue>) -> Sensitive<Value> {
     let Some(written) = written else { return Sensitive::from(Value::Object(serde_json::Map::new())) };
     let value = match serde_json::from_str(written.get()) {
         // The text has escapes of its own, which the pre-pass over the body could not see.
+        // Some models write nothing for a tool without parameters.
+        Ok(Value::String(text)) if matches!(text.trim(), "" | "null") => Value::Object(serde_json::Map::new()),
         Ok(Value::String(text)) => serde_json::from_str(&sanitise(text.as_bytes())).unwrap_or(Value::String(text)),
         Ok(value) => value,
         // Too deep, or a number out of range.
@@ -150,6 +152,14 @@ mod tests {
     fn arguments_that_were_cut_off_survive_as_a_text() {
         let calls = tool_calls(&json!({"toolCallList": [{"id": "a", "name": "b", "arguments": "{\"date\": \"20"}]}));
         assert_eq!(calls[0].2, json!("{\"date\": \"20"));
+    }
+
+    #[test]
+    fn no_arguments_are_an_empty_object() {
+        for written in ["", " ", "null", "{}"] {
+            let calls = tool_calls(&json!({"toolCallList": [{"id": "a", "name": "b", "arguments": written}]}));
+            assert_eq!(calls[0].2, json!({}), "{written:?}");
+        }
     }
 
     #[test]

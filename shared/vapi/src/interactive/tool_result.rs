@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::ToolCall;
-use super::inquiry::is_tool_message;
 use crate::sanitise::sanitise;
 use crate::sensitive::Sensitive;
 
@@ -34,23 +33,25 @@ impl ToolResult {
         self.error.is_some()
     }
 
-    /// An endpoint's answer: an object with `result`, a text or any JSON, or `error`, a text; `message` and `metadata` as Vapi has
-    /// them. Without either the call was done and there is nothing to say about it. `None`: it is not a JSON object.
+    /// An endpoint's answer: an object with `result` or `error`, each a text or any JSON; `message` and `metadata` as Vapi has them. An
+    /// empty one says that it was done and that there is nothing to say about it. `None`: it is something else.
     #[must_use]
     pub fn read(body: &[u8]) -> Option<Self> {
-        let mut answer: Map<String, Value> = serde_json::from_str(&sanitise(body)).ok()?;
-        let error = answer.get("error").and_then(Value::as_str).map(single_line).filter(|text| !text.is_empty());
-        let result = match answer.remove("result") {
-            Some(Value::String(text)) => single_line(&text),
-            None | Some(Value::Null) => String::new(),
-            Some(value) => value.to_string(),
-        };
-        // Vapi takes an empty result for none.
-        let result = if result.is_empty() { "Done.".to_owned() } else { result };
+        let body = sanitise(body);
+        let body = if body.trim().is_empty() { "{}" } else { &body };
+        let mut answer: Map<String, Value> = serde_json::from_str(body).ok()?;
+        // Whatever else it is, it is no answer to this.
+        let is_known = |field: &String| ["result", "error", "message", "metadata"].contains(&field.as_str());
+        if !answer.contains_key("result") && !answer.contains_key("error") && !answer.keys().all(is_known) {
+            return None;
+        }
+        let error = answer.remove("error").filter(|error| *error != Value::Bool(false)).and_then(|error| line(&error));
+        let result = answer.remove("result").and_then(|result| line(&result));
         Some(Self {
-            result: error.is_none().then(|| Sensitive::from(result)),
+            // Vapi takes an empty result for none.
+            result: error.is_none().then(|| Sensitive::from(result.unwrap_or_else(|| "Done.".to_owned()))),
             error: error.map(Sensitive::from),
-            message: answer.remove("message").filter(is_tool_message).map(Sensitive::from),
+            message: answer.remove("message").filter(is_spoken).map(Sensitive::from),
             metadata: answer.remove("metadata").filter(Value::is_object).map(Sensitive::from),
         })
     }
@@ -69,6 +70,21 @@ impl ToolResult {
         }
         Some(entry)
     }
+}
+
+/// `ToolMessageComplete` or `ToolMessageFailed`.
+fn is_spoken(message: &Value) -> bool {
+    matches!(message.get("type").and_then(Value::as_str), Some("request-complete" | "request-failed"))
+}
+
+/// A text, or the JSON of anything else, in one line; `None`: there is nothing in it.
+fn line(value: &Value) -> Option<String> {
+    let line = match value {
+        Value::Null => String::new(),
+        Value::String(text) => single_line(text),
+        value => single_line(&value.to_string()),
+    };
+    (!line.is_empty()).then_some(line)
 }
 
 /// A line break makes Vapi drop a result.
@@ -92,11 +108,17 @@ mod tests {
             (json!({}), json!({"result": "Done."})),
             (json!({"error": "Fully\nbooked", "result": "x"}), json!({"error": "Fully booked"})),
             (json!({"error": "", "result": "ok"}), json!({"result": "ok"})),
+            (json!({"error": false, "result": "ok"}), json!({"result": "ok"})),
+            (json!({"error": null, "result": null}), json!({"result": "Done."})),
+            (json!({"error": {"message": "slot taken"}}), json!({"error": r#"{"message":"slot taken"}"#})),
+            (json!({"error": ["taken"]}), json!({"error": r#"["taken"]"#})),
+            (json!({"result": {"note": "a\u{2028}b"}}), json!({"result": r#"{"note":"a b"}"#})),
             (
                 json!({"result": "ok", "message": {"type": "request-complete", "content": "Done"}, "metadata": {"a": 1}}),
                 json!({"result": "ok", "message": {"type": "request-complete", "content": "Done"}, "metadata": {"a": 1}}),
             ),
             (json!({"result": "ok", "message": "said", "metadata": 3}), json!({"result": "ok"})),
+            (json!({"result": "ok", "message": {"type": "request-start", "content": "Wait"}}), json!({"result": "ok"})),
         ] {
             assert_eq!(json!(ToolResult::read(body.to_string().as_bytes()).unwrap()), expected, "{body}");
         }
@@ -104,9 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_no_answer() {
-        for body in ["", "ok", "[1]", "\"ok\"", "<html>", "{\"result\":"] {
+    fn what_is_something_else_is_no_answer() {
+        for body in ["ok", "[1]", "\"ok\"", "<html>", "{\"result\":", r#"{"results":[{"result":"ok"}]}"#] {
             assert_eq!(ToolResult::read(body.as_bytes()), None, "{body}");
         }
+        // As a 204 has it.
+        assert_eq!(json!(ToolResult::read(b"").unwrap()), json!({"result": "Done."}));
     }
 }
