@@ -8,8 +8,8 @@ CREATE FUNCTION time_ordered_uuid() RETURNS uuid LANGUAGE sql PARALLEL SAFE AS $
         52, 1), 53, 1), 'hex')::uuid
 $$;
 COMMENT ON FUNCTION time_ordered_uuid IS
-    'A uuid of version 7 (RFC 9562), for rows that are made with every call. New ones lie together at the end of an index: random ones '
-    'touch, and after each checkpoint log, a page of their own each, which slowed a call''s first event by half at a million calls.';
+    'A uuid of version 7 (RFC 9562), for rows that are made with every call. New ones lie together at the end of an index; random ones '
+    'touch, and after each checkpoint log, a page of their own each.';
 
 CREATE TABLE organizations (
     id         uuid        NOT NULL DEFAULT gen_random_uuid(),
