@@ -295,9 +295,12 @@ async fn the_indexes_are_used_by_plans_for_one_call() {
     assert_demanded_indexes_are_used(&plans("force_custom_plan").await);
 }
 
-/// A6, A8 ("the indexes are used"): in the plans that a warm connection keeps, which know no values.
+/// A6, A8 ("the indexes are used"): in the plans that a warm connection keeps, which know no values. The functions' role keeps all.
 #[tokio::test]
 async fn the_indexes_are_used_by_plans_that_are_kept() {
+    let app = large().await.database.client("ringfence_app").await;
+    let mode: String = app.query_one("SHOW plan_cache_mode", &[]).await.unwrap().get(0);
+    assert_eq!(mode, "force_generic_plan");
     let plans = plans("force_generic_plan").await;
     assert_demanded_indexes_are_used(&plans);
     insta::assert_snapshot!(shape(&plans));
