@@ -1,7 +1,7 @@
 //! Short-lived tokens for people's screens: JWT (RFC 7519), signed by HS256 with a key that is derived from a master key.
 //!
-//! One algorithm of the whole family, made of what the keys are made of: a library that has all of them would make the functions
-//! which verify tokens a fifth larger.
+//! One algorithm of the whole family, made of what the keys are made of: a library that has all of them brings a crypto library of
+//! its own into the functions which verify tokens, beside OpenSSL.
 
 use std::time::Duration;
 
