@@ -34,7 +34,7 @@ BEGIN
             WHERE t.org_id = event_org AND t.kind = 'message' AND t.name = p_message_type;
     END IF;
     IF v_agent.id IS NOT NULL THEN
-        agent := jsonb_build_object('id', v_agent.id, 'name', v_agent.name, 'assistant_id', v_agent.vapi_assistant_id,
+        agent := jsonb_build_object('id', v_agent.id, 'assistant_id', v_agent.vapi_assistant_id,
             'squad_id', v_agent.vapi_squad_id, 'configuration', v_agent.configuration);
     END IF;
     SELECT jsonb_build_object('id', l.id, 'name', l.name, 'phone', l.phone, 'status', l.status, 'metadata', l.metadata)
@@ -68,7 +68,7 @@ BEGIN
         SELECT * FROM jsonb_to_recordset(p_tool_calls) AS c (execution_id text, tool text) ORDER BY execution_id COLLATE "C"
     LOOP
         SELECT * INTO v_tool FROM tools t WHERE t.org_id = event_org AND t.kind = 'tool' AND t.name = v_call.tool;
-        -- Longer than the endpoint has: what is over by then was not stored, and never will be.
+        -- Longer than the endpoint has. Whoever holds it after that has died, or is late (finish_tool_call_v1).
         v_lease := clock_timestamp() + make_interval(secs => v_tool.timeout_seconds + 5);
         v_execution := NULL;
         IF v_tool.name IS NOT NULL THEN

@@ -27,12 +27,6 @@ impl ToolResult {
         Self { error: Some(Sensitive::from(text.to_owned())), ..Self::default() }
     }
 
-    /// Whether it is an error.
-    #[must_use]
-    pub fn is_error(&self) -> bool {
-        self.error.is_some()
-    }
-
     /// An endpoint's answer: an object with `result` or `error`, each a text or any JSON; `message` and `metadata` as Vapi has them. An
     /// empty one says that it was done and that there is nothing to say about it. `None`: it is something else.
     #[must_use]
