@@ -60,6 +60,11 @@ async fn an_org_has_one_default() {
     let makes_calls = agent(&database, org, json!({"assistant_id": "caller", "role": "outbound"})).await;
     let refused = database.admin().await.configure_agent(org, makes_calls, Some(true), None).await.unwrap_err();
     assert_eq!(refused.constraint.as_deref(), Some("agents_default_answers"));
+    let listed = database.admin().await.agents(org).await.unwrap();
+    let defaults: Vec<_> =
+        listed.iter().map(|listed| (listed.agent.assistant_id.as_deref(), listed.agent.is_default)).collect();
+    assert_eq!(defaults, [(Some("first"), true), (Some("second"), false), (Some("caller"), false)]);
+    assert!(database.admin().await.agents(other).await.unwrap().is_empty());
     assert_eq!(door.post(org, &request()).await.body, json!({"assistantId": "first"}));
 }
 

@@ -3,9 +3,10 @@
 use ringfence_vapi::OrgId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::Admin;
+use super::{Admin, NewAgent};
 use crate::error::Failure;
 
 /// An agent, as `agent list` shows it.
@@ -13,22 +14,9 @@ use crate::error::Failure;
 pub struct ListedAgent {
     /// Its id.
     pub id: Uuid,
-    /// What people call it.
-    pub name: String,
-    /// `inbound` or `outbound`.
-    pub role: String,
-    /// Vapi's assistant id.
-    pub assistant_id: Option<String>,
-    /// Vapi's squad id.
-    pub squad_id: Option<String>,
-    /// Vapi's phone number id.
-    pub phone_number_id: Option<String>,
-    /// The number itself, E.164.
-    pub phone_number: Option<String>,
-    /// Whether it answers the numbers that no agent names.
-    pub is_default: bool,
-    /// What it answers beyond its ids.
-    pub configuration: Value,
+    /// What was registered of it.
+    #[serde(flatten)]
+    pub agent: NewAgent,
 }
 
 /// What a tool is.
@@ -74,8 +62,8 @@ impl Admin {
         let rows = self.client.query(statement, &[&org_id.0]).await?;
         rows.iter()
             .map(|row| {
-                Ok(ListedAgent {
-                    id: row.try_get("id")?,
+                let Json(configuration) = row.try_get("configuration")?;
+                let agent = NewAgent {
                     name: row.try_get("name")?,
                     role: row.try_get("role")?,
                     assistant_id: row.try_get("vapi_assistant_id")?,
@@ -83,8 +71,9 @@ impl Admin {
                     phone_number_id: row.try_get("vapi_phone_number_id")?,
                     phone_number: row.try_get("phone_number")?,
                     is_default: row.try_get("is_default")?,
-                    configuration: row.try_get("configuration")?,
-                })
+                    configuration,
+                };
+                Ok(ListedAgent { id: row.try_get("id")?, agent })
             })
             .collect()
     }
