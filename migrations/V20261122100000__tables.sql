@@ -16,10 +16,13 @@ CREATE TABLE organizations (
     name       text        NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     log_start  xid8        NOT NULL DEFAULT '0',
+    recording_retention_days integer,
     CONSTRAINT organizations_pkey PRIMARY KEY (id),
-    CONSTRAINT organizations_name_length CHECK (char_length(name) BETWEEN 1 AND 200)
+    CONSTRAINT organizations_name_length CHECK (char_length(name) BETWEEN 1 AND 200),
+    CONSTRAINT organizations_recording_retention_bounded CHECK (recording_retention_days BETWEEN 1 AND 36500)
 );
 COMMENT ON TABLE organizations IS 'The tenants.';
+COMMENT ON COLUMN organizations.recording_retention_days IS 'Recordings are removed so many days after they were stored. NULL: never.';
 COMMENT ON COLUMN organizations.log_start IS
     'Events of transactions before this one may have been removed from processed_webhook_events: a viewer cannot resume from there.';
 
@@ -34,6 +37,16 @@ CREATE TABLE organization_keys (
     CONSTRAINT organization_keys_version_positive CHECK (version > 0)
 );
 COMMENT ON COLUMN organization_keys.valid_until IS 'NULL: valid. An event received later than this with the key is refused.';
+
+-- What fetches an org's recordings and calls from Vapi. It leaves the database encrypted and is read by who holds a master key.
+CREATE TABLE vapi_credentials (
+    org_id     uuid        NOT NULL,
+    api_key    text        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT vapi_credentials_pkey PRIMARY KEY (org_id),
+    CONSTRAINT vapi_credentials_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
+);
+COMMENT ON COLUMN vapi_credentials.api_key IS 'The org''s private key at Vapi, sealed (ringfence_edge::seal). Never in the clear.';
 
 CREATE TABLE agents (
     org_id               uuid        NOT NULL,
@@ -166,7 +179,7 @@ CREATE TABLE calls (
     CONSTRAINT calls_pkey PRIMARY KEY (id),
     CONSTRAINT calls_org_call_key UNIQUE (org_id, vapi_call_id),
     CONSTRAINT calls_call_log_fkey FOREIGN KEY (org_id, id) REFERENCES call_logs (org_id, id),
-    CONSTRAINT calls_recording_state_known CHECK (recording_state IN ('none', 'linked', 'stored'))
+    CONSTRAINT calls_recording_state_known CHECK (recording_state IN ('none', 'linked', 'stored', 'removed'))
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE calls IS 'What lists and filters of calls need, narrow.';
 
@@ -187,18 +200,45 @@ COMMENT ON COLUMN call_transcripts.content_sha256 IS
     'Hash of role, time in whole ms (or position) and the whole text: a redelivery is the same row, a repetition is not.';
 COMMENT ON COLUMN call_transcripts.position IS 'The text''s place in artifact.messages, when Vapi sent no time.';
 
+-- The work leaves the database, so it has a state and a lease: a recording is fetched by whoever holds the lease, and stored
+-- under a key of its own, so that whoever finishes leaves one object and the same row.
 CREATE TABLE recording_upload_queue (
-    id           uuid        NOT NULL DEFAULT time_ordered_uuid(),
-    org_id       uuid,
-    vapi_call_id text        NOT NULL,
-    call_log_id  uuid,
-    kind         text        NOT NULL DEFAULT 'mono',
-    state        text        NOT NULL DEFAULT 'pending',
-    created_at   timestamptz NOT NULL DEFAULT now(),
+    id              uuid        NOT NULL DEFAULT time_ordered_uuid(),
+    org_id          uuid,
+    vapi_call_id    text        NOT NULL,
+    call_log_id     uuid,
+    kind            text        NOT NULL DEFAULT 'mono',
+    state           text        NOT NULL DEFAULT 'pending',
+    link            text,
+    link_expires_at timestamptz,
+    attempts        integer     NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT now(),
+    claimed_by      uuid,
+    lease_until     timestamptz,
+    code            text,
+    storage_key     text,
+    content_type    text,
+    bytes           bigint,
+    sha256          bytea,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    stored_at       timestamptz,
     CONSTRAINT recording_upload_queue_pkey PRIMARY KEY (id),
     CONSTRAINT recording_upload_queue_org_call_kind_key UNIQUE (org_id, vapi_call_id, kind),
-    CONSTRAINT recording_upload_queue_call_log_fkey FOREIGN KEY (org_id, call_log_id) REFERENCES call_logs (org_id, id)
+    CONSTRAINT recording_upload_queue_call_log_fkey FOREIGN KEY (org_id, call_log_id) REFERENCES call_logs (org_id, id),
+    CONSTRAINT recording_upload_queue_kind_known CHECK (kind IN ('mono', 'stereo', 'video')),
+    CONSTRAINT recording_upload_queue_state_known CHECK (state IN ('pending', 'stored', 'dead', 'removed')),
+    CONSTRAINT recording_upload_queue_stored_whole CHECK (
+        (state = 'stored') = (num_nulls(storage_key, content_type, bytes, sha256, stored_at) = 0)),
+    CONSTRAINT recording_upload_queue_lease_whole CHECK ((claimed_by IS NULL) = (lease_until IS NULL)),
+    CONSTRAINT recording_upload_queue_link_while_needed CHECK (link IS NULL OR state IN ('pending', 'dead'))
 );
+CREATE INDEX recording_upload_queue_due_idx ON recording_upload_queue (next_attempt_at) WHERE state = 'pending';
+CREATE INDEX recording_upload_queue_stored_idx ON recording_upload_queue (org_id, stored_at) WHERE state = 'stored';
+COMMENT ON TABLE recording_upload_queue IS 'Recordings of calls, one row per call and kind: to be fetched, kept, given up, or removed after their retention.';
+COMMENT ON COLUMN recording_upload_queue.link IS 'Vapi''s presigned link, sealed (ringfence_edge::seal): who has it has the recording.';
+COMMENT ON COLUMN recording_upload_queue.next_attempt_at IS
+    'When somebody should have begun to fetch it. Long past: the message that asks for it was lost (take_due_recordings_v1).';
+COMMENT ON COLUMN recording_upload_queue.code IS 'Why the latest attempt failed (docs/failure-codes).';
 
 -- The claim of an event, the timeline of its call and the source of replay in one row. No foreign keys: one on the
 -- hottest table costs a tenth of the throughput, and the claim's own statement has just read the org's key.

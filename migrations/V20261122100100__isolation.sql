@@ -24,7 +24,7 @@ BEGIN
     FOREACH v_table IN ARRAY ARRAY[
         'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
         'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'tools', 'tool_executions',
-        'live_connections', 'partial_gates', 'audit_log', 'platform_directory', 'call_routes', 'unresolved_events', 'organizations'
+        'vapi_credentials', 'live_connections', 'partial_gates', 'audit_log', 'platform_directory', 'call_routes', 'unresolved_events', 'organizations'
     ] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', v_table);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', v_table);
@@ -38,7 +38,7 @@ BEGIN
     FOREACH v_table IN ARRAY ARRAY[
         'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
         'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'tools', 'tool_executions',
-        'live_connections', 'partial_gates'
+        'vapi_credentials', 'live_connections', 'partial_gates'
     ] LOOP
         EXECUTE format(
             'CREATE POLICY org_fence ON %I TO ringfence_app
@@ -52,11 +52,16 @@ BEGIN
     END LOOP;
 END
 $$;
+-- What the functions do on somebody's behalf is audited by themselves. None of them reads the log.
+CREATE POLICY org_fence ON audit_log FOR INSERT TO ringfence_app
+    WITH CHECK (org_id = (SELECT nullif(current_setting('ringfence.org_id', true), '')::uuid));
 CREATE POLICY org_fence ON organizations TO ringfence_app
     USING (id = (SELECT nullif(current_setting('ringfence.org_id', true), '')::uuid));
 
 -- Only what the functions do. Of what is a call's nothing may be deleted by them, and a claim is never changed.
-GRANT SELECT ON organization_keys, agents, tools, recording_upload_queue TO ringfence_app;
+GRANT SELECT ON organization_keys, agents, tools, vapi_credentials TO ringfence_app;
+GRANT SELECT, INSERT, UPDATE ON recording_upload_queue TO ringfence_app;
+GRANT INSERT ON audit_log TO ringfence_app;
 GRANT SELECT (id, log_start) ON organizations TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE (state, covered_before, expires_at), DELETE ON live_connections TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON partial_gates TO ringfence_app;
@@ -71,11 +76,13 @@ GRANT SELECT, INSERT ON call_routes TO ringfence_router;
 GRANT SELECT, INSERT, DELETE ON unresolved_events TO ringfence_router;
 GRANT SELECT (connection_id, org_id) ON live_connections TO ringfence_router;
 
-GRANT INSERT ON organizations, organization_keys, agents, leads, tools, platform_directory, audit_log,
-    call_logs, call_tracking, calls, call_transcripts, processed_webhook_events, failed_operations, failed_attempts
+GRANT INSERT ON organizations, organization_keys, agents, leads, tools, vapi_credentials, platform_directory, audit_log,
+    recording_upload_queue, call_logs, call_tracking, calls, call_transcripts, processed_webhook_events, failed_operations, failed_attempts
     TO ringfence_ops;
-GRANT UPDATE ON organization_keys, agents, leads, tools, call_logs, call_tracking, calls, failed_operations TO ringfence_ops;
-GRANT DELETE ON unresolved_events, tools TO ringfence_ops;
+GRANT UPDATE ON organization_keys, agents, leads, tools, vapi_credentials, recording_upload_queue, call_logs, call_tracking, calls,
+    failed_operations TO ringfence_ops;
+GRANT UPDATE (recording_retention_days) ON organizations TO ringfence_ops;
+GRANT DELETE ON unresolved_events, tools, vapi_credentials TO ringfence_ops;
 
 -- New functions are for the roles they are granted to, not for everybody.
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;

@@ -263,6 +263,7 @@ BEGIN
         reason_family = v_call.outcome,
         cost = v_call.cost,
         recording_state = CASE WHEN v_call.recording_storage_path IS NOT NULL THEN 'stored'
+            WHEN recording_state = 'removed' THEN 'removed'
             WHEN v_call.recording_url IS NOT NULL THEN 'linked' ELSE 'none' END,
         recording_path = v_call.recording_storage_path,
         updated_at = now()

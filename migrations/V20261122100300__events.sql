@@ -7,6 +7,7 @@
 --   p_event        the typed event (ringfence_vapi::Event)
 --   p_received_at  when the door received it, also if it waited in a queue since
 --   p_failures     what failed before, if anything did (note_failures)
+-- the report's also p_links, what fetches the recordings that it names (keep_recordings),
 -- and answer with one row:
 --   outcome    applied, duplicate, revoked (the key no longer counted when the event came) or unresolved (org not known yet)
 --   event_org  the org it belongs to; sequence: its place in the org's log; viewers: connections to push to
@@ -200,13 +201,19 @@ $$;
 
 -- The effects of an event on its call. Each may run again at any time, and ends in the same rows: replay does.
 
-CREATE FUNCTION fold_call(p_org_id uuid, p_vapi_call_id text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION fold_call(p_org_id uuid, p_event jsonb, p_links jsonb DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_call     text := p_event #>> '{call,id}';
+    v_call_log uuid := lock_call(p_org_id, v_call);
 BEGIN
-    PERFORM lock_call(p_org_id, p_vapi_call_id);
-    PERFORM merge_call(p_org_id, p_vapi_call_id, kept_call_facts(p_org_id, p_vapi_call_id));
+    IF p_event ? 'recordings' THEN
+        PERFORM keep_recordings(p_org_id, v_call_log, p_event, p_links);
+    END IF;
+    PERFORM merge_call(p_org_id, v_call, kept_call_facts(p_org_id, v_call));
 END
 $$;
-COMMENT ON FUNCTION fold_call IS 'Computes a call''s rows from all of its kept status updates and reports.';
+COMMENT ON FUNCTION fold_call IS
+    'Computes the rows of an event''s call from all of its kept status updates and reports, and queues the recordings that this one names.';
 
 CREATE FUNCTION keep_transcript(p_org_id uuid, p_event jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -236,8 +243,12 @@ CREATE FUNCTION apply_effects(p_org_id uuid, p_event jsonb) RETURNS void LANGUAG
 BEGIN
     CASE p_event ->> 'kind'
         WHEN 'transcript' THEN PERFORM keep_transcript(p_org_id, p_event);
-        WHEN 'call-started', 'call-ended', 'end-of-call-report' THEN PERFORM fold_call(p_org_id, p_event #>> '{call,id}');
-        WHEN 'call-event', 'operation-failed' THEN NULL; -- it is in the timeline, and that is all
+        WHEN 'call-started', 'call-ended', 'end-of-call-report' THEN PERFORM fold_call(p_org_id, p_event);
+        WHEN 'call-event' THEN
+            IF p_event ? 'recordings' THEN
+                PERFORM fold_call(p_org_id, p_event);
+            END IF;
+        WHEN 'operation-failed', 'recording-ready' THEN NULL; -- it is in the timeline, and that is all
     END CASE;
 END
 $$;
@@ -252,7 +263,7 @@ BEGIN
     SELECT c.* INTO outcome, event_org, sequence
         FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
     IF outcome = 'applied' THEN
-        PERFORM fold_call(event_org, p_event #>> '{call,id}');
+        PERFORM fold_call(event_org, p_event);
         viewers := active_viewers(event_org);
     END IF;
 END
@@ -268,7 +279,7 @@ BEGIN
     SELECT c.* INTO outcome, event_org, sequence
         FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
     IF outcome = 'applied' THEN
-        PERFORM fold_call(event_org, p_event #>> '{call,id}');
+        PERFORM fold_call(event_org, p_event);
         viewers := active_viewers(event_org);
     END IF;
 END
@@ -277,20 +288,20 @@ COMMENT ON FUNCTION apply_call_ended_v1 IS 'status-update ended: the call is com
 
 CREATE FUNCTION apply_end_of_call_report_v1(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
-    p_failures jsonb DEFAULT NULL,
+    p_failures jsonb DEFAULT NULL, p_links jsonb DEFAULT NULL,
     OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
 ) LANGUAGE plpgsql AS $$
 BEGIN
     SELECT c.* INTO outcome, event_org, sequence
         FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
     IF outcome = 'applied' THEN
-        PERFORM fold_call(event_org, p_event #>> '{call,id}');
+        PERFORM fold_call(event_org, p_event, p_links);
         viewers := active_viewers(event_org);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION apply_end_of_call_report_v1 IS
-    'end-of-call-report: completes the call and fills in cost, times, reason, summary, transcript and recording.';
+    'end-of-call-report: completes the call, fills in cost, times, reason, summary and transcript, and queues its recordings.';
 
 CREATE FUNCTION apply_transcript_v1(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
@@ -317,11 +328,12 @@ BEGIN
     SELECT c.* INTO outcome, event_org, sequence
         FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
     IF outcome = 'applied' THEN
+        PERFORM apply_effects(event_org, p_event);
         viewers := active_viewers(event_org);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION apply_call_event_v1 IS 'An event that only belongs to the call''s timeline: the claim is all there is to keep.';
+COMMENT ON FUNCTION apply_call_event_v1 IS 'An event of the call''s timeline: the claim is all there is to keep, and recordings that can be fetched since.';
 
 CREATE FUNCTION apply_unresolved_event_v1(p_id bigint) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE

@@ -180,6 +180,35 @@ END
 $$;
 COMMENT ON FUNCTION note_token_v1 IS 'Notes that a token which watches an org''s calls is made. The token itself is kept nowhere.';
 
+CREATE FUNCTION set_vapi_key_v1(p_actor text, p_org_id uuid, p_sealed_key text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM organizations WHERE id = p_org_id) THEN
+        RETURN false;
+    END IF;
+    IF p_sealed_key IS NULL THEN
+        DELETE FROM vapi_credentials WHERE org_id = p_org_id;
+    ELSE
+        INSERT INTO vapi_credentials (org_id, api_key) VALUES (p_org_id, p_sealed_key)
+            ON CONFLICT (org_id) DO UPDATE SET api_key = excluded.api_key, created_at = now();
+    END IF;
+    PERFORM audit(p_actor, CASE WHEN p_sealed_key IS NULL THEN 'vapi_key.remove' ELSE 'vapi_key.set' END, p_org_id, p_org_id::text);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION set_vapi_key_v1 IS 'Keeps an org''s API key at Vapi, sealed, in the place of another; NULL: keeps none. False: no such org.';
+
+CREATE FUNCTION set_recording_retention_v1(p_actor text, p_org_id uuid, p_days integer) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE organizations SET recording_retention_days = p_days WHERE id = p_org_id;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM audit(p_actor, 'recording.retention', p_org_id, p_org_id::text, jsonb_build_object('days', p_days));
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION set_recording_retention_v1 IS 'Recordings of an org are removed so many days after they were stored; NULL: never. False: no such org.';
+
 -- What people do about failures. The count of an act is in its line in the audit log; each event is a transaction of its own.
 
 CREATE FUNCTION mark_redriven_v1(
@@ -250,7 +279,8 @@ DECLARE
 BEGIN
     PERFORM enter_org(p_org_id);
     SELECT * INTO v_failed FROM failed_operations
-        WHERE org_id = p_org_id AND event_id = p_event_id AND state <> 'resolved' AND function <> 'tool-calls';
+        WHERE org_id = p_org_id AND event_id = p_event_id AND state <> 'resolved'
+            AND function NOT IN ('tool-calls', 'recording-upload');
     IF NOT FOUND THEN
         RETURN false;
     END IF;
@@ -268,6 +298,9 @@ COMMENT ON FUNCTION replay_failed_operation_v1 IS
     'Applies a failed event from its row, claim and effects in one transaction. Its message in the dead-letter queue stays, and '
     'is found to be a duplicate when it is redriven. False: no such event, it was applied, or its key had been revoked.';
 
+-- The functions audit what they do on somebody's behalf.
+GRANT EXECUTE ON FUNCTION audit TO ringfence_app;
 GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, configure_agent_v1, add_lead_v1,
-    change_lead_v1, set_tool_v1, remove_tool_v1, note_tool_secret_v1, note_token_v1, settle_tool_call_v1, mark_redriven_v1,
+    change_lead_v1, set_tool_v1, remove_tool_v1, note_tool_secret_v1, set_vapi_key_v1,
+    set_recording_retention_v1, note_token_v1, settle_tool_call_v1, mark_redriven_v1,
     unmark_redriven_v1, replay_event_v1, replay_failed_operation_v1 TO ringfence_ops;

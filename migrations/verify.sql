@@ -3,7 +3,7 @@
 WITH tenant_tables (name) AS (
     VALUES ('organization_keys'), ('agents'), ('leads'), ('call_logs'), ('call_tracking'), ('calls'),
         ('call_transcripts'), ('recording_upload_queue'), ('processed_webhook_events'), ('failed_operations'),
-        ('failed_attempts'), ('tools'), ('tool_executions'), ('live_connections'), ('partial_gates'), ('audit_log')
+        ('failed_attempts'), ('tools'), ('tool_executions'), ('vapi_credentials'), ('live_connections'), ('partial_gates'), ('audit_log')
 ),
 fenced_tables (name) AS (
     SELECT name FROM tenant_tables
@@ -56,9 +56,12 @@ UNION ALL
 SELECT 'function ' || f.name, coalesce(pg_get_function_identity_arguments(p.oid) = f.signature, false)
 FROM call_functions f LEFT JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'public'::regnamespace
 UNION ALL
-SELECT 'only the router''s functions are SECURITY DEFINER, with a fixed search_path',
-    coalesce(array_agg(p.proname::text ORDER BY p.proname) = '{find_connection_org_v1,find_event_org_v1,route_platform_event_v1,take_unresolved_events_v1}'
-        AND bool_and(p.proconfig::text LIKE '%search_path%') AND bool_and(o.rolname = 'ringfence_router'), false)
+SELECT 'only the router''s and maintenance''s functions are SECURITY DEFINER, with a fixed search_path',
+    coalesce(array_agg(p.proname::text ORDER BY p.proname) FILTER (WHERE o.rolname = 'ringfence_router')
+            = '{find_connection_org_v1,find_event_org_v1,route_platform_event_v1,take_unresolved_events_v1}'
+        AND array_agg(p.proname::text ORDER BY p.proname) FILTER (WHERE o.rolname = 'ringfence_ops')
+            = '{find_expired_recordings_v1,take_due_recordings_v1}'
+        AND bool_and(p.proconfig::text LIKE '%search_path%') AND bool_and(o.rolname IN ('ringfence_router', 'ringfence_ops')), false)
 FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
 WHERE p.prosecdef AND p.pronamespace = 'public'::regnamespace
 UNION ALL

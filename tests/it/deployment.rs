@@ -332,5 +332,5 @@ fn the_local_routes_are_those_of_the_template() {
         })
         .collect();
     assert_eq!(local, deployed);
-    assert_eq!(local.len(), 5);
+    assert_eq!(local.len(), 6);
 }

@@ -44,7 +44,7 @@ async fn furnish(database: &TestDatabase, door: &TestDoor, org: OrgId) {
         assert_eq!(door.post_platform(&body).await.status, 200);
     }
     let rest = format!(
-        "INSERT INTO recording_upload_queue (org_id, vapi_call_id) VALUES ('{org}', '{id}');
+        "INSERT INTO vapi_credentials (org_id, api_key) VALUES ('{org}', 'sealed');
         INSERT INTO partial_gates (org_id, vapi_call_id, passed_at) VALUES ('{org}', '{id}', now());
         INSERT INTO live_connections (connection_id, org_id, expires_at) VALUES ('{org}', '{org}', now());
         INSERT INTO failed_operations (org_id, event_id, event_type, vapi_call_id, function, state, code, receives,

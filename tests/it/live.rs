@@ -130,7 +130,7 @@ fn in_time() -> Instant {
 
 /// A token for an org.
 fn token(org: OrgId, lifetime: Duration) -> String {
-    Tokens::new(&masters()).mint(org, lifetime, Timestamp::now()).unwrap().0
+    Tokens::new(&masters()).mint(org, "tester", lifetime, Timestamp::now()).unwrap().0
 }
 
 /// A real WebSocket client that keeps what it is told, as the client module does.

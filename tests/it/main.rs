@@ -15,6 +15,7 @@ mod order;
 mod parking;
 mod plans;
 mod platform;
+mod recordings;
 mod requirements;
 mod retry;
 mod review_checklist;

@@ -5,7 +5,7 @@ use ringfence_edge::Environment;
 
 use super::describe;
 use crate::error::{Context, Error, Result};
-use crate::local::environment::of_waiting_events;
+use crate::local::environment::of_waiting_work;
 use crate::local::layout::Layout;
 use crate::local::secrets::Secrets;
 use crate::local::stack::Stack;
@@ -30,7 +30,7 @@ pub(super) async fn perform(act: Act) -> Result<Answer> {
 /// What administers a local stack.
 pub(crate) fn administration(layout: &Layout, stack: &Stack) -> Result<Administration> {
     let secrets = Secrets::of(layout)?;
-    let waiting = of_waiting_events(&stack.queues);
+    let waiting = of_waiting_work(&stack.queues);
     let settings = Environment::from_fn(|name| match name {
         "DATABASE_OWNER_URL" => Some(stack.database_url.clone()),
         "DATABASE_CA_PEM" => std::env::var(name).ok(),

@@ -70,6 +70,8 @@ fn describe(act: &Act) -> &'static str {
         Act::SetTool { .. } => "register the tool",
         Act::RemoveTool { .. } => "remove the tool",
         Act::ShowToolSecret { .. } => "show the secret",
+        Act::SetVapiKey { .. } => "keep the org's key at Vapi",
+        Act::SetRecordingRetention { .. } => "set the retention of recordings",
         Act::SettleToolCall { .. } => "settle the tool call",
         Act::MintToken { .. } => "make the token",
         Act::ListFailures { .. } => "list the failed operations",

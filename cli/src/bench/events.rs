@@ -148,7 +148,7 @@ impl Events {
     pub(super) fn of(site: &Site<'_>, kind: Kind) -> Result<Self> {
         let body = marked_body(site, kind)?;
         let parsed = parse(body.as_bytes(), Timestamp::now()).context("read a sample")?;
-        let Message::Stored(StoredEvent { key, event }) = parsed.message else {
+        let Message::Stored(StoredEvent { key, event, .. }) = parsed.message else {
             return Err(Error::new("a sample is no stored event"));
         };
         let mut json = serde_json::to_value(&event).context("write a sample's event")?;

@@ -14,7 +14,7 @@ use super::site::Site;
 use super::table::{Report, Table, median, number, percentile};
 use crate::error::{Context, Error, Result};
 use crate::lambda::{FunctionSpec, Host};
-use crate::local::environment::{of_aws, of_waiting_events};
+use crate::local::environment::{of_aws, of_waiting_work};
 use crate::local::ministack::MiniStack;
 use crate::local::queues::{self, BROADCASTS, Queues, Timing};
 use crate::local::tools::Tools;
@@ -67,7 +67,7 @@ fn specs(site: &Site<'_>, endpoint: &str, queues: &Queues, port: u16) -> Result<
         .map(|(name, environments)| {
             let mut spec = site.function(name, environments, &site.app_url)?;
             // Later ones win.
-            spec.variables.extend(of_waiting_events(queues).into_iter().chain(of_aws(endpoint)));
+            spec.variables.extend(of_waiting_work(queues).into_iter().chain(of_aws(endpoint)));
             spec.variables.push(("CONNECTIONS_ENDPOINT".to_owned(), gateway::connections_endpoint(port)));
             Ok(spec)
         })
@@ -77,7 +77,8 @@ fn specs(site: &Site<'_>, endpoint: &str, queues: &Queues, port: u16) -> Result<
 /// Milliseconds from each webhook's arrival to each viewer's frame.
 async fn watch(site: &Site<'_>, host: &Host, url: &str, plan: &Plan) -> Result<Vec<f64>> {
     let tokens = Tokens::new(&site.secrets.master_keys()?);
-    let (token, _) = tokens.mint(site.org, Duration::from_mins(30), Timestamp::now()).context("make a token")?;
+    let (token, _) =
+        tokens.mint(site.org, "bench", Duration::from_mins(30), Timestamp::now()).context("make a token")?;
     let mut viewers = try_join_all((0..plan.viewers).map(|_| Viewer::connect(url, &token))).await?;
     for viewer in &mut viewers {
         viewer.resume().await?;

@@ -14,7 +14,7 @@ mod interactive;
 mod load;
 mod outage;
 mod pgbench;
-mod process;
+pub(crate) mod process;
 mod review;
 mod site;
 mod size;

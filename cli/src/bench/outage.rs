@@ -9,7 +9,7 @@ use super::site::Site;
 use super::table::{Limit, Report, Table, median, number, percentile};
 use crate::error::{Error, Result};
 use crate::lambda::{FunctionSpec, Host};
-use crate::local::environment::{of_aws, of_waiting_events};
+use crate::local::environment::{of_aws, of_waiting_work};
 use crate::local::layout::Layout;
 use crate::local::ministack::MiniStack;
 use crate::local::port;
@@ -26,7 +26,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     let nowhere = format!("postgres://ringfence_app@127.0.0.1:{}/bench", port::free(None)?);
     let mut spec: FunctionSpec = site.function("webhook", 1, &nowhere)?;
     // Later ones win.
-    spec.variables.extend(of_waiting_events(&queues).into_iter().chain(of_aws(&endpoint)));
+    spec.variables.extend(of_waiting_work(&queues).into_iter().chain(of_aws(&endpoint)));
     let host = Host::start(&[spec]).await?;
     let events = Events::of(site, Kind::Transcript)?;
     let mut times = Vec::new();

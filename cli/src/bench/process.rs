@@ -32,7 +32,7 @@ pub(super) fn core(number: &str) -> [u64; 2] {
 }
 
 /// The most memory that a process has had, in bytes.
-pub(super) fn peak_memory(pid: u32) -> Option<u64> {
+pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)

@@ -13,7 +13,7 @@ use super::process;
 use crate::error::{Context, Error, Result};
 use crate::lambda::FunctionSpec;
 use crate::local::database::{self, Database};
-use crate::local::environment::{Environment, of_aws, of_waiting_events};
+use crate::local::environment::{Environment, of_aws, of_waiting_work};
 use crate::local::layout::Layout;
 use crate::local::postgres::Cluster;
 use crate::local::queues::{Queues, consumers, dead_letters_of, queue_of};
@@ -145,7 +145,7 @@ impl<'a> Site<'a> {
             ("RINGFENCE_APP_PASSWORD".to_owned(), self.secrets.app_password.clone()),
             ("RINGFENCE_MASTER_KEYS".to_owned(), self.secrets.master_keys_variable()),
         ];
-        variables.extend(of_waiting_events(&queues()));
+        variables.extend(of_waiting_work(&queues()));
         // Nobody watches a bench.
         variables.push(("CONNECTIONS_ENDPOINT".to_owned(), NOWHERE.to_owned()));
         // The bench's own endpoint is on this machine.

@@ -5,6 +5,7 @@
 
 mod cloud;
 mod proof;
+mod recordings;
 mod retries;
 mod sam;
 mod secrets;

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use maintenance::{Job, Order, Report};
 use reqwest::StatusCode;
 use ringfence_edge::keys::Subject;
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::{STACK, retries};
+use super::{STACK, recordings, retries};
 use crate::error::{Context, Error, Result};
 use crate::local::command::{output, this_program};
 use crate::local::environment::of_aws;
 use crate::local::http;
 use crate::local::organization::Org;
+use crate::local::queues::configuration;
 use crate::local::secrets::Secrets;
 use crate::simulate::cast::ASSISTANT_ID;
 use crate::simulate::ledger::Ledger;
@@ -55,6 +57,8 @@ impl Proof<'_> {
         self.retries(org.id).await?;
         self.dead_letters().await?;
         self.live(&own).await?;
+        self.recordings(&own).await?;
+        self.maintenance().await?;
         Ok(org)
     }
 
@@ -178,6 +182,40 @@ impl Proof<'_> {
     async fn dead_letters(&self) -> Result<()> {
         let moved = retries::give_up(self.aws_endpoint, self.outputs, PATIENCE).await?;
         proven(&format!("what is no event goes from {moved} retry queues to their dead-letter queues"));
+        Ok(())
+    }
+
+    /// A recording that is refused, its dead letter redriven, and the recording played back.
+    async fn recordings(&self, target: &Target) -> Result<()> {
+        recordings::report(target).await?;
+        recordings::wait_until(self.database_url, "dead RF8003", PATIENCE).await?;
+        proven("a recording on a host that is not listed is a dead letter (RF8003)");
+        recordings::put(self.aws_endpoint, self.outputs, target).await?;
+        self.ringfence(&["redrive", "--type", "recording", "--run"]).await?;
+        recordings::wait_until(self.database_url, "stored", PATIENCE).await?;
+        let token = self.ringfence(&["token", "--org", &target.org.to_string()]).await?;
+        recordings::play(self.base_url, token.trim()).await?;
+        proven("redriven it is found in the bucket, and a token plays it");
+        Ok(())
+    }
+
+    async fn maintenance(&self) -> Result<()> {
+        let function = self
+            .outputs
+            .get("MaintenanceFunctionName")
+            .ok_or_else(|| Error::new("no output MaintenanceFunctionName"))?;
+        for job in [Job::SweepRecordings, Job::ExpireRecordings] {
+            let order = serde_json::to_vec(&Order { job, dry_run: true }).context("write an order")?;
+            let invoke =
+                aws_sdk_lambda::Client::new(&configuration(self.aws_endpoint)).invoke().function_name(function);
+            let answer = invoke.payload(order.into()).send().await.context("order maintenance")?;
+            let payload = answer.payload().map(AsRef::as_ref).unwrap_or_default();
+            let report: Report = serde_json::from_slice(payload).context("read the report of maintenance")?;
+            if (report.job, report.done) != (job, 0) {
+                return Err(Error::new(format!("a dry run of {} reports {report:?}", job.as_str())));
+            }
+        }
+        proven("maintenance reports what there is to do");
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use ringfence_edge::envelope::{self, Sealed};
 use ringfence_vapi::{Function, Message, OrgId, parse};
 
 use crate::error::{Context, Error, Result};
-use crate::local::queues::{client, depth, send};
+use crate::local::queues::{RECORDINGS, client, depth, send};
 use crate::simulate::bodies_of;
 use crate::simulate::plan::Call;
 
@@ -30,7 +30,7 @@ pub(super) async fn queue_events(
         let Message::Stored(stored) = parsed.message else {
             return Err(Error::new("a simulated body is not a stored event"));
         };
-        let url = output(outputs, stored.event.function(), "QueueUrl")?;
+        let url = output(outputs, stored.event.function().as_str(), "QueueUrl")?;
         let delivery = Delivery::new(Credential::Org { org_id, key_version: 1 }, stored, received_at);
         let Sealed::Fits(message) = envelope::seal(&delivery).context("seal an event")? else {
             return Err(Error::new("a simulated event is too large for a message"));
@@ -47,25 +47,26 @@ pub(super) async fn give_up(
     patience: Duration,
 ) -> Result<usize> {
     let sqs = client(aws_endpoint);
-    for function in Function::ALL {
-        send(&sqs, output(outputs, function, "QueueUrl")?, "no event").await?;
+    let consumers = || Function::ALL.iter().map(|function| function.as_str()).chain([RECORDINGS]);
+    for consumer in consumers() {
+        send(&sqs, output(outputs, consumer, "QueueUrl")?, "no event").await?;
     }
     let start = Instant::now();
-    for function in Function::ALL {
-        let dead_letters = output(outputs, function, "DeadLettersUrl")?;
+    for consumer in consumers() {
+        let dead_letters = output(outputs, consumer, "DeadLettersUrl")?;
         while depth(&sqs, dead_letters).await? == 0 {
             if start.elapsed() > patience {
-                return Err(Error::new(format!("what is no event did not become a dead letter of {function}")));
+                return Err(Error::new(format!("what is no event did not become a dead letter of {consumer}")));
             }
             tokio::time::sleep(POLL).await;
         }
     }
-    Ok(Function::ALL.len())
+    Ok(consumers().count())
 }
 
 /// An output of a function's queues: `CallStartedQueueUrl`, say.
-fn output<'a>(outputs: &'a BTreeMap<String, String>, function: Function, suffix: &str) -> Result<&'a str> {
-    let name = format!("{}{suffix}", camel_case(function.as_str()));
+fn output<'a>(outputs: &'a BTreeMap<String, String>, consumer: &str, suffix: &str) -> Result<&'a str> {
+    let name = format!("{}{suffix}", camel_case(consumer));
     let value = outputs.get(&name).ok_or_else(|| Error::new(format!("the stack has no output {name}")))?;
     Ok(value)
 }

@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::proxy::Mode;
 use super::site::Site;
-use super::tools;
 use super::traffic::{Load, Tenant};
 use super::verdict::Verdict;
-use super::{Drill, Length};
+use super::{Drill, Length, recordings, tools};
 use crate::error::{Context, Error, Result};
 use crate::local::connection;
 use crate::simulate::plan::Run;
@@ -30,6 +29,7 @@ pub(super) fn plan(drill: Drill, length: Length) -> (Load, Duration) {
     match drill {
         Drill::Duplicates => (at_once(4, if is_full { 999 } else { 99 }, 50), Duration::ZERO),
         Drill::Shuffle => (at_once(if is_full { 400 } else { 80 }, 1, 32), Duration::ZERO),
+        Drill::Recordings => (at_once(20, 1, 32), Duration::ZERO),
         Drill::Kill | Drill::Cut => paced(seconds(30, 6), is_full),
         Drill::Hang => paced(seconds(30, 10), is_full),
         Drill::LongOutage => paced(seconds(60, 20), false),
@@ -54,6 +54,7 @@ pub(super) async fn prepare(site: &Site<'_>, drill: Drill, tenants: &[Tenant]) -
             kill_between_commit_and_answer(site, tenant).await?;
             tools::kill_between_claim_and_result(site, tenant).await
         }
+        (Drill::Recordings, [tenant, ..]) => recordings::kill_during_upload(site, tenant).await,
         _ => Ok(()),
     }
 }
@@ -86,7 +87,7 @@ pub(super) async fn inject(site: &Site<'_>, drill: Drill, broken: Duration) -> R
             tokio::join!(stop_database_for(site, broken), killed).0?;
         }
         Drill::Outage | Drill::LongOutage => stop_database_for(site, broken).await?,
-        Drill::Duplicates | Drill::Shuffle | Drill::Poison => {}
+        Drill::Duplicates | Drill::Shuffle | Drill::Recordings | Drill::Poison => {}
     }
     Ok(Instant::now())
 }
@@ -104,7 +105,7 @@ pub(super) async fn examine(site: &Site<'_>, drill: Drill, verdict: &Verdict) ->
         // The first ten back-offs passed, and nothing was given up.
         Drill::LongOutage => receives > 10 && verdict.dead == 0,
         Drill::BothDown => verdict.refused > 0,
-        Drill::Duplicates | Drill::Shuffle => verdict.duplicates > 0,
+        Drill::Duplicates | Drill::Shuffle | Drill::Recordings => verdict.duplicates > 0,
         Drill::Kill => failed > 0 || verdict.repeated > 0,
         // It examines itself on the way.
         Drill::Poison => true,

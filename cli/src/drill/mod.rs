@@ -7,6 +7,7 @@
 mod faults;
 mod poison;
 mod proxy;
+mod recordings;
 mod site;
 mod tools;
 mod traffic;
@@ -45,6 +46,8 @@ pub(crate) enum Drill {
     SqsDown,
     /// Neither the database nor the queues are there
     BothDown,
+    /// A function is killed while it uploads a recording of 200 MB
+    Recordings,
     /// Some events can never apply, until the cause is mended and they are redriven
     Poison,
 }

@@ -15,7 +15,7 @@ use crate::administration::unexpected;
 use crate::error::{Context, Error, Result};
 use crate::lambda::{FunctionSpec, Host};
 use crate::local::database::{self, Database};
-use crate::local::environment::{Environment, of_aws, of_waiting_events};
+use crate::local::environment::{Environment, of_aws, of_waiting_work};
 use crate::local::layout::Layout;
 use crate::local::ministack::MiniStack;
 use crate::local::postgres::Cluster;
@@ -33,6 +33,7 @@ const DOOR_ENVIRONMENTS: usize = 8;
 const EVENT_ENVIRONMENTS: usize = 2;
 /// As in the template.
 const TIMEOUT: Duration = Duration::from_mins(1);
+const RECORDING_TIMEOUT: Duration = Duration::from_mins(5);
 const MEMORY_MB: u32 = 256;
 
 /// A stack of its own, running.
@@ -48,6 +49,7 @@ pub(crate) struct Site<'a> {
     /// The superuser's URL, past the proxy.
     pub(crate) owner_url: String,
     pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) s3: aws_sdk_s3::Client,
     pub(crate) queues: Queues,
     pub(crate) administration: Administration,
     pump: JoinHandle<Result<()>>,
@@ -66,7 +68,8 @@ impl<'a> Site<'a> {
         let sqs_endpoint = MiniStack::of_drills(layout).start(&tools).await?;
         let sqs = queues::client(&sqs_endpoint);
         let queues = queues::create(&sqs, TIMING).await?;
-        buckets::create(&buckets::client(&sqs_endpoint)).await?;
+        let s3 = buckets::client(&sqs_endpoint);
+        buckets::create(&s3).await?;
         let to_sqs = Proxy::start(port(&sqs_endpoint)?).await?;
 
         let mut variables = vec![
@@ -75,11 +78,12 @@ impl<'a> Site<'a> {
             ("RETRY_WAIT_CAP_SECONDS".to_owned(), RETRY_WAIT_CAP_SECONDS.to_owned()),
             ("RUST_LOG".to_owned(), "warn".to_owned()),
         ];
-        variables.extend(of_waiting_events(&queues));
+        variables.extend(of_waiting_work(&queues));
         // Nobody watches a drill.
         variables.push(("CONNECTIONS_ENDPOINT".to_owned(), "http://127.0.0.1:1".to_owned()));
-        // Its endpoint is on this machine.
+        // Its endpoints and recordings are on this machine.
         variables.push(("ENDPOINT_REACH".to_owned(), "anywhere".to_owned()));
+        variables.push(("RECORDING_HOSTS".to_owned(), "127.0.0.1".to_owned()));
         variables.extend(of_aws(&at_port(&sqs_endpoint, to_sqs.port())?));
         progress("Starting the functions");
         let host = Host::start(&specs(layout, &variables)?).await?;
@@ -87,7 +91,7 @@ impl<'a> Site<'a> {
         let pump = tokio::spawn(async move { pump::run(&client, &of_pump, &base_url).await });
         let administration = administration(&database.owner_url, &secrets, &host, &queues, &sqs_endpoint)?;
         let owner_url = database.owner_url;
-        Ok(Self { layout, tools, secrets, to_database, to_sqs, host, owner_url, sqs, queues, administration, pump })
+        Ok(Self { layout, tools, secrets, to_database, to_sqs, host, owner_url, sqs, s3, queues, administration, pump })
     }
 
     /// Stops everything.
@@ -156,7 +160,7 @@ fn specs(layout: &Layout, variables: &Environment) -> Result<Vec<FunctionSpec>> 
         binary: folder.join(&name),
         environments: if name == "webhook" { DOOR_ENVIRONMENTS } else { EVENT_ENVIRONMENTS },
         memory_mb: MEMORY_MB,
-        timeout: TIMEOUT,
+        timeout: if name == queues::RECORDINGS { RECORDING_TIMEOUT } else { TIMEOUT },
         variables: variables.clone(),
         log: layout.logs().join(format!("drill-{name}.log")),
         name,
@@ -171,7 +175,7 @@ fn administration(
     queues: &Queues,
     sqs_endpoint: &str,
 ) -> Result<Administration> {
-    let waiting = of_waiting_events(queues);
+    let waiting = of_waiting_work(queues);
     let settings = Settings::from_fn(|name| match name {
         "DATABASE_OWNER_URL" => Some(owner_url.to_owned()),
         "RINGFENCE_APP_PASSWORD" => Some(secrets.app_password.clone()),

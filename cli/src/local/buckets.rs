@@ -1,4 +1,4 @@
-//! The bucket of the template: where events wait that no queue message can hold.
+//! The buckets of the template: where events wait that no queue message can hold, and where recordings are kept.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::DisplayErrorContext;
@@ -7,19 +7,27 @@ use aws_sdk_s3::operation::create_bucket::CreateBucketError;
 use super::queues::configuration;
 use crate::error::{Error, Result};
 
-/// The bucket's name.
+/// Where events wait.
 pub(crate) const PARKING: &str = "ringfence-parking";
+/// Where recordings are kept.
+pub(crate) const RECORDINGS: &str = "ringfence-recordings";
 
 /// A client of the local S3.
 pub(crate) fn client(endpoint: &str) -> Client {
     Client::new(&configuration(endpoint))
 }
 
-/// Creates the bucket, unless it is there.
+/// Creates the buckets, unless they are there.
 pub(crate) async fn create(client: &Client) -> Result<()> {
-    let Err(error) = client.create_bucket().bucket(PARKING).send().await else { return Ok(()) };
-    match error.as_service_error() {
-        Some(CreateBucketError::BucketAlreadyOwnedByYou(_) | CreateBucketError::BucketAlreadyExists(_)) => Ok(()),
-        _ => Err(Error::new(format!("could not create the bucket {PARKING}: {}", DisplayErrorContext(error)))),
+    for name in [PARKING, RECORDINGS] {
+        let Err(error) = client.create_bucket().bucket(name).send().await else { continue };
+        let is_there = matches!(
+            error.as_service_error(),
+            Some(CreateBucketError::BucketAlreadyOwnedByYou(_) | CreateBucketError::BucketAlreadyExists(_))
+        );
+        if !is_there {
+            return Err(Error::new(format!("could not create the bucket {name}: {}", DisplayErrorContext(error))));
+        }
     }
+    Ok(())
 }

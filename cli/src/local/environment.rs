@@ -3,11 +3,14 @@
 use ringfence_vapi::Function;
 
 use super::backing::Backing;
-use super::buckets::PARKING;
+use super::buckets;
 use super::gateway::connections_endpoint;
 use super::queues::{
-    ACCESS_KEY, BROADCASTS, Queues, REGION, dead_letter_queue, dead_letters_of, queue_of, retry_queue,
+    ACCESS_KEY, BROADCASTS, Queues, RECORDINGS, REGION, dead_letter_queue, dead_letters_of, queue_of, retry_queue,
 };
+
+/// Simulated calls have their recordings here, real ones at Vapi.
+const RECORDING_HOSTS: &str = "127.0.0.1,*.vapi.ai,*.r2.cloudflarestorage.com";
 
 /// Names and values, in the order in which they are printed.
 pub(crate) type Environment = Vec<(String, String)>;
@@ -21,10 +24,11 @@ pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Environment {
         ("RINGFENCE_MASTER_KEYS".to_owned(), backing.secrets.master_keys_variable()),
         ("PUBLIC_BASE_URL".to_owned(), base_url.to_owned()),
     ];
-    environment.extend(of_waiting_events(&backing.queues));
+    environment.extend(of_waiting_work(&backing.queues));
     environment.push(("CONNECTIONS_ENDPOINT".to_owned(), connections_endpoint(backing.gateway_port)));
     // Endpoints are developed on this machine.
     environment.push(("ENDPOINT_REACH".to_owned(), "anywhere".to_owned()));
+    environment.push(("RECORDING_HOSTS".to_owned(), RECORDING_HOSTS.to_owned()));
     // The functions are invoked where they run, which is not where the queues are.
     environment.push(("AWS_ENDPOINT_URL_LAMBDA".to_owned(), base_url.to_owned()));
     environment.extend(of_aws(&backing.sqs_endpoint));
@@ -32,9 +36,10 @@ pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Environment {
     environment
 }
 
-/// What names the places where events wait: the queues of each event function, and what parks what is too large for them.
-pub(crate) fn of_waiting_events(queues: &Queues) -> Environment {
-    let mut environment = vec![("PARKING_BUCKET".to_owned(), PARKING.to_owned())];
+/// What names the places where work waits: the queues, what parks events that are too large for them, and where recordings go.
+pub(crate) fn of_waiting_work(queues: &Queues) -> Environment {
+    let buckets = [("PARKING_BUCKET", buckets::PARKING), ("RECORDINGS_BUCKET", buckets::RECORDINGS)];
+    let mut environment: Environment = buckets.map(|(name, bucket)| (name.to_owned(), bucket.to_owned())).to_vec();
     for function in Function::ALL {
         let name = function.as_str().to_uppercase().replace('-', "_");
         let url = |queue: &str| queues.get(queue).cloned().unwrap_or_default();
@@ -42,10 +47,13 @@ pub(crate) fn of_waiting_events(queues: &Queues) -> Environment {
         environment.push((format!("{name}_DLQ_URL"), url(&dead_letter_queue(function))));
         environment.push((format!("{name}_FUNCTION_NAME"), function.to_string()));
     }
-    let broadcasts =
-        [("BROADCAST_QUEUE_URL", queue_of(BROADCASTS)), ("BROADCAST_DLQ_URL", dead_letters_of(BROADCASTS))];
-    environment
-        .extend(broadcasts.map(|(name, queue)| (name.to_owned(), queues.get(&queue).cloned().unwrap_or_default())));
+    let others = [
+        ("BROADCAST_QUEUE_URL", queue_of(BROADCASTS)),
+        ("BROADCAST_DLQ_URL", dead_letters_of(BROADCASTS)),
+        ("RECORDING_UPLOAD_QUEUE_URL", queue_of(RECORDINGS)),
+        ("RECORDING_UPLOAD_DLQ_URL", dead_letters_of(RECORDINGS)),
+    ];
+    environment.extend(others.map(|(name, queue)| (name.to_owned(), queues.get(&queue).cloned().unwrap_or_default())));
     environment
 }
 

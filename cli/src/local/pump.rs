@@ -1,6 +1,6 @@
-//! From the retry queues to their functions: what Lambda's event source mapping does in AWS.
+//! From the queues to their functions: what Lambda's event source mapping does in AWS. And the schedules, which are EventBridge's there.
 //!
-//! Batches of up to ten, two at a time per queue. What a function reports as failed stays in the queue until its
+//! Batches of up to ten, recordings one by one, two at a time per queue. What a function reports as failed stays in the queue until its
 //! visibility timeout ends; a batch whose invocation fails stays as a whole.
 
 use std::collections::HashSet;
@@ -13,6 +13,8 @@ use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join_all;
+use maintenance::{Job, Order};
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
@@ -27,8 +29,11 @@ const BATCH: i32 = 10;
 /// `MaximumConcurrency` of the mapping.
 const CONCURRENCY: usize = 2;
 const LONG_POLL_SECONDS: i32 = 20;
-/// The functions' own timeout is 60 s.
-const INVOCATION_TIMEOUT: Duration = Duration::from_secs(65);
+/// The longest timeout of a function is 300 s.
+const INVOCATION_TIMEOUT: Duration = Duration::from_secs(305);
+/// The schedules of the template, and how often they come.
+const SCHEDULES: [(Job, Duration); 2] =
+    [(Job::SweepRecordings, Duration::from_mins(5)), (Job::ExpireRecordings, Duration::from_hours(1))];
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The pump as a background process: this tool itself, with its hidden verb `pump`.
@@ -69,6 +74,7 @@ struct Mapping {
     http: reqwest::Client,
     queue_url: String,
     queue_arn: String,
+    batch: i32,
     invocations_url: String,
 }
 
@@ -83,13 +89,32 @@ pub(crate) async fn run(sqs: &Client, queues: &Queues, base_url: &str) -> Result
             queue_url,
             sqs: sqs.clone(),
             http: http.clone(),
-            invocations_url: format!("{base_url}/2015-03-31/functions/{function}/invocations"),
+            batch: if function == queues::RECORDINGS { 1 } else { BATCH },
+            invocations_url: invocations_url(base_url, &function),
         };
         pollers.extend((0..CONCURRENCY).map(|_| poll(mapping.clone())));
     }
     tracing::info!(pollers = pollers.len(), "pump started");
-    futures_util::future::join_all(pollers).await;
+    let schedules =
+        SCHEDULES.map(|(job, period)| keep(http.clone(), invocations_url(base_url, "maintenance"), job, period));
+    futures_util::future::join(join_all(pollers), join_all(schedules)).await;
     Ok(())
+}
+
+/// Where a function is invoked.
+fn invocations_url(base_url: &str, function: &str) -> String {
+    format!("{base_url}/2015-03-31/functions/{function}/invocations")
+}
+
+/// Orders a job again and again.
+async fn keep(http: reqwest::Client, url: String, job: Job, period: Duration) {
+    loop {
+        tokio::time::sleep(period).await;
+        let ordered = http.post(&url).json(&Order { job, dry_run: false }).send().await;
+        if let Err(error) = ordered.and_then(reqwest::Response::error_for_status) {
+            tracing::warn!(job = job.as_str(), "maintenance failed: {error}");
+        }
+    }
 }
 
 async fn poll(mapping: Mapping) {
@@ -118,7 +143,7 @@ impl Mapping {
     }
 
     async fn receive(&self) -> Result<Vec<Message>> {
-        let request = self.sqs.receive_message().queue_url(&self.queue_url).max_number_of_messages(BATCH);
+        let request = self.sqs.receive_message().queue_url(&self.queue_url).max_number_of_messages(self.batch);
         let answer = request
             .wait_time_seconds(LONG_POLL_SECONDS)
             .message_system_attribute_names(MessageSystemAttributeName::All)

@@ -1,4 +1,5 @@
-//! The queues of the template: a retry queue per event function and the queue of broadcasts, each with its dead-letter queue.
+//! The queues of the template: a retry queue per event function, the queue of broadcasts and that of recordings, each with its
+//! dead-letter queue.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,6 +9,7 @@ use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName;
 use ringfence_edge::consumer::LAST_RECEIVE;
+use ringfence_edge::recordings::RECORDING_UPLOAD;
 use ringfence_vapi::Function;
 use serde_json::json;
 
@@ -63,9 +65,12 @@ pub(crate) fn dead_letter_queue(function: Function) -> String {
 /// The name of the queue of broadcasts, and of the function that works it off.
 pub(crate) const BROADCASTS: &str = "broadcast-retry";
 
+/// The name of the queue of recordings, and of the function that works it off.
+pub(crate) const RECORDINGS: &str = RECORDING_UPLOAD;
+
 /// What works off queues, by its name: a queue `ringfence-{name}` and its dead-letter queue.
 pub(crate) fn consumers() -> impl Iterator<Item = String> {
-    Function::ALL.iter().map(ToString::to_string).chain([BROADCASTS.to_owned()])
+    Function::ALL.iter().map(ToString::to_string).chain([BROADCASTS.to_owned(), RECORDINGS.to_owned()])
 }
 
 /// The name of a consumer's queue.

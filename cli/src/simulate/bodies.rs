@@ -1,9 +1,13 @@
 //! What Vapi posts for a step of a call.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::cast::{ASSISTANT_ID, OUR_NUMBER};
 use super::plan::{Call, Conversation, Step};
+
+/// How long a recording's link works.
+const LINK_LIFETIME: SignedDuration = SignedDuration::from_mins(30);
 
 /// The webhook's body. `delivery` counts how often the step was delivered before: Vapi signs a recording's link anew each time.
 pub(super) fn body(call: &Call, step: Step<'_>, delivery: usize) -> Value {
@@ -59,7 +63,8 @@ fn report(call: &Call, delivery: usize) -> Value {
 }
 
 fn of_conversation(conversation: &Conversation, delivery: usize) -> Map<String, Value> {
-    let recording = conversation.recording.as_ref().map(|link| format!("{link}?X-Amz-Signature={delivery}"));
+    let recording = conversation.recording.as_ref();
+    let expires_at = Timestamp::now() + LINK_LIFETIME;
     let fields = json!({
         "startedAt": conversation.started_at.to_string(),
         "cost": conversation.cost(),
@@ -71,7 +76,9 @@ fn of_conversation(conversation: &Conversation, delivery: usize) -> Map<String, 
         },
         "artifact": {
             "transcript": conversation.transcript(),
-            "recordingUrl": recording,
+            "recordingUrl": recording.map(|recording| &recording.url),
+            "presignedMonoUrl": recording.map(|recording| format!("{}?X-Amz-Signature={delivery}", recording.link)),
+            "presignedUrlsExpiresAt": recording.map(|_| expires_at),
             "structuredOutputs": conversation.structured_outputs(),
         },
     });
@@ -80,7 +87,6 @@ fn of_conversation(conversation: &Conversation, delivery: usize) -> Map<String, 
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use ringfence_vapi::{Message, StoredEvent, parse};
 
     use super::*;
@@ -93,10 +99,14 @@ mod tests {
         stored
     }
 
+    fn recorded() -> Run {
+        Run::new(Timestamp::now(), false).recorded_by("http://127.0.0.1:9")
+    }
+
     /// With 210 calls every mixture of the traits has come up.
     #[test]
     fn every_body_is_read_whole_and_a_redelivery_is_the_same_event() {
-        for call in Run::new(Timestamp::now(), false).calls(210) {
+        for call in recorded().calls(210) {
             let mut keys = Vec::new();
             for step in call.steps() {
                 let (first, again) = (stored(&body(&call, step, 0)), stored(&body(&call, step, 1)));
@@ -113,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_links_signature_differs_by_delivery() {
-        let call = &Run::new(Timestamp::now(), false).calls(1)[0];
+        let call = &recorded().calls(1)[0];
         let report = *call.steps().last().unwrap();
         assert_ne!(body(call, report, 0), body(call, report, 1));
     }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::ledger::Ledger;
 use super::plan::Run;
 use super::sender::Pace;
+use super::studio::Studio;
 use super::{Manner, Target, send, show};
 use crate::administration::local::administration;
 use crate::error::{Error, Result};
@@ -23,7 +24,8 @@ pub(crate) async fn demonstrate(layout: &Layout, stack: &Stack) -> Result<()> {
     let target = Target::of_stack(stack);
     let mut ledger = Ledger::open(&stack.database_url, target.org).await?;
     ledger.add_cast(&administration(layout, stack)?, target.org, true).await?;
-    let calls = Run::new(Timestamp::now(), false).calls(1);
+    let studio = Studio::open().await?;
+    let calls = Run::new(Timestamp::now(), false).recorded_by(&studio.url).calls(1);
     let pace = Pace { rate: None, concurrency: 1 };
     let manner = Manner { duplicates: 0, shuffle: false, pace, attempts: Manner::PERSISTENT };
 

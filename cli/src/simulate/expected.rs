@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::cast::{Cast, Lead, OUR_NUMBER};
-use super::plan::{Call, Conversation, Step, Turn};
+use super::plan::{Call, Conversation, Recording, Step, Turn};
 use super::rows::Row;
+use super::studio::RECORDING_BYTES;
 
 /// Every row of the calls and of the leads that they reach.
 pub(super) fn rows(calls: &[Call], cast: &Cast) -> Vec<Row> {
@@ -19,6 +20,7 @@ fn of_call(call: &Call, cast: &Cast) -> Vec<Row> {
     let turns = call.conversation.iter().flat_map(|conversation| &conversation.turns);
     let mut rows = vec![call_logs(call, cast), call_tracking(call, cast), calls(call)];
     rows.extend(turns.map(|turn| transcript(call, turn)));
+    rows.extend(recording(call).map(|_| recording_queue(call)));
     rows.extend(call.steps().into_iter().map(|step| claim(call, step)));
     rows
 }
@@ -46,7 +48,8 @@ fn call_logs(call: &Call, cast: &Cast) -> Row {
             "cost": cost(call),
             "cost_breakdown": conversation.map(Conversation::cost_breakdown),
             "transcript": conversation.map(Conversation::transcript),
-            "recording_url": recording(call),
+            "recording_url": recording(call).map(|recording| &recording.url),
+            "recording_storage_path": recording_path(call),
             "agent_id": cast.agent,
             "lead_id": lead(call, cast).map(|lead| lead.id),
             "metadata": call.metadata,
@@ -85,7 +88,8 @@ fn calls(call: &Call) -> Row {
             "duration_seconds": whole_seconds(call.duration()),
             "reason_family": call.family,
             "cost": cost(call),
-            "recording_state": if recording(call).is_some() { "linked" } else { "none" },
+            "recording_state": if recording(call).is_some() { "stored" } else { "none" },
+            "recording_path": recording_path(call),
         }),
     )
 }
@@ -154,8 +158,28 @@ fn started_at(call: &Call) -> Option<Timestamp> {
     call.conversation.as_ref().map(|conversation| conversation.started_at)
 }
 
-fn recording(call: &Call) -> Option<&str> {
-    call.conversation.as_ref()?.recording.as_deref()
+fn recording(call: &Call) -> Option<&Recording> {
+    call.conversation.as_ref()?.recording.as_ref()
+}
+
+/// Its key in the bucket, without the org, which stands before it.
+fn recording_path(call: &Call) -> Option<String> {
+    recording(call).map(|_| format!("{}/mono", call.id))
+}
+
+fn recording_queue(call: &Call) -> Row {
+    Row::expected(
+        "recording_upload_queue",
+        json!({
+            "vapi_call_id": call.id,
+            "record_of": call.id,
+            "kind": "mono",
+            "state": "stored",
+            "storage_key": recording_path(call),
+            "content_type": "audio/wav",
+            "bytes": RECORDING_BYTES,
+        }),
+    )
 }
 
 /// A call that nobody answered cost nothing, which is known.
@@ -190,16 +214,21 @@ mod tests {
 
     #[test]
     fn the_first_call_has_a_row_everywhere() {
-        let calls = Run::new(Timestamp::now(), false).calls(1);
+        let calls = Run::new(Timestamp::now(), false).recorded_by("http://127.0.0.1:9").calls(1);
         let rows = rows(&calls, &cast("new", None));
         let turns = calls[0].conversation.as_ref().unwrap().turns.len();
-        for (table, count) in
-            [("call_logs", 1), ("call_tracking", 1), ("calls", 1), ("call_transcripts", turns), ("leads", 1)]
-        {
+        for (table, count) in [
+            ("call_logs", 1),
+            ("call_tracking", 1),
+            ("calls", 1),
+            ("call_transcripts", turns),
+            ("recording_upload_queue", 1),
+            ("leads", 1),
+        ] {
             assert_eq!(of_table(&rows, table).len(), count, "{table}");
         }
         assert_eq!(of_table(&rows, "processed_webhook_events").len(), calls[0].steps().len());
-        assert_eq!(of_table(&rows, "calls")[0].columns["recording_state"], "linked");
+        assert_eq!(of_table(&rows, "calls")[0].columns["recording_state"], "stored");
         assert_eq!(of_table(&rows, "leads")[0].columns["status"], "contacted");
     }
 

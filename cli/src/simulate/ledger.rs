@@ -63,11 +63,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// Waits until every event of the calls has been applied, no longer than `patience`, and compares all rows.
+    /// Waits until every event of the calls has been applied and every recording is kept, no longer than `patience`, and compares all rows.
     pub(crate) async fn check(&self, org: OrgId, calls: &[Call], patience: Duration) -> Result<Findings> {
         let ids: Vec<&str> = calls.iter().map(|call| call.id.as_str()).collect();
         let phones: Vec<&str> = calls.iter().map(|call| call.customer).collect();
-        let events = calls.iter().map(|call| call.steps().len()).sum();
+        let is_recorded = |call: &Call| call.conversation.as_ref().is_some_and(|said| said.recording.is_some());
+        // A recording that is kept has its place in the log too.
+        let events = calls.iter().map(|call| call.steps().len() + usize::from(is_recorded(call))).sum();
         self.wait_until_applied(org, &ids, events, patience).await;
         let client = connection::open(&self.database_url).await?;
         let rows = rows::read(&client, org, &ids, &phones).await?;
@@ -117,7 +119,7 @@ impl Ledger {
             if applied >= events {
                 break;
             }
-            spinner.set_message(format!("{} of {events} events are not applied yet", events - applied));
+            spinner.set_message(format!("{} of {events} events and recordings are missing yet", events - applied));
             spinner.tick();
             tokio::time::sleep(POLL).await;
         }
@@ -126,6 +128,6 @@ impl Ledger {
 
     async fn count_applied(&self, org: OrgId, calls: &[&str]) -> Result<usize> {
         let client = connection::try_open(&self.database_url).await.context("connect to the database")?;
-        rows::count_claims(&client, org, calls).await
+        rows::count_done(&client, org, calls).await
     }
 }

@@ -15,6 +15,7 @@ mod schedule;
 pub(crate) mod sender;
 mod show;
 pub(crate) mod signing;
+pub(crate) mod studio;
 
 use ringfence_vapi::OrgId;
 use serde_json::Value;

@@ -19,6 +19,8 @@ pub(crate) struct Run {
     began_at: Timestamp,
     /// Whether all calls are test calls, which move no lead.
     tests_only: bool,
+    /// Where calls are recorded ([`Studio`](super::studio::Studio)); None: none is.
+    studio: Option<String>,
 }
 
 /// A call from beginning to end.
@@ -44,8 +46,17 @@ pub(crate) struct Call {
 pub(crate) struct Conversation {
     pub(crate) started_at: Timestamp,
     pub(crate) turns: Vec<Turn>,
-    /// The recording's stable link.
-    pub(crate) recording: Option<String>,
+    /// None: it was not recorded.
+    pub(crate) recording: Option<Recording>,
+}
+
+/// The recording of a call, both parties in one channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Recording {
+    /// Vapi's name of it, which is not a link that works.
+    pub(crate) url: String,
+    /// Where it is, without the signature.
+    pub(crate) link: String,
 }
 
 /// One thing said.
@@ -89,7 +100,12 @@ impl Run {
     pub(crate) fn new(now: Timestamp, tests_only: bool) -> Self {
         // Vapi's times are whole milliseconds.
         let now = now - SignedDuration::from_nanos(i64::from(now.subsec_nanosecond() % 1_000_000));
-        Self { id: Uuid::new_v4(), began_at: now - SignedDuration::from_mins(10), tests_only }
+        Self { id: Uuid::new_v4(), began_at: now - SignedDuration::from_mins(10), tests_only, studio: None }
+    }
+
+    /// The same, with recordings of most calls that were answered, to be fetched from the studio at a URL.
+    pub(crate) fn recorded_by(self, url: &str) -> Self {
+        Self { studio: Some(url.to_owned()), ..self }
     }
 
     /// The calls of the run.
@@ -107,7 +123,7 @@ impl Run {
         let is_test = self.tests_only || index % 7 == 6;
         let people = if has_lead { LEADS } else { STRANGERS };
         let began_at = after(self.began_at, index, 137);
-        let conversation = is_answered.then(|| Conversation::new(&id, index, began_at));
+        let conversation = is_answered.then(|| Conversation::new(&id, index, began_at, self.studio.as_deref()));
         let (reason, family) = match (is_answered, outbound) {
             (true, _) => ANSWERED_ENDS[index % ANSWERED_ENDS.len()],
             (false, true) => UNANSWERED_OUTBOUND_ENDS[index % UNANSWERED_OUTBOUND_ENDS.len()],
@@ -133,7 +149,7 @@ impl Run {
 }
 
 impl Conversation {
-    fn new(call_id: &str, index: usize, began_at: Timestamp) -> Self {
+    fn new(call_id: &str, index: usize, began_at: Timestamp, studio: Option<&str>) -> Self {
         let started_at = began_at + SignedDuration::from_millis(4_210);
         let said = SCRIPT.iter().take(4 + 2 * (index % 3)).enumerate();
         let turns =
@@ -142,7 +158,10 @@ impl Conversation {
         Self {
             started_at,
             turns: turns.collect(),
-            recording: is_recorded.then(|| format!("https://recordings.example/{call_id}-mono.wav")),
+            recording: studio.filter(|_| is_recorded).map(|studio| Recording {
+                url: format!("https://recordings.example/{call_id}-mono.wav"),
+                link: format!("{studio}/{call_id}-mono.wav"),
+            }),
         }
     }
 

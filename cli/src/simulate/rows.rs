@@ -27,12 +27,13 @@ pub(crate) struct Row {
 /// Every table, in the order in which people read them.
 ///
 /// `record_of` is the call whose `call_logs` row the row belongs to by its key.
-pub(crate) const TABLES: [Table; 6] = [
+pub(crate) const TABLES: [Table; 7] = [
     Table {
         name: "call_logs",
         key: &["vapi_call_id"],
-        query: "SELECT to_jsonb(t) - '{id,org_id,created_at,updated_at}'::text[] FROM call_logs t
-            WHERE org_id = $1 AND vapi_call_id = ANY ($2) AND $3::text[] IS NOT NULL",
+        query: "SELECT to_jsonb(t) - '{id,org_id,created_at,updated_at}'::text[]
+                || jsonb_build_object('recording_storage_path', replace(recording_storage_path, org_id || '/', ''))
+            FROM call_logs t WHERE org_id = $1 AND vapi_call_id = ANY ($2) AND $3::text[] IS NOT NULL",
     },
     Table {
         name: "call_tracking",
@@ -44,7 +45,8 @@ pub(crate) const TABLES: [Table; 6] = [
         name: "calls",
         key: &["vapi_call_id"],
         query: "SELECT to_jsonb(t) - '{id,org_id,created_at,updated_at}'::text[]
-                || jsonb_build_object('record_of', (SELECT vapi_call_id FROM call_logs l WHERE l.org_id = $1 AND l.id = t.id))
+                || jsonb_build_object('recording_path', replace(recording_path, org_id || '/', ''),
+                    'record_of', (SELECT vapi_call_id FROM call_logs l WHERE l.org_id = $1 AND l.id = t.id))
             FROM calls t WHERE org_id = $1 AND vapi_call_id = ANY ($2) AND $3::text[] IS NOT NULL",
     },
     Table {
@@ -56,13 +58,21 @@ pub(crate) const TABLES: [Table; 6] = [
             ORDER BY vapi_call_id, said_at",
     },
     Table {
+        name: "recording_upload_queue",
+        key: &["vapi_call_id", "kind"],
+        query: "SELECT jsonb_build_object('vapi_call_id', vapi_call_id, 'kind', kind, 'state', state, 'link', link, 'code', code,
+                'storage_key', replace(storage_key, org_id || '/', ''), 'content_type', content_type, 'bytes', bytes,
+                'record_of', (SELECT vapi_call_id FROM call_logs l WHERE l.org_id = $1 AND l.id = t.call_log_id))
+            FROM recording_upload_queue t WHERE org_id = $1 AND vapi_call_id = ANY ($2) AND $3::text[] IS NOT NULL",
+    },
+    Table {
         name: "processed_webhook_events",
         key: &["vapi_call_id", "event_type", "message_time"],
         query: "SELECT jsonb_build_object('vapi_call_id', vapi_call_id, 'event_type', event_type,
                 'message_time', message_time, 'status', event -> 'status', 'text', event -> 'text')
             FROM processed_webhook_events
             WHERE org_id = $1 AND vapi_call_id = ANY ($2) AND $3::text[] IS NOT NULL
-                AND event_type <> 'operation-failed' ORDER BY message_time",
+                AND event_type NOT IN ('operation-failed', 'recording-ready') ORDER BY message_time",
     },
     Table {
         name: "leads",
@@ -85,8 +95,8 @@ pub(super) async fn read(client: &Client, org: OrgId, calls: &[&str], phones: &[
     Ok(rows)
 }
 
-/// How many of the calls' events were applied.
-pub(super) async fn count_claims(client: &Client, org: OrgId, calls: &[&str]) -> Result<usize> {
+/// How many of the calls' events were applied, and of their recordings kept.
+pub(super) async fn count_done(client: &Client, org: OrgId, calls: &[&str]) -> Result<usize> {
     const QUERY: &str = "SELECT count(*) FROM processed_webhook_events
         WHERE org_id = $1 AND vapi_call_id = ANY ($2) AND event_type <> 'operation-failed'";
     let row = client.query_one(QUERY, &[&org.0, &calls]).await.context("count the applied events")?;

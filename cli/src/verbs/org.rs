@@ -1,4 +1,4 @@
-//! `cargo ringfence org`: orgs and their keys.
+//! `cargo ringfence org`: orgs, their keys, and how long their recordings are kept.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::administration::{Administrator, unexpected};
 use crate::arguments;
 use crate::error::{Context, Result};
 
-/// Creates and lists orgs, and rotates their keys.
+/// Creates and lists orgs, rotates their keys, and sets what is kept for them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Org {
     #[command(subcommand)]
@@ -25,6 +25,8 @@ enum Verb {
     Create(Create),
     List(List),
     RotateKey(RotateKey),
+    VapiKey(VapiKey),
+    Retention(Retention),
 }
 
 impl Org {
@@ -33,6 +35,8 @@ impl Org {
             Verb::Create(verb) => verb.run().await,
             Verb::List(verb) => verb.run().await,
             Verb::RotateKey(verb) => verb.run().await,
+            Verb::VapiKey(verb) => verb.run().await,
+            Verb::Retention(verb) => verb.run().await,
         }
     }
 }
@@ -103,6 +107,72 @@ impl RotateKey {
         let overlap_seconds = self.overlap.as_secs();
         let act = |actor| Act::RotateKey { actor, org_id: self.org, overlap_seconds };
         print_key(&self.administrator.perform(act).await?, self.json)
+    }
+}
+
+/// Keeps an org's private API key at Vapi, encrypted, for recordings whose links have expired; read from standard input
+#[derive(Debug, clap::Args)]
+struct VapiKey {
+    /// The org's id
+    org: OrgId,
+    /// Forget the key instead
+    #[arg(long)]
+    remove: bool,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl VapiKey {
+    async fn run(self) -> Result<ExitCode> {
+        // Not an argument: those are seen by whoever lists processes, and kept by shells.
+        let key = if self.remove { None } else { Some(read_line()?.into()) };
+        let answer = self.administrator.perform(|actor| Act::SetVapiKey { actor, org_id: self.org, key }).await?;
+        let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+        println!("{}", if self.remove { "the key is forgotten" } else { "the key is kept" });
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn read_line() -> Result<String> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).context("read the key from standard input")?;
+    Ok(line.trim().to_owned())
+}
+
+/// Has an org's recordings removed some days after they were stored
+#[derive(Debug, clap::Args)]
+struct Retention {
+    /// The org's id
+    org: OrgId,
+    /// How many days, or `forever`
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    recordings: Days,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+/// A number of days; None: for ever.
+#[derive(Clone, Copy, Debug)]
+struct Days(Option<i32>);
+
+fn days(text: &str) -> std::result::Result<Days, String> {
+    if text == "forever" {
+        return Ok(Days(None));
+    }
+    text.parse().map(|days| Days(Some(days))).map_err(|_| "a number of days, or forever".to_owned())
+}
+
+impl Retention {
+    async fn run(self) -> Result<ExitCode> {
+        let Days(days) = self.recordings;
+        let act = |actor| Act::SetRecordingRetention { actor, org_id: self.org, days };
+        let answer = self.administrator.perform(act).await?;
+        let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+        match days {
+            Some(days) => println!("recordings are kept for {days} days"),
+            None => println!("recordings are kept for ever"),
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::simulate::compare::Comparison;
 use crate::simulate::ledger::Ledger;
 use crate::simulate::plan::{Call, Run};
 use crate::simulate::sender::{Pace, Tally};
+use crate::simulate::studio::Studio;
 use crate::simulate::{Manner, Target, send};
 
 /// How many differences are printed.
@@ -73,7 +74,11 @@ impl Simulate {
             (None, Some(stack)) => own_target(&layout, &stack).await?,
             (None, None) => return Err(Error::new(NOT_UP)),
         };
-        let calls = Run::new(Timestamp::now(), self.org.is_some()).calls(self.calls as usize);
+        // Who is elsewhere could not fetch what is recorded here.
+        let studio = if ledger.is_some() { Some(Studio::open().await?) } else { None };
+        let run = Run::new(Timestamp::now(), self.org.is_some());
+        let run = if let Some(studio) = &studio { run.recorded_by(&studio.url) } else { run };
+        let calls = run.calls(self.calls as usize);
         let start = Instant::now();
         let tally = send(&target, &calls, self.manner()).await?;
         print_tally(&tally, &calls, start.elapsed());

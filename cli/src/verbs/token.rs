@@ -10,7 +10,7 @@ use crate::administration::{Administrator, unexpected};
 use crate::arguments;
 use crate::error::Result;
 
-/// Makes a token that watches an org's calls over the WebSocket API
+/// Makes a token that watches an org's calls over the WebSocket API and plays their recordings
 #[derive(Debug, clap::Args)]
 pub(crate) struct Token {
     /// The org's id

@@ -13,7 +13,7 @@ use ringfence_core::migrations::{self, Finding, MigrationError};
 use ringfence_core::{ConfigurationError, DatabaseSettings};
 use ringfence_edge::keys::Subject;
 use ringfence_edge::tokens::{InvalidToken, MAX_LIFETIME};
-use ringfence_edge::{Environment, FunctionQueues, MasterKeys, Misconfigured, Parking, QueueError, Tokens};
+use ringfence_edge::{Environment, FunctionQueues, MasterKeys, Misconfigured, Parking, QueueError, Sealer, Tokens};
 use ringfence_vapi::interactive::{Configuration, InvalidConfiguration};
 use ringfence_vapi::{Function, OrgId};
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,24 @@ pub enum Act {
         actor: String,
         /// The org.
         org_id: OrgId,
+    },
+    /// An org's API key at Vapi, or none any more.
+    SetVapiKey {
+        /// Who acts.
+        actor: String,
+        /// The org.
+        org_id: OrgId,
+        /// The key: a secret, kept sealed. Absent: none.
+        key: Option<Secret>,
+    },
+    /// How long recordings of an org are kept.
+    SetRecordingRetention {
+        /// Who acts.
+        actor: String,
+        /// The org.
+        org_id: OrgId,
+        /// Days after they were stored. Absent: for ever.
+        days: Option<i32>,
     },
     /// Close the failure of a tool call whose fate people have found out.
     SettleToolCall {
@@ -271,6 +289,9 @@ pub enum Answer {
     Replayed(Replayed),
 }
 
+/// A secret on its way to be sealed. Does not print itself.
+pub type Secret = ringfence_vapi::Sensitive<String>;
+
 /// An org with its newest key. Shown once to whoever asked; kept nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrganizationKey {
@@ -334,6 +355,12 @@ pub enum ActError {
     /// The org has a lead with this number.
     #[error("the org has a lead with this number already")]
     LeadExists,
+    /// A text that is no key, or a key that cannot be sealed.
+    #[error("a key is a text of 8 to 200 characters without spaces")]
+    NotAKey,
+    /// Out of range.
+    #[error("recordings are kept for 1 to 36500 days, or for ever")]
+    RetentionOutOfRange,
     /// Not a phone number as it is kept.
     #[error("a phone number is written in E.164, such as +15555550142")]
     NotE164,
@@ -350,6 +377,7 @@ impl From<Failure> for ActError {
             Some("tools_endpoint_https") => Self::NotHttps,
             Some("tools_message_known") => Self::NotAnswerable,
             Some("tools_name_length" | "tools_timeout_bounded") => Self::ToolOutOfRange,
+            Some("organizations_recording_retention_bounded") => Self::RetentionOutOfRange,
             Some("agents_phone_number_e164" | "leads_phone_e164") => Self::NotE164,
             _ => Self::Failed(failure),
         }
@@ -363,12 +391,13 @@ pub struct Administration {
     masters: MasterKeys,
     base_url: String,
     queues: Vec<FunctionQueues>,
+    recordings: FunctionQueues,
     parking: Parking,
 }
 
 impl Administration {
-    /// From `DATABASE_OWNER_URL`, `RINGFENCE_APP_PASSWORD`, `RINGFENCE_MASTER_KEYS`, `PUBLIC_BASE_URL`, `PARKING_BUCKET` and the queues
-    /// of each event function ([`FunctionQueues::from_environment`]).
+    /// From `DATABASE_OWNER_URL`, `RINGFENCE_APP_PASSWORD`, `RINGFENCE_MASTER_KEYS`, `PUBLIC_BASE_URL`, `PARKING_BUCKET`, the queues
+    /// of each event function ([`FunctionQueues::from_environment`]) and those of recordings ([`FunctionQueues::of_recordings`]).
     pub fn from_environment(
         environment: &Environment<'_>,
         sqs: &Client,
@@ -382,6 +411,7 @@ impl Administration {
             base_url: environment.required("PUBLIC_BASE_URL")?,
             parking: Parking::from_environment(environment, s3)?,
             queues: Function::ALL.into_iter().map(queues).collect::<Result<_, _>>()?,
+            recordings: FunctionQueues::of_recordings(environment, sqs)?,
         })
     }
 
@@ -443,16 +473,25 @@ impl Administration {
                 let secret = self.masters.tool_secrets(org_id).next().map(|secret| secret.expose());
                 Answer::ToolSecret { secret: secret.unwrap_or_default() }
             }
+            Act::SetVapiKey { actor, org_id, key } => {
+                let sealed = key.map(|key| self.seal_vapi_key(org_id, &key)).transpose()?;
+                let found = self.admin(actor).await?.set_vapi_key(org_id, sealed.as_deref()).await?;
+                found.then_some(Answer::Done {}).ok_or(ActError::NoSuchOrg)?
+            }
+            Act::SetRecordingRetention { actor, org_id, days } => {
+                let found = self.admin(actor).await?.set_recording_retention(org_id, days).await?;
+                found.then_some(Answer::Done {}).ok_or(ActError::NoSuchOrg)?
+            }
             Act::SettleToolCall { actor, org_id, event_id } => {
                 let found = self.admin(actor).await?.settle_tool_call(org_id, &event_id).await?;
                 done(found, "open failure of a tool call")?
             }
             Act::MintToken { actor, org_id, lifetime_seconds } => {
                 let lifetime = Duration::from_secs(lifetime_seconds).min(MAX_LIFETIME);
-                if !self.admin(actor).await?.note_token(org_id, lifetime.as_secs()).await? {
+                if !self.admin(actor.clone()).await?.note_token(org_id, lifetime.as_secs()).await? {
                     return Err(ActError::NoSuchOrg);
                 }
-                let (token, claims) = Tokens::new(&self.masters).mint(org_id, lifetime, Timestamp::now())?;
+                let (token, claims) = Tokens::new(&self.masters).mint(org_id, &actor, lifetime, Timestamp::now())?;
                 Answer::Token { token, expires_at: claims.expires_at }
             }
             Act::ListFailures { selection, resolved, limit } => {
@@ -462,7 +501,8 @@ impl Administration {
             Act::Redrive { actor, selection, run, per_second, before } => {
                 let admin = self.admin(actor).await?;
                 let manner = Manner { run, per_second, before: before.unwrap_or_else(Timestamp::now) };
-                Answer::Redriven(Redrive::new(&admin, &self.parking, &selection, manner).all(&self.queues).await?)
+                let queues = self.queues.iter().chain([&self.recordings]);
+                Answer::Redriven(Redrive::new(&admin, &self.parking, &selection, manner).all(queues).await?)
             }
             Act::CountReplay { kind, selection } => {
                 let admin = self.admin(READER.to_owned()).await?;
@@ -496,6 +536,13 @@ impl Administration {
 
     async fn admin(&self, actor: String) -> Result<Admin, MigrationError> {
         Admin::connect(&self.database, actor).await
+    }
+
+    fn seal_vapi_key(&self, org_id: OrgId, key: &Secret) -> Result<String, ActError> {
+        let key = key.expose();
+        let is_key = (8..=200).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        let sealed = is_key.then(|| Sealer::new(&self.masters).seal_api_key(org_id, key));
+        sealed.and_then(Result::ok).ok_or(ActError::NotAKey)
     }
 
     fn key(&self, id: OrgId, key_version: i32) -> OrganizationKey {

@@ -5,10 +5,10 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use ringfence_core::admin::{Admin, Selection};
-use ringfence_core::{Credential, Delivery};
-use ringfence_edge::Parking;
+use ringfence_core::Credential;
+use ringfence_core::admin::{Admin, Letter, Selection};
 use ringfence_edge::queue::{FunctionQueues, Received};
+use ringfence_edge::{Parking, recordings};
 use ringfence_vapi::OrgId;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub struct Redriven {
     pub selected: u64,
     /// Of these, those that went back to their retry queue.
     pub redriven: u64,
-    /// Messages that are no event, or an event of no org that is known, or that cannot be read now. They stay, whatever is selected.
+    /// Messages that are neither an event nor a recording, or an event of no org that is known, or that cannot be read now. They stay, whatever is selected.
     pub unknown: u64,
     /// There is more: the time was up.
     pub more: bool,
@@ -65,7 +65,7 @@ impl<'a> Redrive<'a> {
     }
 
     /// Goes through the dead letters of each function.
-    pub(crate) async fn all(mut self, queues: &[FunctionQueues]) -> Result<Redriven, ActError> {
+    pub(crate) async fn all(mut self, queues: impl Iterator<Item = &FunctionQueues>) -> Result<Redriven, ActError> {
         for queues in queues {
             let mut held = Vec::new();
             let result = self.one(queues, &mut held).await;
@@ -108,23 +108,23 @@ impl<'a> Redrive<'a> {
             return Ok(false);
         }
         // One that cannot be read, for whatever reason, stops no other.
-        let delivery = self.parking.open(&message.body).await.ok();
-        let org_id = match &delivery {
-            Some(delivery) => self.org_of(delivery).await?,
+        let letter = self.open(message).await;
+        let org_id = match &letter {
+            Some(letter) => self.org_of(letter).await?,
             None => None,
         };
-        let Some((delivery, org_id)) = delivery.zip(org_id) else {
+        let Some((letter, org_id)) = letter.zip(org_id) else {
             self.found.unknown += 1;
             return Ok(false);
         };
-        if !self.selection.selects(&delivery, org_id, message.code) {
+        if !self.selection.selects(&letter, org_id, message.code) {
             return Ok(false);
         }
         self.found.selected += 1;
         if !self.manner.run {
             return Ok(false);
         }
-        self.send_back(queues, message, org_id, &delivery).await?;
+        self.send_back(queues, message, org_id, &letter).await?;
         self.found.redriven += 1;
         let pace = Duration::from_secs(1) / self.manner.per_second.max(1);
         tokio::time::sleep(pace).await;
@@ -138,20 +138,30 @@ impl<'a> Redrive<'a> {
         queues: &FunctionQueues,
         message: &Received,
         org_id: OrgId,
-        delivery: &Delivery,
+        letter: &Letter,
     ) -> Result<(), ActError> {
-        self.admin.mark_redriven(org_id, delivery).await?;
+        self.admin.mark_redriven(org_id, letter).await?;
         if let Err(error) = queues.retries.send_text(message.body.clone(), message.code).await {
-            self.admin.unmark_redriven(org_id, delivery).await?;
+            self.admin.unmark_redriven(org_id, letter).await?;
             return Err(error.into());
         }
         Ok(queues.dead_letters.delete(&message.receipt_handle).await?)
     }
 
-    async fn org_of(&self, delivery: &Delivery) -> Result<Option<OrgId>, ActError> {
-        match delivery.credential {
-            Credential::Org { org_id, .. } => Ok(Some(org_id)),
-            Credential::Platform => Ok(self.admin.find_org(&delivery.event).await?),
+    async fn open(&self, message: &Received) -> Option<Letter> {
+        if let Ok(recording) = recordings::read(&message.body) {
+            return Some(Letter::Recording { recording, died_at: message.sent_at.unwrap_or_else(Timestamp::now) });
+        }
+        self.parking.open(&message.body).await.ok().map(|delivery| Letter::Event(Box::new(delivery)))
+    }
+
+    async fn org_of(&self, letter: &Letter) -> Result<Option<OrgId>, ActError> {
+        match letter {
+            Letter::Recording { recording, .. } => Ok(Some(recording.org_id)),
+            Letter::Event(delivery) => match delivery.credential {
+                Credential::Org { org_id, .. } => Ok(Some(org_id)),
+                Credential::Platform => Ok(self.admin.find_org(&delivery.event).await?),
+            },
         }
     }
 }

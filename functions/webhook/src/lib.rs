@@ -15,7 +15,7 @@ use ringfence_edge::metrics::{Counts, Metric};
 use ringfence_edge::reception::{conclude, receive};
 use ringfence_edge::report::{Facts, metric};
 use ringfence_edge::route::{Respond as _, not_served};
-use ringfence_edge::{Answer, Authenticator, Pusher, Refusal, RetryQueues, Verified};
+use ringfence_edge::{Answer, Authenticator, Pusher, RecordingQueue, Refusal, RetryQueues, Sealer, Verified};
 use ringfence_vapi::interactive::{Interactive, Question};
 use ringfence_vapi::{FailureCode, Function, Message, PartialTranscript, StoredEvent};
 use serde_json::json;
@@ -34,6 +34,10 @@ pub struct Door {
     pub queues: RetryQueues,
     /// Who tells viewers.
     pub pusher: Pusher,
+    /// Who seals links to recordings.
+    pub sealer: Sealer,
+    /// Who asks for recordings.
+    pub recordings: RecordingQueue,
     /// Who answers Vapi's questions.
     pub answers: Answers,
     /// Who executes tool calls.
@@ -74,7 +78,7 @@ impl Door {
     }
 
     async fn store(&self, verified: &Verified<'_>, stored: StoredEvent, counts: &mut Counts) -> Answer {
-        let mut delivery = Delivery::new(verified.credential(), stored, verified.received_at());
+        let mut delivery = self.sealer.delivery(verified, stored);
         let facts = Facts::of(&delivery);
         let result = caught(handle(&self.database, &delivery)).await;
         facts.log(&result);
@@ -82,6 +86,7 @@ impl Door {
             Ok(Outcome::Revoked) => Err(Unauthorised.into()),
             Ok(outcome) => {
                 counts.add(metric(&outcome), 1);
+                self.recordings.announce(&outcome, &delivery.event, counts).await;
                 if let Outcome::Applied { org_id, sequence, viewers } = &outcome {
                     self.pusher.event(*org_id, *sequence, viewers, &delivery, counts).await;
                 }

@@ -4,8 +4,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use assistant_request::{Answers, Fallback};
+use aws_sdk_sqs::Client;
 use lambda_http::{Error, service_fn};
-use ringfence_edge::{Environment, aws, start, telemetry};
+use ringfence_edge::{Environment, RecordingQueue, Sealer, aws, start, telemetry};
 use tool_calls::Tools;
 use webhook::Door;
 
@@ -20,6 +21,8 @@ async fn main() -> Result<(), Error> {
         authenticator: environment.authenticator()?,
         queues: start::retry_queues(&environment, &aws)?,
         pusher: start::pusher(&environment, &database, &aws)?,
+        sealer: Sealer::new(&environment.master_keys()?),
+        recordings: RecordingQueue::from_environment(&environment, &Client::new(&aws))?,
         answers: Answers::new(Arc::clone(&database), Arc::clone(&endpoints), Fallback::from_environment(&environment)?),
         tools: Tools::new(Arc::clone(&database), endpoints),
         database,

@@ -1,13 +1,13 @@
 //! The stored events: one SQL statement each, which claims the event, applies its effects and returns the org's viewers.
 
 use jiff::Timestamp;
-use ringfence_vapi::{Event, EventKey, OrgId, StoredEvent};
+use ringfence_vapi::{Event, EventKey, OrgId, RecordingKind, StoredEvent};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
-use crate::database::Database;
+use crate::database::{Database, Parameter};
 use crate::error::Failure;
 use crate::failures::{self, FailedAttempt};
 
@@ -37,6 +37,9 @@ pub struct Delivery {
     pub event: Event,
     /// When the door received it.
     pub received_at: Timestamp,
+    /// What fetches the recordings that the event names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<SealedLink>,
     /// The attempts that failed before, as far as nobody could write them down yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<FailedAttempt>,
@@ -46,12 +49,24 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// An event that has just been received.
+    /// An event that has just been received, without the links that came with it.
     #[must_use]
     pub fn new(credential: Credential, stored: StoredEvent, received_at: Timestamp) -> Self {
-        let StoredEvent { key, event } = stored;
-        Self { credential, key, event, received_at, failures: Vec::new(), receives: 0 }
+        let StoredEvent { key, event, links: _ } = stored;
+        Self { credential, key, event, received_at, links: Vec::new(), failures: Vec::new(), receives: 0 }
     }
+}
+
+/// A link to a recording, which only a master key can open: it may wait in a queue and in a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedLink {
+    /// What it leads to.
+    pub kind: RecordingKind,
+    /// The link, sealed.
+    pub link: String,
+    /// From then on it leads nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What became of a delivery.
@@ -94,7 +109,9 @@ pub async fn apply_transcript(database: &Database, delivery: &Delivery) -> Resul
 
 /// `end-of-call-report`.
 pub async fn apply_end_of_call_report(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
-    apply(database, "SELECT * FROM apply_end_of_call_report_v1($1, $2, $3, $4, $5, $6)", delivery).await
+    let statement = "SELECT * FROM apply_end_of_call_report_v1($1, $2, $3, $4, $5, $6, $7)";
+    let links = (!delivery.links.is_empty()).then_some(Json(&delivery.links));
+    apply_with(database, statement, delivery, &[(&links, Type::JSONB)]).await
 }
 
 /// An event that only belongs to the call's timeline.
@@ -102,22 +119,28 @@ pub async fn apply_call_event(database: &Database, delivery: &Delivery) -> Resul
     apply(database, "SELECT * FROM apply_call_event_v1($1, $2, $3, $4, $5, $6)", delivery).await
 }
 
-/// All event functions have one shape (`migrations/*__events.sql`).
 async fn apply(database: &Database, statement: &str, delivery: &Delivery) -> Result<Outcome, Failure> {
+    apply_with(database, statement, delivery, &[]).await
+}
+
+/// All event functions have one shape (`migrations/*__events.sql`); `more` is what one of them takes beyond it.
+async fn apply_with(
+    database: &Database,
+    statement: &str,
+    delivery: &Delivery,
+    more: &[Parameter<'_>],
+) -> Result<Outcome, Failure> {
     let (org_id, key_version) = credential_columns(delivery.credential);
-    let row = database
-        .query_one(
-            statement,
-            &[
-                (&org_id, Type::UUID),
-                (&key_version, Type::INT4),
-                (&delivery.key.as_str(), Type::TEXT),
-                (&Json(&delivery.event), Type::JSONB),
-                (&delivery.received_at, Type::TIMESTAMPTZ),
-                (&failures::of(delivery), Type::JSONB),
-            ],
-        )
-        .await?;
+    let (key, event, failures) = (delivery.key.as_str(), Json(&delivery.event), failures::of(delivery));
+    let common: [Parameter<'_>; 6] = [
+        (&org_id, Type::UUID),
+        (&key_version, Type::INT4),
+        (&key, Type::TEXT),
+        (&event, Type::JSONB),
+        (&delivery.received_at, Type::TIMESTAMPTZ),
+        (&failures, Type::JSONB),
+    ];
+    let row = database.query_one(statement, &[&common, more].concat()).await?;
     Ok(outcome(&row)?)
 }
 

@@ -1,9 +1,8 @@
 //! What is written of an event that failed: a row in `failed_operations`, and one in `failed_attempts` for each attempt.
 
 use jiff::Timestamp;
-use ringfence_vapi::{EventKey, FailureCode, Function, OrgId};
+use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
@@ -11,6 +10,7 @@ use uuid::Uuid;
 use crate::database::Database;
 use crate::error::Failure;
 use crate::events::{Delivery, credential_columns};
+use crate::live::{self, Announcement};
 
 /// One attempt to apply an event, which failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,22 +67,7 @@ pub struct Recorded {
     /// Whose failure it is.
     pub org_id: OrgId,
     /// It is news: it has a place in the org's log.
-    pub news: Option<LoggedFailure>,
-}
-
-/// The place of a failure in the org's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoggedFailure {
-    /// Its key there.
-    pub key: EventKey,
-    /// Its sequence.
-    pub sequence: i64,
-    /// When it failed.
-    pub at: Timestamp,
-    /// What the log says of it.
-    pub event: Value,
-    /// The WebSocket connections that watch the org.
-    pub viewers: Vec<String>,
+    pub news: Option<Announcement>,
 }
 
 /// Writes down the failures that `delivery` carries. None: it came by the platform's key and names no org that is known, so
@@ -106,19 +91,9 @@ pub async fn record(database: &Database, delivery: &Delivery, state: FailedState
     Ok(recorded(&row)?)
 }
 
-fn recorded(row: &Row) -> Result<Option<Recorded>, tokio_postgres::Error> {
+pub(crate) fn recorded(row: &Row) -> Result<Option<Recorded>, tokio_postgres::Error> {
     let Some(org_id) = row.try_get::<_, Option<Uuid>>("event_org")?.map(OrgId) else { return Ok(None) };
-    let Some(key) = row.try_get::<_, Option<String>>("event_id")? else {
-        return Ok(Some(Recorded { org_id, news: None }));
-    };
-    let news = LoggedFailure {
-        key: EventKey::new(key),
-        sequence: row.try_get("sequence")?,
-        at: row.try_get("at")?,
-        event: row.try_get("event")?,
-        viewers: row.try_get("viewers")?,
-    };
-    Ok(Some(Recorded { org_id, news: Some(news) }))
+    Ok(Some(Recorded { org_id, news: live::announcement(row)? }))
 }
 
 /// `p_failures` of the SQL functions.

@@ -2,7 +2,7 @@
 //!
 //! [`events`] is the hot path: one statement claims an event, applies its effects and returns the org's viewers, or does
 //! none of it; [`failures`] writes down that it was none; [`live`]
-//! is for those who watch, and [`interactive`] for what Vapi waits for. [`admin`] is what people change, each act with its line in the
+//! is for those who watch, [`interactive`] for what Vapi waits for, and [`recordings`] for what is fetched from it. [`admin`] is what people change, each act with its line in the
 //! audit log. [`migrations`] brings the schema. The SQL itself is in `migrations/`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
@@ -16,11 +16,13 @@ pub mod health;
 pub mod interactive;
 pub mod live;
 pub mod migrations;
+pub mod recordings;
 
 mod outage;
 
 pub use connect::{ConfigurationError, DatabaseSettings, Patience};
 pub use database::Database;
 pub use error::Failure;
-pub use events::{Credential, Delivery, Outcome};
+pub use events::{Credential, Delivery, Outcome, SealedLink};
 pub use failures::{FailedAttempt, FailedState};
+pub use recordings::Recording;

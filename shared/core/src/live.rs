@@ -83,6 +83,33 @@ pub struct Broadcast {
     pub viewers: Vec<String>,
 }
 
+/// Something that Ringfence itself has to tell of a call, at its place in the org's log: a failure, or a recording that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// Its key there.
+    pub key: EventKey,
+    /// Its sequence.
+    pub sequence: i64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What the log says of it.
+    pub event: Value,
+    /// The WebSocket connections that watch the org.
+    pub viewers: Vec<String>,
+}
+
+/// What a statement has put into the org's log, if it did.
+pub(crate) fn announcement(row: &Row) -> Result<Option<Announcement>, tokio_postgres::Error> {
+    let Some(key) = row.try_get::<_, Option<String>>("event_id")? else { return Ok(None) };
+    Ok(Some(Announcement {
+        key: EventKey::new(key),
+        sequence: row.try_get("sequence")?,
+        at: row.try_get("at")?,
+        event: row.try_get("event")?,
+        viewers: row.try_get("viewers")?,
+    }))
+}
+
 /// Makes a connection a viewer of an org, pending until its first message. False: the connection is there already.
 pub async fn open(database: &Database, org: OrgId, connection: &str, expires_at: Timestamp) -> Result<bool, Failure> {
     let row = database

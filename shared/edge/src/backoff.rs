@@ -18,7 +18,8 @@ impl Default for Backoff {
 
 impl Backoff {
     /// The wait after a message was received for the `receive_count`th time. SQS waits whole seconds.
-    pub(crate) fn delay(self, receive_count: u32) -> Duration {
+    #[must_use]
+    pub fn delay(self, receive_count: u32) -> Duration {
         let ceiling = 2u64.saturating_pow(receive_count).min(self.cap_seconds);
         Duration::from_secs(fastrand::u64(1..=ceiling.max(1)))
     }

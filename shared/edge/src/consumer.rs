@@ -18,6 +18,7 @@ use crate::metrics::{Counts, Metric};
 use crate::parking::{Park, Parking};
 use crate::pusher::Pusher;
 use crate::queue::{FunctionQueues, QueueError};
+use crate::recordings::RecordingQueue;
 use crate::report;
 
 /// How often a queue delivers a message before SQS itself gives it up (`maxReceiveCount` in template.yaml).
@@ -40,6 +41,8 @@ pub struct Consumer {
     pub backoff: Backoff,
     /// Tells viewers what was applied, and what failed.
     pub pusher: Pusher,
+    /// Asks for recordings, where the function's events name any.
+    pub recordings: Option<RecordingQueue>,
 }
 
 /// An event that could not be applied.
@@ -160,6 +163,9 @@ impl Consumer {
             Ok(Outcome::Revoked) => Err(Failed::new(Some(delivery), FailureCode::KeyRevoked.into())),
             Ok(outcome) => {
                 counts.add(report::metric(&outcome), 1);
+                if let Some(recordings) = &self.recordings {
+                    recordings.announce(&outcome, &delivery.event, counts).await;
+                }
                 if let Outcome::Applied { org_id, sequence, viewers } = &outcome {
                     self.pusher.event(*org_id, *sequence, viewers, &delivery, counts).await;
                 }
@@ -220,8 +226,8 @@ impl Consumer {
         match failures::record(&self.database, &delivery, state).await {
             Ok(Some(Recorded { org_id, news })) => {
                 tracing::info!(org.id = %org_id, event.key = delivery.key.as_str(), "failure written down");
-                if let Some(logged) = news {
-                    self.pusher.failure(org_id, &logged, counts).await;
+                if let Some(news) = news {
+                    self.pusher.announce(org_id, &news, counts).await;
                 }
             }
             Ok(None) => tracing::warn!(event.key = delivery.key.as_str(), "a failure of an event that names no org"),
@@ -241,7 +247,8 @@ pub async fn caught<T>(handling: impl Future<Output = Result<T, Failure>>) -> Re
 }
 
 /// How often the message was received, this time included.
-pub(crate) fn receive_count(message: &SqsMessage) -> u32 {
+#[must_use]
+pub fn receive_count(message: &SqsMessage) -> u32 {
     message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 

@@ -6,15 +6,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use jiff::Timestamp;
-use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, header};
+use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use ringfence_core::interactive::Endpoint;
 use ringfence_vapi::{FailureCode, OrgId};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::keys::{MasterKeys, ToolSecret};
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, OutboundError};
+
+/// The largest answer. A model reads all of it.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// A message to an endpoint of an org.
 #[derive(Clone, Debug)]
@@ -55,7 +59,36 @@ impl Endpoints {
         let body = json!({"type": notice.kind, "timestamp": now, "data": notice.data}).to_string();
         let secrets = self.masters.tool_secrets(notice.org_id);
         let headers = signed_headers(notice, secrets, now.as_second(), &body);
-        self.outbound.post(&endpoint.url, headers, body, timeout).await
+        let asked = self.ask(&endpoint.url, headers, body);
+        tokio::time::timeout(timeout, asked).await.unwrap_or(Err(FailureCode::ToolTimeout))
+    }
+
+    async fn ask(&self, url: &str, headers: HeaderMap, body: String) -> Result<Bytes, FailureCode> {
+        let mut request = Request::new(Full::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = url.parse().map_err(|_| FailureCode::ToolAddressRefused)?;
+        *request.headers_mut() = headers;
+        let answer = self.outbound.send(request).await.map_err(|error| match error {
+            OutboundError::AddressRefused => FailureCode::ToolAddressRefused,
+            OutboundError::Unreachable => FailureCode::ToolUnreachable,
+            OutboundError::ConnectionLost => FailureCode::ToolConnectionLost,
+        })?;
+        let status = answer.status();
+        if status.is_redirection() {
+            return Err(FailureCode::ToolAddressRefused);
+        }
+        if !status.is_success() {
+            tracing::warn!(tool.status = status.as_u16(), "an endpoint failed");
+            return Err(FailureCode::ToolFailed);
+        }
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                FailureCode::ToolAnswerTooLarge
+            } else {
+                FailureCode::ToolConnectionLost
+            }
+        })?;
+        Ok(body.to_bytes())
     }
 }
 

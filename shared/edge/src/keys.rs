@@ -24,6 +24,9 @@ const TOKEN_LABEL: &str = "ringfence/token-key";
 /// The label of the secrets that sign what is sent to an org's endpoints.
 const TOOL_LABEL: &str = "ringfence/tool-secret";
 
+/// The label of the keys that seal secrets which wait (AES-256 takes as many bytes as the MAC has).
+const SEALING_LABEL: &str = "ringfence/sealing-key";
+
 /// What signs messages to an org's endpoints.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ToolSecret(Vec<u8>);
@@ -134,6 +137,11 @@ impl MasterKeys {
     /// The keys that sign tokens, one for each master, by its kid: the first signs.
     pub(crate) fn token_keys(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
         self.0.iter().filter_map(|master| Some((master.kid.clone(), mac(master, &[TOKEN_LABEL, &master.kid])?)))
+    }
+
+    /// The keys that seal secrets, one for each master, by its kid: the first seals.
+    pub(crate) fn sealing_keys(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        self.0.iter().filter_map(|master| Some((master.kid.clone(), mac(master, &[SEALING_LABEL, &master.kid])?)))
     }
 
     /// What signs messages to an org's endpoints, one secret for each master.

@@ -53,6 +53,16 @@ pub enum Metric {
     ToolRepeated,
     /// A tool call, or a question to an endpoint, failed.
     ToolFailed,
+    /// A recording was asked for.
+    RecordingQueued,
+    /// A recording could not be asked for in time: maintenance does.
+    RecordingUnannounced,
+    /// A recording was fetched and is kept.
+    RecordingStored,
+    /// A recording could not be fetched and will be tried again.
+    RecordingRetried,
+    /// A recording was removed after its retention.
+    RecordingRemoved,
 }
 
 impl Metric {
@@ -80,6 +90,11 @@ impl Metric {
             Self::ToolExecuted => "ToolExecuted",
             Self::ToolRepeated => "ToolRepeated",
             Self::ToolFailed => "ToolFailed",
+            Self::RecordingQueued => "RecordingQueued",
+            Self::RecordingUnannounced => "RecordingUnannounced",
+            Self::RecordingStored => "RecordingStored",
+            Self::RecordingRetried => "RecordingRetried",
+            Self::RecordingRemoved => "RecordingRemoved",
         }
     }
 }

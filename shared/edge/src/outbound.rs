@@ -1,5 +1,6 @@
-//! Requests to places that somebody else chose: endpoints of orgs. What they name may lead anywhere, also into this network, so
-//! the address is checked where the connection is made, a redirect is not followed, and time and size are bounded.
+//! Requests to places that somebody else chose: endpoints of orgs, links to recordings. What they name may lead anywhere, also into
+//! this network, so the address is checked where the connection is made and a redirect is not followed. Time and size are bounded by who
+//! asks.
 
 use std::error::Error;
 use std::future::Future;
@@ -11,24 +12,36 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper_tls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::rt::TokioExecutor;
 use lambda_http::http::uri::Scheme;
-use lambda_http::http::{HeaderMap, Method, Request, Uri};
-use ringfence_vapi::FailureCode;
+use lambda_http::http::{Request, Response, Uri};
 use tower_service::Service;
 
 use crate::aws::tls_connector;
 use crate::configuration::{Environment, Misconfigured};
 
-/// The largest answer. A model reads all of it.
-pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// The longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// A request got no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutboundError {
+    /// It was not sent: it leads to a private address, or not over TLS.
+    #[error("the address is refused")]
+    AddressRefused,
+    /// It was not sent: there is no connection.
+    #[error("no connection")]
+    Unreachable,
+    /// It may have been read; the connection ended before the response.
+    #[error("the connection was lost")]
+    ConnectionLost,
+}
 
 /// How far requests may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,62 +83,30 @@ impl Outbound {
         Self { reach, client: LazyLock::new(Box::new(move || client(reach))) }
     }
 
-    /// Posts a body and reads the answer of a 2xx.
-    pub async fn post(
-        &self,
-        url: &str,
-        headers: HeaderMap,
-        body: String,
-        timeout: Duration,
-    ) -> Result<Bytes, FailureCode> {
-        let posted = self.send(url, headers, body);
-        tokio::time::timeout(timeout, posted).await.unwrap_or(Err(FailureCode::ToolTimeout))
-    }
-
-    async fn send(&self, url: &str, headers: HeaderMap, body: String) -> Result<Bytes, FailureCode> {
-        let url: Uri = url.parse().map_err(|_| FailureCode::ToolAddressRefused)?;
-        self.check(&url)?;
+    /// Sends a request and answers with the head of the response, whatever its status.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, OutboundError> {
+        self.check(request.uri())?;
         let client = self.client.as_ref().map_err(|error| {
             tracing::error!(%error, "TLS cannot be used");
-            FailureCode::ToolUnreachable
+            OutboundError::Unreachable
         })?;
-        let mut request = Request::new(Full::from(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = url;
-        *request.headers_mut() = headers;
-        let answer = client.request(request).await.map_err(|error| {
+        client.request(request).await.map_err(|error| {
             match (caused_by_address(&error), error.is_connect()) {
-                (true, _) => FailureCode::ToolAddressRefused,
-                (false, true) => FailureCode::ToolUnreachable,
+                (true, _) => OutboundError::AddressRefused,
+                (false, true) => OutboundError::Unreachable,
                 // It may have been read.
-                (false, false) => FailureCode::ToolConnectionLost,
+                (false, false) => OutboundError::ConnectionLost,
             }
-        })?;
-        let status = answer.status();
-        if status.is_redirection() {
-            return Err(FailureCode::ToolAddressRefused);
-        }
-        if !status.is_success() {
-            tracing::warn!(tool.status = status.as_u16(), "an endpoint failed");
-            return Err(FailureCode::ToolFailed);
-        }
-        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                FailureCode::ToolAnswerTooLarge
-            } else {
-                FailureCode::ToolConnectionLost
-            }
-        })?;
-        Ok(body.to_bytes())
+        })
     }
 
     /// An address in the URL itself is no name, so no resolver is asked for it.
-    fn check(&self, url: &Uri) -> Result<(), FailureCode> {
+    fn check(&self, url: &Uri) -> Result<(), OutboundError> {
         let host = url.host().unwrap_or_default();
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
         let is_encrypted = url.scheme() == Some(&Scheme::HTTPS) || self.reach == Reach::Anywhere;
         let is_reachable = literal.is_none_or(|address| self.reach.allows(address));
-        if is_encrypted && is_reachable { Ok(()) } else { Err(FailureCode::ToolAddressRefused) }
+        if is_encrypted && is_reachable { Ok(()) } else { Err(OutboundError::AddressRefused) }
     }
 }
 
@@ -286,9 +267,9 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_to_loopback_is_refused_when_it_is_resolved() {
         for url in ["https://localhost:9/book", "https://2130706433:9/book"] {
-            let refused =
-                Outbound::new(Reach::Public).post(url, HeaderMap::new(), String::new(), Duration::from_secs(5)).await;
-            assert_eq!(refused, Err(FailureCode::ToolAddressRefused), "{url}");
+            let request = Request::get(url).body(Full::default()).unwrap();
+            let refused = Outbound::new(Reach::Public).send(request).await.map(drop);
+            assert_eq!(refused, Err(OutboundError::AddressRefused), "{url}");
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 pub fn status_of(code: FailureCode) -> StatusCode {
     match (code, code.class()) {
         (FailureCode::BodyTooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
-        (FailureCode::NotServed, _) => StatusCode::NOT_FOUND,
+        (FailureCode::NotServed | FailureCode::RecordingNotFound, _) => StatusCode::NOT_FOUND,
         (_, FailureClass::BadRequest) => StatusCode::BAD_REQUEST,
         (_, FailureClass::Unauthorised) => StatusCode::UNAUTHORIZED,
         // The event is neither in the database nor in a queue: whatever the cause, sending it again is right.

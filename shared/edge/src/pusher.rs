@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ringfence_core::failures::LoggedFailure;
-use ringfence_core::{Database, Delivery, live};
+use ringfence_core::live::{self, Announcement};
+use ringfence_core::{Database, Delivery};
 use ringfence_vapi::{EventKey, FailureCode, Frame, OrgId, PartialTranscript};
 
 use crate::broadcast::{Broadcast, Subject};
@@ -57,14 +57,15 @@ impl Pusher {
         }
     }
 
-    /// Tells an org's viewers that an event failed.
-    pub async fn failure(&self, org: OrgId, logged: &LoggedFailure, counts: &mut Counts) {
-        if logged.viewers.is_empty() {
+    /// Tells an org's viewers what Ringfence itself has put into the org's log.
+    pub async fn announce(&self, org: OrgId, news: &Announcement, counts: &mut Counts) {
+        let Announcement { key, sequence, at, event, viewers } = news;
+        if viewers.is_empty() {
             return;
         }
-        let failed = serde_json::from_value(logged.event.clone()).ok();
-        if let Some(frame) = failed.and_then(|failed| Frame::of_logged(logged.sequence, logged.at, failed)) {
-            self.push(org, &logged.key, &logged.viewers, &frame, counts).await;
+        let logged = serde_json::from_value(event.clone()).ok();
+        if let Some(frame) = logged.and_then(|logged| Frame::of_logged(*sequence, *at, logged)) {
+            self.push(org, key, viewers, &frame, counts).await;
         }
     }
 

@@ -6,6 +6,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName,
+    SendMessageBatchRequestEntry,
 };
 use jiff::Timestamp;
 use ringfence_core::Delivery;
@@ -64,6 +65,23 @@ impl Queue {
             request = request.message_attributes(FAILURE_CODE_ATTRIBUTE, attribute);
         }
         request.send().await.map_err(|error| refused(&error))?;
+        Ok(())
+    }
+
+    /// Hands messages over, ten with a request. Once this returns, SQS keeps all of them.
+    pub async fn send_texts(&self, messages: &[String]) -> Result<(), QueueError> {
+        for batch in messages.chunks(MAX_BATCH.unsigned_abs() as usize) {
+            let entries = (0..).zip(batch).filter_map(|(index, message): (u32, _)| {
+                SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(message).build().ok()
+            });
+            let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries.collect()));
+            let answer = request.send().await.map_err(|error| refused(&error))?;
+            if let Some(failed) = answer.failed.first() {
+                let reason = failed.code();
+                tracing::error!(failure.code = %FailureCode::QueueUnavailable, reason, "a message was refused");
+                return Err(QueueError(FailureCode::QueueUnavailable));
+            }
+        }
         Ok(())
     }
 

@@ -5,7 +5,6 @@ use std::future::Future;
 
 use lambda_http::http::Response;
 use lambda_http::{Body, Request};
-use ringfence_core::Delivery;
 use ringfence_vapi::interactive::Interactive;
 use ringfence_vapi::{FailureCode, Message, nothing_configured};
 use serde_json::json;
@@ -14,6 +13,7 @@ use crate::auth::{Authenticator, Verified};
 use crate::metrics::{Counts, Metric};
 use crate::queue::RetryQueues;
 use crate::reception::{Answer, Refusal, conclude, receive};
+use crate::seal::Sealer;
 
 /// Answers interactive messages.
 pub trait Respond {
@@ -30,14 +30,15 @@ pub trait Respond {
 pub struct Route<R> {
     authenticator: Authenticator,
     queues: RetryQueues,
+    sealer: Sealer,
     responder: R,
 }
 
 impl<R: Respond> Route<R> {
-    /// Verifies with `authenticator` and answers by `responder`; what belongs to an event function waits in `queues`.
+    /// Verifies with `authenticator` and answers by `responder`; what belongs to an event function waits in `queues`, its links sealed.
     #[must_use]
-    pub fn new(authenticator: Authenticator, queues: RetryQueues, responder: R) -> Self {
-        Self { authenticator, queues, responder }
+    pub fn new(authenticator: Authenticator, queues: RetryQueues, sealer: Sealer, responder: R) -> Self {
+        Self { authenticator, queues, sealer, responder }
     }
 
     /// Answers one request.
@@ -53,7 +54,7 @@ impl<R: Respond> Route<R> {
         match message {
             Message::Interactive(message) => return self.responder.answer(&verified, &message, counts).await,
             Message::Stored(stored) => {
-                let delivery = Delivery::new(verified.credential(), stored, verified.received_at());
+                let delivery = self.sealer.delivery(&verified, stored);
                 self.queues.send(&delivery, None).await.map_err(|error| {
                     Refusal::new(error.0, &"the queue did not take the event: send it to the door, or again")
                 })?;

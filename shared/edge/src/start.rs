@@ -25,7 +25,9 @@ use crate::outbound::{Outbound, Reach};
 use crate::parking::{Park, Parking};
 use crate::pusher::Pusher;
 use crate::queue::{FunctionQueues, RetryQueues};
+use crate::recordings::RecordingQueue;
 use crate::route::{Respond, Route};
+use crate::seal::Sealer;
 use crate::telemetry;
 
 /// The database of the environment, its first connection under way.
@@ -67,7 +69,7 @@ pub async fn interactive_function<R: Respond + Sync>(
     let environment = Environment::of_process();
     let responder = responder(&environment, database(&environment)?, endpoints(&environment)?)?;
     let queues = retry_queues(&environment, &aws::configuration(&environment))?;
-    let route = &Route::new(environment.authenticator()?, queues, responder);
+    let route = &Route::new(environment.authenticator()?, queues, Sealer::new(&environment.master_keys()?), responder);
     lambda_http::run(lambda_http::service_fn(|request| async move { Ok::<_, Infallible>(route.answer(request).await) }))
         .await
 }
@@ -85,7 +87,10 @@ where
     let database = database(&environment)?;
     let aws = aws::configuration(&environment);
     let sqs = Client::new(&aws);
+    // Of the events with a queue only this function's name recordings, so only it may ask for them.
+    let names_recordings = function == Function::EndOfCallReport;
     let consumer = Consumer {
+        recordings: names_recordings.then(|| RecordingQueue::from_environment(&environment, &sqs)).transpose()?,
         function,
         database: Arc::clone(&database),
         queues: FunctionQueues::from_environment(&environment, &sqs, function)?,

@@ -22,8 +22,10 @@ pub const MAX_LIFETIME: Duration = Duration::from_hours(12);
 /// Who a token is for, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// The org whose calls its holder may see.
+    /// The org whose calls its holder may see and hear.
     pub org_id: OrgId,
+    /// Who had it made: whom the audit log names for what is done with it.
+    pub holder: String,
     /// From then on it opens nothing.
     pub expires_at: Timestamp,
 }
@@ -50,6 +52,7 @@ struct Payload {
     iss: String,
     aud: String,
     sub: OrgId,
+    holder: String,
     iat: i64,
     exp: i64,
 }
@@ -74,14 +77,28 @@ impl Tokens {
     }
 
     /// A token for an org's calls. A lifetime above [`MAX_LIFETIME`] is cut.
-    pub fn mint(&self, org_id: OrgId, lifetime: Duration, now: Timestamp) -> Result<(String, Claims), InvalidToken> {
+    pub fn mint(
+        &self,
+        org_id: OrgId,
+        holder: &str,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<(String, Claims), InvalidToken> {
         let (kid, key) = self.0.first().ok_or(InvalidToken)?;
         let seconds = i64::try_from(lifetime.min(MAX_LIFETIME).as_secs()).map_err(|_| InvalidToken)?;
         let (iat, exp) = (now.as_second(), now.as_second() + seconds);
-        let payload = Payload { iss: ISSUER.to_owned(), aud: AUDIENCE.to_owned(), sub: org_id, iat, exp };
+        let payload = Payload {
+            iss: ISSUER.to_owned(),
+            aud: AUDIENCE.to_owned(),
+            sub: org_id,
+            holder: holder.to_owned(),
+            iat,
+            exp,
+        };
         let header = Header { alg: Algorithm::Hs256, typ: Some("JWT".to_owned()), kid: kid.clone() };
         let token = sign(&header, &payload, key).ok_or(InvalidToken)?;
-        Ok((token, Claims { org_id, expires_at: Timestamp::from_second(exp).map_err(|_| InvalidToken)? }))
+        let expires_at = Timestamp::from_second(exp).map_err(|_| InvalidToken)?;
+        Ok((token, Claims { org_id, holder: holder.to_owned(), expires_at }))
     }
 
     /// What a token says, if it counts now.
@@ -93,11 +110,11 @@ impl Tokens {
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| InvalidToken)?;
         // In a time that tells nothing of the right one.
         mac(key, signed).and_then(|mac| mac.verify_slice(&signature).ok()).ok_or(InvalidToken)?;
-        let Payload { iss, aud, sub, exp, .. } = decode(payload).ok_or(InvalidToken)?;
+        let Payload { iss, aud, sub, holder, exp, .. } = decode(payload).ok_or(InvalidToken)?;
         if iss != ISSUER || aud != AUDIENCE || exp <= now.as_second() {
             return Err(InvalidToken);
         }
-        Ok(Claims { org_id: sub, expires_at: Timestamp::from_second(exp).map_err(|_| InvalidToken)? })
+        Ok(Claims { org_id: sub, holder, expires_at: Timestamp::from_second(exp).map_err(|_| InvalidToken)? })
     }
 }
 
@@ -140,19 +157,20 @@ mod tests {
     }
 
     fn minted() -> String {
-        tokens(A).mint(org(), Duration::from_mins(5), now()).unwrap().0
+        tokens(A).mint(org(), "ada", Duration::from_mins(5), now()).unwrap().0
     }
 
     #[test]
     fn a_token_counts_until_it_expires() {
         let claims = tokens(A).verify(&minted(), now()).unwrap();
-        assert_eq!(claims, Claims { org_id: org(), expires_at: "2026-11-24T12:05:00Z".parse().unwrap() });
+        let expires_at = "2026-11-24T12:05:00Z".parse().unwrap();
+        assert_eq!(claims, Claims { org_id: org(), holder: "ada".to_owned(), expires_at });
         assert_eq!(tokens(A).verify(&minted(), claims.expires_at), Err(InvalidToken));
     }
 
     #[test]
     fn no_token_counts_longer_than_half_a_day() {
-        let (_, claims) = tokens(A).mint(org(), Duration::MAX, now()).unwrap();
+        let (_, claims) = tokens(A).mint(org(), "ada", Duration::MAX, now()).unwrap();
         assert_eq!(claims.expires_at, "2026-11-25T00:00:00Z".parse().unwrap());
     }
 
@@ -200,6 +218,7 @@ mod tests {
                 iss: iss.to_owned(),
                 aud: aud.to_owned(),
                 sub: org(),
+                holder: "ada".to_owned(),
                 iat: now().as_second(),
                 exp: now().as_second() + 60,
             };

@@ -156,6 +156,7 @@ WITH stripped AS (
     UNION ALL SELECT 'call_tracking', org_id, vapi_call_id, to_jsonb(t) || jsonb_build_object('agent_id', agent_id IS NOT NULL, 'lead_id', lead_id IS NOT NULL) FROM call_tracking t
     UNION ALL SELECT 'calls', org_id, vapi_call_id, to_jsonb(t) FROM calls t
     UNION ALL SELECT 'call_transcripts', org_id, vapi_call_id || content_sha256::text, to_jsonb(t) - 'call_log_id' FROM call_transcripts t
+    UNION ALL SELECT 'recordings', org_id, vapi_call_id || kind, to_jsonb(t) - '{call_log_id,next_attempt_at,link}'::text[] FROM recording_upload_queue t
     UNION ALL SELECT 'leads', org_id, phone, to_jsonb(t) FROM leads t
     UNION ALL SELECT 'claims', org_id, event_id, to_jsonb(t) - '{seq,xact,received_at,processed_at}'::text[] FROM processed_webhook_events t
         WHERE event_type <> 'operation-failed'

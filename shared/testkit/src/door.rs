@@ -8,7 +8,7 @@ use lambda_http::http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _};
 use ringfence_core::Database;
 use ringfence_edge::keys::Subject;
-use ringfence_edge::{Authenticator, Endpoints, MasterKeys, Outbound, Reach};
+use ringfence_edge::{Authenticator, Endpoints, MasterKeys, Outbound, Reach, Sealer};
 use ringfence_vapi::OrgId;
 use serde_json::Value;
 use tool_calls::Tools;
@@ -60,6 +60,8 @@ impl TestDoor {
             authenticator: Authenticator::new(masters(), vec![1], false),
             queues: queues.retry_queues(),
             pusher: queues.pusher(Arc::clone(&database)),
+            sealer: Sealer::new(&masters()),
+            recordings: queues.recording_queue(),
             answers,
             tools,
             database,

@@ -14,6 +14,7 @@ pub mod pgbouncer;
 pub mod proxy;
 pub mod queues;
 pub mod server;
+pub mod studio;
 pub mod tables;
 
 mod program;
@@ -28,6 +29,7 @@ pub use pgbouncer::PgBouncer;
 pub use proxy::Proxy;
 pub use queues::TestQueues;
 pub use server::TestServer;
+pub use studio::TestStudio;
 
 /// A setting that `cargo ringfence test` makes.
 #[must_use]

@@ -11,7 +11,9 @@ use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, Queu
 use ringfence_core::Database;
 use ringfence_edge::consumer::Consumer;
 use ringfence_edge::queue::FAILURE_CODE_ATTRIBUTE;
-use ringfence_edge::{Backoff, Connections, Environment, FunctionQueues, Handover, Parking, Pusher, RetryQueues};
+use ringfence_edge::{
+    Backoff, Bucket, Connections, Environment, FunctionQueues, Handover, Parking, Pusher, RecordingQueue, RetryQueues,
+};
 use ringfence_vapi::Function;
 use uuid::Uuid;
 
@@ -46,10 +48,13 @@ impl TestQueues {
             let variable = format!("{}_FUNCTION_NAME", function.as_str().to_uppercase().replace('-', "_"));
             urls.insert(variable, function.to_string());
         }
-        for variable in ["BROADCAST_QUEUE_URL", "BROADCAST_DLQ_URL"] {
+        for variable in
+            ["BROADCAST_QUEUE_URL", "BROADCAST_DLQ_URL", "RECORDING_UPLOAD_QUEUE_URL", "RECORDING_UPLOAD_DLQ_URL"]
+        {
             let queue = client.create_queue().queue_name(format!("{prefix}-{variable}")).send().await.expect("a queue");
             urls.insert(variable.to_owned(), queue.queue_url.expect("a URL"));
         }
+        urls.insert("RECORDINGS_BUCKET".to_owned(), format!("{prefix}-recordings"));
         urls.insert("PARKING_BUCKET".to_owned(), prefix);
         Self { client, aws, functions: None, connections: None, urls }
     }
@@ -111,6 +116,56 @@ impl TestQueues {
         self.receive(&self.urls["BROADCAST_DLQ_URL"]).await.len()
     }
 
+    /// Queues, and a bucket for recordings.
+    pub async fn with_bucket() -> Self {
+        let queues = Self::new().await;
+        queues.s3().create_bucket().bucket(&queues.urls["RECORDINGS_BUCKET"]).send().await.expect("a bucket");
+        queues
+    }
+
+    /// The bucket of recordings.
+    #[must_use]
+    pub fn bucket(&self) -> Bucket {
+        Bucket::from_environment(&self.environment(), self.s3()).expect("a bucket")
+    }
+
+    /// Who asks for recordings.
+    #[must_use]
+    pub fn recording_queue(&self) -> RecordingQueue {
+        RecordingQueue::from_environment(&self.environment(), &self.client).expect("a queue")
+    }
+
+    /// The queues of recordings.
+    #[must_use]
+    pub fn of_recordings(&self) -> FunctionQueues {
+        FunctionQueues::of_recordings(&self.environment(), &self.client).expect("its queues")
+    }
+
+    /// Takes a message from the queue of recordings, as Lambda would hand it to the function.
+    pub async fn take_recording(&self) -> SqsEvent {
+        let messages = self.receive_some(&self.urls["RECORDING_UPLOAD_QUEUE_URL"], 1).await;
+        let mut event = SqsEvent::default();
+        event.records = messages.into_iter().map(as_lambda_message).collect();
+        event
+    }
+
+    /// Puts a text on the queue of recordings.
+    pub async fn put_recording(&self, text: &str) {
+        let send = self.client.send_message().queue_url(&self.urls["RECORDING_UPLOAD_QUEUE_URL"]).message_body(text);
+        send.send().await.expect("sent");
+    }
+
+    /// The failure codes of the recordings that were given up.
+    pub async fn dead_recordings(&self) -> Vec<String> {
+        self.codes_in(&self.urls["RECORDING_UPLOAD_DLQ_URL"]).await
+    }
+
+    /// The keys of the recordings that are kept.
+    pub async fn stored(&self) -> Vec<String> {
+        let objects = self.s3().list_objects_v2().bucket(&self.urls["RECORDINGS_BUCKET"]).send().await.expect("a list");
+        objects.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect()
+    }
+
     /// The keys of the parked events.
     pub async fn parked(&self) -> Vec<String> {
         let objects = self.s3().list_objects_v2().bucket(&self.urls["PARKING_BUCKET"]).send().await.expect("a list");
@@ -143,6 +198,7 @@ impl TestQueues {
             queues: self.queues_of(function),
             parking: Parking::from_environment(&self.environment(), self.s3()).expect("a bucket"),
             backoff: Backoff::default(),
+            recordings: (function == Function::EndOfCallReport).then(|| self.recording_queue()),
         }
     }
 
@@ -169,7 +225,11 @@ impl TestQueues {
 
     /// The failure codes of the messages on a function's dead-letter queue.
     pub async fn dead_letters(&self, function: Function) -> Vec<String> {
-        let messages = self.receive(self.url(function, "DLQ_URL")).await;
+        self.codes_in(self.url(function, "DLQ_URL")).await
+    }
+
+    async fn codes_in(&self, url: &str) -> Vec<String> {
+        let messages = self.receive(url).await;
         let code = |message: &aws_sdk_sqs::types::Message| {
             let attributes = message.message_attributes.as_ref()?;
             attributes.get(FAILURE_CODE_ATTRIBUTE)?.string_value.clone()
@@ -205,18 +265,23 @@ impl TestQueues {
     }
 
     async fn receive(&self, url: &str) -> Vec<aws_sdk_sqs::types::Message> {
+        self.receive_some(url, 10).await
+    }
+
+    async fn receive_some(&self, url: &str, count: i32) -> Vec<aws_sdk_sqs::types::Message> {
         let request =
-            self.client.receive_message().queue_url(url).max_number_of_messages(10).message_attribute_names("All");
+            self.client.receive_message().queue_url(url).max_number_of_messages(count).message_attribute_names("All");
         let request = request.message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
         request.send().await.expect("messages").messages.unwrap_or_default()
     }
 }
 
+/// With the local cloud's own credentials: it verifies what is presigned.
 async fn configuration(endpoint: &str) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .endpoint_url(endpoint)
         .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "test"))
         .load()
         .await
 }

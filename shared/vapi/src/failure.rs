@@ -38,7 +38,7 @@ impl FailureClass {
 /// Why something failed. Each code has its page, `docs/failure-codes/RFnnnn.md`.
 ///
 /// The first digit tells the area: 1 the database is away, 2 the event cannot be applied, 3 the queue, 4 the request,
-/// 5 the org, 6 the viewers, 7 the tools. A number is never given a second meaning.
+/// 5 the org, 6 the viewers, 7 the tools, 8 the recordings. A number is never given a second meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum FailureCode {
@@ -110,11 +110,25 @@ pub enum FailureCode {
     ToolArgumentsUnreadable,
     /// The connection to a registered endpoint ended before its answer was read.
     ToolConnectionLost,
+    /// The link to a recording has expired, and there is no other way to it.
+    RecordingExpired,
+    /// Vapi has no such recording, or not yet.
+    RecordingNotFound,
+    /// The link to a recording leads to a place that is not allowed, or redirects there.
+    RecordingRefused,
+    /// A recording is larger than accepted.
+    RecordingTooLarge,
+    /// The bucket did not take a recording.
+    RecordingStorage,
+    /// A recording could not be fetched to its end.
+    RecordingUnreachable,
+    /// Vapi refuses the org's API key, or the org's API key cannot be read.
+    RecordingForbidden,
 }
 
 impl FailureCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 41] = [
         Self::DatabaseUnreachable,
         Self::DatabaseTimeout,
         Self::DatabaseConflict,
@@ -149,6 +163,13 @@ impl FailureCode {
         Self::ToolInterrupted,
         Self::ToolArgumentsUnreadable,
         Self::ToolConnectionLost,
+        Self::RecordingExpired,
+        Self::RecordingNotFound,
+        Self::RecordingRefused,
+        Self::RecordingTooLarge,
+        Self::RecordingStorage,
+        Self::RecordingUnreachable,
+        Self::RecordingForbidden,
     ];
 
     /// The number after `RF`.
@@ -189,6 +210,13 @@ impl FailureCode {
             Self::ToolInterrupted => 7008,
             Self::ToolArgumentsUnreadable => 7009,
             Self::ToolConnectionLost => 7010,
+            Self::RecordingExpired => 8001,
+            Self::RecordingNotFound => 8002,
+            Self::RecordingRefused => 8003,
+            Self::RecordingTooLarge => 8004,
+            Self::RecordingStorage => 8005,
+            Self::RecordingUnreachable => 8006,
+            Self::RecordingForbidden => 8007,
         }
     }
 
@@ -207,7 +235,10 @@ impl FailureCode {
             | Self::PushFailed
             | Self::ToolUnreachable
             | Self::ToolTimeout
-            | Self::ToolConnectionLost => FailureClass::Transient,
+            | Self::ToolConnectionLost
+            | Self::RecordingNotFound
+            | Self::RecordingStorage
+            | Self::RecordingUnreachable => FailureClass::Transient,
             Self::ConstraintViolated
             | Self::StatementRefused
             | Self::EventUnreadable
@@ -218,7 +249,11 @@ impl FailureCode {
             | Self::ToolFailed
             | Self::ToolAnswerUnreadable
             | Self::ToolAnswerTooLarge
-            | Self::ToolInterrupted => FailureClass::Permanent,
+            | Self::ToolInterrupted
+            | Self::RecordingExpired
+            | Self::RecordingRefused
+            | Self::RecordingTooLarge
+            | Self::RecordingForbidden => FailureClass::Permanent,
             Self::KeyRevoked | Self::Unauthorised => FailureClass::Unauthorised,
             Self::BodyNotJson
             | Self::MessageTypeMissing
@@ -269,6 +304,13 @@ impl FailureCode {
             Self::ToolInterrupted => "Tool interrupted",
             Self::ToolArgumentsUnreadable => "Tool arguments unreadable",
             Self::ToolConnectionLost => "Tool connection lost",
+            Self::RecordingExpired => "Recording expired",
+            Self::RecordingNotFound => "Recording not found",
+            Self::RecordingRefused => "Recording refused",
+            Self::RecordingTooLarge => "Recording too large",
+            Self::RecordingStorage => "Recording storage",
+            Self::RecordingUnreachable => "Recording unreachable",
+            Self::RecordingForbidden => "Recording forbidden",
         }
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Direction;
-use crate::events::{Event, FinalTranscript, PartialTranscript, Report, StatusUpdate};
+use crate::events::{Event, FinalTranscript, PartialTranscript, RecordingKind, Report, StatusUpdate};
 use crate::failure::FailureCode;
 use crate::ids::VapiCallId;
 use crate::reason::ReasonFamily;
@@ -57,6 +57,9 @@ pub enum News {
     /// An event of the call could not be applied.
     #[serde(rename = "operation.failed")]
     OperationFailed(OperationFailed),
+    /// A recording is kept and can be played back.
+    #[serde(rename = "recording.ready")]
+    RecordingReady(RecordingReady),
 }
 
 /// A status that is not the last.
@@ -141,6 +144,15 @@ pub struct OperationFailed {
     pub state: String,
 }
 
+/// A recording that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingReady {
+    /// Which of the call's.
+    pub recording: RecordingKind,
+    /// How large it is.
+    pub bytes: u64,
+}
+
 /// An event as the org's log holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -152,6 +164,14 @@ pub enum Logged {
         /// What failed.
         #[serde(flatten)]
         failed: OperationFailed,
+    },
+    /// A recording of a call is kept.
+    RecordingReady {
+        /// The call.
+        call: CallReference,
+        /// What is kept.
+        #[serde(flatten)]
+        ready: RecordingReady,
     },
     /// A typed event of Vapi's.
     #[serde(untagged)]
@@ -185,10 +205,14 @@ impl Frame {
         match logged {
             Logged::Event(event) => Self::of_event(seq, at, &event),
             Logged::OperationFailed { call, failed } => {
-                let news = News::OperationFailed(failed);
-                Some(Self { v: VERSION, seq: Some(seq), call_id: call.id, at: in_ms(at), news })
+                Some(Self::of_call(seq, at, call, News::OperationFailed(failed)))
             }
+            Logged::RecordingReady { call, ready } => Some(Self::of_call(seq, at, call, News::RecordingReady(ready))),
         }
+    }
+
+    fn of_call(seq: i64, at: Timestamp, call: CallReference, news: News) -> Self {
+        Self { v: VERSION, seq: Some(seq), call_id: call.id, at: in_ms(at), news }
     }
 
     /// The frame of something that is still being said.

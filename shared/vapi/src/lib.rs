@@ -1,7 +1,8 @@
 //! What Vapi sends: messages, ids, event keys, call state and failure codes. No I/O, no async.
 //!
 //! [`parse()`] is the way in. It takes the raw bytes of a webhook and answers with a [`Message`], typed and stripped of
-//! everything that Ringfence does not keep: assistant configuration, credentials and expiring links never get past it.
+//! everything that Ringfence does not keep: assistant configuration and credentials never get past it, and links to recordings, which
+//! expire, stand beside the event and not in it.
 //! The parser is tolerant on purpose. Vapi's enums are open and real bodies differ from the published schema, so a field
 //! of a wrong type counts as absent and is named in [`Parsed::unreadable`]; only three faults refuse a body
 //! ([`BadRequest`]).
@@ -33,7 +34,7 @@ mod tests;
 pub use call::{CallFacts, Direction};
 pub use events::{
     ArtifactUpload, CallEvent, CostBreakdown, Detail, Event, EventType, FinalTranscript, Function, PartialTranscript,
-    Report, StatusUpdate, StoredEvent,
+    RecordingKind, RecordingLink, Report, StatusUpdate, StoredEvent, UnknownRecordingKind,
 };
 pub use failure::{FailureClass, FailureCode};
 pub use frame::Frame;

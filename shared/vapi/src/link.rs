@@ -13,6 +13,13 @@ pub(crate) fn stable(link: &str) -> Option<String> {
     plain.then(|| stable.to_owned())
 }
 
+/// The whole of a link that is to be fetched by. Where it may lead is decided by who fetches.
+pub(crate) fn usable(link: &str) -> Option<String> {
+    const MAX: usize = 4096;
+    let is_link = link.starts_with("https://") || link.starts_with("http://");
+    (is_link && link.len() <= MAX && link.bytes().all(is_plain)).then(|| link.to_owned())
+}
+
 /// Some parsers read a backslash as a slash and so see another host.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'\\'
@@ -20,7 +27,7 @@ fn is_plain(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::stable;
+    use super::{stable, usable};
 
     #[test]
     fn the_signature_of_a_link_is_cut_off() {
@@ -46,5 +53,14 @@ mod tests {
             assert_eq!(stable(link), None, "{link}");
         }
         assert_eq!(stable(&format!("https://storage.example/{}", "a".repeat(2048))), None);
+    }
+    #[test]
+    fn a_link_to_fetch_by_keeps_its_signature() {
+        let link = "https://storage.example/a/b-mono.wav?X-Amz-Signature=1";
+        assert_eq!(usable(link).as_deref(), Some(link));
+        for link in ["", "javascript:alert(1)", "file:///etc/passwd", "https://storage.example/a b"] {
+            assert_eq!(usable(link), None, "{link}");
+        }
+        assert_eq!(usable(&format!("https://storage.example/{}", "a".repeat(4096))), None);
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use crate::call::CallFacts;
-use crate::events::{Event, EventType, PartialTranscript, StoredEvent, is_final};
+use crate::events::{EventType, PartialTranscript, StoredEvent, is_final};
 use crate::ids::is_token;
 use crate::interactive::Interactive;
 use crate::message::{BadRequest, Message, Parsed};
@@ -61,7 +61,7 @@ fn read_event(event_type: EventType, message: &Object<'_>) -> Result<Message, Ba
     let is_partial = event_type == EventType::Transcript && !is_final(message);
     match CallFacts::read(message) {
         Some(call) if is_partial => Ok(Message::Partial(PartialTranscript::read(message, call))),
-        Some(call) => Ok(Message::Stored(StoredEvent::new(Event::read(event_type, message, call)))),
+        Some(call) => Ok(Message::Stored(StoredEvent::read(event_type, message, call))),
         // It would only have been pushed to the call's viewers, and there is no telling which.
         None if is_partial => Ok(Message::Informational),
         None => Err(BadRequest::CallIdMissing),

@@ -7,7 +7,7 @@ use assistant_request::{Answers, Fallback};
 use lambda_http::http::Request as HttpRequest;
 use lambda_http::{Body, RequestExt as _};
 use ringfence_edge::route::{Respond, Route};
-use ringfence_edge::{Authenticator, Endpoints, Outbound, Reach};
+use ringfence_edge::{Authenticator, Endpoints, Outbound, Reach, Sealer};
 use ringfence_testkit::door::{masters, org_key};
 use ringfence_testkit::{Call, TestDatabase, TestQueues, sample};
 use ringfence_vapi::{Function, OrgId};
@@ -39,8 +39,13 @@ async fn open() -> Site {
     let endpoints = Arc::new(Endpoints::new(Outbound::new(Reach::Anywhere), masters()));
     let authenticator = || Authenticator::new(masters(), vec![1], false);
     let answers = Answers::new(database.app(), Arc::clone(&endpoints), Fallback::default());
-    let assistant = Route::new(authenticator(), queues.retry_queues(), answers);
-    let tools = Route::new(authenticator(), queues.retry_queues(), Tools::new(database.app(), endpoints));
+    let assistant = Route::new(authenticator(), queues.retry_queues(), Sealer::new(&masters()), answers);
+    let tools = Route::new(
+        authenticator(),
+        queues.retry_queues(),
+        Sealer::new(&masters()),
+        Tools::new(database.app(), endpoints),
+    );
     Site { database, queues, org, assistant, tools }
 }
 

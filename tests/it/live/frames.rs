@@ -1,6 +1,9 @@
 //! What viewers are told.
 
+use ringfence_core::Recording;
+use ringfence_core::recordings::{self, Finished, StoredObject};
 use ringfence_testkit::Call;
+use ringfence_vapi::RecordingKind;
 
 use super::*;
 
@@ -81,6 +84,34 @@ async fn a_failed_operation_is_told() {
     assert_eq!(
         (&frame["type"], &frame["code"], &frame["state"], &frame["event_type"], &frame["call_id"]),
         (&json!("operation.failed"), &json!("RF2001"), &json!("dead"), &json!("status-update"), &json!(call.id))
+    );
+    viewer.resume().await;
+    assert_eq!((viewer.frames.len(), viewer.frames.values().next()), (1, Some(&frame)));
+    assert_valid([frame]);
+}
+
+/// D7, D8: viewers are told when a recording can be played back, pushed or resumed, and once.
+#[tokio::test]
+async fn a_recording_that_is_kept_is_told() {
+    let stage = Stage::new().await;
+    let call = Call::default();
+    stage.post(&[call.report(60_000, json!({}))]).await;
+    let mut viewer = stage.viewer(stage.org).await;
+    let call_id = call.id.parse().unwrap();
+    let recording = Recording { org_id: stage.org, call_id, kind: RecordingKind::Mono };
+    let object =
+        StoredObject { key: "key".to_owned(), content_type: "audio/wav".to_owned(), bytes: 2000, sha256: vec![7; 32] };
+    let finished = recordings::finish(&stage.app, &recording, &object).await.unwrap();
+    let Finished::Stored(Some(news)) = finished else { panic!("{finished:?}") };
+    assert_eq!(recordings::finish(&stage.app, &recording, &object).await.unwrap(), Finished::Repeated);
+    let mut counts = ringfence_edge::metrics::Counts::default();
+    stage.queues.pusher(std::sync::Arc::clone(&stage.app)).announce(stage.org, &news, &mut counts).await;
+
+    viewer.wait_for(1).await;
+    let frame = viewer.frames.values().next().unwrap().clone();
+    assert_eq!(
+        (&frame["type"], &frame["recording"], &frame["bytes"], &frame["call_id"]),
+        (&json!("recording.ready"), &json!("mono"), &json!(2000), &json!(call.id))
     );
     viewer.resume().await;
     assert_eq!((viewer.frames.len(), viewer.frames.values().next()), (1, Some(&frame)));

@@ -8,9 +8,9 @@ use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use super::selection::SELECTED;
-use super::{Admin, Selection};
+use super::{Admin, Letter, Selection};
 use crate::error::Failure;
-use crate::events::{Delivery, credential_columns};
+use crate::events::credential_columns;
 use crate::failures;
 
 /// An event that failed. Ids, codes and times only: the event itself holds personal data.
@@ -60,27 +60,32 @@ impl Admin {
         Ok(rows.iter().map(failed_operation).collect::<Result<_, _>>()?)
     }
 
-    /// Notes that an event goes back from its dead-letter queue to its retry queue, and that it failed where nobody could write that
+    /// Notes that something goes back from its dead-letter queue to its retry queue, and that it failed where nobody could write that
     /// down before.
-    pub async fn mark_redriven(&self, org_id: OrgId, delivery: &Delivery) -> Result<(), Failure> {
-        let (_, key_version) = credential_columns(delivery.credential);
+    pub async fn mark_redriven(&self, org_id: OrgId, letter: &Letter) -> Result<(), Failure> {
         let statement = "SELECT mark_redriven_v1($1, $2, $3, $4, $5, $6, $7)";
+        let event_id = letter.event_id();
+        // A recording has failed where its row is, so that is known.
+        let delivery = match letter {
+            Letter::Event(delivery) => Some(delivery),
+            Letter::Recording { .. } => None,
+        };
         let parameters: [&(dyn ToSql + Sync); 7] = [
             &self.actor,
             &org_id.0,
-            &key_version,
-            &delivery.key.as_str(),
-            &Json(&delivery.event),
-            &delivery.received_at,
-            &failures::of(delivery),
+            &delivery.and_then(|delivery| credential_columns(delivery.credential).1),
+            &event_id,
+            &delivery.map(|delivery| Json(&delivery.event)),
+            &delivery.map(|delivery| delivery.received_at),
+            &delivery.and_then(|delivery| failures::of(delivery)),
         ];
         self.client.execute(statement, &parameters).await?;
         Ok(())
     }
 
-    /// Takes that back: the queue did not take the event.
-    pub async fn unmark_redriven(&self, org_id: OrgId, delivery: &Delivery) -> Result<(), Failure> {
-        let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.0, &delivery.key.as_str()];
+    /// Takes that back: the queue did not take it.
+    pub async fn unmark_redriven(&self, org_id: OrgId, letter: &Letter) -> Result<(), Failure> {
+        let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.0, &letter.event_id()];
         self.client.execute("SELECT unmark_redriven_v1($1, $2, $3)", &parameters).await?;
         Ok(())
     }

@@ -4,10 +4,12 @@
 //! Works over a connection of the database's owner, which acts as `ringfence_ops`. No function that serves webhooks can.
 
 pub mod failures;
+mod letter;
 pub mod replay;
 mod selection;
 pub mod tools;
 
+pub use letter::Letter;
 pub use selection::Selection;
 
 use std::time::Duration;
@@ -146,6 +148,16 @@ impl Admin {
     pub async fn note_token(&self, org_id: OrgId, lifetime_seconds: u64) -> Result<bool, Failure> {
         let seconds = i64::try_from(lifetime_seconds).unwrap_or(i64::MAX);
         self.value("SELECT note_token_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &seconds]).await
+    }
+
+    /// Keeps an org's API key at Vapi, which its caller has sealed, or none. False: no such org.
+    pub async fn set_vapi_key(&self, org_id: OrgId, sealed: Option<&str>) -> Result<bool, Failure> {
+        self.value("SELECT set_vapi_key_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &sealed]).await
+    }
+
+    /// Has recordings of an org removed so many days after they were stored, or never. False: no such org.
+    pub async fn set_recording_retention(&self, org_id: OrgId, days: Option<i32>) -> Result<bool, Failure> {
+        self.value("SELECT set_recording_retention_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &days]).await
     }
 
     /// A new lead. `phone` is E.164 and unique in the org.

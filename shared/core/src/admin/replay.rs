@@ -115,14 +115,19 @@ impl Admin {
     }
 }
 
-/// A tool call is no event: it left the database, and is never sent again by itself.
-const FAILED_EVENTS: &str = "state <> 'resolved' AND function <> 'tool-calls' AND ($6::text IS NULL OR code = $6)";
+/// Tool calls and recordings are no events: their work leaves the database. The former are never sent again by themselves, the
+/// latter are redriven.
+const FAILED_EVENTS: &str =
+    "state <> 'resolved' AND function NOT IN ('tool-calls', 'recording-upload') AND ($6::text IS NULL OR code = $6)";
 
 /// The selected events, as what follows FROM.
 fn selected(kind: Replayable) -> String {
     // Applied events have no code: whoever names one selects none of them. What the log holds besides has no effects.
     let (table, code) = match kind {
-        Replayable::Applied => ("processed_webhook_events", "$6::text IS NULL AND event_type <> 'operation-failed'"),
+        Replayable::Applied => (
+            "processed_webhook_events",
+            "$6::text IS NULL AND event_type NOT IN ('operation-failed', 'recording-ready')",
+        ),
         Replayable::Failed => ("failed_operations", FAILED_EVENTS),
     };
     format!("{table} WHERE {SELECTED} AND {code}")

@@ -5,7 +5,7 @@ use ringfence_vapi::{FailureCode, OrgId};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::ToSql;
 
-use crate::events::Delivery;
+use super::Letter;
 
 /// Whether a row of events is selected: the parameters are those of [`Selection::bind`], the first five.
 pub(super) const SELECTED: &str = "($1::uuid IS NULL OR org_id = $1) AND ($2::text IS NULL OR vapi_call_id = $2)
@@ -19,7 +19,7 @@ pub struct Selection {
     pub org_id: Option<OrgId>,
     /// Of one call, by Vapi's id.
     pub call_id: Option<String>,
-    /// Of one type, as Vapi names it: `end-of-call-report`.
+    /// Of one type, as Vapi names it: `end-of-call-report`; or `recording`.
     pub event_type: Option<String>,
     /// Received at this time or later.
     pub since: Option<Timestamp>,
@@ -30,15 +30,15 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether it selects a delivery of `org_id` that failed with `code`.
+    /// Whether it selects a dead letter of `org_id` that failed with `code`.
     #[must_use]
-    pub fn selects(&self, delivery: &Delivery, org_id: OrgId, code: Option<FailureCode>) -> bool {
+    pub fn selects(&self, letter: &Letter, org_id: OrgId, code: Option<FailureCode>) -> bool {
         let Self { org_id: org, call_id, event_type, since, until, code: failed_with } = self;
         org.is_none_or(|org| org == org_id)
-            && call_id.as_ref().is_none_or(|id| id == delivery.event.call().id.as_str())
-            && event_type.as_ref().is_none_or(|name| name == delivery.event.event_type())
-            && since.is_none_or(|since| delivery.received_at >= since)
-            && until.is_none_or(|until| delivery.received_at < until)
+            && call_id.as_ref().is_none_or(|id| id == letter.call_id())
+            && event_type.as_ref().is_none_or(|name| name == letter.event_type())
+            && since.is_none_or(|since| letter.received_at() >= since)
+            && until.is_none_or(|until| letter.received_at() < until)
             && (failed_with.is_none() || *failed_with == code)
     }
 

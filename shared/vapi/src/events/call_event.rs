@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{EventType, Function, destination};
+use super::{EventType, Function, RecordingKind, destination, recording};
 use crate::call::CallFacts;
 use crate::fingerprint::Fingerprint;
 use crate::object::Object;
@@ -21,6 +21,9 @@ pub struct CallEvent {
     pub call: CallFacts,
     /// What is worth showing of it.
     pub detail: Detail,
+    /// The recordings that can be fetched since it happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recordings: Vec<RecordingKind>,
 }
 
 /// The few values of a [`CallEvent`] that are worth showing. Each belongs to one type of message.
@@ -63,7 +66,9 @@ pub struct ArtifactUpload {
 
 impl CallEvent {
     pub(super) fn read(event_type: EventType, message: &Object<'_>, call: CallFacts) -> Self {
-        Self { event_type, message_time: message.time("timestamp"), call, detail: Detail::read(event_type, message) }
+        let detail = Detail::read(event_type, message);
+        let recordings = recording::kinds_of_uploads(&detail.artifacts);
+        Self { event_type, message_time: message.time("timestamp"), call, detail, recordings }
     }
 
     pub(super) fn function(&self) -> Function {
@@ -76,7 +81,7 @@ impl CallEvent {
 
     /// Every fact, for the event key.
     pub(super) fn feed(&self, fingerprint: &mut Fingerprint) {
-        let Self { event_type: _, message_time, call, detail } = self;
+        let Self { event_type: _, message_time, call, detail, recordings: _ } = self; // they follow from the detail
         call.feed(fingerprint);
         fingerprint.time("message_time", *message_time);
         detail.feed(fingerprint);

@@ -10,6 +10,7 @@ mod duration;
 mod event_type;
 mod function;
 mod key;
+mod recording;
 mod report;
 mod status_update;
 mod transcript;
@@ -21,6 +22,7 @@ pub use call_event::{ArtifactUpload, CallEvent, Detail};
 pub use cost::CostBreakdown;
 pub use event_type::EventType;
 pub use function::Function;
+pub use recording::{RecordingKind, RecordingLink, UnknownRecordingKind};
 pub use report::Report;
 pub use status_update::StatusUpdate;
 pub use transcript::{FinalTranscript, PartialTranscript};
@@ -38,13 +40,20 @@ pub struct StoredEvent {
     pub key: EventKey,
     /// The facts.
     pub event: Event,
+    /// What fetches the recordings that the event names. Secrets that differ by delivery: neither facts nor kept with them.
+    #[serde(skip)]
+    pub links: Vec<RecordingLink>,
 }
 
 impl StoredEvent {
-    /// An event under the key of its facts.
-    #[must_use]
-    pub fn new(event: Event) -> Self {
-        Self { key: key::of(&event), event }
+    /// Reads an event of a stored type, under the key of its facts.
+    pub(crate) fn read(event_type: EventType, message: &Object<'_>, call: CallFacts) -> Self {
+        let event = Event::read(event_type, message, call);
+        let links = match &event {
+            Event::EndOfCallReport(_) => RecordingLink::read_all(message),
+            _ => Vec::new(),
+        };
+        Self { key: key::of(&event), event, links }
     }
 }
 
@@ -66,7 +75,7 @@ pub enum Event {
 
 impl Event {
     /// Reads an event of a stored type. A partial transcript is none: the caller tells it apart.
-    pub(crate) fn read(event_type: EventType, message: &Object<'_>, call: CallFacts) -> Self {
+    fn read(event_type: EventType, message: &Object<'_>, call: CallFacts) -> Self {
         match event_type {
             EventType::StatusUpdate => status_update::read(message, call),
             EventType::Transcript => Self::Transcript(FinalTranscript::read(message, call)),
@@ -106,6 +115,16 @@ impl Event {
             Self::CallEvent(event) => event.message_time,
             Self::Transcript(event) => event.message_time,
             Self::EndOfCallReport(event) => event.message_time,
+        }
+    }
+
+    /// The recordings that it says there are.
+    #[must_use]
+    pub fn recordings(&self) -> &[RecordingKind] {
+        match self {
+            Self::CallEvent(event) => &event.recordings,
+            Self::EndOfCallReport(report) => &report.recordings,
+            Self::CallStarted(_) | Self::CallEnded(_) | Self::Transcript(_) => &[],
         }
     }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CostBreakdown, EventType, cost, duration};
+use super::{CostBreakdown, EventType, RecordingKind, cost, duration, recording};
 use crate::call::CallFacts;
 use crate::fingerprint::Fingerprint;
 use crate::json::Limits;
@@ -70,6 +70,9 @@ pub struct Report {
     /// `stereoRecordingUrl`, or `Artifact.recording.stereoUrl`, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stereo_recording_url: Option<Sensitive<String>>,
+    /// What was recorded, as far as the report has a link or an identifier of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recordings: Vec<RecordingKind>,
 }
 
 impl Report {
@@ -81,6 +84,8 @@ impl Report {
         let ended_reason = message.short_text("endedReason").or_else(|| snapshot.short_text("call.endedReason"));
         let started_at = message.time("startedAt").or_else(|| snapshot.time("call.startedAt"));
         let ended_at = message.time("endedAt").or_else(|| snapshot.time("call.endedAt"));
+        let recording_url = recording_url(message, &artifact);
+        let stereo_recording_url = stereo_recording_url(message, &artifact);
         Self {
             event_type: EventType::EndOfCallReport,
             message_time: message.time("timestamp"),
@@ -97,8 +102,9 @@ impl Report {
             structured_data: analysis.json("analysis.structuredData", OUTPUT).map(Sensitive::from),
             structured_outputs: artifact.json("artifact.structuredOutputs", OUTPUT).map(Sensitive::from),
             transcript: message.sensitive_text("transcript").or_else(|| artifact.sensitive_text("artifact.transcript")),
-            recording_url: recording_url(message, &artifact),
-            stereo_recording_url: stereo_recording_url(message, &artifact),
+            recordings: recording::kinds_of_report(message, recording_url.is_some(), stereo_recording_url.is_some()),
+            recording_url,
+            stereo_recording_url,
         }
     }
 
@@ -122,6 +128,7 @@ impl Report {
             transcript,
             recording_url,
             stereo_recording_url,
+            recordings: _, // follows from the links, which differ by delivery
         } = self;
         call.feed(fingerprint);
         fingerprint

@@ -135,7 +135,7 @@ fn a_stored_event_survives_its_queue() {
 
 #[test]
 fn keys_name_the_type_the_call_and_the_status() {
-    for (name, StoredEvent { key, event }) in stored_samples() {
+    for (name, StoredEvent { key, event, .. }) in stored_samples() {
         let prefix = match name.strip_prefix("status-update.") {
             Some(status) => {
                 format!("status-update:{}:{}:", event.call().id, status.strip_suffix("-no-answer").unwrap_or(status))

@@ -1,0 +1,264 @@
+//! Fetches recordings before their links expire, and keeps them in the bucket.
+//!
+//! A message says that there is a recording to fetch; all about it stands in its row, which is leased to who fetches it. Whatever dies
+//! on the way leaves the row pending and no half object: the next one begins anew, or finds the object whole and only has to say so.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
+
+mod hosts;
+mod media;
+mod source;
+mod store;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use jiff::{SignedDuration, Timestamp};
+use ringfence_core::error::Failure;
+use ringfence_core::recordings::{self, Claimed, Finished, Lease, StoredObject};
+use ringfence_core::{Database, Recording};
+use ringfence_edge::bucket::object_key;
+use ringfence_edge::consumer::{LAST_RECEIVE, caught, receive_count};
+use ringfence_edge::metrics::{Counts, Metric};
+use ringfence_edge::recordings::read;
+use ringfence_edge::{Backoff, Bucket, FunctionQueues, Pusher};
+use ringfence_vapi::{FailureClass, FailureCode};
+use uuid::Uuid;
+
+pub use hosts::Hosts;
+pub use source::{MAX_BYTES, Source};
+
+use crate::store::Store;
+
+/// Who holds a lease longer has died: no invocation lasts as long (300 s in template.yaml).
+const LEASE: Duration = Duration::from_secs(310);
+/// What is left of an invocation when a recording has taken too long: to write that down, to push it, and to move its message.
+const RESERVE: Duration = Duration::from_secs(25);
+/// A recording that was begun has as long in any case. `cargo lambda watch` tells no time that is left.
+const SHORTEST: Duration = Duration::from_mins(1);
+/// What Vapi does not have by then, it never will: recordings may lag their report by minutes.
+const LAG: SignedDuration = SignedDuration::from_hours(2);
+/// The longest that SQS hides a message for us.
+const LONGEST_WAIT: Duration = Duration::from_mins(15);
+
+/// Fetches recordings.
+pub struct Uploader {
+    /// Where the rows are.
+    pub database: Arc<Database>,
+    /// Its queue, and where what can never be fetched is moved to.
+    pub queues: FunctionQueues,
+    /// Where recordings come from.
+    pub source: Source,
+    /// Where they are kept.
+    pub bucket: Bucket,
+    /// How long what may be fetched later waits.
+    pub backoff: Backoff,
+    /// Tells viewers what is kept, and what failed.
+    pub pusher: Pusher,
+}
+
+/// A recording that was not kept this time.
+enum Setback {
+    /// The source or the bucket failed: the lease can be given back.
+    Failed(FailureCode),
+    /// The object is in the bucket, and the database did not take it down.
+    Unsaid(Failure),
+}
+
+/// What is to become of a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Done,
+    /// It is hidden for so long, and then delivered again.
+    Again(Duration),
+}
+
+impl Uploader {
+    /// Fetches what the messages of a batch ask for, each by itself, and names those that are to come again.
+    pub async fn consume(&self, batch: SqsEvent, deadline: Instant) -> SqsBatchResponse {
+        let mut counts = Counts::default();
+        let mut response = SqsBatchResponse::default();
+        for (index, message) in batch.records.into_iter().enumerate() {
+            // A batch is one message (template.yaml). Of more, the others are left to somebody with more time.
+            let fate =
+                if index == 0 { self.one(&message, deadline, &mut counts).await } else { Fate::Again(Duration::ZERO) };
+            if let Fate::Again(delay) = fate {
+                self.postpone(&message, delay).await;
+                let mut again = BatchItemFailure::default();
+                again.item_identifier = message.message_id.unwrap_or_default();
+                response.batch_item_failures.push(again);
+            }
+        }
+        counts.emit();
+        response
+    }
+
+    async fn one(&self, message: &SqsMessage, deadline: Instant, counts: &mut Counts) -> Fate {
+        let delay = self.backoff.delay(receive_count(message));
+        let recording = match read(message.body.as_deref().unwrap_or_default()) {
+            Ok(recording) => recording,
+            Err(code) => {
+                tracing::error!(failure.code = %code, message.id = message.message_id, "no message about a recording");
+                return self.dead_letter(message, code, delay, counts).await;
+            }
+        };
+        let claimant = Uuid::new_v4();
+        match recordings::claim(&self.database, &recording, claimant, LEASE).await {
+            Ok(Claimed::Done) => Fate::Done,
+            Ok(Claimed::Busy(wait)) => Fate::Again((wait + Duration::from_secs(1)).min(LONGEST_WAIT)),
+            Ok(Claimed::Leased(lease)) => self.fetch(message, &recording, claimant, &lease, deadline, counts).await,
+            Err(failure) => {
+                log_failure(&recording, &failure);
+                if failure.code.class() == FailureClass::Transient {
+                    return Fate::Again(delay);
+                }
+                self.dead_letter(message, failure.code, delay, counts).await
+            }
+        }
+    }
+
+    async fn fetch(
+        &self,
+        message: &SqsMessage,
+        recording: &Recording,
+        claimant: Uuid,
+        lease: &Lease,
+        deadline: Instant,
+        counts: &mut Counts,
+    ) -> Fate {
+        let began = Instant::now();
+        let limit = deadline.saturating_duration_since(began).saturating_sub(RESERVE).max(SHORTEST);
+        // Boxed: the future holds the SDK's.
+        let kept = Box::pin(tokio::time::timeout(limit, caught(self.keep(recording, lease))));
+        let result = kept.await.unwrap_or_else(|_| Err(FailureCode::RecordingUnreachable.into()));
+        let setback = match result {
+            Ok(object) => match recordings::finish(&self.database, recording, &object).await {
+                Ok(finished) => return self.finished(recording, &object, lease, began, finished, counts).await,
+                Err(failure) => Setback::Unsaid(failure),
+            },
+            Err(failure) => Setback::Failed(failure.code),
+        };
+        self.settle(message, recording, claimant, lease, setback, counts).await
+    }
+
+    /// Puts the recording into the bucket, unless it is there already since somebody died who had put it there.
+    async fn keep(&self, recording: &Recording, lease: &Lease) -> Result<StoredObject, Failure> {
+        let key = object_key(recording);
+        if lease.attempt > 1
+            && let Some(object) = Store(&self.bucket).measure(&key).await?
+        {
+            return Ok(object);
+        }
+        let body = self.source.open(recording, lease).await?;
+        Ok(Store(&self.bucket).store(key, body).await?)
+    }
+
+    async fn finished(
+        &self,
+        recording: &Recording,
+        object: &StoredObject,
+        lease: &Lease,
+        began: Instant,
+        finished: Finished,
+        counts: &mut Counts,
+    ) -> Fate {
+        let Recording { org_id, call_id, kind } = recording;
+        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match finished {
+            Finished::Stored(news) => {
+                tracing::info!(
+                    org.id = %org_id, call.id = %call_id, recording.kind = %kind, recording.bytes = object.bytes,
+                    recording.attempt = lease.attempt, duration_ms, "recording stored"
+                );
+                counts.add(Metric::RecordingStored, 1);
+                if let Some(news) = news {
+                    self.pusher.announce(*org_id, &news, counts).await;
+                }
+            }
+            Finished::Repeated => {}
+            Finished::Unwanted => {
+                tracing::info!(org.id = %org_id, call.id = %call_id, recording.kind = %kind, "recording not wanted any more");
+                if self.bucket.delete(&object.key).await.is_err() {
+                    return Fate::Again(self.backoff.delay(1));
+                }
+            }
+        }
+        Fate::Done
+    }
+
+    /// What may be fetched later waits and comes again; any other is given up now.
+    async fn settle(
+        &self,
+        message: &SqsMessage,
+        recording: &Recording,
+        claimant: Uuid,
+        lease: &Lease,
+        setback: Setback,
+        counts: &mut Counts,
+    ) -> Fate {
+        let receives = receive_count(message);
+        let delay = self.backoff.delay(receives);
+        let code = match setback {
+            Setback::Failed(code) => code,
+            Setback::Unsaid(failure) => {
+                log_failure(recording, &failure);
+                failure.code
+            }
+        };
+        let is_over = receives >= LAST_RECEIVE
+            || code.class() != FailureClass::Transient
+            || (code == FailureCode::RecordingNotFound && lease.queued_at.duration_until(Timestamp::now()) > LAG);
+        let Recording { org_id, call_id, kind } = recording;
+        tracing::error!(
+            org.id = %org_id, call.id = %call_id, recording.kind = %kind, recording.attempt = lease.attempt,
+            failure.code = %code, failure.class = code.class().as_str(), recording.given_up = is_over, "recording failed"
+        );
+        let retry = (!is_over).then_some(delay);
+        match recordings::fail(&self.database, recording, claimant, code, retry, receives).await {
+            Ok(Some(recorded)) => {
+                if let Some(news) = recorded.news {
+                    self.pusher.announce(*org_id, &news, counts).await;
+                }
+            }
+            // It is somebody else's by now, who will say what became of it.
+            Ok(None) => return Fate::Done,
+            Err(failure) => {
+                // The lease ends by itself, and a dead letter without a row would be known to nobody but its queue.
+                log_failure(recording, &failure);
+                return Fate::Again(delay);
+            }
+        }
+        if is_over {
+            return self.dead_letter(message, code, delay, counts).await;
+        }
+        counts.add(Metric::RecordingRetried, 1);
+        counts.field("failure.code", code.to_string());
+        Fate::Again(delay)
+    }
+
+    /// Moves a message to the dead-letter queue, where people find it; or, if that refuses, leaves it to be tried again.
+    async fn dead_letter(&self, message: &SqsMessage, code: FailureCode, delay: Duration, counts: &mut Counts) -> Fate {
+        let body = message.body.clone().unwrap_or_default();
+        if self.queues.dead_letters.send_text(body, Some(code)).await.is_err() {
+            return Fate::Again(delay);
+        }
+        counts.add(Metric::DeadLettered, 1);
+        counts.field("failure.code", code.to_string());
+        Fate::Done
+    }
+
+    async fn postpone(&self, message: &SqsMessage, delay: Duration) {
+        if let Some(handle) = &message.receipt_handle {
+            // Should SQS refuse, the message comes again after the queue's own visibility timeout.
+            let _ = self.queues.retries.postpone(handle, delay).await;
+        }
+    }
+}
+
+fn log_failure(recording: &Recording, failure: &Failure) {
+    let Recording { org_id, call_id, kind } = recording;
+    tracing::error!(
+        org.id = %org_id, call.id = %call_id, recording.kind = %kind, failure.code = %failure.code,
+        db.sqlstate = failure.sqlstate, db.constraint = failure.constraint, "the recording's row was not reached"
+    );
+}

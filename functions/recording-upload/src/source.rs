@@ -1,0 +1,133 @@
+//! Where a recording comes from: Vapi's presigned link while it works, else Vapi's API with the org's key.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use jiff::{SignedDuration, Timestamp};
+use lambda_http::http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use ringfence_core::Recording;
+use ringfence_core::recordings::Lease;
+use ringfence_edge::{Environment, Misconfigured, Outbound, OutboundError, Reach, Sealer};
+use ringfence_vapi::FailureCode;
+
+use crate::hosts::Hosts;
+
+/// The largest recording. A stereo one of Vapi's takes 230 MB an hour.
+pub const MAX_BYTES: u64 = 1024 * 1024 * 1024;
+/// The longest wait for the head of a response.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A link that is about to expire is not begun with.
+const MARGIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// Opens recordings.
+pub struct Source {
+    outbound: Outbound,
+    sealer: Sealer,
+    hosts: Hosts,
+    api_url: String,
+}
+
+impl Source {
+    /// Fetches from these hosts and from Vapi's API at `api_url`.
+    #[must_use]
+    pub fn new(outbound: Outbound, sealer: Sealer, hosts: Hosts, api_url: impl Into<String>) -> Self {
+        Self { outbound, sealer, hosts, api_url: api_url.into() }
+    }
+
+    /// With `ENDPOINT_REACH`, `RINGFENCE_MASTER_KEYS`, `RECORDING_HOSTS` and `VAPI_API_URL`.
+    pub fn from_environment(environment: &Environment<'_>) -> Result<Self, Misconfigured> {
+        let outbound = Outbound::new(Reach::from_environment(environment)?);
+        let hosts = Hosts::from_setting(environment.optional("RECORDING_HOSTS").as_deref())?;
+        let sealer = Sealer::new(&environment.master_keys()?);
+        let api_url = environment.optional("VAPI_API_URL").unwrap_or_else(|| "https://api.vapi.ai".to_owned());
+        Ok(Self::new(outbound, sealer, hosts, api_url))
+    }
+
+    /// A response whose body is the recording, by whichever way works. If none does, why the last one did not.
+    pub(crate) async fn open(&self, recording: &Recording, lease: &Lease) -> Result<Incoming, FailureCode> {
+        let by_link = self.by_link(recording, lease).await;
+        let response = match (by_link, &lease.api_key) {
+            (Ok(response), _) => response,
+            (Err(code), None) => return Err(code),
+            (Err(code), Some(sealed)) => {
+                tracing::info!(failure.code = %code, call.id = %recording.call_id, "the link did not work: asking Vapi");
+                let key = self.sealer.open_api_key(recording.org_id, sealed).ok_or(FailureCode::RecordingForbidden)?;
+                self.by_api(recording, &key).await?
+            }
+        };
+        let length =
+            response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: u64| length > MAX_BYTES) {
+            return Err(FailureCode::RecordingTooLarge);
+        }
+        Ok(response.into_body())
+    }
+
+    async fn by_link(&self, recording: &Recording, lease: &Lease) -> Result<Response<Incoming>, FailureCode> {
+        let expired = lease.link_expires_at.is_some_and(|expires_at| expires_at < Timestamp::now() + MARGIN);
+        let link = lease.link.as_ref().filter(|_| !expired).ok_or(FailureCode::RecordingExpired)?;
+        let link = self.sealer.open_link(&recording.call_id, recording.kind, link);
+        let response = self.get(&link.ok_or(FailureCode::RecordingExpired)?).await?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            // A link leads to the recording itself, so where it leads on to is not asked.
+            status if status.is_redirection() => Err(FailureCode::RecordingRefused),
+            StatusCode::NOT_FOUND => Err(FailureCode::RecordingNotFound),
+            status if is_busy(status) => Err(FailureCode::RecordingUnreachable),
+            _ => Err(FailureCode::RecordingExpired),
+        }
+    }
+
+    /// Vapi's endpoint answers with a link that works for a moment.
+    async fn by_api(&self, recording: &Recording, key: &str) -> Result<Response<Incoming>, FailureCode> {
+        let url = format!("{}/call/{}/{}", self.api_url, recording.call_id, recording.kind.endpoint());
+        let mut authorization =
+            HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| FailureCode::RecordingForbidden)?;
+        authorization.set_sensitive(true);
+        let mut request = request(&url).ok_or(FailureCode::RecordingRefused)?;
+        request.headers_mut().insert(header::AUTHORIZATION, authorization);
+        let response = self.send(request).await?;
+        match response.status() {
+            status if status.is_success() => return Ok(response),
+            status if status.is_redirection() => {}
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(FailureCode::RecordingForbidden),
+            status if is_busy(status) => return Err(FailureCode::RecordingUnreachable),
+            _ => return Err(FailureCode::RecordingNotFound),
+        }
+        let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+        // Without the key: the link is for whoever has it.
+        let response = self.get(location.ok_or(FailureCode::RecordingRefused)?).await?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            status if status.is_redirection() => Err(FailureCode::RecordingRefused),
+            StatusCode::NOT_FOUND => Err(FailureCode::RecordingNotFound),
+            _ => Err(FailureCode::RecordingUnreachable),
+        }
+    }
+
+    async fn get(&self, url: &str) -> Result<Response<Incoming>, FailureCode> {
+        let request = request(url).filter(|request| self.hosts.allow(request.uri()));
+        self.send(request.ok_or(FailureCode::RecordingRefused)?).await
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, FailureCode> {
+        let sent = tokio::time::timeout(PATIENCE, self.outbound.send(request)).await;
+        sent.map_err(|_| FailureCode::RecordingUnreachable)?.map_err(|error| match error {
+            OutboundError::AddressRefused => FailureCode::RecordingRefused,
+            OutboundError::Unreachable | OutboundError::ConnectionLost => FailureCode::RecordingUnreachable,
+        })
+    }
+}
+
+fn request(url: &str) -> Option<Request<Full<Bytes>>> {
+    let url: Uri = url.parse().ok()?;
+    let request = Request::get(url).header(header::USER_AGENT, "ringfence").header(header::ACCEPT, "*/*");
+    request.body(Full::default()).ok()
+}
+
+/// Whether a server says that it may answer otherwise later.
+fn is_busy(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT
+}

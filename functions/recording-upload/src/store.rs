@@ -1,0 +1,161 @@
+//! Where recordings are kept. Small ones are put at once; large ones in parts, so that no more than a part of one is ever in memory, and
+//! nothing of it is visible before all of it is there.
+
+use std::time::Duration;
+
+use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use ringfence_core::recordings::StoredObject;
+use ringfence_edge::Bucket;
+use ringfence_edge::bucket::refused;
+use ringfence_vapi::FailureCode;
+use sha2::{Digest as _, Sha256};
+
+use crate::media::{HEAD, media_type};
+use crate::source::MAX_BYTES;
+
+/// S3 takes parts of 5 MB and more, and 10 000 of them.
+const PART: usize = 8 * 1024 * 1024;
+/// What one read may bring beyond it.
+const READ: usize = 64 * 1024;
+/// Who says nothing for so long has died.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Puts recordings into the bucket.
+pub(crate) struct Store<'a>(pub(crate) &'a Bucket);
+
+/// An upload in parts that has begun.
+struct Multipart {
+    id: String,
+    parts: Vec<CompletedPart>,
+}
+
+/// What has been read of a recording.
+struct Reader {
+    body: Incoming,
+    digest: Sha256,
+    bytes: u64,
+    head: Vec<u8>,
+}
+
+impl Store<'_> {
+    /// Keeps what a body brings. S3 checks each part against its SHA-256; that a body was cut short is an error of its own, since its
+    /// length, or its last chunk, is missing.
+    pub(crate) async fn store(&self, key: String, body: Incoming) -> Result<StoredObject, FailureCode> {
+        let mut reader = Reader { body, digest: Sha256::new(), bytes: 0, head: Vec::with_capacity(HEAD) };
+        let first = reader.part().await?;
+        if first.is_empty() {
+            // Vapi has not finished it.
+            return Err(FailureCode::RecordingNotFound);
+        }
+        let content_type = media_type(&reader.head);
+        if first.len() < PART {
+            self.put(&key, content_type, first).await?;
+        } else {
+            self.put_in_parts(&key, content_type, first, &mut reader).await?;
+        }
+        let bytes = i64::try_from(reader.bytes).map_err(|_| FailureCode::RecordingTooLarge)?;
+        let sha256 = reader.digest.finalize().to_vec();
+        Ok(StoredObject { key, content_type: content_type.to_owned(), bytes, sha256 })
+    }
+
+    async fn put(&self, key: &str, content_type: &str, body: Vec<u8>) -> Result<(), FailureCode> {
+        let put = self.0.client.put_object().bucket(&self.0.name).key(key).content_type(content_type);
+        let put = put.checksum_sha256(STANDARD.encode(Sha256::digest(&body))).body(body.into());
+        let put = put.server_side_encryption(ServerSideEncryption::Aes256).send().await;
+        put.map(drop).map_err(|error| refused(&error))
+    }
+
+    async fn put_in_parts(
+        &self,
+        key: &str,
+        content_type: &str,
+        first: Vec<u8>,
+        reader: &mut Reader,
+    ) -> Result<(), FailureCode> {
+        let create = self.0.client.create_multipart_upload().bucket(&self.0.name).key(key).content_type(content_type);
+        let create = create.checksum_algorithm(ChecksumAlgorithm::Sha256);
+        let created = create.server_side_encryption(ServerSideEncryption::Aes256).send().await;
+        let id = created.map_err(|error| refused(&error))?.upload_id.ok_or(FailureCode::RecordingStorage)?;
+        let mut upload = Multipart { id, parts: Vec::new() };
+        let result = self.put_parts(key, first, reader, &mut upload).await;
+        if result.is_err() {
+            let abort = self.0.client.abort_multipart_upload().bucket(&self.0.name).key(key).upload_id(&upload.id);
+            if let Err(error) = abort.send().await {
+                // The bucket's lifecycle removes what is left.
+                tracing::warn!(error = %DisplayErrorContext(error), "an upload could not be aborted");
+            }
+        }
+        result
+    }
+
+    async fn put_parts(
+        &self,
+        key: &str,
+        first: Vec<u8>,
+        reader: &mut Reader,
+        upload: &mut Multipart,
+    ) -> Result<(), FailureCode> {
+        let mut part = first;
+        while !part.is_empty() {
+            let number = i32::try_from(upload.parts.len() + 1).map_err(|_| FailureCode::RecordingTooLarge)?;
+            let checksum = STANDARD.encode(Sha256::digest(&part));
+            let put =
+                self.0.client.upload_part().bucket(&self.0.name).key(key).upload_id(&upload.id).part_number(number);
+            let put = put.checksum_sha256(&checksum).body(part.into()).send().await.map_err(|error| refused(&error))?;
+            let done = CompletedPart::builder().part_number(number).set_e_tag(put.e_tag).checksum_sha256(checksum);
+            upload.parts.push(done.build());
+            part = reader.part().await?;
+        }
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(upload.parts.clone())).build();
+        let complete = self.0.client.complete_multipart_upload().bucket(&self.0.name).key(key).upload_id(&upload.id);
+        complete.multipart_upload(parts).send().await.map(drop).map_err(|error| refused(&error))
+    }
+
+    /// What is under a key; None: nothing.
+    pub(crate) async fn measure(&self, key: &str) -> Result<Option<StoredObject>, FailureCode> {
+        let object = match self.0.client.get_object().bucket(&self.0.name).key(key).send().await {
+            Ok(object) => object,
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => return Ok(None),
+            Err(error) => return Err(refused(&error)),
+        };
+        let content_type = object.content_type.unwrap_or_else(|| media_type(&[]).to_owned());
+        let (mut body, mut digest, mut bytes) = (object.body, Sha256::new(), 0);
+        loop {
+            let chunk = tokio::time::timeout(SILENCE, body.try_next()).await;
+            let chunk = chunk.map_err(|elapsed| refused(&elapsed))?.map_err(|error| refused(&error))?;
+            let Some(chunk) = chunk else { break };
+            digest.update(&chunk);
+            bytes += i64::try_from(chunk.len()).map_err(|_| FailureCode::RecordingTooLarge)?;
+        }
+        let sha256 = digest.finalize().to_vec();
+        Ok(Some(StoredObject { key: key.to_owned(), content_type, bytes, sha256 }))
+    }
+}
+
+impl Reader {
+    /// The next part: as many bytes as one has, or the rest.
+    async fn part(&mut self) -> Result<Vec<u8>, FailureCode> {
+        let mut part = Vec::with_capacity(PART + READ);
+        while part.len() < PART {
+            let frame = tokio::time::timeout(SILENCE, self.body.frame()).await;
+            let Some(frame) = frame.map_err(|_| FailureCode::RecordingUnreachable)? else { break };
+            let frame = frame.map_err(|_| FailureCode::RecordingUnreachable)?;
+            let Some(data) = frame.data_ref() else { continue };
+            self.bytes += data.len() as u64;
+            if self.bytes > MAX_BYTES {
+                return Err(FailureCode::RecordingTooLarge);
+            }
+            self.digest.update(data);
+            let missing = HEAD.saturating_sub(self.head.len()).min(data.len());
+            self.head.extend_from_slice(&data[..missing]);
+            part.extend_from_slice(data);
+        }
+        Ok(part)
+    }
+}

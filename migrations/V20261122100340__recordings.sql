@@ -1,0 +1,240 @@
+-- Recordings: what Vapi keeps for half an hour, fetched and kept. A row of recording_upload_queue is made by the transaction of the
+-- event that names the recording; a queue message says that there is work; a lease says who does it. Locked under its call's row where
+-- both are needed, and by itself where it is the only one.
+
+CREATE FUNCTION keep_recordings(p_org_id uuid, p_call_log_id uuid, p_event jsonb, p_links jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO recording_upload_queue AS q (org_id, vapi_call_id, call_log_id, kind, link, link_expires_at)
+        SELECT p_org_id, p_event #>> '{call,id}', p_call_log_id, r.kind, l.link, l.expires_at
+        FROM jsonb_array_elements_text(p_event -> 'recordings') AS r (kind)
+        LEFT JOIN jsonb_to_recordset(p_links) AS l (kind text, link text, expires_at timestamptz) USING (kind)
+        ORDER BY r.kind
+        ON CONFLICT (org_id, vapi_call_id, kind) DO UPDATE SET
+            -- A later report comes with links that live longer. What is kept or removed needs none any more.
+            link = CASE WHEN excluded.link_expires_at > q.link_expires_at OR q.link IS NULL THEN excluded.link ELSE q.link END,
+            link_expires_at = CASE WHEN excluded.link_expires_at > q.link_expires_at OR q.link IS NULL
+                THEN excluded.link_expires_at ELSE q.link_expires_at END
+            WHERE q.state = 'pending' AND excluded.link IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION keep_recordings IS
+    'Queues the recordings that an event names, once per call and kind. p_links: [{"kind", "link" (sealed), "expires_at"}] as far as '
+    'there are any.';
+
+CREATE FUNCTION claim_recording_v1(
+    p_org_id uuid, p_vapi_call_id text, p_kind text, p_claimant uuid, p_lease_seconds integer,
+    OUT outcome text, OUT wait_seconds integer, OUT attempt integer, OUT link text, OUT link_expires_at timestamptz,
+    OUT api_key text, OUT queued_at timestamptz
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_row recording_upload_queue;
+BEGIN
+    PERFORM enter_org(p_org_id);
+    SELECT * INTO v_row FROM recording_upload_queue q
+        WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind FOR UPDATE;
+    IF NOT FOUND OR v_row.state IN ('stored', 'removed') THEN
+        outcome := 'done';
+        RETURN;
+    END IF;
+    IF v_row.lease_until > clock_timestamp() AND v_row.claimed_by <> p_claimant THEN
+        outcome := 'busy';
+        wait_seconds := ceil(extract(epoch FROM v_row.lease_until - clock_timestamp()));
+        RETURN;
+    END IF;
+    -- A dead one is tried once more: somebody sent its message back.
+    UPDATE recording_upload_queue q SET state = 'pending', claimed_by = p_claimant,
+            attempts = q.attempts + CASE WHEN q.claimed_by = p_claimant THEN 0 ELSE 1 END,
+            lease_until = clock_timestamp() + make_interval(secs => p_lease_seconds),
+            next_attempt_at = clock_timestamp() + make_interval(secs => p_lease_seconds)
+        WHERE q.id = v_row.id
+        RETURNING q.attempts, q.link, q.link_expires_at, q.created_at
+        INTO attempt, claim_recording_v1.link, claim_recording_v1.link_expires_at, queued_at;
+    SELECT c.api_key INTO claim_recording_v1.api_key FROM vapi_credentials c WHERE c.org_id = p_org_id;
+    outcome := 'claimed';
+END
+$$;
+COMMENT ON FUNCTION claim_recording_v1 IS
+    'Leases a recording to p_claimant. outcome: claimed; busy (somebody else fetches it, for wait_seconds more at the most); done (it is '
+    'kept, or removed, or nobody queued it). A lease that has ended is taken over.';
+
+CREATE FUNCTION finish_recording_v1(
+    p_org_id uuid, p_vapi_call_id text, p_kind text, p_storage_key text, p_content_type text, p_bytes bigint, p_sha256 bytea,
+    OUT outcome text, OUT event_id text, OUT sequence bigint, OUT at timestamptz, OUT event jsonb, OUT viewers text[]
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_row   recording_upload_queue;
+    v_facts call_facts;
+BEGIN
+    PERFORM enter_org(p_org_id);
+    PERFORM lock_call(p_org_id, p_vapi_call_id);
+    SELECT * INTO v_row FROM recording_upload_queue q
+        WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind FOR UPDATE;
+    IF NOT FOUND OR v_row.state IN ('stored', 'removed') THEN
+        outcome := CASE v_row.state WHEN 'stored' THEN 'repeated' ELSE 'unwanted' END;
+        RETURN;
+    END IF;
+    UPDATE recording_upload_queue SET state = 'stored', stored_at = now(), storage_key = p_storage_key,
+            content_type = p_content_type, bytes = p_bytes, sha256 = p_sha256,
+            link = NULL, link_expires_at = NULL, claimed_by = NULL, lease_until = NULL, code = NULL
+        WHERE id = v_row.id;
+    UPDATE failed_operations f SET state = 'resolved', resolved_at = now(), event = NULL
+        WHERE f.org_id = p_org_id AND f.event_id = recording_id(p_vapi_call_id, p_kind) AND f.state <> 'resolved';
+    -- Which of several the call shows is decided by what they are, not by which came first.
+    SELECT q.storage_key INTO v_facts.recording_path FROM recording_upload_queue q
+        WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.state = 'stored'
+        ORDER BY array_position('{mono,stereo,video}', q.kind) LIMIT 1;
+    PERFORM merge_call(p_org_id, p_vapi_call_id, v_facts);
+
+    event_id := 'recording-ready:' || p_vapi_call_id || ':' || p_kind;
+    event := jsonb_build_object('kind', 'recording-ready', 'event_type', 'recording-ready', 'recording', p_kind,
+        'bytes', p_bytes, 'call', jsonb_build_object('id', p_vapi_call_id));
+    at := now();
+    INSERT INTO processed_webhook_events AS e (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
+        VALUES (p_org_id, finish_recording_v1.event_id, 'recording-ready', p_vapi_call_id, finish_recording_v1.at, finish_recording_v1.event,
+            finish_recording_v1.at)
+        ON CONFLICT (org_id, event_id) DO NOTHING
+        RETURNING e.seq INTO sequence;
+    viewers := active_viewers(p_org_id);
+    outcome := 'stored';
+END
+$$;
+COMMENT ON FUNCTION finish_recording_v1 IS
+    'A recording is in the bucket: its row, the call''s rows and its place in the org''s log (event_id, sequence, at, event, viewers to '
+    'push it to). Whoever finishes: the second finds it stored (repeated) and changes nothing. unwanted: it was removed meanwhile, so '
+    'its object has to go.';
+
+CREATE FUNCTION recording_id(p_vapi_call_id text, p_kind text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT 'recording:' || p_vapi_call_id || ':' || p_kind
+$$;
+COMMENT ON FUNCTION recording_id IS 'What names a recording among failed operations.';
+
+CREATE FUNCTION fail_recording_v1(
+    p_org_id uuid, p_vapi_call_id text, p_kind text, p_claimant uuid, p_code text, p_retry_seconds integer, p_receives integer,
+    OUT event_org uuid, OUT event_id text, OUT sequence bigint, OUT at timestamptz, OUT event jsonb, OUT viewers text[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_row recording_upload_queue;
+BEGIN
+    PERFORM enter_org(p_org_id);
+    UPDATE recording_upload_queue q SET code = p_code, claimed_by = NULL, lease_until = NULL,
+            state = CASE WHEN p_retry_seconds IS NULL THEN 'dead' ELSE 'pending' END,
+            next_attempt_at = clock_timestamp() + make_interval(secs => coalesce(p_retry_seconds, 0))
+        WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind
+            AND q.state = 'pending' AND q.claimed_by = p_claimant
+        RETURNING * INTO v_row;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT r.* INTO event_org, event_id, sequence, at, event, viewers
+    FROM record_failure_v1(p_org_id, NULL, recording_id(p_vapi_call_id, p_kind),
+        jsonb_build_object('kind', 'recording', 'event_type', 'recording', 'recording', p_kind,
+            'call', jsonb_build_object('id', p_vapi_call_id)),
+        v_row.created_at,
+        jsonb_build_object('function', 'recording-upload', 'receives', p_receives, 'attempts', jsonb_build_array(
+            jsonb_build_object('failed_at', clock_timestamp(), 'function', 'recording-upload', 'code', p_code))),
+        CASE WHEN p_retry_seconds IS NULL THEN 'dead' ELSE 'retrying' END) r;
+END
+$$;
+COMMENT ON FUNCTION fail_recording_v1 IS
+    'An attempt of p_claimant has failed: the recording is tried again after p_retry_seconds, or given up (NULL). Whoever has lost the '
+    'lease says nothing any more. Where it is news, it is logged as record_failure_v1 does.';
+
+CREATE FUNCTION find_recording_v1(
+    p_org_id uuid, p_actor text, p_vapi_call_id text, p_kind text,
+    OUT storage_key text, OUT content_type text, OUT bytes bigint, OUT sha256 bytea
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM enter_org(p_org_id);
+    SELECT q.storage_key, q.content_type, q.bytes, q.sha256
+        INTO find_recording_v1.storage_key, find_recording_v1.content_type, find_recording_v1.bytes, find_recording_v1.sha256
+        FROM recording_upload_queue q
+        WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind AND q.state = 'stored';
+    IF FOUND THEN
+        PERFORM audit(p_actor, 'recording.play', p_org_id, recording_id(p_vapi_call_id, p_kind));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION find_recording_v1 IS
+    'Where a recording is, for somebody who is about to listen to it, which is audited. All NULL: the org has no such recording.';
+
+-- Maintenance looks over all orgs. These two show it no more than which recordings there is something to do about; what it then does, it
+-- does inside the fence.
+
+CREATE FUNCTION take_due_recordings_v1(p_limit integer, p_run boolean) RETURNS TABLE (org_id uuid, vapi_call_id text, kind text)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    -- As long after its time as a message may be on its way.
+    IF NOT p_run THEN
+        RETURN QUERY SELECT q.org_id, q.vapi_call_id, q.kind FROM recording_upload_queue q
+            WHERE q.state = 'pending' AND q.next_attempt_at < now() - interval '2 minutes'
+            ORDER BY q.next_attempt_at LIMIT p_limit;
+        RETURN;
+    END IF;
+    RETURN QUERY UPDATE recording_upload_queue u SET next_attempt_at = now() + interval '5 minutes'
+        WHERE u.id IN (
+            SELECT q.id FROM recording_upload_queue q
+            WHERE q.state = 'pending' AND q.next_attempt_at < now() - interval '2 minutes'
+            ORDER BY q.next_attempt_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
+        RETURNING u.org_id, u.vapi_call_id, u.kind;
+END
+$$;
+COMMENT ON FUNCTION take_due_recordings_v1 IS
+    'Recordings that nobody fetches though it is time, since the message was lost: whoever takes them sends it again. Nobody else gets '
+    'them for some minutes. p_run false: only shown.';
+
+CREATE FUNCTION find_expired_recordings_v1(p_limit integer) RETURNS TABLE (org_id uuid, vapi_call_id text, kind text, storage_key text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT e.org_id, e.vapi_call_id, e.kind, e.storage_key
+        FROM organizations o, LATERAL (
+            SELECT q.* FROM recording_upload_queue q
+            WHERE q.org_id = o.id AND q.state = 'stored'
+                AND q.stored_at < now() - make_interval(days => o.recording_retention_days)
+            ORDER BY q.stored_at LIMIT p_limit
+        ) AS e
+        WHERE o.recording_retention_days IS NOT NULL
+        LIMIT p_limit;
+END
+$$;
+COMMENT ON FUNCTION find_expired_recordings_v1 IS 'Recordings that are kept for longer than their org wants them to be.';
+
+CREATE FUNCTION remove_recording_v1(p_org_id uuid, p_vapi_call_id text, p_kind text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    v_key  text;
+    v_next text;
+BEGIN
+    PERFORM enter_org(p_org_id);
+    PERFORM lock_call(p_org_id, p_vapi_call_id);
+    SELECT q.storage_key INTO v_key FROM recording_upload_queue q
+        WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind AND q.state = 'stored' FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE recording_upload_queue SET state = 'removed', storage_key = NULL
+        WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id AND kind = p_kind;
+    SELECT q.storage_key INTO v_next FROM recording_upload_queue q
+        WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.state = 'stored'
+        ORDER BY array_position('{mono,stereo,video}', q.kind) LIMIT 1;
+    -- The one act that takes a known value away: no merge would.
+    UPDATE call_logs SET recording_storage_path = v_next, updated_at = now()
+        WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id AND recording_storage_path = v_key;
+    UPDATE calls SET recording_path = v_next, updated_at = now(),
+            recording_state = CASE WHEN v_next IS NULL THEN 'removed' ELSE 'stored' END
+        WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id AND recording_path = v_key;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION remove_recording_v1 IS
+    'A recording''s object is gone: nothing leads to it any more, and nothing queues it again. False: it was not kept.';
+
+GRANT EXECUTE ON FUNCTION keep_recordings, recording_id TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION claim_recording_v1, finish_recording_v1, fail_recording_v1, find_recording_v1, take_due_recordings_v1,
+    find_expired_recordings_v1, remove_recording_v1 TO ringfence_app;
+GRANT CREATE ON SCHEMA public TO ringfence_ops;
+ALTER FUNCTION take_due_recordings_v1 OWNER TO ringfence_ops;
+ALTER FUNCTION find_expired_recordings_v1 OWNER TO ringfence_ops;
+REVOKE CREATE ON SCHEMA public FROM ringfence_ops;

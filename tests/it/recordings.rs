@@ -1,0 +1,171 @@
+//! D8: recordings are fetched before their links expire, kept, and played back.
+
+mod fetching;
+mod keeping;
+mod playing;
+mod queueing;
+mod refusing;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lambda_events::sqs::SqsEvent;
+use jiff::{SignedDuration, Timestamp};
+use maintenance::{Job, Maintenance, Order, Report};
+use recording_upload::{Hosts, Source, Uploader};
+use ringfence_core::{Database, Recording};
+use ringfence_edge::{Backoff, Outbound, Reach, Sealer};
+use ringfence_testkit::door::masters;
+use ringfence_testkit::studio::Reply;
+use ringfence_testkit::{Call, TestDatabase, TestDoor, TestQueues, TestStudio};
+use ringfence_vapi::{OrgId, RecordingKind};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio_postgres::Client;
+
+/// Longer than anything takes here.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// A database with one org, real queues, a real bucket, and where recordings come from.
+pub(crate) struct Stage {
+    pub(crate) database: TestDatabase,
+    pub(crate) queues: TestQueues,
+    pub(crate) studio: TestStudio,
+    pub(crate) org: OrgId,
+    superuser: Client,
+}
+
+impl Stage {
+    pub(crate) async fn new() -> Self {
+        let database = TestDatabase::new().await;
+        let (org, superuser) = (database.org("Acme").await, database.superuser().await);
+        let (queues, studio) = (TestQueues::with_bucket().await, TestStudio::start().await);
+        Self { database, queues, studio, org, superuser }
+    }
+
+    /// Somebody who fetches recordings, wherever they lead.
+    pub(crate) fn uploader(&self) -> Uploader {
+        self.uploader_with(self.database.app(), Reach::Anywhere, "127.0.0.1,localhost")
+    }
+
+    /// The same, over this database, as far as `reach`, from these hosts.
+    fn uploader_with(&self, database: Arc<Database>, reach: Reach, hosts: &str) -> Uploader {
+        let hosts = Hosts::from_setting(Some(hosts)).unwrap();
+        let source = Source::new(Outbound::new(reach), Sealer::new(&masters()), hosts, &self.studio.url);
+        Uploader {
+            queues: self.queues.of_recordings(),
+            source,
+            bucket: self.queues.bucket(),
+            backoff: Backoff::default(),
+            pusher: self.queues.pusher(Arc::clone(&database)),
+            database,
+        }
+    }
+
+    fn door(&self) -> TestDoor {
+        TestDoor::new(self.database.app(), &self.queues)
+    }
+
+    /// Posts the report of a call whose mono recording is at `link`, for so long.
+    async fn report(&self, call: &Call, link: &str, lifetime: SignedDuration) {
+        let body = call.report(
+            60_000,
+            artifact(&json!({
+                "recordingUrl": "https://storage.example/recording.wav",
+                "presignedMonoUrl": format!("{link}?X-Amz-Signature=secret"),
+                "presignedUrlsExpiresAt": Timestamp::now() + lifetime,
+            })),
+        );
+        assert_eq!(self.door().post(self.org, &body).await.status, 200);
+    }
+
+    /// Posts the report of a call with this recording, which is fetched; how many messages are to come again.
+    pub(crate) async fn record(&self, call: &Call, file: &[u8]) -> usize {
+        let link = self.studio.put(&format!("/{}.wav", call.id), Reply::File(file.to_vec()));
+        self.report(call, &link, SignedDuration::from_mins(30)).await;
+        self.fetch().await
+    }
+
+    /// Runs the function over the message that waits; how many are to come again.
+    async fn fetch(&self) -> usize {
+        fetch_with(&self.uploader(), self.queues.take_recording().await).await
+    }
+
+    /// Orders a job.
+    async fn maintain(&self, job: Job, dry_run: bool) -> Report {
+        let maintenance = Maintenance {
+            database: self.database.app(),
+            recordings: self.queues.recording_queue(),
+            bucket: self.queues.bucket(),
+        };
+        maintenance.carry_out(Order { job, dry_run }, Instant::now() + PATIENCE).await.unwrap()
+    }
+
+    /// What the queue says of a call's recordings, by kind.
+    async fn rows(&self, call: &Call) -> Vec<Value> {
+        let query = "SELECT to_jsonb(q) FROM recording_upload_queue q WHERE vapi_call_id = $1 ORDER BY kind";
+        let rows = self.superuser.query(query, &[&call.id]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The one row of a call.
+    async fn row(&self, call: &Call) -> Value {
+        let mut rows = self.rows(call).await;
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        rows.remove(0)
+    }
+
+    async fn execute(&self, statement: &str) {
+        self.superuser.batch_execute(statement).await.unwrap();
+    }
+
+    async fn text(&self, query: &str) -> String {
+        self.superuser.query_one(query, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_default()
+    }
+
+    /// State and path of a call's recording, in `calls` and in `call_logs`.
+    async fn shown(&self, call: &Call) -> (String, Option<String>, Option<String>) {
+        let query = "SELECT c.recording_state, c.recording_path, l.recording_storage_path
+            FROM calls c JOIN call_logs l USING (id) WHERE c.vapi_call_id = $1";
+        let row = self.superuser.query_one(query, &[&call.id]).await.unwrap();
+        (row.get(0), row.get(1), row.get(2))
+    }
+
+    /// What is kept under a key, and as what.
+    async fn object(&self, key: &str) -> (Vec<u8>, String) {
+        let bucket = self.queues.bucket();
+        let object = bucket.client.get_object().bucket(&bucket.name).key(key).send().await.unwrap();
+        let content_type = object.content_type.clone().unwrap();
+        (object.body.collect().await.unwrap().to_vec(), content_type)
+    }
+
+    fn recording(&self, call: &Call, kind: RecordingKind) -> Recording {
+        Recording { org_id: self.org, call_id: call.id.parse().unwrap(), kind }
+    }
+}
+
+/// Runs a function over a batch; how many messages are to come again.
+async fn fetch_with(uploader: &Uploader, batch: SqsEvent) -> usize {
+    assert_eq!(batch.records.len(), 1, "a message waits");
+    let response = Box::pin(uploader.consume(batch, Instant::now() + PATIENCE)).await;
+    response.batch_item_failures.len()
+}
+
+fn artifact(artifact: &Value) -> Value {
+    json!({ "artifact": artifact })
+}
+
+/// A file that begins as a recording does.
+pub(crate) fn wav(bytes: usize) -> Vec<u8> {
+    let mut file = b"RIFF\0\0\0\0WAVEfmt ".to_vec();
+    file.extend(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes - file.len()));
+    file
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+fn half_an_hour() -> SignedDuration {
+    SignedDuration::from_mins(30)
+}

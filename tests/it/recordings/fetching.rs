@@ -1,0 +1,202 @@
+//! From the source to the bucket.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use ringfence_edge::{Reach, Sealer};
+use ringfence_testkit::door::masters;
+use ringfence_testkit::studio::{Asked, Reply};
+use ringfence_testkit::{Call, Proxy};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::{Stage, artifact, fetch_with, half_an_hour, sha256, wav};
+
+/// More than one part.
+const LARGE: usize = 20 * 1024 * 1024 + 123;
+
+/// A8, D8: a recording ends in one object, whole, with its length and checksum, and in the rows of its call.
+#[tokio::test]
+async fn a_recording_is_fetched_and_kept() {
+    for bytes in [1000, LARGE] {
+        let (stage, call, file) = (Stage::new().await, Call::default(), wav(bytes));
+        assert_eq!(stage.record(&call, &file).await, 0);
+        let key = format!("{}/{}/mono", stage.org, call.id);
+        assert_eq!(stage.queues.stored().await, [key.as_str()]);
+        let (object, content_type) = stage.object(&key).await;
+        assert!(object == file, "{} and {} bytes", object.len(), file.len());
+        assert_eq!(content_type, "audio/wav", "what it is, and not what its sender called it");
+
+        let row = stage.row(&call).await;
+        assert_eq!((&row["state"], &row["storage_key"], &row["bytes"]), (&json!("stored"), &json!(key), &json!(bytes)));
+        assert_eq!(row["sha256"], format!("\\x{}", sha256(&file)));
+        assert!(row["link"].is_null() && row["lease_until"].is_null() && row["code"].is_null(), "{row}");
+        assert_eq!(stage.shown(&call).await, ("stored".to_owned(), Some(key.clone()), Some(key)));
+        assert_eq!(stage.database.count("processed_webhook_events WHERE event_type = 'recording-ready'").await, 1);
+    }
+}
+
+/// D8: a link that has expired is not tried: Vapi's API answers with another, and the org's key goes to nobody but Vapi.
+#[tokio::test]
+async fn with_the_orgs_key_an_expired_link_is_no_loss() {
+    let (stage, call, file) = (Stage::new().await, Call::default(), wav(5000));
+    let sealed = Sealer::new(&masters()).seal_api_key(stage.org, "private-key").unwrap();
+    assert!(stage.database.admin().await.set_vapi_key(stage.org, Some(&sealed)).await.unwrap());
+    let fresh = stage.studio.put("/fresh.wav", Reply::File(file.clone()));
+    let endpoint = format!("/call/{}/mono-recording", call.id);
+    stage.studio.put(&endpoint, Reply::Redirect(fresh));
+
+    let dead = stage.studio.put("/dead.wav", Reply::File(wav(100)));
+    stage.report(&call, &dead, SignedDuration::from_secs(-1)).await;
+    assert_eq!(stage.fetch().await, 0);
+    let asked = |path: &str, authorization: Option<&str>| Asked {
+        path: path.to_owned(),
+        authorization: authorization.map(str::to_owned),
+    };
+    assert_eq!(stage.studio.asked(), [asked(&endpoint, Some("Bearer private-key")), asked("/fresh.wav", None)]);
+    assert_eq!(stage.row(&call).await["sha256"], format!("\\x{}", sha256(&file)));
+    let everything = format!("{:?}", stage.database.everything_of(stage.org).await);
+    assert!(!everything.contains("private-key"), "{everything}");
+}
+
+/// D8: a link that the storage refuses has expired, whatever its time says.
+#[tokio::test]
+async fn a_link_that_is_refused_has_expired() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    let link = stage.studio.put("/refused.wav", Reply::Status(403));
+    stage.report(&call, &link, half_an_hour()).await;
+    assert_eq!(stage.fetch().await, 0);
+    assert_eq!(stage.queues.dead_recordings().await, ["RF8001"]);
+    assert_eq!(stage.row(&call).await["state"], "dead");
+}
+
+/// D8: two workers on one recording: one fetches it, the other waits, and there is one object and one row.
+#[tokio::test]
+async fn two_workers_fetch_a_recording_once() {
+    let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
+    let permits = Arc::new(Semaphore::new(0));
+    let link = stage.studio.put("/slow.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
+    stage.report(&call, &link, half_an_hour()).await;
+    let batch = stage.queues.take_recording().await;
+    let (one, other) = (stage.uploader(), stage.uploader());
+    let second = async {
+        stage.studio.until(1).await;
+        let again = fetch_with(&other, batch.clone()).await;
+        permits.add_permits(2);
+        again
+    };
+    let (first, second) = tokio::join!(fetch_with(&one, batch.clone()), second);
+    assert_eq!((first, second), (0, 1));
+    assert_eq!(fetch_with(&other, batch.clone()).await, 0, "and then there is nothing left to do");
+    assert_eq!((stage.studio.asked().len(), stage.queues.stored().await.len()), (1, 1));
+    assert_eq!(stage.row(&call).await["attempts"], 1);
+}
+
+/// D8: a worker that was given up and is not dead: whoever finishes, there is one object and the same rows.
+#[tokio::test]
+async fn a_worker_that_was_taken_for_dead_changes_nothing() {
+    let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
+    let permits = Arc::new(Semaphore::new(0));
+    let link = stage.studio.put("/slow.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
+    stage.report(&call, &link, half_an_hour()).await;
+    let batch = stage.queues.take_recording().await;
+    let (slow, quick) = (stage.uploader(), stage.uploader());
+    let takeover = async {
+        stage.studio.until(1).await;
+        stage.studio.put("/slow.wav", Reply::File(file.clone()));
+        stage.execute("UPDATE recording_upload_queue SET lease_until = now() - interval '1 second'").await;
+        assert_eq!(fetch_with(&quick, batch.clone()).await, 0);
+        let rows = stage.database.everything_of(stage.org).await;
+        permits.add_permits(1);
+        rows
+    };
+    let (again, rows) = tokio::join!(fetch_with(&slow, batch.clone()), takeover);
+    assert_eq!(again, 0);
+    assert_eq!(stage.database.everything_of(stage.org).await, rows);
+    assert_eq!(stage.queues.stored().await.len(), 1);
+    assert_eq!(rows["recording_upload_queue"].matches("\"attempts\": 2").count(), 1);
+}
+
+/// D8: who dies in the middle leaves no object; the next one begins anew. (The drill `recordings` kills a real process.)
+#[tokio::test]
+async fn a_worker_that_dies_leaves_no_half_object() {
+    let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
+    let link = stage.studio.put("/file.wav", Reply::Stalls(file[..LARGE / 2].to_vec()));
+    stage.report(&call, &link, half_an_hour()).await;
+    let batch = stage.queues.take_recording().await;
+    let uploader = stage.uploader();
+    let (bucket, died) = (stage.queues.bucket(), fetch_with(&uploader, batch.clone()));
+    let uploads = async || {
+        let uploads = bucket.client.list_multipart_uploads().bucket(&bucket.name).send().await.unwrap();
+        uploads.uploads.unwrap_or_default().len()
+    };
+    tokio::select! {
+        _ = died => panic!("the source says nothing"),
+        // It has begun to put parts.
+        () = async { while uploads().await == 0 { tokio::task::yield_now().await } } => {}
+    }
+    assert!(stage.queues.stored().await.is_empty());
+    assert_eq!(stage.row(&call).await["state"], "pending");
+
+    stage.studio.put("/file.wav", Reply::File(file.clone()));
+    stage.execute("UPDATE recording_upload_queue SET lease_until = now() - interval '1 second'").await;
+    assert_eq!(fetch_with(&stage.uploader(), batch).await, 0);
+    assert_eq!(stage.row(&call).await["sha256"], format!("\\x{}", sha256(&file)));
+}
+
+/// D8: the object is there and the database did not hear of it. The next attempt finds it whole, and fetches nothing.
+#[tokio::test]
+async fn an_object_that_is_there_is_not_fetched_again() {
+    let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
+    let permits = Arc::new(Semaphore::new(0));
+    let link = stage.studio.put("/file.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
+    stage.report(&call, &link, half_an_hour()).await;
+    let batch = stage.queues.take_recording().await;
+    let proxy = Proxy::start().await;
+    let uploader = stage.uploader_with(stage.database.app_at(Some(&proxy.address)), Reach::Anywhere, "127.0.0.1");
+    let cut = async {
+        stage.studio.until(1).await;
+        proxy.refuse(true);
+        proxy.cut();
+        permits.add_permits(1);
+    };
+    let (again, ()) = tokio::join!(fetch_with(&uploader, batch.clone()), cut);
+    assert_eq!((again, stage.queues.stored().await.len()), (1, 1));
+    assert_eq!(stage.row(&call).await["state"], "pending");
+
+    stage.studio.put("/file.wav", Reply::Status(410));
+    stage.execute("UPDATE recording_upload_queue SET lease_until = now() - interval '1 second'").await;
+    assert_eq!(fetch_with(&stage.uploader(), batch).await, 0);
+    let row = stage.row(&call).await;
+    assert_eq!(
+        (&row["state"], &row["content_type"], &row["bytes"]),
+        (&json!("stored"), &json!("audio/wav"), &json!(LARGE))
+    );
+    assert_eq!(row["sha256"], format!("\\x{}", sha256(&file)));
+    assert_eq!(stage.studio.asked().len(), 1);
+}
+
+/// D2, D8: which of several recordings a call shows is decided by what they are, not by which came first.
+#[tokio::test]
+async fn the_mono_recording_is_shown_whichever_comes_first() {
+    for order in [["mono", "stereo"], ["stereo", "mono"]] {
+        let (stage, call) = (Stage::new().await, Call::default());
+        let link = |kind: &str| stage.studio.put(&format!("/{kind}.wav"), Reply::File(wav(1000)));
+        let body = call.report(
+            60_000,
+            artifact(&json!({
+                "presignedMonoUrl": link("mono"), "presignedStereoUrl": link("stereo"),
+                "presignedUrlsExpiresAt": jiff::Timestamp::now() + half_an_hour(),
+            })),
+        );
+        assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+        let batches = [stage.queues.take_recording().await, stage.queues.take_recording().await];
+        for kind in order {
+            let is_it = |body: &Option<String>| body.as_ref().is_some_and(|body| body.contains(kind));
+            let batch = batches.iter().find(|batch| is_it(&batch.records[0].body)).unwrap();
+            assert_eq!(fetch_with(&stage.uploader(), batch.clone()).await, 0);
+        }
+        let key = format!("{}/{}/mono", stage.org, call.id);
+        assert_eq!(stage.shown(&call).await, ("stored".to_owned(), Some(key.clone()), Some(key)));
+    }
+}

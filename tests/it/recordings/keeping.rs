@@ -1,0 +1,55 @@
+//! How long a recording is kept.
+
+use maintenance::Job;
+use ringfence_core::admin::Selection;
+use ringfence_core::admin::replay::Replayable;
+use ringfence_testkit::Call;
+
+use super::{Stage, wav};
+
+/// D8: recordings are removed after the retention of their org, and nothing brings them back: not a replay of the report either.
+#[tokio::test]
+async fn a_recording_is_removed_after_its_orgs_retention() {
+    let (stage, old, new) = (Stage::new().await, Call::default(), Call::default());
+    for call in [&old, &new] {
+        assert_eq!(stage.record(call, &wav(1000)).await, 0);
+    }
+    let age = format!(
+        "UPDATE recording_upload_queue SET stored_at = now() - interval '8 days' WHERE vapi_call_id = '{}'",
+        old.id
+    );
+    stage.execute(&age).await;
+    assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.found, 0, "without a retention all are kept");
+
+    assert!(stage.database.admin().await.set_recording_retention(stage.org, Some(7)).await.unwrap());
+    assert_eq!(stage.maintain(Job::ExpireRecordings, true).await.found, 1);
+    assert_eq!(stage.queues.stored().await.len(), 2, "a dry run removes nothing");
+    let report = stage.maintain(Job::ExpireRecordings, false).await;
+    assert_eq!((report.found, report.done, report.more), (1, 1, false));
+    assert_eq!(stage.queues.stored().await, [format!("{}/{}/mono", stage.org, new.id)]);
+    assert_eq!(stage.row(&old).await["state"], "removed");
+    assert_eq!(stage.shown(&old).await, ("removed".to_owned(), None, None));
+    assert_eq!(stage.shown(&new).await.0, "stored");
+
+    let replayed =
+        stage.database.admin().await.replay(Replayable::Applied, &Selection::default(), None, 100).await.unwrap();
+    assert!(replayed.failed == 0 && replayed.replayed >= 2, "{replayed:?}");
+    assert_eq!(stage.shown(&old).await, ("removed".to_owned(), None, None));
+    assert_eq!(stage.row(&old).await["state"], "removed");
+    assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.found, 0);
+    assert_eq!(stage.database.count("audit_log WHERE action = 'recording.retention'").await, 1);
+}
+
+/// Whoever removed the object and died before he said so: the next run says so.
+#[tokio::test]
+async fn an_object_that_is_gone_already_is_no_obstacle() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    assert_eq!(stage.record(&call, &wav(1000)).await, 0);
+    stage.database.admin().await.set_recording_retention(stage.org, Some(1)).await.unwrap();
+    stage.execute("UPDATE recording_upload_queue SET stored_at = now() - interval '2 days'").await;
+    stage.queues.bucket().delete(&format!("{}/{}/mono", stage.org, call.id)).await.unwrap();
+    let (one, other) =
+        tokio::join!(stage.maintain(Job::ExpireRecordings, false), stage.maintain(Job::ExpireRecordings, false));
+    assert_eq!(one.done + other.done, 1);
+    assert_eq!(stage.shown(&call).await.0, "removed");
+}

@@ -1,0 +1,85 @@
+//! Playback.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use console::Console;
+use jiff::Timestamp;
+use lambda_http::http::Request as HttpRequest;
+use lambda_http::{Body, RequestExt as _};
+use ringfence_edge::Tokens;
+use ringfence_testkit::Call;
+use ringfence_testkit::door::masters;
+use ringfence_vapi::OrgId;
+use serde_json::{Value, json};
+
+use super::{Stage, sha256, wav};
+
+fn token(org: OrgId) -> String {
+    Tokens::new(&masters()).mint(org, "grace", Duration::from_mins(5), Timestamp::now()).unwrap().0
+}
+
+/// Asks the console for a recording. Status and body of the answer.
+async fn play(stage: &Stage, token: Option<&str>, call: &str, kind: &str) -> (u16, Value) {
+    let console =
+        Console { tokens: Tokens::new(&masters()), database: stage.database.app(), bucket: stage.queues.bucket() };
+    let mut request = HttpRequest::get("https://ringfence.example/");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let parameters = [("call_id", call), ("kind", kind)].map(|(name, value)| (name.to_owned(), vec![value.to_owned()]));
+    let request = request.body(Body::Empty).unwrap().with_path_parameters(HashMap::from(parameters));
+    let response = Box::pin(console.answer(request)).await;
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
+}
+
+/// B9, D8: an org's token gets a link that plays the recording, and that it did is in the audit log with the name of its holder.
+#[tokio::test]
+async fn a_token_of_the_org_plays_a_recording_and_is_audited() {
+    let (stage, call, file) = (Stage::new().await, Call::default(), wav(2000));
+    assert_eq!(stage.record(&call, &file).await, 0);
+    let (status, body) = play(&stage, Some(&token(stage.org)), &call.id, "mono").await;
+    assert_eq!((status, &body["bytes"], &body["content_type"]), (200, &json!(2000), &json!("audio/wav")));
+    assert_eq!(body["sha256"], sha256(&file));
+    let lifetime = body["expires_at"].as_str().unwrap().parse::<Timestamp>().unwrap().duration_since(Timestamp::now());
+    assert!(lifetime.as_secs() <= 300, "{lifetime}");
+
+    let answer = reqwest::get(body["url"].as_str().unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    assert!(answer.bytes().await.unwrap() == file);
+    let audited =
+        "SELECT string_agg(concat_ws(' ', actor, action, subject), ';') FROM audit_log WHERE action LIKE 'recording%'";
+    assert_eq!(stage.text(audited).await, format!("grace recording.play recording:{}:mono", call.id));
+}
+
+/// D3, D8: for another org's token the recording does not exist, no more than one that never was; and nothing is audited.
+#[tokio::test]
+async fn another_orgs_token_is_told_that_there_is_no_such_recording() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    assert_eq!(stage.record(&call, &wav(2000)).await, 0);
+    let other = token(stage.database.org("Other").await);
+    let answer = play(&stage, Some(&other), &call.id, "mono").await;
+    assert_eq!((answer.0, &answer.1["code"]), (404, &json!("RF8002")));
+    let own = token(stage.org);
+    for (token, call, kind) in [
+        (&other, "never-was", "mono"),
+        (&own, "never-was", "mono"),
+        (&own, call.id.as_str(), "stereo"),
+        (&own, call.id.as_str(), "../secret"),
+        (&own, "a b", "mono"),
+    ] {
+        assert_eq!(play(&stage, Some(token), call, kind).await, answer, "{call} {kind}");
+    }
+    assert_eq!(stage.database.count("audit_log WHERE action LIKE 'recording%'").await, 0);
+}
+
+/// D5: without a valid token there is nothing.
+#[tokio::test]
+async fn without_a_token_nothing_is_played() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    assert_eq!(stage.record(&call, &wav(2000)).await, 0);
+    for token in [None, Some(""), Some("a.b.c")] {
+        assert_eq!(play(&stage, token, &call.id, "mono").await.0, 401, "{token:?}");
+    }
+}

@@ -1,0 +1,156 @@
+//! How a recording gets into its queue.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use aws_lambda_events::sqs::SqsEvent;
+use maintenance::Job;
+use ringfence_core::Delivery;
+use ringfence_edge::recordings::read;
+use ringfence_testkit::{Call, TestDoor, TestQueues};
+use ringfence_vapi::{Function, RecordingKind};
+use serde_json::json;
+
+use super::{PATIENCE, Stage, artifact, half_an_hour, wav};
+
+/// A8: a call without a recording queues nothing, and says that it has none.
+#[tokio::test]
+async fn a_call_without_a_recording_queues_nothing() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    let body = call.report(60_000, artifact(&json!({"transcript": "AI: Hello."})));
+    assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+    assert!(stage.rows(&call).await.is_empty());
+    assert!(stage.queues.take_recording().await.records.is_empty());
+    assert_eq!(stage.shown(&call).await, ("none".to_owned(), None, None));
+}
+
+/// A8, D8: the report's transaction queues each kind once, with a link that nobody can read; one message asks for each. A duplicate
+/// of the report changes nothing.
+#[tokio::test]
+async fn a_report_queues_each_kind_once_with_a_link_that_nobody_can_read() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    let body = call.report(60_000, artifact(&json!({
+        "recording": {"stereoUrl": "https://storage.example/stereo.wav", "mono": {"combinedUrl": "https://storage.example/mono.wav"}},
+        "presignedMonoUrl": "https://storage.example/mono.wav?X-Amz-Signature=secret",
+        "presignedVideoUrl": "https://storage.example/video.mp4?X-Amz-Signature=secret",
+        "presignedUrlsExpiresAt": jiff::Timestamp::now() + half_an_hour(),
+    })));
+    for _ in 0..2 {
+        assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+    }
+    let rows = stage.rows(&call).await;
+    let kinds: Vec<_> = rows.iter().map(|row| (row["kind"].as_str().unwrap(), row["link"].is_string())).collect();
+    assert_eq!(kinds, [("mono", true), ("stereo", false), ("video", true)]);
+    assert!(rows.iter().all(|row| row["state"] == "pending" && row["call_log_id"].is_string()));
+
+    let everything = format!("{:?}", stage.database.everything_of(stage.org).await);
+    assert!(!everything.contains("Signature") && !everything.contains("X-Amz"), "{everything}");
+    let mut asked = Vec::new();
+    loop {
+        let SqsEvent { records, .. } = stage.queues.take_recording().await;
+        let Some(message) = records.first() else { break };
+        asked.push(read(message.body.as_deref().unwrap()).unwrap());
+    }
+    asked.sort_by_key(|recording| recording.kind);
+    assert_eq!(asked, RecordingKind::ALL.map(|kind| stage.recording(&call, kind)));
+}
+
+/// D1, D8: a report that had to wait in its queue keeps its links, which nobody can read there, and asks for its recording then.
+#[tokio::test]
+async fn a_report_that_waited_in_its_queue_brings_its_links_along() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    let door = TestDoor::new(stage.database.app_at(Some("127.0.0.1:1")), &stage.queues);
+    let body = call.report(
+        60_000,
+        artifact(&json!({
+            "presignedMonoUrl": "https://storage.example/mono.wav?X-Amz-Signature=secret",
+            "presignedUrlsExpiresAt": jiff::Timestamp::now() + half_an_hour(),
+        })),
+    );
+    assert_eq!(door.post(stage.org, &body).await.status, 200);
+    assert!(stage.rows(&call).await.is_empty());
+
+    let batch = stage.queues.take(Function::EndOfCallReport).await;
+    let message = batch.records[0].body.clone().unwrap();
+    assert!(message.contains(r#""links""#) && !message.contains("Signature"), "{message}");
+    let app = stage.database.app();
+    let consumer = stage.queues.consumer(Function::EndOfCallReport, Arc::clone(&app));
+    let handle = async |delivery: Arc<Delivery>| end_of_call_report::handle(&app, &delivery).await;
+    let response = consumer.consume(batch, Instant::now() + PATIENCE, handle).await;
+    assert_eq!(response.batch_item_failures.len(), 0);
+    assert!(stage.row(&call).await["link"].is_string());
+    assert_eq!(stage.queues.take_recording().await.records.len(), 1);
+}
+
+/// D8: a later report of the call comes with a link that lives longer.
+#[tokio::test]
+async fn a_later_link_takes_the_place_of_an_earlier_one() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    let body = |summary: &str, minutes| {
+        let expires_at = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
+        let mut body = call.report(60_000, json!({"summary": summary}));
+        body["message"]["artifact"]["presignedUrlsExpiresAt"] = json!(expires_at);
+        body
+    };
+    let mut links = Vec::new();
+    for (summary, minutes) in [("first", 10), ("second", 20), ("late", 5)] {
+        assert_eq!(stage.door().post(stage.org, &body(summary, minutes)).await.status, 200);
+        links.push(stage.row(&call).await["link"].clone());
+    }
+    assert_ne!(links[0], links[1]);
+    assert_eq!(links[1], links[2]);
+}
+
+/// D8: `call.artifact.upload` says which recordings can be had, also of a call whose report never came.
+#[tokio::test]
+async fn an_upload_of_artifacts_queues_recordings_too() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    let artifacts = json!([
+        {"type": "recording-mono", "success": true}, {"type": "recording-stereo", "success": false},
+        {"type": "log", "success": true},
+    ]);
+    let body = call.message("call.artifact.upload", 70_000, json!({"artifacts": artifacts}));
+    assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+    let row = stage.row(&call).await;
+    assert_eq!((&row["kind"], &row["link"]), (&json!("mono"), &json!(null)));
+    assert_eq!(stage.queues.take_recording().await.records.len(), 1);
+}
+
+/// D8: the webhook does not depend on the queue. Whatever message was lost is sent by maintenance, once, however often it comes.
+#[tokio::test]
+async fn a_lost_message_is_sent_by_maintenance() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    let away = TestQueues::away().await;
+    let door = TestDoor::new(stage.database.app(), &away);
+    assert_eq!(door.post(stage.org, &call.report(60_000, json!({}))).await.status, 200);
+    assert_eq!(stage.row(&call).await["state"], "pending");
+    assert_eq!(stage.maintain(Job::SweepRecordings, false).await.found, 0, "its message may be on its way");
+
+    stage.execute("UPDATE recording_upload_queue SET next_attempt_at = now() - interval '3 minutes'").await;
+    let dry = stage.maintain(Job::SweepRecordings, true).await;
+    assert_eq!((dry.found, dry.done, dry.dry_run), (1, 0, true));
+    assert!(stage.queues.take_recording().await.records.is_empty());
+    let (one, other) =
+        tokio::join!(stage.maintain(Job::SweepRecordings, false), stage.maintain(Job::SweepRecordings, false));
+    assert_eq!(one.done + other.done, 1);
+    assert!(!one.more && !other.more);
+    let batch = stage.queues.take_recording().await;
+    assert_eq!(read(batch.records[0].body.as_deref().unwrap()), Ok(stage.recording(&call, RecordingKind::Mono)));
+    assert!(stage.queues.take_recording().await.records.is_empty());
+}
+
+/// D8: whoever died while he fetched it is replaced, and what is kept is not swept.
+#[tokio::test]
+async fn what_nobody_fetches_any_more_is_swept_and_what_is_kept_is_not() {
+    let (stage, kept, left) = (Stage::new().await, Call::default(), Call::default());
+    assert_eq!(stage.record(&kept, &wav(1000)).await, 0);
+    stage.report(&left, &stage.studio.url, half_an_hour()).await;
+    stage
+        .execute(
+            "UPDATE recording_upload_queue SET next_attempt_at = now() - interval '1 hour';
+            UPDATE recording_upload_queue SET claimed_by = gen_random_uuid(), lease_until = now() - interval '50 minutes'
+                WHERE state = 'pending'",
+        )
+        .await;
+    assert_eq!(stage.maintain(Job::SweepRecordings, false).await.done, 1);
+}

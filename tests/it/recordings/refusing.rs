@@ -1,0 +1,172 @@
+//! What is not fetched, and what becomes of it.
+
+use jiff::SignedDuration;
+use migrate::{Act, Answer};
+use recording_upload::MAX_BYTES;
+use ringfence_core::admin::Selection;
+use ringfence_edge::{Reach, Sealer};
+use ringfence_testkit::Call;
+use ringfence_testkit::door::masters;
+use ringfence_testkit::studio::Reply;
+use serde_json::json;
+
+use super::{Stage, fetch_with, half_an_hour, wav};
+use crate::administration::administration;
+
+/// D8: a link to the instance's metadata, to this machine by its address or by a name, or to a host that is not Vapi's is refused
+/// before anything is sent, and so is one that redirects there.
+#[tokio::test]
+async fn a_link_into_this_network_is_refused() {
+    let stage = Stage::new().await;
+    let port = stage.studio.url.rsplit(':').next().unwrap().to_owned();
+    let (away, inside) = (
+        stage.studio.put("/away.wav", Reply::Redirect("http://169.254.169.254/latest/meta-data".to_owned())),
+        stage.studio.put("/inside.wav", Reply::Redirect(format!("{}/file.wav", stage.studio.url))),
+    );
+    let everywhere = "127.0.0.1,localhost,169.254.169.254";
+    for (link, reach, hosts, asked) in [
+        ("https://169.254.169.254/latest/meta-data".to_owned(), Reach::Public, everywhere, 0),
+        (format!("https://localhost:{port}/file.wav"), Reach::Public, everywhere, 0),
+        (format!("https://127.0.0.1:{port}/file.wav"), Reach::Public, everywhere, 0),
+        (format!("http://127.0.0.1:{port}/file.wav"), Reach::Public, everywhere, 0),
+        (format!("http://127.0.0.1:{port}/file.wav"), Reach::Anywhere, "*.vapi.ai", 0),
+        (away, Reach::Anywhere, everywhere, 1),
+        (inside, Reach::Anywhere, everywhere, 1),
+    ] {
+        let (call, before) = (Call::default(), stage.studio.asked().len());
+        stage.report(&call, &link, half_an_hour()).await;
+        let uploader = stage.uploader_with(stage.database.app(), reach, hosts);
+        assert_eq!(fetch_with(&uploader, stage.queues.take_recording().await).await, 0, "{link}");
+        let row = stage.row(&call).await;
+        assert_eq!((&row["state"], &row["code"]), (&json!("dead"), &json!("RF8003")), "{link}");
+        assert_eq!(stage.studio.asked().len() - before, asked, "{link}");
+        assert_eq!(stage.queues.dead_recordings().await, ["RF8003"], "{link}");
+    }
+    assert!(stage.queues.stored().await.is_empty());
+}
+
+/// D8: what Vapi's API redirects to is checked in the same way.
+#[tokio::test]
+async fn where_vapis_api_leads_is_checked_too() {
+    let stage = Stage::new().await;
+    let sealed = Sealer::new(&masters()).seal_api_key(stage.org, "private-key").unwrap();
+    stage.database.admin().await.set_vapi_key(stage.org, Some(&sealed)).await.unwrap();
+    let onwards = stage.studio.put("/onwards", Reply::Redirect(stage.studio.url.clone()));
+    for (reply, code, state) in [
+        (Reply::Redirect("http://169.254.169.254/".to_owned()), "RF8003", "dead"),
+        (Reply::Redirect(onwards), "RF8003", "dead"),
+        (Reply::Redirect("/relative".to_owned()), "RF8003", "dead"),
+        (Reply::Status(401), "RF8007", "dead"),
+        (Reply::Status(404), "RF8002", "pending"),
+        (Reply::Status(429), "RF8006", "pending"),
+        (Reply::Status(500), "RF8006", "pending"),
+    ] {
+        let call = Call::default();
+        stage.studio.put(&format!("/call/{}/mono-recording", call.id), reply);
+        stage.report(&call, &stage.studio.url, SignedDuration::from_secs(-1)).await;
+        let batch = stage.queues.take_recording().await;
+        let again = fetch_with(&stage.uploader_with(stage.database.app(), Reach::Anywhere, "127.0.0.1"), batch).await;
+        let row = stage.row(&call).await;
+        assert_eq!((row["code"].as_str(), row["state"].as_str()), (Some(code), Some(state)));
+        assert_eq!(again, usize::from(state == "pending"), "{code}");
+    }
+    // A key that another master sealed is no key.
+    let call = Call::default();
+    stage.execute("UPDATE vapi_credentials SET api_key = 'z.AAAA'").await;
+    stage.report(&call, &stage.studio.url, SignedDuration::from_secs(-1)).await;
+    stage.fetch().await;
+    assert_eq!(stage.row(&call).await["code"], "RF8007");
+}
+
+/// D8: a file that is too large is not begun with; one that ends early is tried again, and no object is made of what came.
+#[tokio::test]
+async fn a_file_that_is_too_large_or_cut_short_makes_no_object() {
+    let stage = Stage::new().await;
+    for (reply, code, state) in [
+        (Reply::Claims(MAX_BYTES + 1), "RF8004", "dead"),
+        (Reply::Beginning(wav(9 * 1024 * 1024)), "RF8006", "pending"),
+        (Reply::Beginning(wav(1000)), "RF8006", "pending"),
+        (Reply::File(Vec::new()), "RF8002", "pending"),
+        (Reply::Status(404), "RF8002", "pending"),
+        (Reply::Status(503), "RF8006", "pending"),
+    ] {
+        let call = Call::default();
+        let link = stage.studio.put("/file.wav", reply);
+        stage.report(&call, &link, half_an_hour()).await;
+        let again = stage.fetch().await;
+        let row = stage.row(&call).await;
+        assert_eq!((row["code"].as_str(), row["state"].as_str()), (Some(code), Some(state)));
+        assert_eq!(again, usize::from(state == "pending"), "{code}");
+        assert!(row["lease_until"].is_null(), "{row}");
+    }
+    assert!(stage.queues.stored().await.is_empty());
+    let bucket = stage.queues.bucket();
+    let uploads = bucket.client.list_multipart_uploads().bucket(&bucket.name).send().await.unwrap();
+    assert!(uploads.uploads().is_empty(), "what was begun is aborted");
+}
+
+/// D8: Vapi's recordings may lag their report, but not for ever.
+#[tokio::test]
+async fn what_vapi_has_not_after_two_hours_it_never_will() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    stage.report(&call, &format!("{}/nothing.wav", stage.studio.url), half_an_hour()).await;
+    stage.execute("UPDATE recording_upload_queue SET created_at = now() - interval '121 minutes'").await;
+    assert_eq!(stage.fetch().await, 0);
+    assert_eq!(stage.queues.dead_recordings().await, ["RF8002"]);
+}
+
+/// A bucket that refuses is an outage like any other.
+#[tokio::test]
+async fn a_bucket_that_is_away_is_waited_for() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    let link = stage.studio.put("/file.wav", Reply::File(wav(1000)));
+    stage.report(&call, &link, half_an_hour()).await;
+    let mut uploader = stage.uploader();
+    uploader.bucket.name = "no-such-bucket".to_owned();
+    assert_eq!(fetch_with(&uploader, stage.queues.take_recording().await).await, 1);
+    assert_eq!(stage.row(&call).await["code"], "RF8005");
+}
+
+/// What is no message about a recording is a dead letter at once.
+#[tokio::test]
+async fn a_message_that_names_no_recording_is_a_dead_letter() {
+    let stage = Stage::new().await;
+    stage.queues.put_recording("{}").await;
+    assert_eq!(stage.fetch().await, 0);
+    assert_eq!(stage.queues.dead_recordings().await, ["RF2003"]);
+}
+
+/// B7, D8: a recording that failed is a failed operation with its attempts; sent back from its dead-letter queue it is fetched, and the
+/// failure is closed. Its messages and rows can be told by its org, its call and its code.
+#[tokio::test]
+async fn a_recording_that_failed_is_seen_and_redriven() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    let link = stage.studio.put("/file.wav", Reply::Status(403));
+    stage.report(&call, &link, half_an_hour()).await;
+    assert_eq!(stage.fetch().await, 0);
+    let failures =
+        "SELECT string_agg(concat_ws(' ', function, event_type, state, code, receives), ';') FROM failed_operations";
+    assert_eq!(stage.text(failures).await, "recording-upload recording dead RF8001 1");
+    assert_eq!(stage.database.count("failed_attempts WHERE function = 'recording-upload'").await, 1);
+    assert_eq!(stage.database.count("processed_webhook_events WHERE event_type = 'operation-failed'").await, 1);
+
+    let administration = administration(&stage.database.url("postgres", None), &stage.queues);
+    let redrive = async |call_id: &str| {
+        let selection = Selection {
+            call_id: Some(call_id.to_owned()),
+            event_type: Some("recording".to_owned()),
+            code: Some("RF8001".parse().unwrap()),
+            ..Selection::default()
+        };
+        let act = Act::Redrive { actor: "ada".to_owned(), selection, run: true, per_second: 100, before: None };
+        let Ok(Answer::Redriven(redriven)) = administration.perform(act).await else { panic!("not redriven") };
+        (redriven.redriven, redriven.unknown)
+    };
+    assert_eq!(redrive("another").await, (0, 0));
+    stage.studio.put("/file.wav", Reply::File(wav(1000)));
+    assert_eq!(redrive(&call.id).await, (1, 0));
+    assert_eq!(stage.fetch().await, 0);
+    assert_eq!(stage.row(&call).await["state"], "stored");
+    assert_eq!(stage.text("SELECT string_agg(state, ';') FROM failed_operations").await, "resolved");
+    assert_eq!(stage.database.count("audit_log WHERE action = 'event.redrive' AND actor = 'ada'").await, 1);
+}
