@@ -437,12 +437,13 @@ CREATE TABLE audit_log (
     at      timestamptz NOT NULL DEFAULT now(),
     actor   text        NOT NULL,
     action  text        NOT NULL,
-    org_id  uuid        NOT NULL,
+    org_id  uuid,
     subject text        NOT NULL,
     detail  jsonb       NOT NULL DEFAULT '{}',
     CONSTRAINT audit_log_pkey PRIMARY KEY (id),
     CONSTRAINT audit_log_actor_length CHECK (char_length(actor) BETWEEN 1 AND 200)
 );
+COMMENT ON COLUMN audit_log.org_id IS 'NULL: of no org in particular.';
 COMMENT ON TABLE audit_log IS 'Who did what. Append-only, by privilege and by trigger; ids only, no personal data.';
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -169,16 +169,18 @@ END
 $$;
 COMMENT ON FUNCTION note_tool_secret_v1 IS 'Notes that the secret which signs messages to an org''s endpoints is shown. It is kept nowhere.';
 
-CREATE FUNCTION note_token_v1(p_actor text, p_org_id uuid, p_seconds bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION note_token_v1(p_actor text, p_purpose text, p_org_id uuid, p_seconds bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM organizations WHERE id = p_org_id) THEN
+    IF p_org_id IS NOT NULL AND NOT EXISTS (SELECT FROM organizations WHERE id = p_org_id) THEN
         RETURN false;
     END IF;
-    PERFORM audit(p_actor, 'token.mint', p_org_id, p_org_id::text, jsonb_build_object('seconds', p_seconds));
+    PERFORM audit(p_actor, 'token.mint', p_org_id, coalesce(p_org_id::text, 'operator'),
+        jsonb_build_object('purpose', p_purpose, 'seconds', p_seconds));
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION note_token_v1 IS 'Notes that a token which watches an org''s calls is made. The token itself is kept nowhere.';
+COMMENT ON FUNCTION note_token_v1 IS
+    'Notes that a token is made, for an org''s data or (NULL) for an operator. The token itself is kept nowhere. False: no such org.';
 
 CREATE FUNCTION set_vapi_key_v1(p_actor text, p_org_id uuid, p_sealed_key text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN

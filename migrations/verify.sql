@@ -56,11 +56,11 @@ UNION ALL
 SELECT 'function ' || f.name, coalesce(pg_get_function_identity_arguments(p.oid) = f.signature, false)
 FROM call_functions f LEFT JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'public'::regnamespace
 UNION ALL
-SELECT 'only the router''s and maintenance''s functions are SECURITY DEFINER, with a fixed search_path',
+SELECT 'only what the router and operations own is SECURITY DEFINER, with a fixed search_path',
     coalesce(array_agg(p.proname::text ORDER BY p.proname) FILTER (WHERE o.rolname = 'ringfence_router')
             = '{find_connection_org_v1,find_event_org_v1,route_platform_event_v1,take_unresolved_events_v1}'
         AND array_agg(p.proname::text ORDER BY p.proname) FILTER (WHERE o.rolname = 'ringfence_ops')
-            = '{find_expired_recordings_v1,take_due_recordings_v1}'
+            = '{find_expired_recordings_v1,list_audit_v1,list_organizations_v1,take_due_recordings_v1}'
         AND bool_and(p.proconfig::text LIKE '%search_path%') AND bool_and(o.rolname IN ('ringfence_router', 'ringfence_ops')), false)
 FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
 WHERE p.prosecdef AND p.pronamespace = 'public'::regnamespace

@@ -24,8 +24,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use verbs::{
-    agent, check_template, doctor, down, drill as drills, env, failures, gateway, lead, migrate, org, pump, redrive,
-    replay, test, token, tool, up,
+    agent, check_template, console, doctor, down, drill as drills, env, failures, gateway, lead, migrate, org, pages,
+    pump, redrive, replay, test, token, tool, up,
 };
 
 /// Ringfence: a backend on Vapi webhooks.
@@ -49,6 +49,8 @@ enum Verb {
     Agent(agent::Agent),
     Lead(lead::Lead),
     Tool(tool::Tool),
+    Console(console::Console),
+    Pages(pages::Pages),
     Token(token::Token),
     Failures(failures::Failures),
     Redrive(redrive::Redrive),
@@ -84,6 +86,8 @@ async fn main() -> ExitCode {
         Verb::CheckTemplate(verb) => verb.run().await,
         Verb::Pump(verb) => verb.run().await,
         Verb::Gateway(verb) => verb.run().await,
+        Verb::Console(verb) => verb.run().await,
+        Verb::Pages(verb) => verb.run().await,
         Verb::Token(verb) => verb.run().await,
     };
     outcome.unwrap_or_else(|error| {

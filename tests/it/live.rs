@@ -19,7 +19,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
 use live::Live;
 use ringfence_core::Database;
-use ringfence_edge::Tokens;
+use ringfence_edge::{Audience, Scope, Tokens};
 use ringfence_testkit::door::masters;
 use ringfence_testkit::{TestDatabase, TestDoor, TestQueues};
 use ringfence_vapi::OrgId;
@@ -130,7 +130,7 @@ fn in_time() -> Instant {
 
 /// A token for an org.
 fn token(org: OrgId, lifetime: Duration) -> String {
-    Tokens::new(&masters()).mint(org, "tester", lifetime, Timestamp::now()).unwrap().0
+    Tokens::new(&masters()).mint(Audience::Live, Scope::Org(org), "tester", lifetime, Timestamp::now()).unwrap().0
 }
 
 /// A real WebSocket client that keeps what it is told, as the client module does.

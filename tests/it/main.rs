@@ -4,9 +4,11 @@
 mod administration;
 mod call_functions;
 mod claims;
+mod console;
 mod deployment;
 mod door;
 mod failures;
+mod fake_lambda;
 mod interactive;
 mod isolation;
 mod live;

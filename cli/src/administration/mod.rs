@@ -74,6 +74,7 @@ fn describe(act: &Act) -> &'static str {
         Act::SetRecordingRetention { .. } => "set the retention of recordings",
         Act::SettleToolCall { .. } => "settle the tool call",
         Act::MintToken { .. } => "make the token",
+        Act::MintConsoleToken { .. } => "make the link",
         Act::ListFailures { .. } => "list the failed operations",
         Act::Redrive { .. } => "redrive the dead letters",
         Act::CountReplay { .. } => "count the events",

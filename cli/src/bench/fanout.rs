@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
 use jiff::Timestamp;
-use ringfence_edge::Tokens;
+use ringfence_edge::{Audience, Scope, Tokens};
 
 use super::Length;
 use super::events::{Events, Kind};
@@ -77,8 +77,9 @@ fn specs(site: &Site<'_>, endpoint: &str, queues: &Queues, port: u16) -> Result<
 /// Milliseconds from each webhook's arrival to each viewer's frame.
 async fn watch(site: &Site<'_>, host: &Host, url: &str, plan: &Plan) -> Result<Vec<f64>> {
     let tokens = Tokens::new(&site.secrets.master_keys()?);
-    let (token, _) =
-        tokens.mint(site.org, "bench", Duration::from_mins(30), Timestamp::now()).context("make a token")?;
+    let (token, _) = tokens
+        .mint(Audience::Live, Scope::Org(site.org), "bench", Duration::from_mins(30), Timestamp::now())
+        .context("make a token")?;
     let mut viewers = try_join_all((0..plan.viewers).map(|_| Viewer::connect(url, &token))).await?;
     for viewer in &mut viewers {
         viewer.resume().await?;

@@ -4,7 +4,7 @@ use ringfence_vapi::Function;
 
 use super::backing::Backing;
 use super::buckets;
-use super::gateway::connections_endpoint;
+use super::gateway::{connections_endpoint, live_url};
 use super::queues::{
     ACCESS_KEY, BROADCASTS, Queues, RECORDINGS, REGION, dead_letter_queue, dead_letters_of, queue_of, retry_queue,
 };
@@ -26,6 +26,8 @@ pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Environment {
     ];
     environment.extend(of_waiting_work(&backing.queues));
     environment.push(("CONNECTIONS_ENDPOINT".to_owned(), connections_endpoint(backing.gateway_port)));
+    environment.push(("LIVE_URL".to_owned(), live_url(backing.gateway_port)));
+    environment.push(("MIGRATE_FUNCTION_NAME".to_owned(), "migrate".to_owned()));
     // Endpoints are developed on this machine.
     environment.push(("ENDPOINT_REACH".to_owned(), "anywhere".to_owned()));
     environment.push(("RECORDING_HOSTS".to_owned(), RECORDING_HOSTS.to_owned()));

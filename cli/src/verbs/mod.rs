@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod bench;
 pub(crate) mod check_template;
+pub(crate) mod console;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod drill;
@@ -12,6 +13,7 @@ pub(crate) mod gateway;
 pub(crate) mod lead;
 pub(crate) mod migrate;
 pub(crate) mod org;
+pub(crate) mod pages;
 pub(crate) mod pump;
 pub(crate) mod redrive;
 pub(crate) mod replay;

@@ -41,6 +41,6 @@ pub(crate) struct Execution {
 impl From<Selected> for Selection {
     fn from(selected: Selected) -> Self {
         let Selected { org, call, event_type, since, until, code } = selected;
-        Self { org_id: org, call_id: call, event_type, since, until, code }
+        Self { org_id: org, call_id: call, event_type, since, until, code, event_id: None }
     }
 }

@@ -107,6 +107,10 @@ fn print(layout: &Layout, stack: &Stack) {
     println!("      URL     {}", stack.platform.url);
     println!("      key     {}", stack.platform.key);
     println!("  health      {}", stack.health_url);
+    println!(
+        "  console     {}/console, with a link of `cargo ringfence console --org {}`",
+        stack.base_url, stack.org.id
+    );
     println!("  viewers     {}", stack.live_url);
     println!("  database    {}", stack.database_url);
     println!("  queues      {}", stack.sqs_endpoint);

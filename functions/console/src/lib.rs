@@ -1,22 +1,48 @@
-//! The HTTP API of people's screens. Who presents an org's token gets what is that org's; everything else does not exist for it.
+//! People look at calls and failures here instead of in psql: pages, the same as JSON, and the playback of recordings.
+//!
+//! Every address of an org has its id in it, and is looked at by that org's own people, or by an operator, which is audited before it
+//! is shown. What is not somebody's does not exist for him: 404, as for what never was.
+
+mod acts;
+mod assets;
+mod calls;
+mod codes;
+mod failures;
+mod layout;
+mod others;
+mod playback;
+mod query;
+mod reply;
+mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use lambda_http::http::header::{AUTHORIZATION, CACHE_CONTROL};
-use lambda_http::http::{HeaderValue, Response, StatusCode};
+use jiff::Timestamp;
+use lambda_http::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use lambda_http::{Body, Request, RequestExt as _};
+use maud::Markup;
+use ringfence_core::admin::Selection;
 use ringfence_core::error::Failure;
-use ringfence_core::{Database, Recording, recordings};
+use ringfence_core::{Database, console};
 use ringfence_edge::consumer::caught;
-use ringfence_edge::problem::{answer, problem};
-use ringfence_edge::{Bucket, Claims, Tokens};
-use ringfence_vapi::FailureCode;
-use serde_json::{Value, json};
+use ringfence_edge::problem::problem;
+use ringfence_edge::{Audience, Bucket, Scope, Tokens};
+use ringfence_vapi::{FailureCode, OrgId};
+use serde::Serialize;
+use serde_json::json;
 
-/// How long a link plays. A player that is paused for longer asks for another.
-const PLAYBACK: Duration = Duration::from_mins(5);
+pub use acts::Acts;
+
+use crate::layout::{Section, bare, page};
+use crate::query::Query;
+use crate::reply::{Policy, Reply, see_other};
+use crate::session::{Session, clear_cookie, is_same_origin, set_cookie};
+
+/// Rows of a list at a time.
+const PAGE: i32 = 50;
+/// A live connection is signed in anew before this is over.
+const LIVE_TOKEN: Duration = Duration::from_mins(15);
 
 /// What answers people's screens.
 pub struct Console {
@@ -26,65 +52,290 @@ pub struct Console {
     pub database: Arc<Database>,
     /// Where recordings are.
     pub bucket: Bucket,
+    /// What people do.
+    pub acts: Acts,
+    /// The WebSocket API's URL.
+    pub live_url: String,
+}
+
+/// Why there is no answer of the usual kind.
+enum Miss {
+    /// There is nothing here, or it is somebody else's.
+    Nothing,
+    /// Nobody is signed in.
+    Nobody,
+    /// A page of another host sent it.
+    Foreign,
+    /// The database, S3 or Lambda failed.
+    Failed(Failure),
+}
+
+impl From<Failure> for Miss {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<FailureCode> for Miss {
+    fn from(code: FailureCode) -> Self {
+        Self::Failed(code.into())
+    }
+}
+
+type Answer = Result<Reply, Miss>;
+
+/// A request to a page of an org by somebody who may see it.
+struct Visit<'a> {
+    org: OrgId,
+    session: &'a Session,
+    query: Query,
+    form: Query,
+    wants_json: bool,
 }
 
 impl Console {
-    /// Answers `GET /api/calls/{call_id}/recordings/{kind}`.
+    /// Answers one request.
     pub async fn answer(&self, request: Request) -> Response<Body> {
-        let mut response = match caught(self.play(&request)).await {
-            Ok(body) => answer(StatusCode::OK, &body),
-            Err(failure) => {
-                tracing::warn!(failure.code = %failure.code, db.sqlstate = failure.sqlstate, "a screen was not served");
-                problem(failure.code, detail(failure.code))
-            }
+        let path = request.raw_http_path().to_owned();
+        let mut reply = if path.starts_with("/api/") {
+            self.play(&request).await
+        } else {
+            let answer = caught(async { Ok(self.page(&request, &path).await) }).await;
+            answer.unwrap_or_else(|failure| Err(failure.into())).unwrap_or_else(|miss| self.miss(&request, miss))
         };
-        // What is answered is somebody's, and a link in it opens for whoever has it.
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
+        // The WebSocket API's host; where recordings are played from, S3's, differs by region and bucket.
+        let media = self.bucket.origin().await.unwrap_or_default();
+        Policy { media, live: origin(&self.live_url) }.apply(&mut reply);
+        reply
     }
 
-    /// A link that plays a recording for some minutes. That it was given out is in the audit log before it is.
-    async fn play(&self, request: &Request) -> Result<Value, Failure> {
-        let claims = self.claims(request)?;
-        // What cannot be the name of a recording names none.
-        let recording = named(request, &claims).ok_or(FailureCode::RecordingNotFound)?;
-        let found = recordings::find(&self.database, &recording, &claims.holder).await?;
-        let object = found.ok_or(FailureCode::RecordingNotFound)?;
-        let expires_at = Timestamp::now() + SignedDuration::from_secs(PLAYBACK.as_secs().cast_signed());
-        let url = self.bucket.link(&object.key, PLAYBACK).await?;
-        tracing::info!(
-            org.id = %claims.org_id, call.id = %recording.call_id, recording.kind = %recording.kind, "recording played back"
-        );
-        Ok(json!({
-            "url": url,
-            "expires_at": expires_at,
-            "content_type": object.content_type,
-            "bytes": object.bytes,
-            "sha256": hex::encode(object.sha256),
+    async fn page(&self, request: &Request, path: &str) -> Answer {
+        let segments: Vec<&str> = path.trim_matches('/').split('/').skip(1).collect();
+        match (request.method(), segments.as_slice()) {
+            (&Method::GET, ["assets", _, name]) => return assets::find(name).ok_or(Miss::Nothing),
+            (&Method::GET, ["sign-in"]) => return Ok(sign_in(StatusCode::OK, false)),
+            (&Method::POST, ["session"]) => return self.begin(request),
+            _ => {}
+        }
+        let session = Session::of(request, &self.tokens).ok_or(Miss::Nobody)?;
+        if request.method() != Method::GET && session.by_cookie && !is_same_origin(request.headers()) {
+            return Err(Miss::Foreign);
+        }
+        match (request.method(), segments.as_slice()) {
+            (&Method::GET, []) => Ok(see_other(&match session.claims.scope {
+                Scope::Org(org) => Section::Live.path(org),
+                Scope::Operator => "/console/orgs".to_owned(),
+            })),
+            (&Method::POST, ["sign-out"]) => Ok(with_cookie(see_other("/console/sign-in"), &clear_cookie())),
+            (&Method::GET, ["codes", code]) => {
+                let text = codes::find(code).ok_or(Miss::Nothing)?;
+                let title = text.lines().next().unwrap_or_default().trim_start_matches("# ");
+                Ok(reply::page(StatusCode::OK, bare(title, Some(&session), &others::runbook(text))))
+            }
+            (&Method::GET, ["orgs"]) if session.is_operator() => {
+                let shown = console::organizations(&self.database).await?;
+                let page = || bare("Orgs", Some(&session), &others::organizations(&shown));
+                Ok(either(wants_json(request.headers()), &shown, page))
+            }
+            (method, [org, rest @ ..]) => {
+                let org = org.parse().map_err(|_| Miss::Nothing)?;
+                let visit = Visit {
+                    org,
+                    session: &session,
+                    query: Query::read(request.uri().query().unwrap_or_default().as_bytes()),
+                    form: Query::read(request.body()),
+                    wants_json: wants_json(request.headers()),
+                };
+                self.enter(&visit, path).await?;
+                self.of_org(&visit, method, rest).await
+            }
+            _ => Err(Miss::Nothing),
+        }
+    }
+
+    /// Whether somebody may see an org. That an operator looks is noted before he sees.
+    async fn enter(&self, visit: &Visit<'_>, path: &str) -> Result<(), Miss> {
+        let Visit { org, session, .. } = visit;
+        if !session.sees(*org) {
+            return Err(Miss::Nothing);
+        }
+        if session.is_operator() && !console::note_view(&self.database, *org, &session.claims.holder, path).await? {
+            return Err(Miss::Nothing);
+        }
+        Ok(())
+    }
+
+    async fn of_org(&self, visit: &Visit<'_>, method: &Method, rest: &[&str]) -> Answer {
+        match (method, rest) {
+            (&Method::GET, ["live"]) => Ok(visit.page(Section::Live, "Live", &others::live(visit.org, &self.live_url))),
+            (&Method::POST, ["live", "token"]) => self.live_token(visit),
+            (&Method::GET, ["calls"]) => self.calls(visit).await,
+            (&Method::GET, ["calls", call]) => self.call(visit, call).await,
+            (&Method::POST, ["calls", call, "replay"]) => self.replay(visit, call).await,
+            (&Method::GET, ["calls", call, "recordings", kind]) => self.recording(visit, call, kind).await,
+            (&Method::GET, ["failures"]) => self.failures(visit).await,
+            (&Method::GET, ["failures", "one"]) => self.failure(visit, &visit.query, None).await,
+            (&Method::POST, ["failures", "unmask"]) => {
+                self.failure(visit, &visit.form, Some(&visit.session.claims.holder)).await
+            }
+            (&Method::POST, ["failures", "redrive"]) => self.redrive(visit).await,
+            (&Method::GET, ["audit"]) => self.audit(visit).await,
+            _ => Err(Miss::Nothing),
+        }
+    }
+
+    /// Signs in: the token becomes a cookie.
+    fn begin(&self, request: &Request) -> Answer {
+        if !is_same_origin(request.headers()) {
+            return Err(Miss::Foreign);
+        }
+        let token = Query::read(request.body()).text("token").unwrap_or_default();
+        match self.tokens.verify(Audience::Console, &token, Timestamp::now()) {
+            Ok(claims) => {
+                tracing::info!(token.holder = claims.holder, "signed in");
+                Ok(with_cookie(see_other("/console"), &set_cookie(&token, &claims)))
+            }
+            Err(_) => Ok(sign_in(StatusCode::UNAUTHORIZED, true)),
+        }
+    }
+
+    /// What a page's script connects to the WebSocket API with; it ends with the session, if that is sooner.
+    fn live_token(&self, visit: &Visit<'_>) -> Answer {
+        let (now, claims) = (Timestamp::now(), &visit.session.claims);
+        let left = Duration::try_from(claims.expires_at.duration_since(now)).unwrap_or_default();
+        let minted = self.tokens.mint(Audience::Live, Scope::Org(visit.org), &claims.holder, LIVE_TOKEN.min(left), now);
+        let (token, _) = minted.map_err(|_| Miss::Nobody)?;
+        Ok(reply::json(&json!({ "token": token })))
+    }
+
+    async fn calls(&self, visit: &Visit<'_>) -> Answer {
+        let filter = calls::filter(&visit.query);
+        let before = visit.query.parsed("before");
+        let shown = console::calls(&self.database, visit.org, &filter, before, PAGE).await?;
+        Ok(visit.either(&shown, Section::Calls, "Calls", || calls::list(visit.org, &visit.query, &filter, &shown)))
+    }
+
+    async fn call(&self, visit: &Visit<'_>, call: &str) -> Answer {
+        let shown = console::call(&self.database, visit.org, call).await?.ok_or(Miss::Nothing)?;
+        let notice = visit.query.text("replayed").map(|_| "Its events are being replayed.");
+        let title = format!("Call {call}");
+        Ok(visit.either(&shown, Section::Calls, &title, || calls::show(visit.org, call, &shown, notice)))
+    }
+
+    async fn replay(&self, visit: &Visit<'_>, call: &str) -> Answer {
+        console::call(&self.database, visit.org, call).await?.ok_or(Miss::Nothing)?;
+        let selection = Selection { org_id: Some(visit.org), call_id: Some(call.to_owned()), ..Selection::default() };
+        self.acts.replay(&visit.session.claims.holder, &selection).await?;
+        Ok(see_other(&format!("{}/{call}?replayed=1", Section::Calls.path(visit.org))))
+    }
+
+    async fn recording(&self, visit: &Visit<'_>, call: &str, kind: &str) -> Answer {
+        let link = self.link(visit.org, &visit.session.claims.holder, call, kind).await?;
+        Ok(if visit.wants_json { reply::json(&link) } else { see_other(&link.url) })
+    }
+
+    async fn failures(&self, visit: &Visit<'_>) -> Answer {
+        let filter = failures::filter(&visit.query);
+        let before = visit.query.parsed("before");
+        let shown = console::failures(&self.database, visit.org, &filter, before, PAGE).await?;
+        let notice = visit.query.parsed::<u32>("redriven");
+        let notice = notice.map(|count| format!("{count} are on their way back. Look again in a moment."));
+        Ok(visit.either(&shown, Section::Failures, "Failures", || {
+            failures::list(visit.org, &visit.query, &filter, &shown, notice.as_deref())
         }))
     }
 
-    /// Whoever presents a valid token, as `Authorization: Bearer`.
-    fn claims(&self, request: &Request) -> Result<Claims, Failure> {
-        let presented = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = presented.and_then(|value| value.strip_prefix("Bearer ")).ok_or(FailureCode::Unauthorised)?;
-        Ok(self.tokens.verify(token, Timestamp::now()).map_err(|_| FailureCode::Unauthorised)?)
+    async fn failure(&self, visit: &Visit<'_>, named: &Query, unmasked_for: Option<&str>) -> Answer {
+        let event_id = named.text("event_id").ok_or(Miss::Nothing)?;
+        let shown = console::failure(&self.database, visit.org, &event_id, unmasked_for).await?.ok_or(Miss::Nothing)?;
+        Ok(visit.either(&shown, Section::Failures, "A failure", || failures::show(visit.org, &event_id, &shown)))
+    }
+
+    async fn redrive(&self, visit: &Visit<'_>) -> Answer {
+        let form = &visit.form;
+        let selection = Selection {
+            org_id: Some(visit.org),
+            call_id: form.text("call_id"),
+            code: form.parsed("code"),
+            event_id: form.text("event_id"),
+            ..Selection::default()
+        };
+        // A code that is none would choose all.
+        if form.text("code").is_some() && selection.code.is_none() {
+            return Err(Miss::Nothing);
+        }
+        self.acts.redrive(&visit.session.claims.holder, &selection).await?;
+        let count = form.parsed::<u32>("count").unwrap_or_default().to_string();
+        Ok(see_other(&Query::default().with(&Section::Failures.path(visit.org), "redriven", &count)))
+    }
+
+    async fn audit(&self, visit: &Visit<'_>) -> Answer {
+        let filter = others::audit_filter(&visit.query);
+        let before = visit.query.parsed("before");
+        let shown = console::audit(&self.database, visit.org, &filter, before, PAGE).await?;
+        Ok(visit.either(&shown, Section::Audit, "Audit", || others::audit(visit.org, &visit.query, &filter, &shown)))
+    }
+
+    fn miss(&self, request: &Request, miss: Miss) -> Reply {
+        let is_page = !wants_json(request.headers());
+        let (status, code, detail) = match miss {
+            Miss::Nobody if is_page && request.method() == Method::GET => return see_other("/console/sign-in"),
+            Miss::Nobody => (StatusCode::UNAUTHORIZED, FailureCode::Unauthorised, "a valid token is needed"),
+            Miss::Foreign => {
+                (StatusCode::FORBIDDEN, FailureCode::Unauthorised, "this must be sent from a page of this host")
+            }
+            Miss::Nothing => (StatusCode::NOT_FOUND, FailureCode::NotServed, "there is nothing here"),
+            Miss::Failed(failure) => {
+                tracing::warn!(failure.code = %failure.code, db.sqlstate = failure.sqlstate, "a screen was not served");
+                let status = ringfence_edge::problem::status_of(failure.code);
+                (status, failure.code, "try again in a moment")
+            }
+        };
+        if is_page {
+            let session = Session::of(request, &self.tokens);
+            let title = if status == StatusCode::NOT_FOUND { "Nothing here" } else { code.title() };
+            return reply::page(status, bare(title, session.as_ref(), &others::missing(status, detail)));
+        }
+        let mut reply = problem(code, detail);
+        *reply.status_mut() = status;
+        reply
     }
 }
 
-fn named(request: &Request, claims: &Claims) -> Option<Recording> {
-    let parameters = request.path_parameters();
-    Some(Recording {
-        org_id: claims.org_id,
-        call_id: parameters.first("call_id")?.parse().ok()?,
-        kind: parameters.first("kind")?.parse().ok()?,
-    })
+impl Visit<'_> {
+    fn page(&self, section: Section, title: &str, content: &Markup) -> Reply {
+        reply::page(StatusCode::OK, page(title, self.org, section, self.session, content))
+    }
+
+    /// A page, or what it shows as JSON.
+    fn either(&self, shown: &impl Serialize, section: Section, title: &str, content: impl FnOnce() -> Markup) -> Reply {
+        either(self.wants_json, shown, || page(title, self.org, section, self.session, &content()))
+    }
 }
 
-const fn detail(code: FailureCode) -> &'static str {
-    match code {
-        FailureCode::Unauthorised => "a valid token is needed",
-        FailureCode::RecordingNotFound => "there is no such recording",
-        _ => "try again later",
+fn either(wants_json: bool, shown: &impl Serialize, page: impl FnOnce() -> Markup) -> Reply {
+    if wants_json { reply::json(shown) } else { reply::page(StatusCode::OK, page()) }
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|it| it.starts_with("application/json"))
+}
+
+fn sign_in(status: StatusCode, is_wrong: bool) -> Reply {
+    reply::page(status, bare("Sign in", None, &others::sign_in(is_wrong)))
+}
+
+fn with_cookie(mut reply: Reply, cookie: &str) -> Reply {
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+        reply.headers_mut().insert(header::SET_COOKIE, cookie);
     }
+    reply
+}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> String {
+    url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/")
 }

@@ -13,7 +13,7 @@ use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::live::{self, Cursor, Page, Resumed};
 use ringfence_edge::problem::status_of;
-use ringfence_edge::{Connections, Tokens};
+use ringfence_edge::{Audience, Connections, Tokens};
 use ringfence_vapi::frame::Logged;
 use ringfence_vapi::{FailureCode, Frame};
 use serde::{Deserialize as _, Serialize};
@@ -70,13 +70,14 @@ impl Live {
     async fn connect(&self, event: &ApiGatewayWebsocketProxyRequest, connection: &str) -> Result<Answer, Failure> {
         let now = Timestamp::now();
         let token = offered_token(&event.headers).ok_or(FailureCode::Unauthorised)?;
-        let claims = self.tokens.verify(token, now).map_err(|_| FailureCode::Unauthorised)?;
+        let claims = self.tokens.verify(Audience::Live, token, now).map_err(|_| FailureCode::Unauthorised)?;
+        let org = claims.org().ok_or(FailureCode::Unauthorised)?;
         let expires_at = claims.expires_at.min(now + MAX_CONNECTION);
-        if !live::open(&self.database, claims.org_id, connection, expires_at).await? {
+        if !live::open(&self.database, org, connection, expires_at).await? {
             // API Gateway names each connection once, so somebody else has asked for this one.
             return Err(FailureCode::Unauthorised.into());
         }
-        tracing::info!(org.id = %claims.org_id, connection.id = connection, "viewer connected");
+        tracing::info!(org.id = %org, connection.id = connection, "viewer connected");
         Ok(Answer { status_code: 200, headers: BTreeMap::from([("Sec-WebSocket-Protocol", PROTOCOL)]) })
     }
 

@@ -13,7 +13,9 @@ use ringfence_core::migrations::{self, Finding, MigrationError};
 use ringfence_core::{ConfigurationError, DatabaseSettings};
 use ringfence_edge::keys::Subject;
 use ringfence_edge::tokens::{InvalidToken, MAX_LIFETIME};
-use ringfence_edge::{Environment, FunctionQueues, MasterKeys, Misconfigured, Parking, QueueError, Sealer, Tokens};
+use ringfence_edge::{
+    Audience, Environment, FunctionQueues, MasterKeys, Misconfigured, Parking, QueueError, Scope, Sealer, Tokens,
+};
 use ringfence_vapi::interactive::{Configuration, InvalidConfiguration};
 use ringfence_vapi::{Function, OrgId};
 use serde::{Deserialize, Serialize};
@@ -176,6 +178,15 @@ pub enum Act {
         /// How long it counts, at most twelve hours.
         lifetime_seconds: u64,
     },
+    /// A link that signs in to the console.
+    MintConsoleToken {
+        /// Who acts, and whom the audit log will name for what is done there.
+        actor: String,
+        /// The org whose pages it opens; absent: all orgs', for an operator.
+        org_id: Option<OrgId>,
+        /// How long it counts, at most twelve hours.
+        lifetime_seconds: u64,
+    },
     /// Failed operations.
     ListFailures {
         /// Which.
@@ -270,6 +281,13 @@ pub enum Answer {
     Token {
         /// The token: a secret.
         token: String,
+        /// From then on it opens nothing.
+        expires_at: Timestamp,
+    },
+    /// A link that signs in to the console. Shown once; kept nowhere.
+    Console {
+        /// The link, with a token in it: a secret.
+        link: String,
         /// From then on it opens nothing.
         expires_at: Timestamp,
     },
@@ -475,24 +493,25 @@ impl Administration {
             }
             Act::SetVapiKey { actor, org_id, key } => {
                 let sealed = key.map(|key| self.seal_vapi_key(org_id, &key)).transpose()?;
-                let found = self.admin(actor).await?.set_vapi_key(org_id, sealed.as_deref()).await?;
-                found.then_some(Answer::Done {}).ok_or(ActError::NoSuchOrg)?
+                of_known_org(self.admin(actor).await?.set_vapi_key(org_id, sealed.as_deref()).await?)?
             }
             Act::SetRecordingRetention { actor, org_id, days } => {
-                let found = self.admin(actor).await?.set_recording_retention(org_id, days).await?;
-                found.then_some(Answer::Done {}).ok_or(ActError::NoSuchOrg)?
+                of_known_org(self.admin(actor).await?.set_recording_retention(org_id, days).await?)?
             }
             Act::SettleToolCall { actor, org_id, event_id } => {
                 let found = self.admin(actor).await?.settle_tool_call(org_id, &event_id).await?;
                 done(found, "open failure of a tool call")?
             }
             Act::MintToken { actor, org_id, lifetime_seconds } => {
-                let lifetime = Duration::from_secs(lifetime_seconds).min(MAX_LIFETIME);
-                if !self.admin(actor.clone()).await?.note_token(org_id, lifetime.as_secs()).await? {
-                    return Err(ActError::NoSuchOrg);
-                }
-                let (token, claims) = Tokens::new(&self.masters).mint(org_id, &actor, lifetime, Timestamp::now())?;
-                Answer::Token { token, expires_at: claims.expires_at }
+                let lifetime = Duration::from_secs(lifetime_seconds);
+                let (token, expires_at) = self.mint(actor, Audience::Live, Scope::Org(org_id), lifetime).await?;
+                Answer::Token { token, expires_at }
+            }
+            Act::MintConsoleToken { actor, org_id, lifetime_seconds } => {
+                let scope = org_id.map_or(Scope::Operator, Scope::Org);
+                let lifetime = Duration::from_secs(lifetime_seconds);
+                let (token, expires_at) = self.mint(actor, Audience::Console, scope, lifetime).await?;
+                Answer::Console { link: format!("{}/console/sign-in#token={token}", self.base_url), expires_at }
             }
             Act::ListFailures { selection, resolved, limit } => {
                 let admin = self.admin(READER.to_owned()).await?;
@@ -538,6 +557,26 @@ impl Administration {
         Admin::connect(&self.database, actor).await
     }
 
+    /// A token, noted before it is made, and until when it counts.
+    async fn mint(
+        &self,
+        actor: String,
+        audience: Audience,
+        scope: Scope,
+        lifetime: Duration,
+    ) -> Result<(String, Timestamp), ActError> {
+        let lifetime = lifetime.min(MAX_LIFETIME);
+        let org_id = match scope {
+            Scope::Org(org_id) => Some(org_id),
+            Scope::Operator => None,
+        };
+        if !self.admin(actor.clone()).await?.note_token(audience.as_str(), org_id, lifetime).await? {
+            return Err(ActError::NoSuchOrg);
+        }
+        let (token, claims) = Tokens::new(&self.masters).mint(audience, scope, &actor, lifetime, Timestamp::now())?;
+        Ok((token, claims.expires_at))
+    }
+
     fn seal_vapi_key(&self, org_id: OrgId, key: &Secret) -> Result<String, ActError> {
         let key = key.expose();
         let is_key = (8..=200).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
@@ -558,6 +597,10 @@ impl Administration {
 /// Whether Vapi would understand what an agent is to answer.
 fn check(configuration: &Map<String, Value>) -> Result<(), ActError> {
     Ok(Configuration::from_json(&json!(configuration).to_string()).map(drop)?)
+}
+
+fn of_known_org(found: bool) -> Result<Answer, ActError> {
+    if found { Ok(Answer::Done {}) } else { Err(ActError::NoSuchOrg) }
 }
 
 fn done(found: bool, what: &'static str) -> Result<Answer, ActError> {

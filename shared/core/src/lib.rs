@@ -2,12 +2,13 @@
 //!
 //! [`events`] is the hot path: one statement claims an event, applies its effects and returns the org's viewers, or does
 //! none of it; [`failures`] writes down that it was none; [`live`]
-//! is for those who watch, [`interactive`] for what Vapi waits for, and [`recordings`] for what is fetched from it. [`admin`] is what people change, each act with its line in the
+//! is for those who watch, [`interactive`] for what Vapi waits for, [`recordings`] for what is fetched from it, and [`console`] for what people look at. [`admin`] is what people change, each act with its line in the
 //! audit log. [`migrations`] brings the schema. The SQL itself is in `migrations/`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod admin;
 pub mod connect;
+pub mod console;
 pub mod database;
 pub mod error;
 pub mod events;

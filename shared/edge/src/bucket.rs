@@ -53,6 +53,14 @@ impl Bucket {
     }
 }
 
+impl Bucket {
+    /// Scheme, host and port of its links.
+    pub async fn origin(&self) -> Result<String, FailureCode> {
+        let link = self.link("origin", Duration::from_secs(1)).await?;
+        Ok(link.splitn(4, '/').take(3).collect::<Vec<_>>().join("/"))
+    }
+}
+
 /// `{org}/{call}/{kind}`: what is an org's, and what is a call's, has a prefix of its own.
 #[must_use]
 pub fn object_key(recording: &Recording) -> String {

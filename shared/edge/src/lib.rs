@@ -47,4 +47,4 @@ pub use reception::{Answer, Refusal};
 pub use recordings::RecordingQueue;
 pub use route::Route;
 pub use seal::Sealer;
-pub use tokens::{Claims, Tokens};
+pub use tokens::{Audience, Claims, Scope, Tokens};

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use ringfence_vapi::OrgId;
+use ringfence_vapi::ids::InvalidId;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -19,15 +20,73 @@ const ISSUER: &str = "ringfence";
 /// No token counts for longer.
 pub const MAX_LIFETIME: Duration = Duration::from_hours(12);
 
+/// What a token is for: one that opens one thing opens no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Watching an org's calls over the WebSocket API, and hearing them.
+    Live,
+    /// Signing in to the console.
+    Console,
+}
+
+impl Audience {
+    /// As a token names it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Console => "console",
+        }
+    }
+}
+
+/// Whose data a token's holder may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Scope {
+    /// One org's.
+    Org(OrgId),
+    /// Any org's, and each look at one is audited.
+    Operator,
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Org(org) => org.to_string(),
+            Scope::Operator => "operator".to_owned(),
+        }
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        if text == "operator" { Ok(Self::Operator) } else { text.parse().map(Self::Org) }
+    }
+}
+
 /// Who a token is for, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// The org whose calls its holder may see and hear.
-    pub org_id: OrgId,
+    /// Whose data its holder may see.
+    pub scope: Scope,
     /// Who had it made: whom the audit log names for what is done with it.
     pub holder: String,
     /// From then on it opens nothing.
     pub expires_at: Timestamp,
+}
+
+impl Claims {
+    /// The one org, if it is one org's token.
+    #[must_use]
+    pub const fn org(&self) -> Option<OrgId> {
+        match self.scope {
+            Scope::Org(org) => Some(org),
+            Scope::Operator => None,
+        }
+    }
 }
 
 /// The only algorithm. A token that names another one is none, whatever signs it.
@@ -51,7 +110,7 @@ struct Header {
 struct Payload {
     iss: String,
     aud: String,
-    sub: OrgId,
+    sub: Scope,
     holder: String,
     iat: i64,
     exp: i64,
@@ -62,12 +121,9 @@ struct Payload {
 #[error("no valid token")]
 pub struct InvalidToken;
 
-/// Signs and verifies tokens that watch an org's calls.
+/// Signs and verifies tokens.
 #[derive(Clone)]
 pub struct Tokens(Vec<(String, Vec<u8>)>);
-
-/// What the tokens of this release are for.
-const AUDIENCE: &str = "live";
 
 impl Tokens {
     /// With the keys of these masters: the first signs, all verify.
@@ -76,10 +132,11 @@ impl Tokens {
         Self(masters.token_keys().collect())
     }
 
-    /// A token for an org's calls. A lifetime above [`MAX_LIFETIME`] is cut.
+    /// A token. A lifetime above [`MAX_LIFETIME`] is cut.
     pub fn mint(
         &self,
-        org_id: OrgId,
+        audience: Audience,
+        scope: Scope,
         holder: &str,
         lifetime: Duration,
         now: Timestamp,
@@ -89,8 +146,8 @@ impl Tokens {
         let (iat, exp) = (now.as_second(), now.as_second() + seconds);
         let payload = Payload {
             iss: ISSUER.to_owned(),
-            aud: AUDIENCE.to_owned(),
-            sub: org_id,
+            aud: audience.as_str().to_owned(),
+            sub: scope,
             holder: holder.to_owned(),
             iat,
             exp,
@@ -98,11 +155,11 @@ impl Tokens {
         let header = Header { alg: Algorithm::Hs256, typ: Some("JWT".to_owned()), kid: kid.clone() };
         let token = sign(&header, &payload, key).ok_or(InvalidToken)?;
         let expires_at = Timestamp::from_second(exp).map_err(|_| InvalidToken)?;
-        Ok((token, Claims { org_id, holder: holder.to_owned(), expires_at }))
+        Ok((token, Claims { scope, holder: holder.to_owned(), expires_at }))
     }
 
-    /// What a token says, if it counts now.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, InvalidToken> {
+    /// What a token for this says, if it counts now.
+    pub fn verify(&self, audience: Audience, token: &str, now: Timestamp) -> Result<Claims, InvalidToken> {
         let (signed, signature) = token.rsplit_once('.').ok_or(InvalidToken)?;
         let (header, payload) = signed.split_once('.').ok_or(InvalidToken)?;
         let header: Header = decode(header).ok_or(InvalidToken)?;
@@ -111,10 +168,10 @@ impl Tokens {
         // In a time that tells nothing of the right one.
         mac(key, signed).and_then(|mac| mac.verify_slice(&signature).ok()).ok_or(InvalidToken)?;
         let Payload { iss, aud, sub, holder, exp, .. } = decode(payload).ok_or(InvalidToken)?;
-        if iss != ISSUER || aud != AUDIENCE || exp <= now.as_second() {
+        if iss != ISSUER || aud != audience.as_str() || exp <= now.as_second() {
             return Err(InvalidToken);
         }
-        Ok(Claims { org_id: sub, holder, expires_at: Timestamp::from_second(exp).map_err(|_| InvalidToken)? })
+        Ok(Claims { scope: sub, holder, expires_at: Timestamp::from_second(exp).map_err(|_| InvalidToken)? })
     }
 }
 
@@ -157,27 +214,27 @@ mod tests {
     }
 
     fn minted() -> String {
-        tokens(A).mint(org(), "ada", Duration::from_mins(5), now()).unwrap().0
+        tokens(A).mint(Audience::Live, Scope::Org(org()), "ada", Duration::from_mins(5), now()).unwrap().0
     }
 
     #[test]
     fn a_token_counts_until_it_expires() {
-        let claims = tokens(A).verify(&minted(), now()).unwrap();
+        let claims = tokens(A).verify(Audience::Live, &minted(), now()).unwrap();
         let expires_at = "2026-11-24T12:05:00Z".parse().unwrap();
-        assert_eq!(claims, Claims { org_id: org(), holder: "ada".to_owned(), expires_at });
-        assert_eq!(tokens(A).verify(&minted(), claims.expires_at), Err(InvalidToken));
+        assert_eq!(claims, Claims { scope: Scope::Org(org()), holder: "ada".to_owned(), expires_at });
+        assert_eq!(tokens(A).verify(Audience::Live, &minted(), claims.expires_at), Err(InvalidToken));
     }
 
     #[test]
     fn no_token_counts_longer_than_half_a_day() {
-        let (_, claims) = tokens(A).mint(org(), "ada", Duration::MAX, now()).unwrap();
+        let (_, claims) = tokens(A).mint(Audience::Live, Scope::Org(org()), "ada", Duration::MAX, now()).unwrap();
         assert_eq!(claims.expires_at, "2026-11-25T00:00:00Z".parse().unwrap());
     }
 
     #[test]
     fn masters_overlap_while_one_replaces_the_other() {
-        assert!(tokens(&format!("{B},{A}")).verify(&minted(), now()).is_ok());
-        assert_eq!(tokens(B).verify(&minted(), now()), Err(InvalidToken));
+        assert!(tokens(&format!("{B},{A}")).verify(Audience::Live, &minted(), now()).is_ok());
+        assert_eq!(tokens(B).verify(Audience::Live, &minted(), now()), Err(InvalidToken));
     }
 
     #[test]
@@ -195,7 +252,7 @@ mod tests {
             format!("{}.{}.{}", encode(r#"{"alg":"HS384","kid":"a"}"#), parts[1], parts[2]),
             format!("{}.{}.{}", encode(r#"{"alg":"HS256"}"#), parts[1], parts[2]),
         ] {
-            assert_eq!(tokens(A).verify(&forged, now()), Err(InvalidToken), "{forged}");
+            assert_eq!(tokens(A).verify(Audience::Live, &forged, now()), Err(InvalidToken), "{forged}");
         }
     }
 
@@ -211,20 +268,28 @@ mod tests {
     }
 
     #[test]
+    fn an_operators_token_is_no_orgs() {
+        let (token, _) = tokens(A).mint(Audience::Console, Scope::Operator, "ada", Duration::MAX, now()).unwrap();
+        let claims = tokens(A).verify(Audience::Console, &token, now()).unwrap();
+        assert_eq!((claims.scope, claims.org()), (Scope::Operator, None));
+        assert_eq!(tokens(A).verify(Audience::Live, &token, now()), Err(InvalidToken));
+    }
+
+    #[test]
     fn a_token_for_another_purpose_opens_nothing() {
         let (kid, key) = tokens(A).0.remove(0);
         for (iss, aud) in [("ringfence", "console"), ("somebody", "live")] {
             let payload = Payload {
                 iss: iss.to_owned(),
                 aud: aud.to_owned(),
-                sub: org(),
+                sub: Scope::Org(org()),
                 holder: "ada".to_owned(),
                 iat: now().as_second(),
                 exp: now().as_second() + 60,
             };
             let header = Header { alg: Algorithm::Hs256, typ: None, kid: kid.clone() };
             let token = sign(&header, &payload, &key).unwrap();
-            assert_eq!(tokens(A).verify(&token, now()), Err(InvalidToken), "{iss} {aud}");
+            assert_eq!(tokens(A).verify(Audience::Live, &token, now()), Err(InvalidToken), "{iss} {aud}");
         }
     }
 }

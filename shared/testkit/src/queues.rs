@@ -179,11 +179,16 @@ impl TestQueues {
         queues
     }
 
+    /// The configuration of a client that asks somewhere else.
+    #[must_use]
+    pub fn aws_at(&self, endpoint: &str) -> SdkConfig {
+        self.aws.clone().into_builder().endpoint_url(endpoint).build()
+    }
+
     /// The queues as the door has them.
     #[must_use]
     pub fn retry_queues(&self) -> RetryQueues {
-        let endpoint = self.functions.clone().unwrap_or_else(|| "http://127.0.0.1:1".to_owned());
-        let aws = self.aws.clone().into_builder().endpoint_url(endpoint).build();
+        let aws = self.aws_at(self.functions.as_deref().unwrap_or("http://127.0.0.1:1"));
         let handover = Handover::from_environment(&self.environment(), Handover::client(&aws)).expect("all functions");
         RetryQueues::from_environment(&self.environment(), &self.client, handover).expect("all queues")
     }

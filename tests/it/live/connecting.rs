@@ -34,8 +34,10 @@ async fn a_forged_or_expired_token_is_refused() {
     let valid = token(stage.org, Duration::from_mins(5));
     let other_master: ringfence_edge::MasterKeys =
         "t:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=".parse().ok().unwrap();
-    let forged =
-        Tokens::new(&other_master).mint(stage.org, "tester", Duration::from_mins(5), Timestamp::now()).unwrap().0;
+    let forged = Tokens::new(&other_master)
+        .mint(Audience::Live, Scope::Org(stage.org), "tester", Duration::from_mins(5), Timestamp::now())
+        .unwrap()
+        .0;
     let expired = token(stage.org, Duration::ZERO);
     let cut = &valid[..valid.len() - 1];
     for token in [forged.as_str(), expired.as_str(), cut, "none"] {

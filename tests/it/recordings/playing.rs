@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use console::Console;
+use console::{Acts, Console};
 use jiff::Timestamp;
 use lambda_http::http::Request as HttpRequest;
 use lambda_http::{Body, RequestExt as _};
-use ringfence_edge::Tokens;
+use ringfence_edge::{Audience, Environment, Handover, Scope, Tokens};
 use ringfence_testkit::Call;
 use ringfence_testkit::door::masters;
 use ringfence_vapi::OrgId;
@@ -16,19 +16,30 @@ use serde_json::{Value, json};
 use super::{Stage, sha256, wav};
 
 fn token(org: OrgId) -> String {
-    Tokens::new(&masters()).mint(org, "grace", Duration::from_mins(5), Timestamp::now()).unwrap().0
+    Tokens::new(&masters())
+        .mint(Audience::Live, Scope::Org(org), "grace", Duration::from_mins(5), Timestamp::now())
+        .unwrap()
+        .0
 }
 
 /// Asks the console for a recording. Status and body of the answer.
 async fn play(stage: &Stage, token: Option<&str>, call: &str, kind: &str) -> (u16, Value) {
-    let console =
-        Console { tokens: Tokens::new(&masters()), database: stage.database.app(), bucket: stage.queues.bucket() };
+    let acts = Environment::from_fn(|_| Some("migrate".to_owned()));
+    let console = Console {
+        tokens: Tokens::new(&masters()),
+        database: stage.database.app(),
+        bucket: stage.queues.bucket(),
+        acts: Acts::from_environment(&acts, Handover::client(&stage.queues.aws_at("http://127.0.0.1:1"))).unwrap(),
+        live_url: "wss://live.example/live".to_owned(),
+    };
     let mut request = HttpRequest::get("https://ringfence.example/");
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
     let parameters = [("call_id", call), ("kind", kind)].map(|(name, value)| (name.to_owned(), vec![value.to_owned()]));
-    let request = request.body(Body::Empty).unwrap().with_path_parameters(HashMap::from(parameters));
+    let path = format!("/api/calls/{call}/recordings/{kind}");
+    let request = request.body(Body::Empty).unwrap().with_raw_http_path(path);
+    let request = request.with_path_parameters(HashMap::from(parameters));
     let response = Box::pin(console.answer(request)).await;
     assert_eq!(response.headers()["cache-control"], "no-store");
     (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())

@@ -50,8 +50,8 @@ impl Admin {
             "SELECT org_id, vapi_call_id, event_id, function, state, code, receives, first_failed_at, last_failed_at,
                 (SELECT count(*) FROM failed_attempts a WHERE a.org_id = f.org_id AND a.event_id = f.event_id) AS attempts
             FROM failed_operations f
-            WHERE {SELECTED} AND ($6::text IS NULL OR code = $6) AND ($7 OR state <> 'resolved')
-            ORDER BY last_failed_at DESC, org_id, event_id LIMIT $8"
+            WHERE {SELECTED} AND ($6::text IS NULL OR code = $6) AND ($8 OR state <> 'resolved')
+            ORDER BY last_failed_at DESC, org_id, event_id LIMIT $9"
         );
         let rest: [&(dyn ToSql + Sync); 2] = [&resolved, &limit];
         let rows = selection

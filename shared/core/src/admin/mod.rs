@@ -144,10 +144,10 @@ impl Admin {
         Ok(AddedAgent { id, events: self.apply_unresolved().await? })
     }
 
-    /// Notes that a token which watches an org's calls is about to be made. False: no such org.
-    pub async fn note_token(&self, org_id: OrgId, lifetime_seconds: u64) -> Result<bool, Failure> {
-        let seconds = i64::try_from(lifetime_seconds).unwrap_or(i64::MAX);
-        self.value("SELECT note_token_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &seconds]).await
+    /// Notes that a token is about to be made, for an org or (None) for an operator. False: no such org.
+    pub async fn note_token(&self, purpose: &str, org_id: Option<OrgId>, lifetime: Duration) -> Result<bool, Failure> {
+        let (org, seconds) = (org_id.map(|org| org.0), i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX));
+        self.value("SELECT note_token_v1($1, $2, $3, $4)", &[&self.actor, &purpose, &org, &seconds]).await
     }
 
     /// Keeps an org's API key at Vapi, which its caller has sealed, or none. False: no such org.

@@ -100,7 +100,7 @@ impl Admin {
         limit: i64,
     ) -> Result<Vec<Cursor>, Failure> {
         let statement = format!(
-            "SELECT org_id, event_id FROM {} AND (org_id, event_id) > ($7, $8) ORDER BY org_id, event_id LIMIT $9",
+            "SELECT org_id, event_id FROM {} AND (org_id, event_id) > ($8, $9) ORDER BY org_id, event_id LIMIT $10",
             selected(kind)
         );
         let (org_id, event_id) = after.map_or((Uuid::nil(), ""), |cursor| (cursor.org_id.0, cursor.event_id.as_str()));

@@ -7,10 +7,10 @@ use tokio_postgres::types::ToSql;
 
 use super::Letter;
 
-/// Whether a row of events is selected: the parameters are those of [`Selection::bind`], the first five.
+/// Whether a row of events is selected: the parameters are those of [`Selection::bind`].
 pub(super) const SELECTED: &str = "($1::uuid IS NULL OR org_id = $1) AND ($2::text IS NULL OR vapi_call_id = $2)
     AND ($3::text IS NULL OR event_type = $3) AND ($4::timestamptz IS NULL OR received_at >= $4)
-    AND ($5::timestamptz IS NULL OR received_at < $5)";
+    AND ($5::timestamptz IS NULL OR received_at < $5) AND ($7::text IS NULL OR event_id = $7)";
 
 /// Events, by what is known of them. What is left out selects all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,25 +27,29 @@ pub struct Selection {
     pub until: Option<Timestamp>,
     /// Failed events only: by the code of their latest failure.
     pub code: Option<FailureCode>,
+    /// One event, by its key.
+    #[serde(default)]
+    pub event_id: Option<String>,
 }
 
 impl Selection {
     /// Whether it selects a dead letter of `org_id` that failed with `code`.
     #[must_use]
     pub fn selects(&self, letter: &Letter, org_id: OrgId, code: Option<FailureCode>) -> bool {
-        let Self { org_id: org, call_id, event_type, since, until, code: failed_with } = self;
+        let Self { org_id: org, call_id, event_type, since, until, code: failed_with, event_id } = self;
         org.is_none_or(|org| org == org_id)
             && call_id.as_ref().is_none_or(|id| id == letter.call_id())
             && event_type.as_ref().is_none_or(|name| name == letter.event_type())
             && since.is_none_or(|since| letter.received_at() >= since)
             && until.is_none_or(|until| letter.received_at() < until)
             && (failed_with.is_none() || *failed_with == code)
+            && event_id.as_ref().is_none_or(|id| *id == letter.event_id())
     }
 
-    /// Hands it over as parameters `$1` to `$6`, of which the last is the code.
+    /// Hands it over as parameters `$1` to `$7`, of which the sixth is the code.
     pub(super) async fn bind<T>(&self, run: impl AsyncFnOnce(&[&(dyn ToSql + Sync)]) -> T) -> T {
-        let Self { org_id, call_id, event_type, since, until, code } = self;
+        let Self { org_id, call_id, event_type, since, until, code, event_id } = self;
         let (org_id, code) = (org_id.map(|org| org.0), code.map(|code| code.to_string()));
-        run(&[&org_id, call_id, event_type, since, until, &code]).await
+        run(&[&org_id, call_id, event_type, since, until, &code, event_id]).await
     }
 }

@@ -129,7 +129,10 @@ fn a_stored_event_survives_its_queue() {
     for (name, event) in stored_samples() {
         let queued = serde_json::to_string(&event).unwrap();
         assert!(!queued.contains("null"), "{name}: {queued}");
-        assert_eq!(serde_json::from_str::<StoredEvent>(&queued).unwrap(), event, "{name}");
+        // Without its links, which are secrets.
+        assert!(!queued.contains("X-Amz-Signature"), "{name}: {queued}");
+        let facts = StoredEvent { links: Vec::new(), ..event };
+        assert_eq!(serde_json::from_str::<StoredEvent>(&queued).unwrap(), facts, "{name}");
     }
 }
 

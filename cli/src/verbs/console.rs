@@ -1,0 +1,38 @@
+//! `cargo ringfence console`: links that sign in to the console.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use migrate::{Act, Answer};
+use ringfence_vapi::OrgId;
+
+use crate::administration::{Administrator, unexpected};
+use crate::arguments;
+use crate::error::Result;
+
+/// Makes a link that signs in to the console, as one org or as an operator
+#[derive(Debug, clap::Args)]
+pub(crate) struct Console {
+    /// The org whose pages it opens
+    #[arg(long, required_unless_present = "operator", conflicts_with = "operator")]
+    org: Option<OrgId>,
+    /// All orgs' pages; each look at one is in the audit log
+    #[arg(long)]
+    operator: bool,
+    /// How long it counts: 1h, 90m, at most 12h
+    #[arg(long, default_value = "1h", value_parser = arguments::lifetime)]
+    lifetime: Duration,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl Console {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let lifetime_seconds = self.lifetime.as_secs();
+        let act = |actor| Act::MintConsoleToken { actor, org_id: self.org, lifetime_seconds };
+        let answer = self.administrator.perform(act).await?;
+        let Answer::Console { link, .. } = answer else { return Err(unexpected(&answer)) };
+        println!("{link}");
+        Ok(ExitCode::SUCCESS)
+    }
+}

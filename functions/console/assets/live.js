@@ -1,0 +1,66 @@
+// The page of what happens now: a card for each call that is not over, filled by frames.
+import { RingfenceLive } from "./ringfence-live.js";
+
+const root = document.getElementById("live");
+const state = document.getElementById("state");
+const cards = document.getElementById("calls");
+const template = document.getElementById("call");
+const LINES = 50;
+/** How far a call has come: frames come in any order, and none takes a call back. */
+const RANK = { scheduled: 10, queued: 20, ringing: 30, "in-progress": 40, forwarding: 50, ended: 100 };
+
+function card(callId) {
+    const known = document.getElementById(`call-${callId}`);
+    if (known) return known;
+    const made = template.content.firstElementChild.cloneNode(true);
+    made.id = `call-${callId}`;
+    const link = made.querySelector("a");
+    link.textContent = callId;
+    link.href = `${root.dataset.calls}/${encodeURIComponent(callId)}`;
+    made.dataset.rank = 0;
+    cards.prepend(made);
+    return made;
+}
+
+function say(frame, isPartial) {
+    const lines = card(frame.call_id).querySelector(".lines");
+    const partial = lines.querySelector(`[data-partial="${CSS.escape(frame.speaker)}"]`);
+    const line = partial ?? lines.appendChild(document.createElement("li"));
+    line.replaceChildren(Object.assign(document.createElement("span"), { className: "who", textContent: frame.speaker }), frame.text);
+    if (isPartial) line.dataset.partial = frame.speaker;
+    else delete line.dataset.partial;
+    while (lines.children.length > LINES) lines.firstElementChild.remove();
+    lines.scrollTop = lines.scrollHeight;
+}
+
+function reach(frame, status) {
+    const shown = card(frame.call_id);
+    const rank = RANK[status] ?? 0;
+    if (rank < Number(shown.dataset.rank)) return;
+    shown.dataset.rank = rank;
+    shown.querySelector(".status").textContent = status;
+    if (frame.customer_number) shown.querySelector(".number").textContent = frame.customer_number;
+}
+
+function show(frame) {
+    if (frame.type === "call.status") reach(frame, frame.status);
+    if (frame.type === "call.ended" || frame.type === "call.report") reach(frame, "ended");
+    if (frame.type === "transcript.final") say(frame, false);
+}
+
+async function token() {
+    const answer = await fetch(root.dataset.token, { method: "POST" });
+    if (!answer.ok) throw new Error(`a token was refused: ${answer.status}`);
+    return (await answer.json()).token;
+}
+
+const words = { connecting: "connecting", open: "live", waiting: "connection lost, trying again", closed: "closed" };
+new RingfenceLive({
+    url: root.dataset.url,
+    token,
+    onFrame: show,
+    onPartial: (frame) => say(frame, true),
+    onState: (now) => { state.textContent = words[now] ?? now; },
+    onReset: () => location.reload(),
+    onError: (error) => console.warn(error),
+});

@@ -1,0 +1,48 @@
+//! What people do from their screens: acts of administration, which the migrate function performs and audits, as it does for the tool.
+
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::error::DisplayErrorContext;
+use aws_sdk_lambda::types::InvocationType;
+use ringfence_core::admin::Selection;
+use ringfence_edge::{Environment, Misconfigured};
+use ringfence_vapi::FailureCode;
+use serde_json::{Value, json};
+
+/// Events in a second that are sent back, at most.
+const PER_SECOND: u32 = 50;
+
+/// Orders acts.
+pub struct Acts {
+    client: Client,
+    function: String,
+}
+
+impl Acts {
+    /// The function in `MIGRATE_FUNCTION_NAME`.
+    pub fn from_environment(environment: &Environment<'_>, client: Client) -> Result<Self, Misconfigured> {
+        Ok(Self { client, function: environment.required("MIGRATE_FUNCTION_NAME")? })
+    }
+
+    /// Sends dead letters back to their queues. It is ordered, and goes on by itself: what becomes of them is seen in their rows.
+    pub(crate) async fn redrive(&self, actor: &str, selection: &Selection) -> Result<(), FailureCode> {
+        let act =
+            json!({"act": "redrive", "actor": actor, "selection": selection, "run": true, "per_second": PER_SECOND});
+        self.order(&act).await
+    }
+
+    /// Applies the effects of a call's events once more.
+    pub(crate) async fn replay(&self, actor: &str, selection: &Selection) -> Result<(), FailureCode> {
+        let act = json!({"act": "replay", "actor": actor, "kind": "applied", "selection": selection, "after": null, "limit": 1000});
+        self.order(&act).await
+    }
+
+    async fn order(&self, act: &Value) -> Result<(), FailureCode> {
+        let invoke = self.client.invoke().function_name(&self.function).invocation_type(InvocationType::Event);
+        let ordered = invoke.payload(act.to_string().into_bytes().into()).send().await;
+        ordered.map(drop).map_err(|error| {
+            let code = FailureCode::QueueUnavailable;
+            tracing::error!(failure.code = %code, error = %DisplayErrorContext(&error), "an act could not be ordered");
+            code
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! The files that pages load. All of them are of this host.
+
+use std::sync::LazyLock;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::reply::{Reply, asset};
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// A file: its name, its type and its text. One of another project has its version in its name, and its licence beside it.
+const FILES: [(&str, &str, &str); 5] = [
+    ("console.css", "text/css; charset=utf-8", include_str!("../assets/console.css")),
+    ("sign-in.js", SCRIPT, include_str!("../assets/sign-in.js")),
+    ("live.js", SCRIPT, include_str!("../assets/live.js")),
+    ("ringfence-live.js", SCRIPT, include_str!("../../live/client/ringfence-live.js")),
+    (HTMX, SCRIPT, include_str!("../assets/htmx-2.0.7.min.js")),
+];
+
+/// htmx 2.0.7, from its npm package, with its licence in `assets/htmx-LICENSE` (Zero-Clause BSD).
+pub(crate) const HTMX: &str = "htmx-2.0.7.min.js";
+
+/// What the files of this release are, in their addresses: browsers keep them for good, and another release has others.
+pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut digest = Sha256::new();
+    for (name, _, text) in FILES {
+        digest.update(name);
+        digest.update(text);
+    }
+    hex::encode(&digest.finalize()[..8])
+});
+
+/// A file by its name.
+pub(crate) fn find(name: &str) -> Option<Reply> {
+    let (_, content_type, text) = FILES.iter().find(|(named, ..)| *named == name)?;
+    Some(asset(content_type, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is of another project is what its package holds.
+    #[test]
+    fn the_files_of_others_are_as_they_were_published() {
+        let text = FILES.iter().find(|(name, ..)| *name == HTMX).unwrap().2;
+        let published = "60231ae6ba9db3825eb15a261122d5f55921c4d53b66bf637dc18b4ee27c79f9";
+        assert_eq!(hex::encode(Sha256::digest(text)), published);
+        assert!(include_str!("../assets/htmx-LICENSE").starts_with("Zero-Clause BSD"));
+    }
+
+    #[test]
+    fn all_files_together_are_light() {
+        let bytes: usize = FILES.iter().map(|(_, _, text)| text.len()).sum();
+        assert!(bytes < 150_000, "{bytes}");
+    }
+}

@@ -1,0 +1,127 @@
+//! What all pages have, and how values are written.
+
+use jiff::Timestamp;
+use maud::{DOCTYPE, Markup, html};
+use ringfence_vapi::{FailureCode, OrgId};
+
+use crate::assets::{HTMX, VERSION};
+use crate::session::Session;
+
+/// The pages of an org, as its navigation names them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    Live,
+    Calls,
+    Failures,
+    Audit,
+}
+
+impl Section {
+    const ALL: [Self; 4] = [Self::Live, Self::Calls, Self::Failures, Self::Audit];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "Live",
+            Self::Calls => "Calls",
+            Self::Failures => "Failures",
+            Self::Audit => "Audit",
+        }
+    }
+
+    pub(crate) fn path(self, org: OrgId) -> String {
+        format!("/console/{org}/{}", self.name().to_lowercase())
+    }
+}
+
+/// The address of a file.
+pub(crate) fn asset(name: &str) -> String {
+    format!("/console/assets/{}/{name}", *VERSION)
+}
+
+/// A page without anybody signed in, or of no org.
+pub(crate) fn bare(title: &str, session: Option<&Session>, content: &Markup) -> Markup {
+    document(title, &html! { (sign_out(session)) }, content)
+}
+
+/// A page of an org.
+pub(crate) fn page(title: &str, org: OrgId, section: Section, session: &Session, content: &Markup) -> Markup {
+    let navigation = html! {
+        nav aria-label="Pages" {
+            @if session.is_operator() { a href="/console/orgs" { "Orgs" } }
+            @for each in Section::ALL {
+                a href=(each.path(org)) aria-current=[(each == section).then_some("page")] { (each.name()) }
+            }
+        }
+        (sign_out(Some(session)))
+    };
+    document(title, &navigation, content)
+}
+
+fn sign_out(session: Option<&Session>) -> Markup {
+    html! {
+        @if let Some(session) = session {
+            form method="post" action="/console/sign-out" {
+                button { "Sign out " (session.claims.holder) }
+            }
+        }
+    }
+}
+
+fn document(title: &str, navigation: &Markup, content: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                // No style of its own and no code made of text: the pages' policy forbids both.
+                meta name="htmx-config" content=r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true}"#;
+                title { (title) " · Ringfence" }
+                link rel="stylesheet" href=(asset("console.css"));
+                link rel="icon" href="data:,";
+                script src=(asset(HTMX)) defer {}
+            }
+            body {
+                a.skip href="#main" { "Skip to the content" }
+                header { strong { "Ringfence" } (navigation) }
+                main #main { h1 { (title) } (content) }
+            }
+        }
+    }
+}
+
+/// A time, to the second. All are UTC.
+pub(crate) fn time(at: Timestamp) -> Markup {
+    let shown = at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+    html! { time datetime=(at) title="UTC" { (shown) } }
+}
+
+/// Minutes and seconds.
+pub(crate) fn duration(seconds: i64) -> String {
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+/// A code, with a link to its page in the runbook.
+pub(crate) fn code(code: FailureCode) -> Markup {
+    html! { a href={ "/console/codes/" (code) } { (code) } " " (code.title()) }
+}
+
+/// How something stands, in a colour and in words.
+pub(crate) fn tag(state: &str) -> Markup {
+    let class = match state {
+        "completed" | "stored" | "resolved" | "applied" => "tag good",
+        "dead" | "failed" => "tag bad",
+        "retrying" | "redriven" | "pending" | "in-progress" | "ringing" | "forwarding" => "tag wait",
+        _ => "tag",
+    };
+    html! { span class=(class) { (state) } }
+}
+
+/// The link to what follows; a part of a list is put in its place where there are scripts.
+pub(crate) fn more(next: Option<&str>) -> Markup {
+    html! {
+        @if let Some(next) = next {
+            p #more { a href=(next) hx-get=(next) hx-select="#list > *" hx-target="#more" hx-swap="outerHTML" { "More" } }
+        }
+    }
+}

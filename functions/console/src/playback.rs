@@ -1,0 +1,80 @@
+//! Links that play recordings.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use lambda_http::http::StatusCode;
+use lambda_http::http::header::AUTHORIZATION;
+use lambda_http::{Request, RequestExt as _};
+use ringfence_core::error::Failure;
+use ringfence_core::{Recording, recordings};
+use ringfence_edge::Audience;
+use ringfence_edge::consumer::caught;
+use ringfence_edge::problem::{answer, problem};
+use ringfence_vapi::{FailureCode, OrgId};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::Console;
+use crate::reply::Reply;
+
+/// How long a link plays. A player that is paused for longer asks for another.
+const PLAYBACK: Duration = Duration::from_mins(5);
+
+/// A link that plays a recording.
+#[derive(Debug, Serialize)]
+pub(crate) struct Link {
+    pub(crate) url: String,
+    expires_at: Timestamp,
+    content_type: String,
+    bytes: i64,
+    sha256: String,
+}
+
+impl Console {
+    /// Answers `GET /api/calls/{call_id}/recordings/{kind}`, for a token that watches the org's calls.
+    pub(crate) async fn play(&self, request: &Request) -> Reply {
+        match caught(self.by_token(request)).await {
+            Ok(link) => answer(StatusCode::OK, &json!(link)),
+            Err(failure) => {
+                tracing::warn!(failure.code = %failure.code, db.sqlstate = failure.sqlstate, "a recording was not played");
+                problem(failure.code, detail(failure.code))
+            }
+        }
+    }
+
+    async fn by_token(&self, request: &Request) -> Result<Link, Failure> {
+        let presented = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = presented.and_then(|value| value.strip_prefix("Bearer ")).ok_or(FailureCode::Unauthorised)?;
+        let claims =
+            self.tokens.verify(Audience::Live, token, Timestamp::now()).map_err(|_| FailureCode::Unauthorised)?;
+        let org = claims.org().ok_or(FailureCode::Unauthorised)?;
+        let parameters = request.path_parameters();
+        let named = |name| parameters.first(name).unwrap_or_default();
+        self.link(org, &claims.holder, named("call_id"), named("kind")).await
+    }
+
+    /// A link for somebody who may hear the org's recordings. That it is given out is in the audit log before it is.
+    pub(crate) async fn link(&self, org: OrgId, holder: &str, call: &str, kind: &str) -> Result<Link, Failure> {
+        // What cannot be the name of a recording names none.
+        let (Ok(call_id), Ok(kind)) = (call.parse(), kind.parse()) else {
+            return Err(FailureCode::RecordingNotFound.into());
+        };
+        let recording = Recording { org_id: org, call_id, kind };
+        let found = recordings::find(&self.database, &recording, holder).await?;
+        let object = found.ok_or(FailureCode::RecordingNotFound)?;
+        let expires_at = Timestamp::now() + SignedDuration::from_secs(PLAYBACK.as_secs().cast_signed());
+        let url = self.bucket.link(&object.key, PLAYBACK).await?;
+        tracing::info!(org.id = %org, call.id = %recording.call_id, recording.kind = %recording.kind, "recording played back");
+        let sha256 = hex::encode(object.sha256);
+        Ok(Link { url, expires_at, content_type: object.content_type, bytes: object.bytes, sha256 })
+    }
+}
+
+const fn detail(code: FailureCode) -> &'static str {
+    match code {
+        FailureCode::Unauthorised => "a valid token is needed",
+        FailureCode::RecordingNotFound => "there is no such recording",
+        _ => "try again later",
+    }
+}

@@ -1,0 +1,69 @@
+//! Who looks: a signed token, presented as a bearer by programs, or kept in a cookie by browsers.
+
+use jiff::Timestamp;
+use lambda_http::Request;
+use lambda_http::http::{HeaderMap, header};
+use ringfence_edge::{Audience, Claims, Scope, Tokens};
+use ringfence_vapi::OrgId;
+
+/// Sent to this host only, over TLS only, never from another site's pages, and not shown to scripts.
+const COOKIE: &str = "__Host-ringfence";
+
+/// Somebody who is signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) claims: Claims,
+    /// Whether a browser presented it by itself, also for a page of somebody else's.
+    pub(crate) by_cookie: bool,
+}
+
+impl Session {
+    /// Who sent a request, if it is somebody.
+    pub(crate) fn of(request: &Request, tokens: &Tokens) -> Option<Self> {
+        let headers = request.headers();
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let (token, by_cookie) = match bearer {
+            Some(token) => (token.to_owned(), false),
+            None => (cookie(headers)?, true),
+        };
+        let claims = tokens.verify(Audience::Console, &token, Timestamp::now()).ok()?;
+        Some(Self { claims, by_cookie })
+    }
+
+    /// Whether it may see an org.
+    pub(crate) fn sees(&self, org: OrgId) -> bool {
+        match self.claims.scope {
+            Scope::Org(own) => own == org,
+            Scope::Operator => true,
+        }
+    }
+
+    pub(crate) fn is_operator(&self) -> bool {
+        self.claims.scope == Scope::Operator
+    }
+}
+
+/// Whether a request that changes something comes from a page of this host. Browsers say where a POST comes from.
+pub(crate) fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let origin = text(header::ORIGIN).and_then(|origin| Some(origin.split_once("://")?.1));
+    origin.is_some() && origin == text(header::HOST)
+}
+
+/// The cookie that keeps a token until it expires.
+pub(crate) fn set_cookie(token: &str, claims: &Claims) -> String {
+    let seconds = claims.expires_at.as_second() - Timestamp::now().as_second();
+    format!("{COOKIE}={token}; Path=/; Max-Age={}; Secure; HttpOnly; SameSite=Strict", seconds.max(0))
+}
+
+/// The cookie that takes it away.
+pub(crate) fn clear_cookie() -> String {
+    format!("{COOKIE}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Strict")
+}
+
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies
+        .flat_map(|cookies| cookies.split(';'))
+        .find_map(|cookie| Some(cookie.trim().strip_prefix(COOKIE)?.strip_prefix('=')?.to_owned()))
+}

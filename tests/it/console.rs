@@ -1,0 +1,111 @@
+//! The console: what people see, what they may not, and what they do.
+
+mod acting;
+mod looking;
+mod signing_in;
+
+use std::time::Duration;
+
+use aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
+use console::{Acts, Console};
+use jiff::Timestamp;
+use lambda_http::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt as _};
+use ringfence_edge::{Audience, Environment, Handover, Scope, Tokens};
+use ringfence_testkit::door::masters;
+use ringfence_testkit::{TestDatabase, TestDoor, TestQueues};
+use ringfence_vapi::OrgId;
+use serde_json::Value;
+
+use crate::fake_lambda::FakeLambda;
+
+const HOST: &str = "ringfence.example";
+
+/// A console over a database with two orgs, and the function that administers behind it.
+pub(crate) struct Site {
+    pub(crate) database: TestDatabase,
+    pub(crate) acme: OrgId,
+    pub(crate) other: OrgId,
+    pub(crate) door: TestDoor,
+    console: Console,
+    lambda: FakeLambda,
+}
+
+/// What the console answered.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Site {
+    pub(crate) async fn open() -> Self {
+        let database = TestDatabase::new().await;
+        let queues = TestQueues::with_bucket().await;
+        let (acme, other) = (database.org("Acme").await, database.org("Other").await);
+        let lambda = FakeLambda::start().await;
+        let environment = Environment::from_fn(|_| Some("migrate".to_owned()));
+        let console = Console {
+            tokens: Tokens::new(&masters()),
+            database: database.app(),
+            bucket: queues.bucket(),
+            acts: Acts::from_environment(&environment, Handover::client(&queues.aws_at(&lambda.endpoint))).unwrap(),
+            live_url: "wss://live.example/live".to_owned(),
+        };
+        let door = TestDoor::new(database.app(), &queues);
+        Self { database, acme, other, door, console, lambda }
+    }
+
+    /// Sends a request as API Gateway hands it over.
+    async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut request = HttpRequest::builder().method(method).uri(format!("https://{HOST}{path}"));
+        for (name, value) in [("host", HOST)].iter().chain(headers) {
+            request = request.header(*name, *value);
+        }
+        let request: Request = request.body(Body::Text(body.to_owned())).unwrap();
+        let raw_path = path.split('?').next().unwrap().to_owned();
+        let request = request
+            .with_raw_http_path(&raw_path)
+            .with_request_context(RequestContext::ApiGatewayV2(ApiGatewayV2httpRequestContext::default()));
+        let response = Box::pin(self.console.answer(request)).await;
+        Reply {
+            status: response.status(),
+            headers: response.headers().clone(),
+            text: std::str::from_utf8(response.body()).unwrap().to_owned(),
+        }
+    }
+
+    /// Opens a page as somebody who is signed in by a cookie.
+    pub(crate) async fn get(&self, token: &str, path: &str) -> Reply {
+        self.send(Method::GET, path, &[("cookie", &format!("__Host-ringfence={token}"))], "").await
+    }
+
+    /// What a page shows, as JSON, for a program with a token.
+    pub(crate) async fn json(&self, token: &str, path: &str) -> (StatusCode, Value) {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("accept", "application/json")];
+        let reply = self.send(Method::GET, path, &headers, "").await;
+        (reply.status, serde_json::from_str(&reply.text).unwrap())
+    }
+
+    /// Sends a form from a page of the console.
+    pub(crate) async fn post(&self, token: &str, path: &str, form: &str) -> Reply {
+        let cookie = format!("__Host-ringfence={token}");
+        let origin = format!("https://{HOST}");
+        self.send(Method::POST, path, &[("cookie", &cookie), ("origin", &origin)], form).await
+    }
+}
+
+pub(crate) fn token(scope: Scope) -> String {
+    token_for(Audience::Console, scope, Duration::from_mins(5))
+}
+
+fn token_for(audience: Audience, scope: Scope, lifetime: Duration) -> String {
+    Tokens::new(&masters()).mint(audience, scope, "ada", lifetime, Timestamp::now()).unwrap().0
+}
+
+fn of(org: OrgId) -> String {
+    token(Scope::Org(org))
+}

@@ -1,0 +1,69 @@
+//! What people do: each act is ordered from the function that administers, in the name of whoever did it, and for his org only.
+
+use lambda_http::http::StatusCode;
+use ringfence_testkit::Call;
+use serde_json::{Value, json};
+
+use super::{Site, of};
+
+/// B7: a dead letter, or all of a filter, is sent back: ordered, not waited for.
+#[tokio::test]
+async fn a_redrive_is_ordered_for_the_persons_org() {
+    let site = Site::open().await;
+    let path = format!("/console/{}/failures/redrive", site.acme);
+    let another = site.other.to_string();
+    for (form, chosen) in [
+        ("code=RF2001&count=3".to_owned(), json!({"code": "RF2001"})),
+        ("event_id=transcript%3Ac1%3A1&count=1".to_owned(), json!({"event_id": "transcript:c1:1"})),
+        ("call_id=c1&count=2".to_owned(), json!({"call_id": "c1"})),
+        // Whatever else a form says: it is the org of the address.
+        (format!("org_id={another}&code=RF1001"), json!({"code": "RF1001"})),
+    ] {
+        let reply = site.post(&of(site.acme), &path, &form).await;
+        assert_eq!(reply.status, StatusCode::SEE_OTHER, "{form}");
+        let order = site.lambda.invoked().pop().unwrap();
+        assert_eq!((order.path.as_str(), order.kind.as_str()), ("/2015-03-31/functions/migrate/invocations", "Event"));
+        assert_eq!((&order.payload["act"], &order.payload["actor"]), (&json!("redrive"), &json!("ada")));
+        assert_eq!((&order.payload["run"], &order.payload["selection"]["org_id"]), (&json!(true), &json!(site.acme)));
+        for key in ["code", "event_id", "call_id"] {
+            assert_eq!(
+                order.payload["selection"][key],
+                chosen.get(key).cloned().unwrap_or(Value::Null),
+                "{form} {key}"
+            );
+        }
+        // What administers understands it.
+        assert!(serde_json::from_value::<migrate::Act>(order.payload).is_ok());
+    }
+    let before = site.lambda.invoked().len();
+    assert_eq!(site.post(&of(site.acme), &path, "code=nonsense").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(site.lambda.invoked().len(), before, "a code that is none does not choose all");
+}
+
+/// D9: a call's events are replayed from its page.
+#[tokio::test]
+async fn a_replay_is_ordered_for_one_call() {
+    let site = Site::open().await;
+    let call = Call::default();
+    assert_eq!(site.door.post(site.acme, &call.status("ended", 0)).await.status, 200);
+    let path = |call: &str| format!("/console/{}/calls/{call}/replay", site.acme);
+    assert_eq!(site.post(&of(site.acme), &path(&call.id), "").await.status, StatusCode::SEE_OTHER);
+    let order = site.lambda.invoked().pop().unwrap();
+    assert_eq!((&order.payload["act"], &order.payload["kind"]), (&json!("replay"), &json!("applied")));
+    assert_eq!(order.payload["selection"]["call_id"], call.id);
+    assert!(serde_json::from_value::<migrate::Act>(order.payload).is_ok());
+    assert_eq!(site.post(&of(site.acme), &path("never-was"), "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(site.lambda.invoked().len(), 1);
+}
+
+/// The live page's script gets a token that watches this org and no other.
+#[tokio::test]
+async fn the_live_page_gets_a_token_of_its_org() {
+    let site = Site::open().await;
+    let reply = site.post(&of(site.acme), &format!("/console/{}/live/token", site.acme), "").await;
+    let answer: Value = serde_json::from_str(&reply.text).unwrap();
+    let tokens = ringfence_edge::Tokens::new(&ringfence_testkit::door::masters());
+    let now = jiff::Timestamp::now();
+    let claims = tokens.verify(ringfence_edge::Audience::Live, answer["token"].as_str().unwrap(), now).unwrap();
+    assert_eq!(claims.org(), Some(site.acme));
+}
