@@ -43,6 +43,7 @@ BEGIN
         SELECT s.* FROM seen s
         WHERE (p_filter ->> 'status' IS NULL OR s.status = p_filter ->> 'status')
             AND (p_filter ->> 'family' IS NULL OR s.outcome = p_filter ->> 'family')
+            AND (p_filter -> 'is_open' IS NULL OR s.status <> 'completed')
         ORDER BY s.id DESC LIMIT p_limit
     )
     SELECT jsonb_build_object(
@@ -59,7 +60,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION list_calls_v1 IS
-    'An org''s calls, the latest first. p_filter: call_id, number (of the other party, E.164), status, family, since, until; each may be absent. '
+    'An org''s calls, the latest first. p_filter: call_id, number (of the other party, E.164), status, family, since, until, is_open (not over yet); each may '
+    'be absent. '
     'next: where the following page begins (p_before); a page may be short or empty and yet have one, since no more than 2000 calls are looked at.';
 
 CREATE FUNCTION show_call_v1(p_org_id uuid, p_vapi_call_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$

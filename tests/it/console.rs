@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use lambda_http::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt as _};
-use ringfence_edge::{Audience, Environment, Handover, Scope, Tokens};
+use ringfence_edge::{Audience, Environment, Scope, Tokens};
 use ringfence_testkit::door::masters;
 use ringfence_testkit::{TestDatabase, TestDoor, TestQueues};
 use ringfence_vapi::OrgId;
@@ -51,7 +51,7 @@ impl Site {
             tokens: Tokens::new(&masters()),
             database: database.app(),
             bucket: queues.bucket(),
-            acts: Acts::from_environment(&environment, Handover::client(&queues.aws_at(&lambda.endpoint))).unwrap(),
+            acts: Acts::from_environment(&environment, Acts::client(&queues.aws_at(&lambda.endpoint))).unwrap(),
             live_url: "wss://live.example/live".to_owned(),
         };
         let door = TestDoor::new(database.app(), &queues);

@@ -80,6 +80,18 @@ async function inspect(page, name) {
     console.log(`  ok    ${name}`);
 }
 
+// Whatever goes wrong, what the browser complained about says more.
+process.on("uncaughtException", async (error) => {
+    console.error(error);
+    for (const context of browser.contexts()) {
+        for (const open of context.pages()) {
+            console.error(open.url(), open.errors ?? []);
+            await open.screenshot({ path: `${pictures}/failed.png` }).catch(() => {});
+        }
+    }
+    process.exit(1);
+});
+
 const page = await signedIn(link);
 const org = new URL(page.url()).pathname.split("/")[2];
 const path = (rest) => `${base}/console/${org}/${rest}`;
@@ -90,6 +102,12 @@ const sent = await ask("send a call");
 await page.waitForSelector(`#call-${CSS_escape(sent.call)} .lines li`, { timeout: PATIENCE });
 await until(async () => (await page.locator(`#call-${CSS_escape(sent.call)} .lines li`).count()) > 2, "what is said");
 await until(async () => (await page.textContent(`#call-${CSS_escape(sent.call)} .status`)) === "ended", "the end of the call");
+// Whoever opens the page now sees the calls that are not over, and not this one.
+await page.reload();
+await page.waitForSelector("#state:has-text('live')");
+check((await page.locator(`#call-${CSS_escape(sent.call)}`).count()) === 0, "a call that is over is not on a new page");
+const second = await ask("send a call");
+await page.waitForSelector(`#call-${CSS_escape(second.call)} .lines li`, { timeout: PATIENCE });
 await inspect(page, "live");
 
 // The call is found by its id and by its number; its page has its words, and plays its recording.
@@ -146,12 +164,18 @@ await inspect(page, "audit");
 const heavy = await browser.newContext();
 await heavy.addCookies(await page.context().cookies());
 const fresh = await heavy.newPage();
-let bytes = 0;
-fresh.on("response", async (response) => {
-    bytes += (await response.body().catch(() => Buffer.alloc(0))).length;
+// What is kept by the browser is loaded once.
+const bodies = new Map();
+fresh.on("response", (response) => {
+    if (!bodies.has(response.url())) bodies.set(response.url(), response.body().then((body) => body.length, () => 0));
 });
-for (const each of ["live", "calls", "failures", "audit"]) await fresh.goto(path(each), { waitUntil: "load" });
-check(bytes > 0 && bytes < MOST_BYTES, `the pages weigh ${bytes} bytes`);
+for (const each of ["live", "calls", "failures", "audit"]) {
+    await fresh.goto(path(each), { waitUntil: "networkidle" });
+    // Before the next page takes them away.
+    await Promise.all(bodies.values());
+}
+const bytes = (await Promise.all(bodies.values())).reduce((sum, each) => sum + each, 0);
+check(bytes > 50_000 && bytes < MOST_BYTES, `the pages weigh ${bytes} bytes`);
 console.log(`  ok    four pages with all that they load: ${Math.round(bytes / 1024)} KB`);
 
 // By keyboard alone: the first stop leads past the navigation.

@@ -5,11 +5,14 @@ const root = document.getElementById("live");
 const state = document.getElementById("state");
 const cards = document.getElementById("calls");
 const template = document.getElementById("call");
+const number = document.getElementById("count");
 const LINES = 50;
+/** A call that is over stays on the page as long. */
+const KEPT_MS = 10 * 60_000;
 /** How far a call has come: frames come in any order, and none takes a call back. */
 const RANK = { scheduled: 10, queued: 20, ringing: 30, "in-progress": 40, forwarding: 50, ended: 100 };
 
-function card(callId) {
+function card(callId, at) {
     const known = document.getElementById(`call-${callId}`);
     if (known) return known;
     const made = template.content.firstElementChild.cloneNode(true);
@@ -17,13 +20,14 @@ function card(callId) {
     const link = made.querySelector("a");
     link.textContent = callId;
     link.href = `${root.dataset.calls}/${encodeURIComponent(callId)}`;
-    made.dataset.rank = 0;
+    made.dataset.since = at;
     cards.prepend(made);
+    count();
     return made;
 }
 
 function say(frame, isPartial) {
-    const lines = card(frame.call_id).querySelector(".lines");
+    const lines = card(frame.call_id, frame.at).querySelector(".lines");
     const partial = lines.querySelector(`[data-partial="${CSS.escape(frame.speaker)}"]`);
     const line = partial ?? lines.appendChild(document.createElement("li"));
     line.replaceChildren(Object.assign(document.createElement("span"), { className: "who", textContent: frame.speaker }), frame.text);
@@ -34,11 +38,12 @@ function say(frame, isPartial) {
 }
 
 function reach(frame, status) {
-    const shown = card(frame.call_id);
-    const rank = RANK[status] ?? 0;
-    if (rank < Number(shown.dataset.rank)) return;
-    shown.dataset.rank = rank;
-    shown.querySelector(".status").textContent = status;
+    const shown = card(frame.call_id, frame.at);
+    const line = shown.querySelector(".status");
+    if ((RANK[status] ?? 0) < (RANK[line.textContent] ?? 0)) return;
+    line.textContent = status;
+    if (status === "ended") shown.dataset.over = frame.at;
+    count();
     if (frame.customer_number) shown.querySelector(".number").textContent = frame.customer_number;
 }
 
@@ -53,6 +58,23 @@ async function token() {
     if (!answer.ok) throw new Error(`a token was refused: ${answer.status}`);
     return (await answer.json()).token;
 }
+
+/** How many are not over. */
+function count() {
+    number.textContent = cards.querySelectorAll("li[data-since]:not([data-over])").length;
+}
+
+/** How long each has lasted, and what is over for long goes. */
+function age() {
+    for (const each of cards.querySelectorAll("li[data-since]")) {
+        const until = each.dataset.over ? Date.parse(each.dataset.over) : Date.now();
+        const seconds = Math.max(0, Math.round((until - Date.parse(each.dataset.since)) / 1000));
+        each.querySelector(".age").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+        if (each.dataset.over && Date.now() - Date.parse(each.dataset.over) > KEPT_MS) each.remove();
+    }
+}
+age();
+setInterval(age, 1000);
 
 const words = { connecting: "connecting", open: "live", waiting: "connection lost, trying again", closed: "closed" };
 new RingfenceLive({

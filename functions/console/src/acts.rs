@@ -1,8 +1,13 @@
 //! What people do from their screens: acts of administration, which the migrate function performs and audits, as it does for the tool.
 
+use std::time::Duration;
+
 use aws_sdk_lambda::Client;
+use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::error::DisplayErrorContext;
 use aws_sdk_lambda::types::InvocationType;
+use aws_types::SdkConfig;
 use ringfence_core::admin::Selection;
 use ringfence_edge::{Environment, Misconfigured};
 use ringfence_vapi::FailureCode;
@@ -11,6 +16,9 @@ use serde_json::{Value, json};
 /// Events in a second that are sent back, at most.
 const PER_SECOND: u32 = 50;
 
+/// Shorter than API Gateway waits for the page that follows.
+const PATIENCE: Duration = Duration::from_secs(25);
+
 /// Orders acts.
 pub struct Acts {
     client: Client,
@@ -18,6 +26,16 @@ pub struct Acts {
 }
 
 impl Acts {
+    /// A client that waits for an order to be taken. Lambda takes it at once; what stands for Lambda on one's own machine carries it
+    /// out first.
+    #[must_use]
+    pub fn client(aws: &SdkConfig) -> Client {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).operation_timeout(PATIENCE).build();
+        let config = aws_sdk_lambda::config::Builder::from(aws);
+        // What was cut off may have been taken.
+        Client::from_conf(config.timeout_config(timeouts).retry_config(RetryConfig::disabled()).build())
+    }
+
     /// The function in `MIGRATE_FUNCTION_NAME`.
     pub fn from_environment(environment: &Environment<'_>, client: Client) -> Result<Self, Misconfigured> {
         Ok(Self { client, function: environment.required("MIGRATE_FUNCTION_NAME")? })

@@ -35,6 +35,7 @@ pub(crate) fn filter(query: &Query) -> CallFilter {
         family: query.text("family"),
         since: query.parsed("since"),
         until: query.parsed("until"),
+        is_open: None,
     }
 }
 
@@ -97,9 +98,12 @@ pub(crate) fn show(org: OrgId, call_id: &str, shown: &ShownCall, notice: Option<
             div {
                 dl {
                     dt { "Status" } dd { (tag(text(call, "status"))) }
-                    @for (name, key) in [("Direction", "direction"), ("From", "from_number"), ("To", "to_number"), ("Started", "started_at"),
-                        ("Ended", "ended_at"), ("Reason", "ended_reason"), ("Family", "outcome"), ("Success", "success_evaluation")] {
+                    @for (name, key) in [("Direction", "direction"), ("From", "from_number"), ("To", "to_number"), ("Reason", "ended_reason"),
+                        ("Family", "outcome"), ("Success", "success_evaluation")] {
                         @if !text(call, key).is_empty() { dt { (name) } dd { (text(call, key)) } }
+                    }
+                    @for (name, key) in [("Started", "started_at"), ("Ended", "ended_at")] {
+                        @if let Ok(at) = text(call, key).parse() { dt { (name) } dd { (time(at)) " UTC" } }
                     }
                     @if let Some(seconds) = call["duration_seconds"].as_i64() { dt { "Duration" } dd { (duration(seconds)) } }
                     @if let Some(cost) = call["cost"].as_f64() { dt { "Cost" } dd { "$" (cost) } }

@@ -61,7 +61,7 @@ fn sign_out(session: Option<&Session>) -> Markup {
     html! {
         @if let Some(session) = session {
             form method="post" action="/console/sign-out" {
-                button { "Sign out " (session.claims.holder) }
+                span.note { (session.claims.holder) } " " button { "Sign out" }
             }
         }
     }

@@ -18,11 +18,12 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lambda_http::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use lambda_http::{Body, Request, RequestExt as _};
 use maud::Markup;
 use ringfence_core::admin::Selection;
+use ringfence_core::console::CallFilter;
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, console};
 use ringfence_edge::consumer::caught;
@@ -41,6 +42,8 @@ use crate::session::{Session, clear_cookie, is_same_origin, set_cookie};
 
 /// Rows of a list at a time.
 const PAGE: i32 = 50;
+/// A call that began earlier and is not over is not live, but without its end.
+const STALE: SignedDuration = SignedDuration::from_hours(6);
 /// A live connection is signed in anew before this is over.
 const LIVE_TOKEN: Duration = Duration::from_mins(15);
 
@@ -167,7 +170,7 @@ impl Console {
 
     async fn of_org(&self, visit: &Visit<'_>, method: &Method, rest: &[&str]) -> Answer {
         match (method, rest) {
-            (&Method::GET, ["live"]) => Ok(visit.page(Section::Live, "Live", &others::live(visit.org, &self.live_url))),
+            (&Method::GET, ["live"]) => self.live(visit).await,
             (&Method::POST, ["live", "token"]) => self.live_token(visit),
             (&Method::GET, ["calls"]) => self.calls(visit).await,
             (&Method::GET, ["calls", call]) => self.call(visit, call).await,
@@ -197,6 +200,14 @@ impl Console {
             }
             Err(_) => Ok(sign_in(StatusCode::UNAUTHORIZED, true)),
         }
+    }
+
+    /// The calls that are not over; from there on the page's script is told of them.
+    async fn live(&self, visit: &Visit<'_>) -> Answer {
+        let since = Timestamp::now() - STALE;
+        let filter = CallFilter { is_open: Some(true), since: Some(since), ..CallFilter::default() };
+        let shown = console::calls(&self.database, visit.org, &filter, None, PAGE).await?;
+        Ok(visit.either(&shown, Section::Live, "Live", || others::live(visit.org, &self.live_url, &shown)))
     }
 
     /// What a page's script connects to the WebSocket API with; it ends with the session, if that is sooner.
@@ -303,10 +314,6 @@ impl Console {
 }
 
 impl Visit<'_> {
-    fn page(&self, section: Section, title: &str, content: &Markup) -> Reply {
-        reply::page(StatusCode::OK, page(title, self.org, section, self.session, content))
-    }
-
     /// A page, or what it shows as JSON.
     fn either(&self, shown: &impl Serialize, section: Section, title: &str, content: impl FnOnce() -> Markup) -> Reply {
         either(self.wants_json, shown, || page(title, self.org, section, self.session, &content()))

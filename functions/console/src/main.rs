@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use console::{Acts, Console};
 use lambda_http::{Error, service_fn};
-use ringfence_edge::{Bucket, Environment, Handover, Tokens, aws, start, telemetry};
+use ringfence_edge::{Bucket, Environment, Tokens, aws, start, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -15,7 +15,7 @@ async fn main() -> Result<(), Error> {
         tokens: Tokens::new(&environment.master_keys()?),
         database: start::database(&environment)?,
         bucket: Bucket::from_environment(&environment, Bucket::client(&aws))?,
-        acts: Acts::from_environment(&environment, Handover::client(&aws))?,
+        acts: Acts::from_environment(&environment, Acts::client(&aws))?,
         live_url: environment.required("LIVE_URL")?,
     };
     lambda_http::run(service_fn(|request| async move { Ok::<_, Infallible>(console.answer(request).await) })).await

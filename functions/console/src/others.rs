@@ -2,7 +2,7 @@
 
 use lambda_http::http::StatusCode;
 use maud::{Markup, html};
-use ringfence_core::console::{Audit, AuditFilter, Organizations};
+use ringfence_core::console::{Audit, AuditFilter, Calls, ListedCall, Organizations};
 use ringfence_vapi::OrgId;
 
 use crate::layout::{Section, asset, more, time};
@@ -61,16 +61,31 @@ pub(crate) fn organizations(shown: &Organizations) -> Markup {
     }
 }
 
-pub(crate) fn live(org: OrgId, url: &str) -> Markup {
+pub(crate) fn live(org: OrgId, url: &str, open: &Calls) -> Markup {
+    let calls = Section::Calls.path(org);
     html! {
-        p { "Connection: " strong #state role="status" { "connecting" } }
-        div #live data-url=(url) data-token={ "/console/" (org) "/live/token" } data-calls=(Section::Calls.path(org)) {
-            ul.cards #calls aria-live="off" {}
+        p { "Connection: " strong #state role="status" { "connecting" } " · " strong #count { (open.calls.len()) } " calls now" }
+        div #live data-url=(url) data-token={ "/console/" (org) "/live/token" } data-calls=(calls) {
+            ul.cards #calls { @for call in &open.calls { (card(&calls, Some(call))) } }
         }
-        template #call {
-            li { p { a.mono href="" {} " " span.tag.wait.status {} " " span.number {} } ol.turns.lines tabindex="0" aria-label="What is said" {} }
-        }
+        template #call { (card(&calls, None)) }
         script type="module" src=(asset("live.js")) {}
+    }
+}
+
+/// A call on the live page: one that is known already, or the form of those that come.
+fn card(calls: &str, call: Option<&ListedCall>) -> Markup {
+    let id = call.map_or("", |call| &call.call_id);
+    let number = call.and_then(|call| match call.direction.as_deref() {
+        Some("outbound") => call.to_number.as_deref(),
+        _ => call.from_number.as_deref(),
+    });
+    html! {
+        li id=[call.map(|_| format!("call-{id}"))] data-since=[call.map(|call| call.heard_at)] {
+            p { a.mono href={ (calls) "/" (id) } { (id) } }
+            p { span.tag.wait.status { (call.map_or("", |call| &call.status)) } " " span.number { (number.unwrap_or_default()) } " " span.age.note {} }
+            ol.turns.lines tabindex="0" aria-label="What is said" {}
+        }
     }
 }
 

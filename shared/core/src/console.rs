@@ -31,6 +31,9 @@ pub struct CallFilter {
     /// First heard of before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// Not over yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_open: Option<bool>,
 }
 
 /// A call in a list.

@@ -7,7 +7,7 @@ use console::{Acts, Console};
 use jiff::Timestamp;
 use lambda_http::http::Request as HttpRequest;
 use lambda_http::{Body, RequestExt as _};
-use ringfence_edge::{Audience, Environment, Handover, Scope, Tokens};
+use ringfence_edge::{Audience, Environment, Scope, Tokens};
 use ringfence_testkit::Call;
 use ringfence_testkit::door::masters;
 use ringfence_vapi::OrgId;
@@ -29,7 +29,7 @@ async fn play(stage: &Stage, token: Option<&str>, call: &str, kind: &str) -> (u1
         tokens: Tokens::new(&masters()),
         database: stage.database.app(),
         bucket: stage.queues.bucket(),
-        acts: Acts::from_environment(&acts, Handover::client(&stage.queues.aws_at("http://127.0.0.1:1"))).unwrap(),
+        acts: Acts::from_environment(&acts, Acts::client(&stage.queues.aws_at("http://127.0.0.1:1"))).unwrap(),
         live_url: "wss://live.example/live".to_owned(),
     };
     let mut request = HttpRequest::get("https://ringfence.example/");
