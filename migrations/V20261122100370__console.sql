@@ -102,7 +102,9 @@ END
 $$;
 COMMENT ON FUNCTION show_call_v1 IS 'A call with all that is known of it. NULL: the org has no such call.';
 
-CREATE FUNCTION list_failures_v1(p_org_id uuid, p_filter jsonb, p_before timestamptz, p_limit integer) RETURNS jsonb
+CREATE FUNCTION list_failures_v1(
+    p_org_id uuid, p_filter jsonb, p_before timestamptz, p_before_id text, p_limit integer
+) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_answer jsonb;
@@ -122,16 +124,18 @@ BEGIN
             AND (p_filter ->> 'call_id' IS NULL OR o.vapi_call_id = p_filter ->> 'call_id')
     ),
     page AS (
-        SELECT c.* FROM chosen c WHERE p_before IS NULL OR c.last_failed_at < p_before ORDER BY c.last_failed_at DESC LIMIT p_limit
+        SELECT c.* FROM chosen c WHERE p_before IS NULL OR (c.last_failed_at, c.event_id) < (p_before, p_before_id)
+        ORDER BY c.last_failed_at DESC, c.event_id DESC LIMIT p_limit
     )
     SELECT jsonb_build_object(
         'groups', coalesce((SELECT jsonb_agg(to_jsonb(g) ORDER BY g.count DESC, g.code) FROM (
             SELECT o.code, o.function, o.state, count(*), min(o.first_failed_at) AS since, max(o.last_failed_at) AS latest
             FROM open o GROUP BY o.code, o.function, o.state) AS g), '[]'),
         'selected', (SELECT count(*) FROM chosen),
-        'dead', (SELECT count(*) FROM chosen c WHERE c.state = 'dead'),
-        'failures', coalesce((SELECT jsonb_agg(to_jsonb(p) ORDER BY p.last_failed_at DESC) FROM page p), '[]'),
-        'next', CASE WHEN (SELECT count(*) FROM page) = p_limit THEN (SELECT min(p.last_failed_at) FROM page p) END)
+        -- A tool call is in no queue.
+        'dead', (SELECT count(*) FROM chosen c WHERE c.state = 'dead' AND c.function <> 'tool-calls'),
+        'failures', coalesce((SELECT jsonb_agg(to_jsonb(p) ORDER BY p.last_failed_at DESC, p.event_id DESC) FROM page p), '[]'),
+        'has_more', (SELECT count(*) FROM page) = p_limit)
     INTO v_answer;
     RETURN v_answer;
 END

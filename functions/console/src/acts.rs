@@ -10,7 +10,7 @@ use aws_sdk_lambda::types::InvocationType;
 use aws_types::SdkConfig;
 use ringfence_core::admin::Selection;
 use ringfence_edge::{Environment, Misconfigured};
-use ringfence_vapi::FailureCode;
+use ringfence_vapi::{FailureCode, OrgId};
 use serde_json::{Value, json};
 
 /// Events in a second that are sent back, at most.
@@ -52,6 +52,11 @@ impl Acts {
     pub(crate) async fn replay(&self, actor: &str, selection: &Selection) -> Result<(), FailureCode> {
         let act = json!({"act": "replay", "actor": actor, "kind": "applied", "selection": selection, "after": null, "limit": 1000});
         self.order(&act).await
+    }
+
+    /// Closes the failure of a tool call whose fate people have found out.
+    pub(crate) async fn settle(&self, actor: &str, org: OrgId, event_id: &str) -> Result<(), FailureCode> {
+        self.order(&json!({"act": "settle-tool-call", "actor": actor, "org_id": org, "event_id": event_id})).await
     }
 
     async fn order(&self, act: &Value) -> Result<(), FailureCode> {

@@ -25,7 +25,7 @@ pub(crate) fn list(
     notice: Option<&str>,
 ) -> Markup {
     let path = Section::Failures.path(org);
-    let next = shown.next.map(|next| query.with(&path, "before", &next.to_string()));
+    let next = shown.next().map(|next| query.with(&path, "before", &next.to_string()));
     html! {
         @if let Some(notice) = notice { p.notice role="status" { (notice) } }
         h2 { "Groups" }
@@ -39,7 +39,7 @@ pub(crate) fn list(
                             td data-label="Why" { (code(group.code)) }
                             td data-label="Function" { (group.function) }
                             td data-label="State" { (tag(&group.state)) }
-                            td.number data-label="Events" { a href={ (chosen) "&function=" (group.function) "&state=" (group.state) } { (group.count) } }
+                            td.number data-label="Events" { a href=(chosen) { (group.count) } }
                             td data-label="Since" { (time(group.since)) }
                             td data-label="Latest" { (time(group.latest)) }
                         }
@@ -55,7 +55,9 @@ pub(crate) fn list(
             button { "Choose" }
         }
         p { (shown.selected) " chosen, of which " (shown.dead) " are dead letters." }
-        @if shown.dead > 0 {
+        @if shown.dead > 0 && (filter.function.is_some() || filter.state.is_some()) {
+            p.note { "Dead letters are sent back by code or by call: leave function and state empty." }
+        } @else if shown.dead > 0 {
             form method="post" action={ (path) "/redrive" } {
                 @for (name, value) in [("code", &filter.code), ("call_id", &filter.call_id)] {
                     @if let Some(value) = value { input type="hidden" name=(name) value=(value); }
@@ -115,7 +117,14 @@ pub(crate) fn show(org: OrgId, event_id: &str, shown: &ShownFailure) -> Markup {
                 }
             }
         }
-        @if row("state") == "dead" {
+        @if row("state") == "dead" && row("function") == "tool-calls" {
+            h2 { "Settle it" }
+            p.note { "Nobody knows whether the tool did it, and it is not sent again by itself. Once you know, close it here." }
+            form method="post" action={ (path) "/settle" } {
+                input type="hidden" name="event_id" value=(event_id);
+                button.act { "It is settled" }
+            }
+        } @else if row("state") == "dead" {
             h2 { "Send it back" }
             form method="post" action={ (path) "/redrive" } {
                 input type="hidden" name="event_id" value=(event_id);

@@ -23,7 +23,7 @@ use lambda_http::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, he
 use lambda_http::{Body, Request, RequestExt as _};
 use maud::Markup;
 use ringfence_core::admin::Selection;
-use ringfence_core::console::CallFilter;
+use ringfence_core::console::{CallFilter, FailureCursor};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, console};
 use ringfence_edge::consumer::caught;
@@ -182,6 +182,7 @@ impl Console {
                 self.failure(visit, &visit.form, Some(&visit.session.claims.holder)).await
             }
             (&Method::POST, ["failures", "redrive"]) => self.redrive(visit).await,
+            (&Method::POST, ["failures", "settle"]) => self.settle(visit).await,
             (&Method::GET, ["audit"]) => self.audit(visit).await,
             _ => Err(Miss::Nothing),
         }
@@ -247,10 +248,11 @@ impl Console {
 
     async fn failures(&self, visit: &Visit<'_>) -> Answer {
         let filter = failures::filter(&visit.query);
-        let before = visit.query.parsed("before");
-        let shown = console::failures(&self.database, visit.org, &filter, before, PAGE).await?;
+        let before = visit.query.parsed::<FailureCursor>("before");
+        let shown = console::failures(&self.database, visit.org, &filter, before.as_ref(), PAGE).await?;
         let notice = visit.query.parsed::<u32>("redriven");
         let notice = notice.map(|count| format!("{count} are on their way back. Look again in a moment."));
+        let notice = notice.or_else(|| visit.query.text("settled").map(|_| "It is being settled.".to_owned()));
         Ok(visit.either(&shown, Section::Failures, "Failures", || {
             failures::list(visit.org, &visit.query, &filter, &shown, notice.as_deref())
         }))
@@ -278,6 +280,13 @@ impl Console {
         self.acts.redrive(&visit.session.claims.holder, &selection).await?;
         let count = form.parsed::<u32>("count").unwrap_or_default().to_string();
         Ok(see_other(&Query::default().with(&Section::Failures.path(visit.org), "redriven", &count)))
+    }
+
+    /// A tool call whose fate people have found out.
+    async fn settle(&self, visit: &Visit<'_>) -> Answer {
+        let event_id = visit.form.text("event_id").ok_or(Miss::Nothing)?;
+        self.acts.settle(&visit.session.claims.holder, visit.org, &event_id).await?;
+        Ok(see_other(&Query::default().with(&Section::Failures.path(visit.org), "settled", "1")))
     }
 
     async fn audit(&self, visit: &Visit<'_>) -> Answer {

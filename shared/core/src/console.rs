@@ -1,5 +1,8 @@
 //! What people look at: one function per page, each a statement that enters its org (`migrations/*__console.sql`).
 
+use std::fmt;
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use ringfence_vapi::{FailureCode, OrgId};
 use serde::{Deserialize, Serialize};
@@ -205,12 +208,48 @@ pub struct Failures {
     pub groups: Vec<FailureGroup>,
     /// How many the filter chooses.
     pub selected: i64,
-    /// How many of these are dead letters.
+    /// How many of these are dead letters, which can be sent back.
     pub dead: i64,
     /// The latest first.
     pub failures: Vec<ListedFailure>,
+    /// Whether there may be more.
+    pub has_more: bool,
+}
+
+impl Failures {
     /// Where the next page begins.
-    pub next: Option<Timestamp>,
+    #[must_use]
+    pub fn next(&self) -> Option<FailureCursor> {
+        let last = self.failures.last().filter(|_| self.has_more)?;
+        Some(FailureCursor { at: last.last_failed_at, event_id: last.event_id.clone() })
+    }
+}
+
+/// A place in a list of failures, `{time}~{event}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureCursor {
+    at: Timestamp,
+    event_id: String,
+}
+
+impl fmt::Display for FailureCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}~{}", self.at, self.event_id)
+    }
+}
+
+/// A text is no place in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a place in this list")]
+pub struct InvalidPlace;
+
+impl FromStr for FailureCursor {
+    type Err = InvalidPlace;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPlace> {
+        let (at, event_id) = text.split_once('~').ok_or(InvalidPlace)?;
+        Ok(Self { at: at.parse().map_err(|_| InvalidPlace)?, event_id: event_id.to_owned() })
+    }
 }
 
 /// A failure with its story.
@@ -322,12 +361,18 @@ pub async fn failures(
     database: &Database,
     org: OrgId,
     filter: &FailureFilter,
-    before: Option<Timestamp>,
+    before: Option<&FailureCursor>,
     limit: i32,
 ) -> Result<Failures, Failure> {
-    let parameters: [Parameter<'_>; 4] =
-        [(&org.0, Type::UUID), (&Json(filter), Type::JSONB), (&before, Type::TIMESTAMPTZ), (&limit, Type::INT4)];
-    answer(database, "SELECT list_failures_v1($1, $2, $3, $4)", &parameters).await
+    let (at, event_id) = before.map(|before| (before.at, before.event_id.as_str())).unzip();
+    let parameters: [Parameter<'_>; 5] = [
+        (&org.0, Type::UUID),
+        (&Json(filter), Type::JSONB),
+        (&at, Type::TIMESTAMPTZ),
+        (&event_id, Type::TEXT),
+        (&limit, Type::INT4),
+    ];
+    answer(database, "SELECT list_failures_v1($1, $2, $3, $4, $5)", &parameters).await
 }
 
 /// A failure, without what may be personal; whole, if somebody asks for that by name, which is audited. None: the org has none such.

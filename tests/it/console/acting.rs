@@ -40,6 +40,26 @@ async fn a_redrive_is_ordered_for_the_persons_org() {
     assert_eq!(site.lambda.invoked().len(), before, "a code that is none does not choose all");
 }
 
+/// B7: a tool call whose fate nobody knew is in no queue: it is settled, not sent back.
+#[tokio::test]
+async fn a_tool_call_is_settled_and_not_sent_back() {
+    let site = Site::open().await;
+    let failed = "INSERT INTO failed_operations (org_id, event_id, event_type, vapi_call_id, function, state, code, receives,
+            received_at, event, first_failed_at, last_failed_at)
+        VALUES ($1, 'tool-calls:c1:t1', 'tool-calls', 'c1', 'tool-calls', 'dead', 'RF7008', 1, now(), '{}', now(), now())";
+    site.database.superuser().await.execute(failed, &[site.acme.as_uuid()]).await.unwrap();
+    let path = format!("/console/{}/failures", site.acme);
+    let (_, list) = site.json(&of(site.acme), &path).await;
+    assert_eq!((&list["selected"], &list["dead"]), (&json!(1), &json!(0)));
+    let page = site.get(&of(site.acme), &format!("{path}/one?event_id=tool-calls:c1:t1")).await;
+    assert!(page.text.contains("/failures/settle") && !page.text.contains("/failures/redrive"), "{}", page.text);
+    let reply = site.post(&of(site.acme), &format!("{path}/settle"), "event_id=tool-calls%3Ac1%3At1").await;
+    assert_eq!(reply.status, StatusCode::SEE_OTHER);
+    let order = site.lambda.invoked().pop().unwrap().payload;
+    assert_eq!((&order["act"], &order["org_id"]), (&json!("settle-tool-call"), &json!(site.acme)));
+    assert!(serde_json::from_value::<migrate::Act>(order).is_ok());
+}
+
 /// D9: a call's events are replayed from its page.
 #[tokio::test]
 async fn a_replay_is_ordered_for_one_call() {

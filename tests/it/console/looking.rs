@@ -148,6 +148,29 @@ async fn a_long_list_is_read_page_by_page() {
     assert_eq!((seen.len(), pages), (120, 3));
 }
 
+/// Failures of one moment are on one page or the next, too.
+#[tokio::test]
+async fn failures_of_one_moment_are_read_page_by_page() {
+    let site = Site::open().await;
+    let failed =
+        "INSERT INTO failed_operations (org_id, event_id, event_type, vapi_call_id, function, state, code, receives,
+            received_at, event, first_failed_at, last_failed_at)
+        SELECT $1, 'transcript:c:' || n, 'transcript', 'c', 'transcript', 'dead', 'RF2001', 1, now(), '{}', now(), now()
+        FROM generate_series(1, 120) AS n";
+    site.database.superuser().await.execute(failed, &[site.acme.as_uuid()]).await.unwrap();
+    let path = format!("/console/{}/failures", site.acme);
+    let (mut next, mut seen) = (path.clone(), std::collections::BTreeSet::new());
+    for expected in [50, 100, 120] {
+        let (_, shown) = site.json(&of(site.acme), &next).await;
+        let failures = shown["failures"].as_array().unwrap();
+        seen.extend(failures.iter().map(|failure| failure["event_id"].as_str().unwrap().to_owned()));
+        assert_eq!(seen.len(), expected);
+        let last = failures.last().unwrap();
+        let at = last["last_failed_at"].as_str().unwrap().replace('+', "%2B");
+        next = format!("{path}?before={at}~{}", last["event_id"].as_str().unwrap());
+    }
+}
+
 /// A call's page has what was said, what happened, and its recording.
 #[tokio::test]
 async fn a_call_shows_all_that_is_known_of_it() {
