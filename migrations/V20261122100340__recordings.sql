@@ -15,7 +15,7 @@ BEGIN
             link = CASE WHEN excluded.link_expires_at > q.link_expires_at OR q.link IS NULL THEN excluded.link ELSE q.link END,
             link_expires_at = CASE WHEN excluded.link_expires_at > q.link_expires_at OR q.link IS NULL
                 THEN excluded.link_expires_at ELSE q.link_expires_at END
-            WHERE q.state = 'pending' AND excluded.link IS NOT NULL;
+            WHERE q.state IN ('pending', 'dead') AND excluded.link IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION keep_recordings IS

@@ -7,6 +7,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use maintenance::Job;
 use ringfence_core::Delivery;
 use ringfence_edge::recordings::read;
+use ringfence_testkit::studio::Reply;
 use ringfence_testkit::{Call, TestDoor, TestQueues};
 use ringfence_vapi::{Function, RecordingKind};
 use serde_json::json;
@@ -99,6 +100,24 @@ async fn a_later_link_takes_the_place_of_an_earlier_one() {
     }
     assert_ne!(links[0], links[1]);
     assert_eq!(links[1], links[2]);
+}
+
+/// D8: a recording that was given up since its link had expired is fetched when a later report brings a link that works.
+#[tokio::test]
+async fn a_later_report_revives_a_recording_that_was_given_up() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    stage.report(&call, &stage.studio.url, jiff::SignedDuration::from_secs(-1)).await;
+    assert_eq!(stage.fetch().await, 0);
+    assert_eq!(stage.row(&call).await["state"], "dead");
+
+    let link = stage.studio.put("/file.wav", Reply::File(wav(1000)));
+    let mut body = call.report(90_000, json!({"summary": "The final one."}));
+    body["message"]["artifact"]["presignedMonoUrl"] = json!(link);
+    body["message"]["artifact"]["presignedUrlsExpiresAt"] = json!(jiff::Timestamp::now() + half_an_hour());
+    assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+    assert_eq!(stage.fetch().await, 0);
+    assert_eq!(stage.row(&call).await["state"], "stored");
+    assert_eq!(stage.text("SELECT string_agg(state, ';') FROM failed_operations").await, "resolved");
 }
 
 /// D8: `call.artifact.upload` says which recordings can be had, also of a call whose report never came.
