@@ -11,11 +11,14 @@ BEGIN
         LEFT JOIN jsonb_to_recordset(p_links) AS l (kind text, link text, expires_at timestamptz) USING (kind)
         ORDER BY r.kind
         ON CONFLICT (org_id, vapi_call_id, kind) DO UPDATE SET
-            -- A later report comes with links that live longer. What is kept or removed needs none any more.
-            link = CASE WHEN excluded.link_expires_at > q.link_expires_at OR q.link IS NULL THEN excluded.link ELSE q.link END,
-            link_expires_at = CASE WHEN excluded.link_expires_at > q.link_expires_at OR q.link IS NULL
-                THEN excluded.link_expires_at ELSE q.link_expires_at END
-            WHERE q.state IN ('pending', 'dead') AND excluded.link IS NOT NULL;
+            -- A later report comes with links that live longer. Whoever is fetching by the old one loses his lease, so that his failure
+            -- is not the recording's; what was given up is due again, also should its message be lost.
+            link = excluded.link, link_expires_at = excluded.link_expires_at,
+            state = 'pending', next_attempt_at = clock_timestamp(), claimed_by = NULL, lease_until = NULL
+            -- What is kept or removed needs no link any more.
+            WHERE q.state IN ('pending', 'dead') AND excluded.link IS NOT NULL
+                AND (excluded.link_expires_at > now()) IS NOT FALSE
+                AND (q.link IS NULL OR q.link_expires_at IS NULL OR q.link_expires_at < now() OR excluded.link_expires_at > q.link_expires_at);
 END
 $$;
 COMMENT ON FUNCTION keep_recordings IS
@@ -68,6 +71,12 @@ DECLARE
     v_facts call_facts;
 BEGIN
     PERFORM enter_org(p_org_id);
+    -- The lock makes a call's rows where there are none; of a call that was erased there shall be none.
+    IF NOT EXISTS (SELECT FROM recording_upload_queue q
+            WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind) THEN
+        outcome := 'unwanted';
+        RETURN;
+    END IF;
     PERFORM lock_call(p_org_id, p_vapi_call_id);
     SELECT * INTO v_row FROM recording_upload_queue q
         WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind FOR UPDATE;
@@ -159,8 +168,8 @@ $$;
 COMMENT ON FUNCTION find_recording_v1 IS
     'Where a recording is, for somebody who is about to listen to it, which is audited. All NULL: the org has no such recording.';
 
--- Maintenance looks over all orgs. These two show it no more than which recordings there is something to do about; what it then does, it
--- does inside the fence.
+-- Maintenance looks over all orgs by these two, which show ids and storage keys, of a thousand recordings at the most, and no more than
+-- put off a message; what it then does, it does inside the fence.
 
 CREATE FUNCTION take_due_recordings_v1(p_limit integer, p_run boolean) RETURNS TABLE (org_id uuid, vapi_call_id text, kind text)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -170,14 +179,14 @@ BEGIN
     IF NOT p_run THEN
         RETURN QUERY SELECT q.org_id, q.vapi_call_id, q.kind FROM recording_upload_queue q
             WHERE q.state = 'pending' AND q.next_attempt_at < now() - interval '2 minutes'
-            ORDER BY q.next_attempt_at LIMIT p_limit;
+            ORDER BY q.next_attempt_at LIMIT least(p_limit, 1000);
         RETURN;
     END IF;
     RETURN QUERY UPDATE recording_upload_queue u SET next_attempt_at = now() + interval '5 minutes'
         WHERE u.id IN (
             SELECT q.id FROM recording_upload_queue q
             WHERE q.state = 'pending' AND q.next_attempt_at < now() - interval '2 minutes'
-            ORDER BY q.next_attempt_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
+            ORDER BY q.next_attempt_at LIMIT least(p_limit, 1000) FOR UPDATE SKIP LOCKED)
         RETURNING u.org_id, u.vapi_call_id, u.kind;
 END
 $$;
@@ -194,10 +203,10 @@ BEGIN
             SELECT q.* FROM recording_upload_queue q
             WHERE q.org_id = o.id AND q.state = 'stored'
                 AND q.stored_at < now() - make_interval(days => o.recording_retention_days)
-            ORDER BY q.stored_at LIMIT p_limit
+            ORDER BY q.stored_at LIMIT least(p_limit, 1000)
         ) AS e
         WHERE o.recording_retention_days IS NOT NULL
-        LIMIT p_limit;
+        LIMIT least(p_limit, 1000);
 END
 $$;
 COMMENT ON FUNCTION find_expired_recordings_v1 IS 'Recordings that are kept for longer than their org wants them to be.';
@@ -208,6 +217,10 @@ DECLARE
     v_next text;
 BEGIN
     PERFORM enter_org(p_org_id);
+    IF NOT EXISTS (SELECT FROM recording_upload_queue q
+            WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind) THEN
+        RETURN false;
+    END IF;
     PERFORM lock_call(p_org_id, p_vapi_call_id);
     SELECT q.storage_key INTO v_key FROM recording_upload_queue q
         WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind AND q.state = 'stored' FOR UPDATE;

@@ -1,12 +1,13 @@
 -- What people look at. Each page is one statement that enters its org, so that row-level security holds, and answers with JSON. Lists are
 -- read backwards along an index, a bounded number of rows at a time: a page that finds little says where to go on, and none reads on and on.
 
-CREATE FUNCTION time_floor_uuid(p_at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT encode(substring(int8send(floor(extract(epoch FROM p_at) * 1000)::bigint) FROM 3) || '\x00000000000000000000'::bytea, 'hex')::uuid
+CREATE FUNCTION time_floor_uuid(p_at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT encode(substring(int8send(floor(greatest(extract(epoch FROM p_at), 0) * 1000)::bigint) FROM 3) || '\x00000000000000000000'::bytea, 'hex')::uuid
 $$;
 COMMENT ON FUNCTION time_floor_uuid IS 'A uuid that is not above any that time_ordered_uuid makes from then on.';
 
-CREATE INDEX call_tracking_org_phone_idx ON call_tracking (org_id, phone_number);
+-- A call's rows are made together, so these ids are in the order of those of call_logs.
+CREATE INDEX call_tracking_org_phone_idx ON call_tracking (org_id, phone_number, id);
 CREATE INDEX audit_log_org_idx ON audit_log (org_id, id);
 
 CREATE FUNCTION list_calls_v1(p_org_id uuid, p_filter jsonb, p_before uuid, p_limit integer) RETURNS jsonb
@@ -15,6 +16,8 @@ DECLARE
     v_depth  constant integer := 2000;
     v_number text := p_filter ->> 'number';
     v_call   text := p_filter ->> 'call_id';
+    v_since  uuid := coalesce(time_floor_uuid((p_filter ->> 'since')::timestamptz), '00000000-0000-0000-0000-000000000000');
+    v_until  uuid := coalesce(time_floor_uuid((p_filter ->> 'until')::timestamptz), 'ffffffff-ffff-ffff-ffff-ffffffffffff');
     v_calls  text[];
     v_answer jsonb;
 BEGIN
@@ -24,19 +27,19 @@ BEGIN
     ELSIF v_number IS NOT NULL THEN
         SELECT coalesce(array_agg(t.vapi_call_id), '{}') INTO v_calls FROM (
             SELECT c.vapi_call_id FROM call_tracking c
-            WHERE c.org_id = p_org_id AND c.phone_number = v_number LIMIT v_depth) AS t;
+            WHERE c.org_id = p_org_id AND c.phone_number = v_number
+                AND c.id < coalesce(p_before, v_until) AND c.id >= v_since
+            ORDER BY c.id DESC LIMIT v_depth) AS t;
     END IF;
     WITH seen AS MATERIALIZED (
         -- Two questions, of which one is asked: each along an index of its own.
         (SELECT l.* FROM call_logs l
-            WHERE v_calls IS NULL AND l.org_id = p_org_id
-                AND l.id < coalesce(p_before, time_floor_uuid((p_filter ->> 'until')::timestamptz), 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-                AND l.id >= coalesce(time_floor_uuid((p_filter ->> 'since')::timestamptz), '00000000-0000-0000-0000-000000000000')
+            WHERE v_calls IS NULL AND l.org_id = p_org_id AND l.id < coalesce(p_before, v_until) AND l.id >= v_since
             ORDER BY l.id DESC LIMIT v_depth)
         UNION ALL
         (SELECT l.* FROM call_logs l
             WHERE v_calls IS NOT NULL AND l.org_id = p_org_id AND l.vapi_call_id = ANY (v_calls)
-                AND l.id < coalesce(p_before, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+                AND l.id < coalesce(p_before, v_until) AND l.id >= v_since
             ORDER BY l.id DESC LIMIT v_depth)
     ),
     chosen AS (
@@ -54,7 +57,7 @@ BEGIN
             'is_recorded', c.recording_storage_path IS NOT NULL) ORDER BY c.id DESC) FROM chosen c), '[]'),
         'next', CASE
             WHEN (SELECT count(*) FROM chosen) = p_limit THEN (SELECT c.id FROM chosen c ORDER BY c.id LIMIT 1)
-            WHEN (SELECT count(*) FROM seen) = v_depth THEN (SELECT s.id FROM seen s ORDER BY s.id LIMIT 1) END)
+            WHEN (SELECT count(*) FROM seen) = v_depth OR cardinality(v_calls) = v_depth THEN (SELECT s.id FROM seen s ORDER BY s.id LIMIT 1) END)
     INTO v_answer;
     RETURN v_answer;
 END
@@ -131,6 +134,7 @@ BEGIN
         'groups', coalesce((SELECT jsonb_agg(to_jsonb(g) ORDER BY g.count DESC, g.code) FROM (
             SELECT o.code, o.function, o.state, count(*), min(o.first_failed_at) AS since, max(o.last_failed_at) AS latest
             FROM open o GROUP BY o.code, o.function, o.state) AS g), '[]'),
+        'is_cut', (SELECT count(*) FROM open) = 10000,
         'selected', (SELECT count(*) FROM chosen),
         -- A tool call is in no queue.
         'dead', (SELECT count(*) FROM chosen c WHERE c.state = 'dead' AND c.function <> 'tool-calls'),
@@ -144,7 +148,7 @@ COMMENT ON FUNCTION list_failures_v1 IS
     'An org''s open failures: all of them in groups, and those that p_filter chooses (code, function, state, call_id), the latest first. '
     'Of more than 10 000 the latest are looked at.';
 
-CREATE FUNCTION mask_event(p_event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION mask_event(p_event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     -- What may be seen is listed, so that a field that is added tomorrow is hidden.
     SELECT coalesce(jsonb_object_agg(key, CASE
         WHEN key = ANY ('{kind,event_type,message_time,status,ended_reason,reason_family,started_at,ended_at,duration_seconds,cost,role,'
@@ -165,7 +169,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    IF p_actor IS NOT NULL THEN
+    IF p_actor IS NOT NULL AND v_failed.event IS NOT NULL THEN
         PERFORM audit(p_actor, 'failure.unmask', p_org_id, p_event_id);
     END IF;
     RETURN jsonb_build_object(
@@ -206,12 +210,16 @@ END
 $$;
 COMMENT ON FUNCTION list_audit_v1 IS 'Who did what of an org, the latest first. p_filter: actor, action.';
 
-CREATE FUNCTION list_organizations_v1() RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT jsonb_build_object(
+CREATE FUNCTION list_organizations_v1(p_actor text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    PERFORM audit(p_actor, 'operator.view', NULL, 'orgs');
+    RETURN jsonb_build_object(
         'organizations', coalesce((SELECT jsonb_agg(jsonb_build_object('id', o.id, 'name', o.name, 'open_failures',
                 (SELECT count(*) FROM (SELECT FROM failed_operations f WHERE f.org_id = o.id AND f.state <> 'resolved' LIMIT 1000) AS open))
                 ORDER BY o.name, o.id) FROM organizations o), '[]'),
-        'unresolved_events', (SELECT count(*) FROM (SELECT FROM unresolved_events LIMIT 10000) AS kept))
+        'unresolved_events', (SELECT count(*) FROM (SELECT FROM unresolved_events LIMIT 10000) AS kept));
+END
 $$;
 COMMENT ON FUNCTION list_organizations_v1 IS 'For operators: all orgs by name with their open failures, up to a thousand each; and how many events name no org.';
 

@@ -92,13 +92,16 @@ impl Stage {
     }
 
     /// Orders a job.
-    async fn maintain(&self, job: Job, dry_run: bool) -> Report {
-        let maintenance = Maintenance {
+    fn maintenance(&self) -> Maintenance {
+        Maintenance {
             database: self.database.app(),
             recordings: self.queues.recording_queue(),
             bucket: self.queues.bucket(),
-        };
-        maintenance.carry_out(Order { job, dry_run }, Instant::now() + PATIENCE).await.unwrap()
+        }
+    }
+
+    async fn maintain(&self, job: Job, dry_run: bool) -> Report {
+        self.maintenance().carry_out(Order { job, dry_run }, Instant::now() + PATIENCE).await.unwrap()
     }
 
     /// What the queue says of a call's recordings, by kind.

@@ -54,6 +54,7 @@ async function signedIn(by) {
         if (host !== base && !page.allowed?.(request)) page.errors.push(`asks another host: ${request.url()}`);
     });
     await page.goto(by);
+    await page.click("button:has-text('Sign in')");
     await page.waitForURL((url) => !url.pathname.endsWith("/sign-in"));
     check(!page.url().includes("token="), "the token stays in the address");
     return page;

@@ -55,6 +55,8 @@ function show(frame) {
 
 async function token() {
     const answer = await fetch(root.dataset.token, { method: "POST" });
+    // The session is over.
+    if (answer.status === 401) location.assign("/console/sign-in");
     if (!answer.ok) throw new Error(`a token was refused: ${answer.status}`);
     return (await answer.json()).token;
 }

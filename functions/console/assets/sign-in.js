@@ -4,5 +4,6 @@ const token = new URLSearchParams(location.hash.slice(1)).get("token");
 if (token) {
     history.replaceState(null, "", location.pathname);
     form.elements.token.value = token;
-    form.requestSubmit();
+    // Whoever was sent somebody else's link should see that he is about to sign in by it.
+    form.querySelector("button").focus();
 }

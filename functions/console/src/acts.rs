@@ -8,6 +8,7 @@ use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::error::DisplayErrorContext;
 use aws_sdk_lambda::types::InvocationType;
 use aws_types::SdkConfig;
+use jiff::Timestamp;
 use ringfence_core::admin::Selection;
 use ringfence_edge::{Environment, Misconfigured};
 use ringfence_vapi::{FailureCode, OrgId};
@@ -15,6 +16,9 @@ use serde_json::{Value, json};
 
 /// Events in a second that are sent back, at most.
 const PER_SECOND: u32 = 50;
+
+/// A call's events that are replayed, at most.
+const REPLAYED: u32 = 5000;
 
 /// Shorter than API Gateway waits for the page that follows.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -42,15 +46,21 @@ impl Acts {
     }
 
     /// Sends dead letters back to their queues. It is ordered, and goes on by itself: what becomes of them is seen in their rows.
-    pub(crate) async fn redrive(&self, actor: &str, selection: &Selection) -> Result<(), FailureCode> {
-        let act =
-            json!({"act": "redrive", "actor": actor, "selection": selection, "run": true, "per_second": PER_SECOND});
+    pub(crate) async fn redrive(
+        &self,
+        actor: &str,
+        selection: &Selection,
+        before: Timestamp,
+    ) -> Result<(), FailureCode> {
+        let act = json!({
+            "act": "redrive", "actor": actor, "selection": selection, "run": true, "per_second": PER_SECOND, "before": before,
+        });
         self.order(&act).await
     }
 
     /// Applies the effects of a call's events once more.
     pub(crate) async fn replay(&self, actor: &str, selection: &Selection) -> Result<(), FailureCode> {
-        let act = json!({"act": "replay", "actor": actor, "kind": "applied", "selection": selection, "after": null, "limit": 1000});
+        let act = json!({"act": "replay", "actor": actor, "kind": "applied", "selection": selection, "after": null, "limit": REPLAYED});
         self.order(&act).await
     }
 

@@ -6,7 +6,7 @@ use ringfence_vapi::OrgId;
 use serde_json::Value;
 
 use crate::layout::{Section, code, duration, more, tag, time};
-use crate::query::Query;
+use crate::query::{Query, Unreadable};
 
 /// The families of reasons that people choose from.
 const FAMILIES: [&str; 13] = [
@@ -27,16 +27,16 @@ const FAMILIES: [&str; 13] = [
 const STATUSES: [&str; 6] = ["queued", "ringing", "in-progress", "forwarding", "completed", "unknown"];
 
 /// What a query asks for.
-pub(crate) fn filter(query: &Query) -> CallFilter {
-    CallFilter {
+pub(crate) fn filter(query: &Query) -> Result<CallFilter, Unreadable> {
+    Ok(CallFilter {
         call_id: query.text("call_id"),
         number: query.text("number"),
         status: query.text("status"),
         family: query.text("family"),
-        since: query.parsed("since"),
-        until: query.parsed("until"),
+        since: query.time("since")?,
+        until: query.time("until")?,
         is_open: None,
-    }
+    })
 }
 
 pub(crate) fn list(org: OrgId, query: &Query, filter: &CallFilter, calls: &Calls) -> Markup {
@@ -74,7 +74,7 @@ fn table(org: OrgId, calls: &[ListedCall]) -> Markup {
             tbody {
                 @for call in calls {
                     tr {
-                        td data-label="Call" { a.mono href={ (Section::Calls.path(org)) "/" (call.call_id) } { (call.call_id) } @if call.is_recorded { span title="recorded" { " ●" } } }
+                        td data-label="Call" { a.mono href={ (Section::Calls.path(org)) "/" (call.call_id) } { (call.call_id) } @if call.is_recorded { " " span aria-hidden="true" title="recorded" { "●" } span.hidden { "recorded" } } }
                         td data-label="Status" { (tag(&call.status)) }
                         td data-label="From" { (call.from_number.as_deref().unwrap_or_default()) }
                         td data-label="To" { (call.to_number.as_deref().unwrap_or_default()) }
@@ -148,8 +148,8 @@ fn player(path: &str, recording: &ShownRecording) -> Markup {
             @if let Some(failed) = recording.code { " " (code(failed)) }
         }
         // Nothing is asked for before somebody plays it, since each time is audited.
-        @if recording.state == "stored" && recording.kind == "video" { video controls preload="none" src=(source) {} }
-        @else if recording.state == "stored" { audio controls preload="none" src=(source) {} }
+        @if recording.state == "stored" && recording.kind == "video" { video controls preload="none" src=(source) aria-label={ "Recording, " (recording.kind) } {} }
+        @else if recording.state == "stored" { audio controls preload="none" src=(source) aria-label={ "Recording, " (recording.kind) } {} }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What failed: in groups, in a list, and the story of one.
 
+use jiff::Timestamp;
 use maud::{Markup, html};
 use ringfence_core::console::{FailureFilter, Failures, ShownFailure};
 use ringfence_vapi::OrgId;
@@ -54,6 +55,7 @@ pub(crate) fn list(
             }
             button { "Choose" }
         }
+        @if shown.is_cut { p.note { "More than 10 000 are open. What is counted here is the latest of them." } }
         p { (shown.selected) " chosen, of which " (shown.dead) " are dead letters." }
         @if shown.dead > 0 && (filter.function.is_some() || filter.state.is_some()) {
             p.note { "Dead letters are sent back by code or by call: leave function and state empty." }
@@ -62,7 +64,8 @@ pub(crate) fn list(
                 @for (name, value) in [("code", &filter.code), ("call_id", &filter.call_id)] {
                     @if let Some(value) = value { input type="hidden" name=(name) value=(value); }
                 }
-                input type="hidden" name="count" value=(shown.dead);
+                @if filter.code.is_none() && filter.call_id.is_none() { input type="hidden" name="all" value="1"; }
+                input type="hidden" name="before" value=(Timestamp::now());
                 button.act { "Send " (shown.dead) " back to be tried again" }
             }
         }
@@ -128,7 +131,6 @@ pub(crate) fn show(org: OrgId, event_id: &str, shown: &ShownFailure) -> Markup {
             h2 { "Send it back" }
             form method="post" action={ (path) "/redrive" } {
                 input type="hidden" name="event_id" value=(event_id);
-                input type="hidden" name="count" value="1";
                 button.act { "Try it again" }
             }
         }

@@ -17,7 +17,7 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 4] = [Self::Live, Self::Calls, Self::Failures, Self::Audit];
+    pub(crate) const ALL: [Self; 4] = [Self::Live, Self::Calls, Self::Failures, Self::Audit];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -28,8 +28,17 @@ impl Section {
         }
     }
 
+    pub(crate) const fn segment(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Calls => "calls",
+            Self::Failures => "failures",
+            Self::Audit => "audit",
+        }
+    }
+
     pub(crate) fn path(self, org: OrgId) -> String {
-        format!("/console/{org}/{}", self.name().to_lowercase())
+        format!("/console/{org}/{}", self.segment())
     }
 }
 

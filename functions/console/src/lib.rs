@@ -27,7 +27,7 @@ use ringfence_core::console::{CallFilter, FailureCursor};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, console};
 use ringfence_edge::consumer::caught;
-use ringfence_edge::problem::problem;
+use ringfence_edge::problem::problem_with;
 use ringfence_edge::{Audience, Bucket, Scope, Tokens};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde::Serialize;
@@ -36,7 +36,7 @@ use serde_json::json;
 pub use acts::Acts;
 
 use crate::layout::{Section, bare, page};
-use crate::query::Query;
+use crate::query::{Query, Unreadable};
 use crate::reply::{Policy, Reply, see_other};
 use crate::session::{Session, clear_cookie, is_same_origin, set_cookie};
 
@@ -44,6 +44,8 @@ use crate::session::{Session, clear_cookie, is_same_origin, set_cookie};
 const PAGE: i32 = 50;
 /// A call that began earlier and is not over is not live, but without its end.
 const STALE: SignedDuration = SignedDuration::from_hours(6);
+/// The audit log keeps as many characters of what was looked at.
+const LONGEST_SUBJECT: usize = 200;
 /// A live connection is signed in anew before this is over.
 const LIVE_TOKEN: Duration = Duration::from_mins(15);
 
@@ -69,6 +71,8 @@ enum Miss {
     Nobody,
     /// A page of another host sent it.
     Foreign,
+    /// A value that cannot be read, or is missing. Names it.
+    Unreadable(&'static str),
     /// The database, S3 or Lambda failed.
     Failed(Failure),
 }
@@ -82,6 +86,12 @@ impl From<Failure> for Miss {
 impl From<FailureCode> for Miss {
     fn from(code: FailureCode) -> Self {
         Self::Failed(code.into())
+    }
+}
+
+impl From<Unreadable> for Miss {
+    fn from(Unreadable(name): Unreadable) -> Self {
+        Self::Unreadable(name)
     }
 }
 
@@ -136,7 +146,7 @@ impl Console {
                 Ok(reply::page(StatusCode::OK, bare(title, Some(&session), &others::runbook(text))))
             }
             (&Method::GET, ["orgs"]) if session.is_operator() => {
-                let shown = console::organizations(&self.database).await?;
+                let shown = console::organizations(&self.database, &session.claims.holder).await?;
                 let page = || bare("Orgs", Some(&session), &others::organizations(&shown));
                 Ok(either(wants_json(request.headers()), &shown, page))
             }
@@ -149,7 +159,7 @@ impl Console {
                     form: Query::read(request.body()),
                     wants_json: wants_json(request.headers()),
                 };
-                self.enter(&visit, path).await?;
+                self.enter(&visit, rest).await?;
                 self.of_org(&visit, method, rest).await
             }
             _ => Err(Miss::Nothing),
@@ -157,13 +167,16 @@ impl Console {
     }
 
     /// Whether somebody may see an org. That an operator looks is noted before he sees.
-    async fn enter(&self, visit: &Visit<'_>, path: &str) -> Result<(), Miss> {
+    async fn enter(&self, visit: &Visit<'_>, rest: &[&str]) -> Result<(), Miss> {
         let Visit { org, session, .. } = visit;
         if !session.sees(*org) {
             return Err(Miss::Nothing);
         }
-        if session.is_operator() && !console::note_view(&self.database, *org, &session.claims.holder, path).await? {
-            return Err(Miss::Nothing);
+        if session.is_operator() {
+            let subject = visit.subject(rest).ok_or(Miss::Nothing)?;
+            if !console::note_view(&self.database, *org, &session.claims.holder, &subject).await? {
+                return Err(Miss::Nothing);
+            }
         }
         Ok(())
     }
@@ -221,8 +234,8 @@ impl Console {
     }
 
     async fn calls(&self, visit: &Visit<'_>) -> Answer {
-        let filter = calls::filter(&visit.query);
-        let before = visit.query.parsed("before");
+        let filter = calls::filter(&visit.query)?;
+        let before = visit.query.parsed("before")?;
         let shown = console::calls(&self.database, visit.org, &filter, before, PAGE).await?;
         Ok(visit.either(&shown, Section::Calls, "Calls", || calls::list(visit.org, &visit.query, &filter, &shown)))
     }
@@ -248,10 +261,11 @@ impl Console {
 
     async fn failures(&self, visit: &Visit<'_>) -> Answer {
         let filter = failures::filter(&visit.query);
-        let before = visit.query.parsed::<FailureCursor>("before");
+        let before = visit.query.parsed::<FailureCursor>("before")?;
         let shown = console::failures(&self.database, visit.org, &filter, before.as_ref(), PAGE).await?;
-        let notice = visit.query.parsed::<u32>("redriven");
-        let notice = notice.map(|count| format!("{count} are on their way back. Look again in a moment."));
+        let notice = visit.query.text("redriven");
+        let notice =
+            notice.map(|_| "It is ordered. Look again in a moment; the audit log says what it brought.".to_owned());
         let notice = notice.or_else(|| visit.query.text("settled").map(|_| "It is being settled.".to_owned()));
         Ok(visit.either(&shown, Section::Failures, "Failures", || {
             failures::list(visit.org, &visit.query, &filter, &shown, notice.as_deref())
@@ -269,17 +283,19 @@ impl Console {
         let selection = Selection {
             org_id: Some(visit.org),
             call_id: form.text("call_id"),
-            code: form.parsed("code"),
+            code: form.parsed("code")?,
             event_id: form.text("event_id"),
             ..Selection::default()
         };
-        // A code that is none would choose all.
-        if form.text("code").is_some() && selection.code.is_none() {
-            return Err(Miss::Nothing);
+        // Nothing chosen is all of them, which has to be said.
+        let is_chosen = selection.call_id.is_some() || selection.code.is_some() || selection.event_id.is_some();
+        if !is_chosen && form.text("all").is_none() {
+            return Err(Miss::Unreadable("code"));
         }
-        self.acts.redrive(&visit.session.claims.holder, &selection).await?;
-        let count = form.parsed::<u32>("count").unwrap_or_default().to_string();
-        Ok(see_other(&Query::default().with(&Section::Failures.path(visit.org), "redriven", &count)))
+        // What fails after the page was made is not what was looked at.
+        let before = form.time("before")?.unwrap_or_else(Timestamp::now);
+        self.acts.redrive(&visit.session.claims.holder, &selection, before).await?;
+        Ok(see_other(&Query::default().with(&Section::Failures.path(visit.org), "redriven", "1")))
     }
 
     /// A tool call whose fate people have found out.
@@ -291,18 +307,25 @@ impl Console {
 
     async fn audit(&self, visit: &Visit<'_>) -> Answer {
         let filter = others::audit_filter(&visit.query);
-        let before = visit.query.parsed("before");
+        let before = visit.query.parsed("before")?;
         let shown = console::audit(&self.database, visit.org, &filter, before, PAGE).await?;
         Ok(visit.either(&shown, Section::Audit, "Audit", || others::audit(visit.org, &visit.query, &filter, &shown)))
     }
 
     fn miss(&self, request: &Request, miss: Miss) -> Reply {
         let is_page = !wants_json(request.headers());
+        let unreadable;
         let (status, code, detail) = match miss {
+            // A part of a page is not replaced by the way in: the browser goes there.
+            Miss::Nobody if is_page && request.headers().contains_key("hx-request") => return leave(),
             Miss::Nobody if is_page && request.method() == Method::GET => return see_other("/console/sign-in"),
             Miss::Nobody => (StatusCode::UNAUTHORIZED, FailureCode::Unauthorised, "a valid token is needed"),
             Miss::Foreign => {
                 (StatusCode::FORBIDDEN, FailureCode::Unauthorised, "this must be sent from a page of this host")
+            }
+            Miss::Unreadable(name) => {
+                unreadable = format!("{name} is missing or cannot be read");
+                (StatusCode::BAD_REQUEST, FailureCode::NotServed, unreadable.as_str())
             }
             Miss::Nothing => (StatusCode::NOT_FOUND, FailureCode::NotServed, "there is nothing here"),
             Miss::Failed(failure) => {
@@ -313,16 +336,35 @@ impl Console {
         };
         if is_page {
             let session = Session::of(request, &self.tokens);
-            let title = if status == StatusCode::NOT_FOUND { "Nothing here" } else { code.title() };
+            let title = match status {
+                StatusCode::NOT_FOUND => "Nothing here",
+                StatusCode::BAD_REQUEST => "That cannot be read",
+                _ => code.title(),
+            };
             return reply::page(status, bare(title, session.as_ref(), &others::missing(status, detail)));
         }
-        let mut reply = problem(code, detail);
-        *reply.status_mut() = status;
-        reply
+        problem_with(status, code, detail)
     }
 }
 
 impl Visit<'_> {
+    /// What is about to be looked at, as the audit log names it: never what somebody searches for, which may be a number.
+    fn subject(&self, rest: &[&str]) -> Option<String> {
+        let [section, more @ ..] = rest else { return None };
+        let section = Section::ALL.into_iter().find(|each| each.segment() == *section)?.segment();
+        let event = self.query.text("event_id").or_else(|| self.form.text("event_id"));
+        let mut subject = match (section, more, event) {
+            ("calls", [call, ..], _) => format!("calls/{call}"),
+            ("failures", [_, ..], Some(event)) => format!("failures/{event}"),
+            _ => section.to_owned(),
+        };
+        let names: Vec<&str> = self.query.names().filter(|name| *name != "event_id").collect();
+        if more.is_empty() && !names.is_empty() {
+            subject = format!("{subject} by {}", names.join(", "));
+        }
+        Some(subject.chars().take(LONGEST_SUBJECT).collect())
+    }
+
     /// A page, or what it shows as JSON.
     fn either(&self, shown: &impl Serialize, section: Section, title: &str, content: impl FnOnce() -> Markup) -> Reply {
         either(self.wants_json, shown, || page(title, self.org, section, self.session, &content()))
@@ -342,6 +384,14 @@ fn wants_json(headers: &HeaderMap) -> bool {
 
 fn sign_in(status: StatusCode, is_wrong: bool) -> Reply {
     reply::page(status, bare("Sign in", None, &others::sign_in(is_wrong)))
+}
+
+/// Sends a page's script to the way in (<https://htmx.org/headers/hx-redirect/>).
+fn leave() -> Reply {
+    let mut reply = reply::json(&json!({}));
+    *reply.status_mut() = StatusCode::UNAUTHORIZED;
+    reply.headers_mut().insert("hx-redirect", HeaderValue::from_static("/console/sign-in"));
+    reply
 }
 
 fn with_cookie(mut reply: Reply, cookie: &str) -> Reply {

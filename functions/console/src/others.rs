@@ -64,7 +64,7 @@ pub(crate) fn organizations(shown: &Organizations) -> Markup {
 pub(crate) fn live(org: OrgId, url: &str, open: &Calls) -> Markup {
     let calls = Section::Calls.path(org);
     html! {
-        p { "Connection: " strong #state role="status" { "connecting" } " · " strong #count { (open.calls.len()) } " calls now" }
+        p { "Connection: " strong #state role="status" { "connecting" } " · " strong #count { (open.calls.len()) } span #more-calls { @if open.next.is_some() { "+" } } " calls now" }
         div #live data-url=(url) data-token={ "/console/" (org) "/live/token" } data-calls=(calls) {
             ul.cards #calls { @for call in &open.calls { (card(&calls, Some(call))) } }
         }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 const BATCH: i32 = 50;
 /// As much as a dry run counts.
 const SHOWN: i32 = 1000;
-/// A batch that has begun takes no longer.
+/// What a batch that has begun is expected to take.
 const RESERVE: Duration = Duration::from_secs(20);
 
 /// What to do.
@@ -74,7 +74,8 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// Does a job until `deadline` at the most, a batch of it in any case. An error: the database did not answer at all; the schedule comes again.
+    /// Does a job until `deadline` at the most, a batch of it in any case. An error: the database did not answer, or
+    /// the bucket kept what should go; the schedule comes again.
     pub async fn carry_out(&self, order: Order, deadline: Instant) -> Result<Report, Failure> {
         let Order { job, dry_run } = order;
         let mut report = Report { job, dry_run, found: 0, done: 0, more: false };
@@ -131,6 +132,7 @@ impl Maintenance {
 
     /// The object first: whatever dies in between, the row still leads here and is seen to again.
     async fn remove_expired(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
+        let mut refused = None;
         loop {
             let expired = recordings::find_expired(&self.database, BATCH).await?;
             if expired.is_empty() {
@@ -138,12 +140,16 @@ impl Maintenance {
             }
             report.found += expired.len() as u64;
             for (recording, key) in expired {
-                if self.bucket.delete(&key).await.is_err() {
-                    report.more = true;
-                    return Ok(());
+                // One that cannot be removed keeps none of the others.
+                if let Err(code) = self.bucket.delete(&key).await {
+                    refused = Some(code);
+                    continue;
                 }
                 // Somebody else may have done so meanwhile.
                 report.done += u64::from(recordings::remove(&self.database, &recording).await?);
+            }
+            if let Some(code) = refused {
+                return Err(code.into());
             }
             if Instant::now() > until {
                 report.more = true;

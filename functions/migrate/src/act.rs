@@ -518,10 +518,8 @@ impl Administration {
                 Answer::Failures { operations: admin.failed_operations(&selection, resolved, limit).await? }
             }
             Act::Redrive { actor, selection, run, per_second, before } => {
-                let admin = self.admin(actor).await?;
                 let manner = Manner { run, per_second, before: before.unwrap_or_else(Timestamp::now) };
-                let queues = self.queues.iter().chain([&self.recordings]);
-                Answer::Redriven(Redrive::new(&admin, &self.parking, &selection, manner).all(queues).await?)
+                Answer::Redriven(self.redrive(actor, &selection, manner).await?)
             }
             Act::CountReplay { kind, selection } => {
                 let admin = self.admin(READER.to_owned()).await?;
@@ -555,6 +553,19 @@ impl Administration {
 
     async fn admin(&self, actor: String) -> Result<Admin, MigrationError> {
         Admin::connect(&self.database, actor).await
+    }
+
+    async fn redrive(&self, actor: String, selection: &Selection, manner: Manner) -> Result<Redriven, ActError> {
+        let admin = self.admin(actor).await?;
+        if manner.run {
+            admin.take_turn_to_redrive().await?;
+        }
+        let queues = self.queues.iter().chain([&self.recordings]);
+        let redriven = Redrive::new(&admin, &self.parking, selection, manner).all(queues).await?;
+        if manner.run {
+            admin.note_redrive(selection.org_id, &json!(redriven)).await?;
+        }
+        Ok(redriven)
     }
 
     /// A token, noted before it is made, and until when it counts.

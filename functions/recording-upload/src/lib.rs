@@ -33,9 +33,11 @@ use crate::store::Store;
 /// Who holds a lease longer has died: no invocation lasts as long (300 s in template.yaml).
 const LEASE: Duration = Duration::from_secs(310);
 /// What is left of an invocation when a recording has taken too long: to write that down, to push it, and to move its message.
-const RESERVE: Duration = Duration::from_secs(25);
-/// A recording that was begun has as long in any case. `cargo lambda watch` tells no time that is left.
-const SHORTEST: Duration = Duration::from_mins(1);
+const RESERVE: Duration = Duration::from_secs(30);
+/// Of that, to abort its upload.
+const TO_ABORT: Duration = Duration::from_secs(5);
+/// How long a recording may take where no time is told that is left, which `cargo lambda watch` does not.
+const WITHOUT_DEADLINE: Duration = Duration::from_mins(1);
 /// What Vapi does not have by then, it never will: recordings may lag their report by minutes.
 const LAG: SignedDuration = SignedDuration::from_hours(2);
 /// The longest that SQS hides a message for us.
@@ -127,9 +129,10 @@ impl Uploader {
         counts: &mut Counts,
     ) -> Fate {
         let began = Instant::now();
-        let limit = deadline.saturating_duration_since(began).saturating_sub(RESERVE).max(SHORTEST);
+        let left = deadline.saturating_duration_since(began);
+        let limit = if left.is_zero() { WITHOUT_DEADLINE } else { left.saturating_sub(RESERVE) };
         // Boxed: the future holds the SDK's.
-        let kept = Box::pin(tokio::time::timeout(limit, caught(self.keep(recording, lease))));
+        let kept = Box::pin(tokio::time::timeout(limit + TO_ABORT, caught(self.keep(recording, lease, began + limit))));
         let result = kept.await.unwrap_or_else(|_| Err(FailureCode::RecordingUnreachable.into()));
         let setback = match result {
             Ok(object) => match recordings::finish(&self.database, recording, &object).await {
@@ -142,7 +145,7 @@ impl Uploader {
     }
 
     /// Puts the recording into the bucket, unless it is there already since somebody died who had put it there.
-    async fn keep(&self, recording: &Recording, lease: &Lease) -> Result<StoredObject, Failure> {
+    async fn keep(&self, recording: &Recording, lease: &Lease, until: Instant) -> Result<StoredObject, Failure> {
         let key = object_key(recording);
         if lease.attempt > 1
             && let Some(object) = Store(&self.bucket).measure(&key).await?
@@ -150,7 +153,7 @@ impl Uploader {
             return Ok(object);
         }
         let body = self.source.open(recording, lease).await?;
-        Ok(Store(&self.bucket).store(key, body).await?)
+        Ok(Store(&self.bucket).store(key, body, until).await?)
     }
 
     async fn finished(

@@ -10,7 +10,7 @@ use lambda_http::http::{HeaderValue, Request, Response, StatusCode, Uri, header}
 use ringfence_core::Recording;
 use ringfence_core::recordings::Lease;
 use ringfence_edge::{Environment, Misconfigured, Outbound, OutboundError, Reach, Sealer};
-use ringfence_vapi::FailureCode;
+use ringfence_vapi::{FailureClass, FailureCode};
 
 use crate::hosts::Hosts;
 
@@ -20,6 +20,9 @@ pub const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A link that is about to expire is not begun with.
 const MARGIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// Vapi's API.
+const VAPI_API: &str = "https://api.vapi.ai";
 
 /// Opens recordings.
 pub struct Source {
@@ -36,13 +39,12 @@ impl Source {
         Self { outbound, sealer, hosts, api_url: api_url.into() }
     }
 
-    /// With `ENDPOINT_REACH`, `RINGFENCE_MASTER_KEYS`, `RECORDING_HOSTS` and `VAPI_API_URL`.
+    /// With `ENDPOINT_REACH`, `RINGFENCE_MASTER_KEYS` and `RECORDING_HOSTS`.
     pub fn from_environment(environment: &Environment<'_>) -> Result<Self, Misconfigured> {
         let outbound = Outbound::new(Reach::from_environment(environment)?);
         let hosts = Hosts::from_setting(environment.optional("RECORDING_HOSTS").as_deref())?;
         let sealer = Sealer::new(&environment.master_keys()?);
-        let api_url = environment.optional("VAPI_API_URL").unwrap_or_else(|| "https://api.vapi.ai".to_owned());
-        Ok(Self::new(outbound, sealer, hosts, api_url))
+        Ok(Self::new(outbound, sealer, hosts, VAPI_API))
     }
 
     /// A response whose body is the recording, by whichever way works. If none does, why the last one did not.
@@ -53,10 +55,20 @@ impl Source {
             (Err(code), None) => return Err(code),
             (Err(code), Some(sealed)) => {
                 tracing::info!(failure.code = %code, call.id = %recording.call_id, "the link did not work: asking Vapi");
-                let key = self.sealer.open_api_key(recording.org_id, sealed).ok_or(FailureCode::RecordingForbidden)?;
-                self.by_api(recording, &key).await?
+                let by_api = match self.sealer.open_api_key(recording.org_id, sealed) {
+                    Some(key) => self.by_api(recording, &key).await,
+                    None => Err(FailureCode::RecordingForbidden),
+                };
+                // A link that may work in a moment is not lost to a key that does not.
+                let is_worse = |by_api: FailureCode| is_transient(code) && !is_transient(by_api);
+                by_api.map_err(|by_api| if is_worse(by_api) { code } else { by_api })?
             }
         };
+        // Where neither says how much there is to come, nobody could tell that it was cut short.
+        let headers = response.headers();
+        if !headers.contains_key(header::CONTENT_LENGTH) && !headers.contains_key(header::TRANSFER_ENCODING) {
+            return Err(FailureCode::RecordingUnreachable);
+        }
         let length =
             response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: u64| length > MAX_BYTES) {
@@ -90,7 +102,6 @@ impl Source {
         request.headers_mut().insert(header::AUTHORIZATION, authorization);
         let response = self.send(request).await?;
         match response.status() {
-            status if status.is_success() => return Ok(response),
             status if status.is_redirection() => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(FailureCode::RecordingForbidden),
             status if is_busy(status) => return Err(FailureCode::RecordingUnreachable),
@@ -102,8 +113,8 @@ impl Source {
         match response.status() {
             status if status.is_success() => Ok(response),
             status if status.is_redirection() => Err(FailureCode::RecordingRefused),
-            StatusCode::NOT_FOUND => Err(FailureCode::RecordingNotFound),
-            _ => Err(FailureCode::RecordingUnreachable),
+            status if is_busy(status) => Err(FailureCode::RecordingUnreachable),
+            _ => Err(FailureCode::RecordingNotFound),
         }
     }
 
@@ -125,6 +136,10 @@ fn request(url: &str) -> Option<Request<Full<Bytes>>> {
     let url: Uri = url.parse().ok()?;
     let request = Request::get(url).header(header::USER_AGENT, "ringfence").header(header::ACCEPT, "*/*");
     request.body(Full::default()).ok()
+}
+
+fn is_transient(code: FailureCode) -> bool {
+    code.class() == FailureClass::Transient
 }
 
 /// Whether a server says that it may answer otherwise later.

@@ -1,7 +1,7 @@
 //! Where recordings are kept. Small ones are put at once; large ones in parts, so that no more than a part of one is ever in memory, and
 //! nothing of it is visible before all of it is there.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::operation::get_object::GetObjectError;
@@ -44,9 +44,9 @@ struct Reader {
 }
 
 impl Store<'_> {
-    /// Keeps what a body brings. S3 checks each part against its SHA-256; that a body was cut short is an error of its own, since its
+    /// Keeps what a body brings by `until`. S3 checks each part against its SHA-256; that a body was cut short is an error of its own, since its
     /// length, or its last chunk, is missing.
-    pub(crate) async fn store(&self, key: String, body: Incoming) -> Result<StoredObject, FailureCode> {
+    pub(crate) async fn store(&self, key: String, body: Incoming, until: Instant) -> Result<StoredObject, FailureCode> {
         let mut reader = Reader { body, digest: Sha256::new(), bytes: 0, head: Vec::with_capacity(HEAD) };
         let first = reader.part().await?;
         if first.is_empty() {
@@ -57,7 +57,7 @@ impl Store<'_> {
         if first.len() < PART {
             self.put(&key, content_type, first).await?;
         } else {
-            self.put_in_parts(&key, content_type, first, &mut reader).await?;
+            self.put_in_parts(&key, content_type, first, &mut reader, until).await?;
         }
         let bytes = i64::try_from(reader.bytes).map_err(|_| FailureCode::RecordingTooLarge)?;
         let sha256 = reader.digest.finalize().to_vec();
@@ -77,13 +77,15 @@ impl Store<'_> {
         content_type: &str,
         first: Vec<u8>,
         reader: &mut Reader,
+        until: Instant,
     ) -> Result<(), FailureCode> {
         let create = self.0.client.create_multipart_upload().bucket(&self.0.name).key(key).content_type(content_type);
         let create = create.checksum_algorithm(ChecksumAlgorithm::Sha256);
         let created = create.server_side_encryption(ServerSideEncryption::Aes256).send().await;
         let id = created.map_err(|error| refused(&error))?.upload_id.ok_or(FailureCode::RecordingStorage)?;
         let mut upload = Multipart { id, parts: Vec::new() };
-        let result = self.put_parts(key, first, reader, &mut upload).await;
+        let put = tokio::time::timeout_at(until.into(), self.put_parts(key, first, reader, &mut upload)).await;
+        let result = put.unwrap_or(Err(FailureCode::RecordingUnreachable));
         if result.is_err() {
             let abort = self.0.client.abort_multipart_upload().bucket(&self.0.name).key(key).upload_id(&upload.id);
             if let Err(error) = abort.send().await {

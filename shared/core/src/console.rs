@@ -206,6 +206,8 @@ pub struct ListedFailure {
 pub struct Failures {
     /// All open failures.
     pub groups: Vec<FailureGroup>,
+    /// There are more than 10 000: what follows is of the latest of them.
+    pub is_cut: bool,
     /// How many the filter chooses.
     pub selected: i64,
     /// How many of these are dead letters, which can be sent back.
@@ -399,9 +401,9 @@ pub async fn audit(
     answer(database, "SELECT list_audit_v1($1, $2, $3, $4)", &parameters).await
 }
 
-/// All orgs, for operators.
-pub async fn organizations(database: &Database) -> Result<Organizations, Failure> {
-    answer(database, "SELECT list_organizations_v1()", &[]).await
+/// All orgs, for an operator, which is audited.
+pub async fn organizations(database: &Database, actor: &str) -> Result<Organizations, Failure> {
+    answer(database, "SELECT list_organizations_v1($1)", &[(&actor, Type::TEXT)]).await
 }
 
 /// Notes that an operator is about to see something of an org. False: there is no such org.

@@ -21,7 +21,12 @@ pub fn status_of(code: FailureCode) -> StatusCode {
 /// The answer to a request that failed. `detail` says what is wrong in words of our own.
 #[must_use]
 pub fn problem(code: FailureCode, detail: &str) -> Response<Body> {
-    let status = status_of(code);
+    problem_with(status_of(code), code, detail)
+}
+
+/// The same with a status of its own.
+#[must_use]
+pub fn problem_with(status: StatusCode, code: FailureCode, detail: &str) -> Response<Body> {
     let body = json!({
         "type": format!("urn:ringfence:failure:{code}"),
         "title": code.title(),

@@ -13,9 +13,10 @@ async fn a_redrive_is_ordered_for_the_persons_org() {
     let path = format!("/console/{}/failures/redrive", site.acme);
     let another = site.other.to_string();
     for (form, chosen) in [
-        ("code=RF2001&count=3".to_owned(), json!({"code": "RF2001"})),
-        ("event_id=transcript%3Ac1%3A1&count=1".to_owned(), json!({"event_id": "transcript:c1:1"})),
-        ("call_id=c1&count=2".to_owned(), json!({"call_id": "c1"})),
+        ("code=RF2001".to_owned(), json!({"code": "RF2001"})),
+        ("event_id=transcript%3Ac1%3A1".to_owned(), json!({"event_id": "transcript:c1:1"})),
+        ("call_id=c1&before=2026-11-01T00:00:00Z".to_owned(), json!({"call_id": "c1"})),
+        ("all=1".to_owned(), json!({})),
         // Whatever else a form says: it is the org of the address.
         (format!("org_id={another}&code=RF1001"), json!({"code": "RF1001"})),
     ] {
@@ -35,9 +36,12 @@ async fn a_redrive_is_ordered_for_the_persons_org() {
         // What administers understands it.
         assert!(serde_json::from_value::<migrate::Act>(order.payload).is_ok());
     }
-    let before = site.lambda.invoked().len();
-    assert_eq!(site.post(&of(site.acme), &path, "code=nonsense").await.status, StatusCode::NOT_FOUND);
-    assert_eq!(site.lambda.invoked().len(), before, "a code that is none does not choose all");
+    let orders = site.lambda.invoked();
+    assert_eq!(orders[2].payload["before"], "2026-11-01T00:00:00Z", "what failed after the page was made stays");
+    for form in ["code=nonsense", "code=RF2001&before=nonsense", "", "code="] {
+        assert_eq!(site.post(&of(site.acme), &path, form).await.status, StatusCode::BAD_REQUEST, "{form}");
+    }
+    assert_eq!(site.lambda.invoked().len(), orders.len(), "a choice that is none does not choose all");
 }
 
 /// B7: a tool call whose fate nobody knew is in no queue: it is settled, not sent back.

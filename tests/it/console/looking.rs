@@ -61,6 +61,7 @@ async fn an_orgs_token_gets_nothing_of_another_org() {
         (format!("{org}/calls/{}/replay", call.id), String::new()),
         (format!("{org}/failures/redrive"), "code=RF2001".to_owned()),
         (format!("{org}/failures/unmask"), format!("event_id={failure}")),
+        (format!("{org}/failures/settle"), format!("event_id={failure}")),
     ] {
         assert_eq!(site.post(&foreign, &path, &form).await.status, StatusCode::NOT_FOUND, "{path}");
         // The same from whom it belongs to is something.
@@ -95,8 +96,44 @@ async fn an_operators_looks_are_audited() {
     }
     let looks = format!("audit_log WHERE action = 'operator.view' AND actor = 'ada' AND org_id = '{}'", site.acme);
     assert_eq!(site.database.count(&looks).await, i64::try_from(addresses.len()).unwrap());
+    // What was looked at is named, and not what was searched for.
+    let subjects =
+        "SELECT string_agg(DISTINCT subject, '; ' ORDER BY subject) FROM audit_log WHERE action = 'operator.view'";
+    let subjects: String = site.database.superuser().await.query_one(subjects, &[]).await.unwrap().get(0);
+    let expected = format!(
+        "audit; calls; calls by number; calls/{}; failures; failures by code; failures/{failure}; live; orgs",
+        call.id
+    );
+    assert_eq!(subjects, expected);
+    let all = "audit_log WHERE action = 'operator.view' AND org_id IS NULL";
+    assert_eq!(site.database.count(all).await, 1, "the list of orgs is a look, too");
+    assert_eq!(
+        site.get(&operator, &format!("/console/{}/no-such-page", site.acme)).await.status,
+        StatusCode::NOT_FOUND
+    );
     let nobodys = site.get(&operator, &format!("/console/{}/calls", uuid::Uuid::new_v4())).await;
     assert_eq!(nobodys.status, StatusCode::NOT_FOUND);
+}
+
+/// What cannot be read is named: an answer to another question would mislead.
+#[tokio::test]
+async fn a_question_that_cannot_be_read_is_refused() {
+    let site = Site::open().await;
+    for (query, name) in [
+        ("calls?since=yesterday", "since"),
+        ("calls?until=1", "until"),
+        ("calls?before=x", "before"),
+        ("failures?before=x", "before"),
+        ("audit?before=x", "before"),
+    ] {
+        let path = format!("/console/{}/{query}", site.acme);
+        let (status, problem) = site.json(&of(site.acme), &path).await;
+        assert_eq!((status, &problem["status"]), (StatusCode::BAD_REQUEST, &json!(400)), "{query}");
+        assert_eq!(problem["detail"], format!("{name} is missing or cannot be read"), "{query}");
+        assert!(site.get(&of(site.acme), &path).await.text.contains(&format!("{name} is missing")), "{query}");
+    }
+    let day = site.get(&of(site.acme), &format!("/console/{}/calls?since=2026-11-01", site.acme)).await;
+    assert_eq!(day.status, StatusCode::OK);
 }
 
 /// The calls of an org are found by each of what people know of one.

@@ -48,6 +48,12 @@ async fn without_a_token_of_the_console_there_is_only_the_way_in() {
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
         assert!(!refused.headers.contains_key("set-cookie"));
     }
+    // A part that a page loads does not bring the way in into the middle of a list.
+    let part = site.send(Method::GET, &format!("/console/{}/calls", site.acme), &[("hx-request", "true")], "").await;
+    assert_eq!(
+        (part.status, &part.headers["hx-redirect"]),
+        (StatusCode::UNAUTHORIZED, &"/console/sign-in".parse().unwrap())
+    );
     let way_in = site.get("", "/console/sign-in").await;
     assert!(way_in.status == StatusCode::OK && way_in.text.contains("<form"));
 }

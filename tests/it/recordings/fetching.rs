@@ -1,6 +1,7 @@
 //! From the source to the bucket.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use ringfence_edge::{Reach, Sealer};
@@ -57,6 +58,41 @@ async fn with_the_orgs_key_an_expired_link_is_no_loss() {
     assert_eq!(stage.row(&call).await["sha256"], format!("\\x{}", sha256(&file)));
     let everything = format!("{:?}", stage.database.everything_of(stage.org).await);
     assert!(!everything.contains("private-key"), "{everything}");
+}
+
+/// D8: a link that lags its report is not lost to a key of the org's that Vapi does not know any more.
+#[tokio::test]
+async fn a_bad_key_does_not_spoil_a_link_that_lags() {
+    let (stage, call, file) = (Stage::new().await, Call::default(), wav(5000));
+    let sealed = Sealer::new(&masters()).seal_api_key(stage.org, "revoked").unwrap();
+    stage.database.admin().await.set_vapi_key(stage.org, Some(&sealed)).await.unwrap();
+    stage.studio.put(&format!("/call/{}/mono-recording", call.id), Reply::Status(401));
+    let link = stage.studio.put("/file.wav", Reply::Status(404));
+    stage.report(&call, &link, half_an_hour()).await;
+    let batch = stage.queues.take_recording().await;
+    assert_eq!(fetch_with(&stage.uploader(), batch.clone()).await, 1);
+    let row = stage.row(&call).await;
+    assert_eq!((&row["state"], &row["code"]), (&json!("pending"), &json!("RF8002")));
+    stage.studio.put("/file.wav", Reply::File(file));
+    assert_eq!(fetch_with(&stage.uploader(), batch).await, 0);
+    assert_eq!(stage.row(&call).await["state"], "stored");
+}
+
+/// D8: what takes too long is aborted, and tried again.
+#[tokio::test]
+async fn a_recording_that_takes_too_long_leaves_no_part() {
+    let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
+    let link = stage.studio.put("/file.wav", Reply::Stalls(file[..LARGE / 2].to_vec()));
+    stage.report(&call, &link, half_an_hour()).await;
+    let batch = stage.queues.take_recording().await;
+    // Two seconds more than are kept in reserve.
+    let response = stage.uploader().consume(batch, Instant::now() + Duration::from_secs(32)).await;
+    assert_eq!(response.batch_item_failures.len(), 1);
+    let row = stage.row(&call).await;
+    assert_eq!((&row["state"], &row["code"]), (&json!("pending"), &json!("RF8006")));
+    let bucket = stage.queues.bucket();
+    let uploads = bucket.client.list_multipart_uploads().bucket(&bucket.name).send().await.unwrap();
+    assert_eq!(uploads.uploads.unwrap_or_default().len(), 0);
 }
 
 /// D8: a link that the storage refuses has expired, whatever its time says.

@@ -3,7 +3,10 @@
 use maintenance::Job;
 use ringfence_core::admin::Selection;
 use ringfence_core::admin::replay::Replayable;
+use ringfence_core::recordings::{self, Finished, StoredObject};
 use ringfence_testkit::Call;
+use ringfence_vapi::RecordingKind;
+use serde_json::json;
 
 use super::{Stage, wav};
 
@@ -38,6 +41,44 @@ async fn a_recording_is_removed_after_its_orgs_retention() {
     assert_eq!(stage.row(&old).await["state"], "removed");
     assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.found, 0);
     assert_eq!(stage.database.count("audit_log WHERE action = 'recording.retention'").await, 1);
+}
+
+/// D8: what cannot be removed is said, by an error that an alarm sees, and keeps nobody else's.
+#[tokio::test]
+async fn an_object_that_cannot_be_removed_keeps_no_other() {
+    let (stage, locked, other) = (Stage::new().await, Call::default(), Call::default());
+    for call in [&locked, &other] {
+        assert_eq!(stage.record(call, &wav(1000)).await, 0);
+    }
+    stage.database.admin().await.set_recording_retention(stage.org, Some(1)).await.unwrap();
+    // No object has no name: S3 refuses it, and the row is the older one.
+    let age = format!(
+        "UPDATE recording_upload_queue SET stored_at = now() - interval '2 days';
+        UPDATE recording_upload_queue SET stored_at = now() - interval '3 days', storage_key = '' WHERE vapi_call_id = '{}'",
+        locked.id
+    );
+    stage.execute(&age).await;
+    let order = maintenance::Order { job: Job::ExpireRecordings, dry_run: false };
+    let result = stage.maintenance().carry_out(order, std::time::Instant::now()).await;
+    assert_eq!(result.unwrap_err().code, ringfence_vapi::FailureCode::RecordingStorage);
+    assert_eq!(
+        (&stage.row(&locked).await["state"], &stage.row(&other).await["state"]),
+        (&json!("stored"), &json!("removed"))
+    );
+}
+
+/// D11: whoever finishes or removes a recording of a call that is gone brings none of its rows back.
+#[tokio::test]
+async fn a_call_that_is_gone_does_not_come_back() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    let (app, recording) = (stage.database.app(), stage.recording(&call, RecordingKind::Mono));
+    let object =
+        StoredObject { key: "k".to_owned(), content_type: "audio/wav".to_owned(), bytes: 1, sha256: vec![0; 32] };
+    assert!(matches!(recordings::finish(&app, &recording, &object).await, Ok(Finished::Unwanted)));
+    assert!(matches!(recordings::remove(&app, &recording).await, Ok(false)));
+    for table in ["calls", "call_logs", "call_tracking"] {
+        assert_eq!(stage.database.count(table).await, 0, "{table}");
+    }
 }
 
 /// Whoever removed the object and died before he said so: the next run says so.

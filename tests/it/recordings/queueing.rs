@@ -6,10 +6,11 @@ use std::time::Instant;
 use aws_lambda_events::sqs::SqsEvent;
 use maintenance::Job;
 use ringfence_core::Delivery;
+use ringfence_core::recordings::{self, Claimed};
 use ringfence_edge::recordings::read;
 use ringfence_testkit::studio::Reply;
 use ringfence_testkit::{Call, TestDoor, TestQueues};
-use ringfence_vapi::{Function, RecordingKind};
+use ringfence_vapi::{FailureCode, Function, RecordingKind};
 use serde_json::json;
 
 use super::{PATIENCE, Stage, artifact, half_an_hour, wav};
@@ -118,6 +119,38 @@ async fn a_later_report_revives_a_recording_that_was_given_up() {
     assert_eq!(stage.fetch().await, 0);
     assert_eq!(stage.row(&call).await["state"], "stored");
     assert_eq!(stage.text("SELECT string_agg(state, ';') FROM failed_operations").await, "resolved");
+}
+
+/// D8: also if the message is lost that the later report sends, and whoever was fetching by the old link says nothing any more.
+#[tokio::test]
+async fn a_fresh_link_does_not_depend_on_its_message() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    let away = TestQueues::away().await;
+    let door = TestDoor::new(stage.database.app(), &away);
+    let body = |summary: &str, minutes| {
+        let mut body = call.report(60_000, json!({"summary": summary}));
+        let expires_at = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
+        body["message"]["artifact"]["presignedUrlsExpiresAt"] = json!(expires_at);
+        body
+    };
+    assert_eq!(door.post(stage.org, &body("first", 10)).await.status, 200);
+    let (app, recording, claimant) =
+        (stage.database.app(), stage.recording(&call, RecordingKind::Mono), uuid::Uuid::new_v4());
+    let claimed = recordings::claim(&app, &recording, claimant, PATIENCE).await.unwrap();
+    assert!(matches!(claimed, Claimed::Leased(_)));
+    assert_eq!(door.post(stage.org, &body("second", 20)).await.status, 200);
+    let given_up = recordings::fail(&app, &recording, claimant, FailureCode::RecordingExpired, None, 1).await.unwrap();
+    assert!(given_up.is_none());
+    assert_eq!(stage.row(&call).await["state"], "pending");
+
+    let claimed = recordings::claim(&app, &recording, claimant, PATIENCE).await.unwrap();
+    assert!(matches!(claimed, Claimed::Leased(_)));
+    recordings::fail(&app, &recording, claimant, FailureCode::RecordingExpired, None, 2).await.unwrap().unwrap();
+    assert_eq!(stage.row(&call).await["state"], "dead");
+    assert_eq!(door.post(stage.org, &body("third", 30)).await.status, 200);
+    assert_eq!(stage.row(&call).await["state"], "pending");
+    stage.execute("UPDATE recording_upload_queue SET next_attempt_at = next_attempt_at - interval '3 minutes'").await;
+    assert_eq!(stage.maintain(Job::SweepRecordings, false).await.done, 1);
 }
 
 /// D8: `call.artifact.upload` says which recordings can be had, also of a call whose report never came.

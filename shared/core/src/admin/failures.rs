@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use ringfence_vapi::{Event, OrgId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
@@ -87,6 +88,20 @@ impl Admin {
     pub async fn unmark_redriven(&self, org_id: OrgId, letter: &Letter) -> Result<(), Failure> {
         let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.0, &letter.event_id()];
         self.client.execute("SELECT unmark_redriven_v1($1, $2, $3)", &parameters).await?;
+        Ok(())
+    }
+
+    /// Waits until nobody else redrives, and keeps others waiting for as long as this connection lives: a pass holds all dead letters, and
+    /// another one meanwhile would find none.
+    pub async fn take_turn_to_redrive(&self) -> Result<(), Failure> {
+        self.client.execute("SELECT pg_advisory_lock(hashtext('ringfence redrive'))", &[]).await?;
+        Ok(())
+    }
+
+    /// Notes what a pass over the dead letters brought.
+    pub async fn note_redrive(&self, org_id: Option<OrgId>, outcome: &Value) -> Result<(), Failure> {
+        let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.map(|org| org.0), &Json(outcome)];
+        self.client.execute("SELECT audit($1, 'event.redrive_pass', $2, 'dead letters', $3)", &parameters).await?;
         Ok(())
     }
 
