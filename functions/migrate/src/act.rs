@@ -519,7 +519,7 @@ impl Administration {
             }
             Act::Redrive { actor, selection, run, per_second, before } => {
                 let manner = Manner { run, per_second, before: before.unwrap_or_else(Timestamp::now) };
-                Answer::Redriven(self.redrive(actor, &selection, manner).await?)
+                Answer::Redriven(Box::pin(self.redrive(actor, &selection, manner)).await?)
             }
             Act::CountReplay { kind, selection } => {
                 let admin = self.admin(READER.to_owned()).await?;

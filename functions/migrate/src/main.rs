@@ -26,6 +26,7 @@ async fn invoke(administration: &Administration, invocation: Invocation) -> Resu
             deployment::carry_out(administration, &request).await?;
             Ok(Value::Null)
         }
-        Invocation::Act(act) => Ok(serde_json::to_value(administration.perform(act).await?)?),
+        // Boxed: laid out in one piece, the acts' futures are deeper than the compiler goes.
+        Invocation::Act(act) => Ok(serde_json::to_value(Box::pin(administration.perform(act)).await?)?),
     }
 }
