@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use rustix::process::Signal;
+
 use crate::database::APP_PASSWORD;
 use crate::program::{Folder, Program, free_port};
 use crate::setting;
@@ -32,7 +34,8 @@ impl PgBouncer {
         );
         folder.write("pgbouncer.ini", &configuration);
         let mut command = folder.command(&program);
-        let process = Program::start(command.arg(folder.path("pgbouncer.ini")), "process up");
+        // It keeps nothing, and leaves SIGQUIT to whatever its parents made of that, which may be to ignore it.
+        let process = Program::start(command.arg(folder.path("pgbouncer.ini")), "process up", Signal::KILL);
         Self { address: format!("127.0.0.1:{own_port}"), _program: process, _folder: folder }
     }
 }

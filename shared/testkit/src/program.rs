@@ -74,14 +74,18 @@ fn account(programs: &Path) -> Option<(u32, u32)> {
 }
 
 /// A program that runs until dropped.
-pub(crate) struct Program(Child);
+pub(crate) struct Program {
+    child: Child,
+    end: Signal,
+}
 
 impl Program {
-    /// Starts it and waits until it says on its standard error that it is ready.
-    pub(crate) fn start(command: &mut Command, ready: &str) -> Self {
+    /// Starts it and waits until it says on its standard error that it is ready. `end`: what ends it with every session at once.
+    pub(crate) fn start(command: &mut Command, ready: &str, end: Signal) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut program = Self(child.unwrap_or_else(|error| panic!("{command:?}: {error}")));
-        let mut log = BufReader::new(program.0.stderr.take().expect("its standard error"));
+        let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut program = Self { child, end };
+        let mut log = BufReader::new(program.child.stderr.take().expect("its standard error"));
         let mut said = String::new();
         while !said.contains(ready) {
             let count = log.read_line(&mut said).expect("its standard error is text");
@@ -95,9 +99,8 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // For both programs this ends every session at once.
-        let _ = kill_process(Pid::from_child(&self.0), Signal::QUIT);
-        let _ = self.0.wait();
+        let _ = kill_process(Pid::from_child(&self.child), self.end);
+        let _ = self.child.wait();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ringfence_core::DatabaseSettings;
+use rustix::process::Signal;
 use tokio_postgres::{Client, NoTls};
 
 use crate::program::{Folder, Program, free_port};
@@ -46,7 +47,11 @@ impl TestServer {
         for setting in settings {
             server.args(["-c", setting]);
         }
-        Self { _program: Program::start(&mut server, "ready to accept connections"), port, _folder: folder }
+        Self {
+            _program: Program::start(&mut server, "ready to accept connections", Signal::QUIT),
+            port,
+            _folder: folder,
+        }
     }
 
     /// Where it listens on this machine.
