@@ -17,12 +17,25 @@ CREATE TABLE organizations (
     created_at timestamptz NOT NULL DEFAULT now(),
     log_start  xid8        NOT NULL DEFAULT '0',
     recording_retention_days integer,
+    transcript_retention_days integer,
+    transcripts_expired_before uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    event_retention_days integer NOT NULL DEFAULT 30,
+    is_zero_retention boolean NOT NULL DEFAULT false,
+    reconciled_before uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
     CONSTRAINT organizations_pkey PRIMARY KEY (id),
     CONSTRAINT organizations_name_length CHECK (char_length(name) BETWEEN 1 AND 200),
-    CONSTRAINT organizations_recording_retention_bounded CHECK (recording_retention_days BETWEEN 1 AND 36500)
+    CONSTRAINT organizations_recording_retention_bounded CHECK (recording_retention_days BETWEEN 1 AND 36500),
+    CONSTRAINT organizations_transcript_retention_bounded CHECK (transcript_retention_days BETWEEN 1 AND 36500),
+    CONSTRAINT organizations_event_retention_bounded CHECK (event_retention_days BETWEEN 15 AND 36500)
 );
 COMMENT ON TABLE organizations IS 'The tenants.';
 COMMENT ON COLUMN organizations.recording_retention_days IS 'Recordings are removed so many days after they were stored. NULL: never.';
+COMMENT ON COLUMN organizations.transcript_retention_days IS 'What was said in a call is removed so many days after it. NULL: never.';
+COMMENT ON COLUMN organizations.transcripts_expired_before IS 'That has been done of all calls up to this one.';
+COMMENT ON COLUMN organizations.event_retention_days IS
+    'Idempotency claims, and with them the timeline and what can be replayed, are removed so many days after. At least as long as Vapi keeps calls (14 days).';
+COMMENT ON COLUMN organizations.is_zero_retention IS 'Vapi keeps nothing of its calls, so it is not asked for any.';
+COMMENT ON COLUMN organizations.reconciled_before IS 'All calls up to this one were looked at for their report.';
 COMMENT ON COLUMN organizations.log_start IS
     'Events of transactions before this one may have been removed from processed_webhook_events: a viewer cannot resume from there.';
 
@@ -233,6 +246,7 @@ CREATE TABLE recording_upload_queue (
     CONSTRAINT recording_upload_queue_link_while_needed CHECK (link IS NULL OR state IN ('pending', 'dead'))
 );
 CREATE INDEX recording_upload_queue_due_idx ON recording_upload_queue (next_attempt_at) WHERE state = 'pending';
+CREATE INDEX recording_upload_queue_removed_idx ON recording_upload_queue (created_at) WHERE state = 'removed';
 CREATE INDEX recording_upload_queue_stored_idx ON recording_upload_queue (org_id, stored_at) WHERE state = 'stored';
 COMMENT ON TABLE recording_upload_queue IS 'Recordings of calls, one row per call and kind: to be fetched, kept, given up, or removed after their retention.';
 COMMENT ON COLUMN recording_upload_queue.link IS 'Vapi''s presigned link, sealed (ringfence_edge::seal): who has it has the recording.';
@@ -288,6 +302,7 @@ CREATE TABLE failed_operations (
     CONSTRAINT failed_operations_resolved_at CHECK ((resolved_at IS NOT NULL) = (state = 'resolved')),
     CONSTRAINT failed_operations_event_until_resolved CHECK ((event IS NULL) = (state = 'resolved'))
 );
+CREATE INDEX failed_operations_resolved_idx ON failed_operations (resolved_at) WHERE state = 'resolved';
 CREATE INDEX failed_operations_open_idx ON failed_operations (org_id, last_failed_at) WHERE state <> 'resolved';
 COMMENT ON TABLE failed_operations IS 'Events that failed, one row each. Closed by the statement that applies the event.';
 COMMENT ON COLUMN failed_operations.function IS 'The function on whose retry queue the event waits.';
@@ -361,6 +376,7 @@ CREATE TABLE tool_executions (
     CONSTRAINT tool_executions_finished_at CHECK ((state = 'done') = (finished_at IS NOT NULL))
 );
 CREATE INDEX tool_executions_running_idx ON tool_executions (org_id, lease_until) WHERE state = 'running';
+CREATE INDEX tool_executions_finished_idx ON tool_executions (finished_at) WHERE state = 'done';
 COMMENT ON TABLE tool_executions IS 'Tool calls, one row each however often Vapi delivers them.';
 COMMENT ON COLUMN tool_executions.execution_id IS 'tool-calls:call:id of the tool call; also the idempotency key that its endpoint sees.';
 COMMENT ON COLUMN tool_executions.claimed_by IS 'The request that holds the lease.';
@@ -393,6 +409,46 @@ CREATE UNLOGGED TABLE partial_gates (
     CONSTRAINT partial_gates_pkey PRIMARY KEY (org_id, vapi_call_id)
 );
 COMMENT ON TABLE partial_gates IS 'Lets four partial transcripts a second and call through to viewers (pass_partial_v1).';
+
+-- What is counted by the hour (roll_up_v1).
+CREATE TABLE rollup_cursors (
+    org_id uuid   NOT NULL,
+    xact   xid8   NOT NULL DEFAULT '0',
+    seq    bigint NOT NULL DEFAULT 0,
+    CONSTRAINT rollup_cursors_pkey PRIMARY KEY (org_id),
+    CONSTRAINT rollup_cursors_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
+);
+COMMENT ON TABLE rollup_cursors IS 'How far the log of each org is counted: up to this event, included.';
+
+CREATE TABLE event_rollups (
+    org_id  uuid        NOT NULL,
+    measure text        NOT NULL,
+    hour    timestamptz NOT NULL,
+    bucket  text        COLLATE "C" NOT NULL,
+    events  bigint      NOT NULL,
+    CONSTRAINT event_rollups_pkey PRIMARY KEY (org_id, measure, hour, bucket),
+    CONSTRAINT event_rollups_measure_known CHECK (measure IN ('type', 'failure', 'delivery_ms', 'apply_ms'))
+);
+COMMENT ON TABLE event_rollups IS 'How many events of an org were received in an hour.';
+COMMENT ON COLUMN event_rollups.bucket IS 'Of type: the event''s type; of failure: its code; of milliseconds: rollup_bucket.';
+
+CREATE TABLE call_rollups (
+    org_id       uuid        NOT NULL,
+    agent_id     uuid        NOT NULL,
+    measure      text        NOT NULL,
+    hour         timestamptz NOT NULL,
+    is_connected boolean     NOT NULL,
+    bucket       text        COLLATE "C" NOT NULL,
+    calls        bigint      NOT NULL,
+    total        numeric,
+    CONSTRAINT call_rollups_pkey PRIMARY KEY (org_id, agent_id, measure, hour, is_connected, bucket),
+    CONSTRAINT call_rollups_measure_known CHECK (measure IN ('family', 'duration', 'cost'))
+);
+CREATE INDEX call_rollups_hour_idx ON call_rollups (org_id, hour);
+COMMENT ON TABLE call_rollups IS 'How many calls an org first heard of in an hour.';
+COMMENT ON COLUMN call_rollups.agent_id IS 'The nil UUID: of all agents together, and of none.';
+COMMENT ON COLUMN call_rollups.bucket IS 'Of family: the family of the ended reason, open or unknown; of seconds and dollars: rollup_bucket.';
+COMMENT ON COLUMN call_rollups.total IS 'All seconds, or all dollars.';
 
 -- The directory behind the platform's URL: routing ids only, each registered by one org.
 CREATE TABLE platform_directory (
@@ -431,6 +487,55 @@ CREATE INDEX unresolved_events_call_idx ON unresolved_events (vapi_call_id);
 COMMENT ON TABLE unresolved_events IS
     'Platform events whose org is unknown (RF5001) or named two ways (RF5002): applied when agent add registers what they name, '
     'or when another event of the call names its org.';
+
+CREATE TABLE reconciliations (
+    org_id          uuid        NOT NULL,
+    vapi_call_id    text        NOT NULL,
+    state           text        NOT NULL DEFAULT 'open',
+    attempts        integer     NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT now(),
+    code            text,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    finished_at     timestamptz,
+    CONSTRAINT reconciliations_pkey PRIMARY KEY (org_id, vapi_call_id),
+    CONSTRAINT reconciliations_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT reconciliations_state_known CHECK (state IN ('open', 'completed', 'unreachable')),
+    CONSTRAINT reconciliations_finished_at CHECK ((finished_at IS NOT NULL) = (state <> 'open'))
+);
+CREATE INDEX reconciliations_due_idx ON reconciliations (next_attempt_at) WHERE state = 'open';
+COMMENT ON TABLE reconciliations IS 'Calls whose report never came, and what Vapi said when it was asked for it.';
+COMMENT ON COLUMN reconciliations.state IS 'open: Vapi is asked again; completed: the report was applied; unreachable: it cannot be had (code).';
+
+-- What was erased, and must not come back. A mark names nobody: a call's id, or a keyed hash of a number.
+CREATE TABLE erasures (
+    org_id     uuid        NOT NULL,
+    mark       text        COLLATE "C" NOT NULL,
+    cut_off    timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT erasures_pkey PRIMARY KEY (org_id, mark),
+    CONSTRAINT erasures_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT erasures_mark_known CHECK (mark ~ '^(call|number):' AND (mark LIKE 'number:%') = (cut_off IS NOT NULL))
+);
+COMMENT ON COLUMN erasures.cut_off IS 'Of a number: calls that began before it are erased.';
+
+CREATE TABLE orphaned_objects (
+    org_id      uuid        NOT NULL,
+    storage_key text        NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    seen_to_at  timestamptz,
+    CONSTRAINT orphaned_objects_pkey PRIMARY KEY (storage_key),
+    CONSTRAINT orphaned_objects_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
+);
+COMMENT ON TABLE orphaned_objects IS 'Recordings of erased calls, until they are surely gone from the bucket.';
+
+CREATE TABLE queue_states (
+    queue     text        NOT NULL,
+    waiting   bigint      NOT NULL,
+    in_flight bigint      NOT NULL,
+    seen_at   timestamptz NOT NULL,
+    CONSTRAINT queue_states_pkey PRIMARY KEY (queue)
+);
+COMMENT ON TABLE queue_states IS 'How much waits in each queue of the deployment, as maintenance saw it last.';
 
 CREATE TABLE audit_log (
     id      bigint      GENERATED ALWAYS AS IDENTITY,

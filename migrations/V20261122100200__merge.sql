@@ -193,8 +193,12 @@ BEGIN
     -- One lock order everywhere: claim, call_logs, call_tracking, calls, transcripts, leads.
     INSERT INTO call_logs (org_id, vapi_call_id) VALUES (p_org_id, p_vapi_call_id)
         ON CONFLICT (org_id, vapi_call_id) DO NOTHING;
-    SELECT id INTO STRICT v_id FROM call_logs
+    SELECT id INTO v_id FROM call_logs
         WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id FOR NO KEY UPDATE;
+    -- Whoever waited here while the call was erased tries again, and finds it so before anything is written.
+    IF NOT FOUND OR is_call_erased(p_org_id, p_vapi_call_id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'the call is erased';
+    END IF;
     INSERT INTO call_tracking (org_id, vapi_call_id) VALUES (p_org_id, p_vapi_call_id)
         ON CONFLICT (org_id, vapi_call_id) DO NOTHING;
     INSERT INTO calls (id, org_id, vapi_call_id) VALUES (v_id, p_org_id, p_vapi_call_id)

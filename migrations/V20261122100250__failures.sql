@@ -60,6 +60,10 @@ BEGIN
         RETURN;
     END IF;
     PERFORM enter_org(event_org);
+    IF is_erased(event_org, p_event, p_received_at) THEN
+        -- Its next delivery ends it.
+        RETURN;
+    END IF;
     -- Another delivery of it may have applied meanwhile, or does so now and waits here (take_claim).
     PERFORM lock_event(p_event_id);
     IF EXISTS (SELECT FROM processed_webhook_events e WHERE e.org_id = event_org AND e.event_id = p_event_id) THEN

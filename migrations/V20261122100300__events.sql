@@ -101,6 +101,13 @@ BEGIN
         ON CONFLICT (org_id, event_id) DO NOTHING
         RETURNING seq INTO sequence;
     outcome := CASE WHEN sequence IS NULL THEN 'duplicate' ELSE 'applied' END;
+    -- What was erased is done with, as a duplicate is.
+    IF outcome = 'applied' AND is_erased(p_org_id, p_event, p_received_at) THEN
+        PERFORM forget_claim(p_org_id, p_event_id);
+        outcome := 'duplicate';
+        sequence := NULL;
+        RETURN;
+    END IF;
 
     -- Applied now or before: whatever failed is mended, in the transaction that mends it.
     IF p_failures IS NOT NULL THEN
@@ -245,7 +252,9 @@ BEGIN
         WHEN 'transcript' THEN PERFORM keep_transcript(p_org_id, p_event);
         WHEN 'call-started', 'call-ended', 'end-of-call-report' THEN PERFORM fold_call(p_org_id, p_event);
         WHEN 'call-event' THEN
-            IF p_event ? 'recordings' THEN
+            IF p_event ->> 'event_type' = 'call.deleted' THEN
+                PERFORM audit('vapi', 'erase.call', p_org_id, p_event #>> '{call,id}', erase_call(p_org_id, p_event #>> '{call,id}', true));
+            ELSIF p_event ? 'recordings' THEN
                 PERFORM fold_call(p_org_id, p_event);
             END IF;
         WHEN 'operation-failed', 'recording-ready' THEN NULL; -- it is in the timeline, and that is all

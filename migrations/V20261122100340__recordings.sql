@@ -114,6 +114,11 @@ COMMENT ON FUNCTION finish_recording_v1 IS
     'push it to). Whoever finishes: the second finds it stored (repeated) and changes nothing. unwanted: it was removed meanwhile, so '
     'its object has to go.';
 
+CREATE FUNCTION recording_object(p_org_id uuid, p_vapi_call_id text, p_kind text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT p_org_id || '/' || p_vapi_call_id || '/' || p_kind
+$$;
+COMMENT ON FUNCTION recording_object IS 'The name of a recording''s object, as ringfence_edge::bucket::object_key makes it.';
+
 CREATE FUNCTION recording_id(p_vapi_call_id text, p_kind text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT 'recording:' || p_vapi_call_id || ':' || p_kind
 $$;
@@ -244,7 +249,7 @@ $$;
 COMMENT ON FUNCTION remove_recording_v1 IS
     'A recording''s object is gone: nothing leads to it any more, and nothing queues it again. False: it was not kept.';
 
-GRANT EXECUTE ON FUNCTION keep_recordings, recording_id TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION keep_recordings, recording_id, recording_object TO ringfence_app, ringfence_ops;
 GRANT EXECUTE ON FUNCTION claim_recording_v1, finish_recording_v1, fail_recording_v1, find_recording_v1, take_due_recordings_v1,
     find_expired_recordings_v1, remove_recording_v1 TO ringfence_app;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;

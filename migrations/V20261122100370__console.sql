@@ -83,8 +83,7 @@ BEGIN
             'detail', concat_ws(' ', e.event ->> 'status', e.event ->> 'ended_reason', e.event ->> 'recording', e.event ->> 'code'))
             ORDER BY coalesce(e.message_time, e.received_at), e.seq), '[]')
         INTO v_timeline
-        FROM unnest('{status-update,end-of-call-report,call.artifact.upload,call.deleted,call.delete.failed,assistant.started,hang,
-                user-interrupted,transfer-update,language-change-detected,operation-failed,recording-ready}'::text[]) AS t (event_type),
+        FROM unnest(array_remove(kept_event_types(), 'transcript')) AS t (event_type),
             LATERAL (SELECT p.* FROM processed_webhook_events p
                 WHERE p.org_id = p_org_id AND p.event_id > t.event_type || ':' || p_vapi_call_id || ':'
                     AND p.event_id < t.event_type || ':' || p_vapi_call_id || ';'
@@ -218,7 +217,12 @@ BEGIN
         'organizations', coalesce((SELECT jsonb_agg(jsonb_build_object('id', o.id, 'name', o.name, 'open_failures',
                 (SELECT count(*) FROM (SELECT FROM failed_operations f WHERE f.org_id = o.id AND f.state <> 'resolved' LIMIT 1000) AS open))
                 ORDER BY o.name, o.id) FROM organizations o), '[]'),
-        'unresolved_events', (SELECT count(*) FROM (SELECT FROM unresolved_events LIMIT 10000) AS kept));
+        'unresolved_events', (SELECT count(*) FROM (SELECT FROM unresolved_events LIMIT 10000) AS kept),
+        'queues', coalesce((SELECT jsonb_agg(jsonb_build_object('queue', s.queue, 'waiting', s.waiting, 'in_flight', s.in_flight, 'seen_at', s.seen_at,
+                -- A queue's own clock is CloudWatch's; what waits for longest is known by its row.
+                'oldest', (SELECT min(f.received_at) FROM (SELECT f.received_at FROM failed_operations f
+                    WHERE f.state = CASE WHEN s.queue LIKE '%-dead-letters' THEN 'dead' ELSE 'retrying' END
+                        AND f.function = replace(s.queue, '-dead-letters', '') LIMIT 10000) AS f)) ORDER BY s.queue) FROM queue_states s), '[]'));
 END
 $$;
 COMMENT ON FUNCTION list_organizations_v1 IS 'For operators: all orgs by name with their open failures, up to a thousand each; and how many events name no org.';

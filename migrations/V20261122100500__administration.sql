@@ -192,6 +192,9 @@ BEGIN
     ELSE
         INSERT INTO vapi_credentials (org_id, api_key) VALUES (p_org_id, p_sealed_key)
             ON CONFLICT (org_id) DO UPDATE SET api_key = excluded.api_key, created_at = now();
+        -- What nobody could ask for can be asked for now.
+        UPDATE reconciliations SET state = 'open', finished_at = NULL, next_attempt_at = now()
+            WHERE org_id = p_org_id AND (code = 'RF9001' OR state = 'open');
     END IF;
     PERFORM audit(p_actor, CASE WHEN p_sealed_key IS NULL THEN 'vapi_key.remove' ELSE 'vapi_key.set' END, p_org_id, p_org_id::text);
     RETURN true;
@@ -199,17 +202,34 @@ END
 $$;
 COMMENT ON FUNCTION set_vapi_key_v1 IS 'Keeps an org''s API key at Vapi, sealed, in the place of another; NULL: keeps none. False: no such org.';
 
-CREATE FUNCTION set_recording_retention_v1(p_actor text, p_org_id uuid, p_days integer) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION set_zero_retention_v1(p_actor text, p_org_id uuid, p_is_zero boolean) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE organizations SET recording_retention_days = p_days WHERE id = p_org_id;
+    UPDATE organizations SET is_zero_retention = p_is_zero WHERE id = p_org_id;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM audit(p_actor, 'recording.retention', p_org_id, p_org_id::text, jsonb_build_object('days', p_days));
+    PERFORM audit(p_actor, 'zero_retention.set', p_org_id, p_org_id::text, jsonb_build_object('is_zero_retention', p_is_zero));
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION set_recording_retention_v1 IS 'Recordings of an org are removed so many days after they were stored; NULL: never. False: no such org.';
+COMMENT ON FUNCTION set_zero_retention_v1 IS 'Whether Vapi keeps nothing of an org''s calls: then it is not asked for any. False: no such org.';
+
+CREATE FUNCTION set_retention_v1(p_actor text, p_org_id uuid, p_what text, p_days integer) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    CASE p_what
+        WHEN 'recordings' THEN UPDATE organizations SET recording_retention_days = p_days WHERE id = p_org_id;
+        WHEN 'transcripts' THEN UPDATE organizations SET transcript_retention_days = p_days WHERE id = p_org_id;
+        WHEN 'events' THEN UPDATE organizations SET event_retention_days = p_days WHERE id = p_org_id;
+    END CASE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM audit(p_actor, 'retention.set', p_org_id, p_what, jsonb_build_object('days', p_days));
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION set_retention_v1 IS
+    'Recordings, transcripts or events of an org are removed after so many days; NULL: never, which events cannot. False: no such org.';
 
 -- What people do about failures. The count of an act is in its line in the audit log; each event is a transaction of its own.
 
@@ -219,7 +239,7 @@ CREATE FUNCTION mark_redriven_v1(
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     -- The row is missing where the database was away at every attempt. What applied has nothing to be noted.
-    IF p_failures IS NOT NULL
+    IF p_failures IS NOT NULL AND NOT is_erased(p_org_id, p_event, p_received_at)
         AND NOT EXISTS (SELECT FROM failed_operations WHERE org_id = p_org_id AND event_id = p_event_id)
         AND NOT EXISTS (SELECT FROM processed_webhook_events WHERE org_id = p_org_id AND event_id = p_event_id)
     THEN
@@ -304,5 +324,5 @@ COMMENT ON FUNCTION replay_failed_operation_v1 IS
 GRANT EXECUTE ON FUNCTION audit TO ringfence_app;
 GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, configure_agent_v1, add_lead_v1,
     change_lead_v1, set_tool_v1, remove_tool_v1, note_tool_secret_v1, set_vapi_key_v1,
-    set_recording_retention_v1, note_token_v1, settle_tool_call_v1, mark_redriven_v1,
+    set_retention_v1, set_zero_retention_v1, note_token_v1, settle_tool_call_v1, mark_redriven_v1,
     unmark_redriven_v1, replay_event_v1, replay_failed_operation_v1 TO ringfence_ops;

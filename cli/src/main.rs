@@ -24,8 +24,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use verbs::{
-    agent, check_template, console, doctor, down, drill as drills, env, failures, gateway, lead, migrate, org, pages,
-    pump, redrive, replay, test, token, tool, up,
+    agent, check_template, console, doctor, down, drill as drills, env, erase, failures, gateway, lead, maintain,
+    migrate, org, pages, pump, redrive, replay, test, token, tool, up,
 };
 
 /// Ringfence: a backend on Vapi webhooks.
@@ -44,6 +44,7 @@ enum Verb {
     Test(test::Test),
     Doctor(doctor::Doctor),
     Migrate(migrate::Migrate),
+    Maintain(maintain::Maintain),
     Simulate(verbs::simulate::Simulate),
     Org(org::Org),
     Agent(agent::Agent),
@@ -54,6 +55,7 @@ enum Verb {
     Token(token::Token),
     Failures(failures::Failures),
     Redrive(redrive::Redrive),
+    Erase(erase::Erase),
     Replay(replay::Replay),
     Drill(drills::Drill),
     Bench(verbs::bench::Bench),
@@ -73,6 +75,7 @@ async fn main() -> ExitCode {
         Verb::Test(verb) => verb.run().await,
         Verb::Doctor(verb) => verb.run().await,
         Verb::Migrate(verb) => verb.run().await,
+        Verb::Maintain(verb) => verb.run().await,
         Verb::Simulate(verb) => verb.run().await,
         Verb::Org(verb) => verb.run().await,
         Verb::Agent(verb) => verb.run().await,
@@ -80,6 +83,7 @@ async fn main() -> ExitCode {
         Verb::Tool(verb) => verb.run().await,
         Verb::Failures(verb) => verb.run().await,
         Verb::Redrive(verb) => verb.run().await,
+        Verb::Erase(verb) => verb.run().await,
         Verb::Replay(verb) => verb.run().await,
         Verb::Drill(verb) => verb.run().await,
         Verb::Bench(verb) => verb.run().await,
@@ -142,6 +146,11 @@ mod tests {
             "redrive --type end-of-call-report --since 2026-11-24T08:00:00Z --run --rate 20 --stack ringfence",
             "replay --org ORG --call c1 --until 2026-11-24T08:00:00Z --run",
             "replay --failed --code RF2001",
+            "erase --org ORG --number +15555550142 --run --stack ringfence",
+            "erase --org ORG --call c1 --json",
+            "org retention ORG --recordings 90 --transcripts forever --events 45",
+            "org zero-retention ORG true --stack ringfence",
+            "maintain reconcile --dry-run --stack ringfence",
             "migrate --stack ringfence",
             "doctor --stack ringfence",
             "up --deployed",
@@ -177,6 +186,11 @@ mod tests {
             ("token --org ORG --lifetime 13h", "12h"),
             ("redrive --code RF9999", "failure code"),
             ("replay --rate 0", "1..="),
+            ("erase --org ORG", "--number"),
+            ("erase --org ORG --call c1 --number +15555550142", "cannot be used"),
+            ("erase --org ORG --number 5550142", "E.164"),
+            ("org retention ORG", "--recordings"),
+            ("maintain everything", "clean-claims"),
             ("drill earthquake", "cold-outage"),
             ("simulate --calls 0", "1..="),
             ("simulate --rate 0", "more than 0"),

@@ -55,7 +55,13 @@ async fn furnish(database: &TestDatabase, door: &TestDoor, org: OrgId) {
         INSERT INTO tools (org_id, kind, name, endpoint, timeout_seconds, is_idempotent)
             VALUES ('{org}', 'tool', 'book', 'https://tools.example.com/{org}', 10, false);
         INSERT INTO tool_executions (org_id, execution_id, tool, claimed_by, lease_until)
-            VALUES ('{org}', 'tool-calls:{id}:t1', 'book', gen_random_uuid(), now());",
+            VALUES ('{org}', 'tool-calls:{id}:t1', 'book', gen_random_uuid(), now());
+        INSERT INTO rollup_cursors (org_id) VALUES ('{org}');
+        INSERT INTO event_rollups VALUES ('{org}', 'type', now(), 'hang', 1);
+        INSERT INTO call_rollups VALUES ('{org}', gen_random_uuid(), 'family', now(), true, 'open', 1);
+        INSERT INTO erasures (org_id, mark) VALUES ('{org}', 'call:erased');
+        INSERT INTO orphaned_objects (org_id, storage_key) VALUES ('{org}', '{org}/erased/mono');
+        INSERT INTO reconciliations (org_id, vapi_call_id) VALUES ('{org}', '{id}');",
         id = call.id
     );
     database.superuser().await.batch_execute(&rest).await.unwrap();
@@ -361,8 +367,9 @@ async fn the_functions_can_delete_nothing() {
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
             AND has_table_privilege('ringfence_app', oid, 'DELETE, TRUNCATE, TRIGGER')";
     let (database, acme, _) = two_orgs().await;
-    // Who watches, and how often: no event is in these.
-    assert_eq!(database.text(DELETABLE).await.as_deref(), Some("live_connections partial_gates"));
+    // Who watches, and how often; what is counted, and what is to be removed: no event is in these.
+    let deletable = "call_rollups live_connections orphaned_objects partial_gates";
+    assert_eq!(database.text(DELETABLE).await.as_deref(), Some(deletable));
     let app = database.client("ringfence_app").await;
     for statement in ["DELETE FROM call_logs", "TRUNCATE call_logs", "UPDATE processed_webhook_events SET event = '{}'"]
     {

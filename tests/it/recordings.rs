@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::SqsEvent;
 use jiff::{SignedDuration, Timestamp};
-use maintenance::{Job, Maintenance, Order, Report};
+use maintenance::{Job, Maintenance, Order, Reconciler, Report};
 use recording_upload::{Hosts, Source, Uploader};
 use ringfence_core::{Database, Recording};
-use ringfence_edge::{Backoff, Outbound, Reach, Sealer};
+use ringfence_edge::{Backoff, FunctionQueues, Outbound, Reach, Sealer, VapiApi};
 use ringfence_testkit::door::masters;
 use ringfence_testkit::studio::Reply;
 use ringfence_testkit::{Call, TestDatabase, TestDoor, TestQueues, TestStudio};
-use ringfence_vapi::{OrgId, RecordingKind};
+use ringfence_vapi::{Function, OrgId, RecordingKind};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::Client;
@@ -62,7 +62,7 @@ impl Stage {
         }
     }
 
-    fn door(&self) -> TestDoor {
+    pub(crate) fn door(&self) -> TestDoor {
         TestDoor::new(self.database.app(), &self.queues)
     }
 
@@ -87,7 +87,7 @@ impl Stage {
     }
 
     /// Runs the function over the message that waits; how many are to come again.
-    async fn fetch(&self) -> usize {
+    pub(crate) async fn fetch(&self) -> usize {
         fetch_with(&self.uploader(), self.queues.take_recording().await).await
     }
 
@@ -97,10 +97,16 @@ impl Stage {
             database: self.database.app(),
             recordings: self.queues.recording_queue(),
             bucket: self.queues.bucket(),
+            queues: FunctionQueues::all_named(&self.queues.environment(), self.queues.client()).unwrap(),
+            reconciler: Reconciler {
+                api: VapiApi::new(Outbound::new(Reach::Anywhere), &self.studio.url),
+                sealer: Sealer::new(&masters()),
+                reports: self.queues.queues_of(Function::EndOfCallReport).retries,
+            },
         }
     }
 
-    async fn maintain(&self, job: Job, dry_run: bool) -> Report {
+    pub(crate) async fn maintain(&self, job: Job, dry_run: bool) -> Report {
         self.maintenance().carry_out(Order { job, dry_run }, Instant::now() + PATIENCE).await.unwrap()
     }
 
@@ -118,11 +124,11 @@ impl Stage {
         rows.remove(0)
     }
 
-    async fn execute(&self, statement: &str) {
+    pub(crate) async fn execute(&self, statement: &str) {
         self.superuser.batch_execute(statement).await.unwrap();
     }
 
-    async fn text(&self, query: &str) -> String {
+    pub(crate) async fn text(&self, query: &str) -> String {
         self.superuser.query_one(query, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_default()
     }
 
@@ -142,13 +148,13 @@ impl Stage {
         (object.body.collect().await.unwrap().to_vec(), content_type)
     }
 
-    fn recording(&self, call: &Call, kind: RecordingKind) -> Recording {
+    pub(crate) fn recording(&self, call: &Call, kind: RecordingKind) -> Recording {
         Recording { org_id: self.org, call_id: call.id.parse().unwrap(), kind }
     }
 }
 
 /// Runs a function over a batch; how many messages are to come again.
-async fn fetch_with(uploader: &Uploader, batch: SqsEvent) -> usize {
+pub(crate) async fn fetch_with(uploader: &Uploader, batch: SqsEvent) -> usize {
     assert_eq!(batch.records.len(), 1, "a message waits");
     let response = Box::pin(uploader.consume(batch, Instant::now() + PATIENCE)).await;
     response.batch_item_failures.len()

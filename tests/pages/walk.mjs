@@ -155,6 +155,18 @@ await until(async () => {
     return (await page.textContent("dl")).includes("resolved");
 }, "the failure to be resolved");
 
+// How it all went: counted, drawn, and in words.
+await ask("count");
+await page.goto(path("numbers"));
+await page.waitForSelector("[data-plot] canvas");
+check((await page.textContent("main")).match(/[1-9]\d* calls, of which [1-9]/), "calls are counted");
+await page.selectOption("select[name=period]", "day");
+await page.click("text=Show");
+await page.waitForURL((url) => url.searchParams.get("period") === "day");
+await page.waitForSelector("[data-plot] canvas");
+await page.click("summary");
+await inspect(page, "numbers");
+
 // Who did all that.
 await page.goto(path("audit"));
 const audited = await page.textContent("table");
@@ -170,14 +182,14 @@ const bodies = new Map();
 fresh.on("response", (response) => {
     if (!bodies.has(response.url())) bodies.set(response.url(), response.body().then((body) => body.length, () => 0));
 });
-for (const each of ["live", "calls", "failures", "audit"]) {
+for (const each of ["live", "calls", "failures", "numbers", "audit"]) {
     await fresh.goto(path(each), { waitUntil: "networkidle" });
     // Before the next page takes them away.
     await Promise.all(bodies.values());
 }
 const bytes = (await Promise.all(bodies.values())).reduce((sum, each) => sum + each, 0);
 check(bytes > 50_000 && bytes < MOST_BYTES, `the pages weigh ${bytes} bytes`);
-console.log(`  ok    four pages with all that they load: ${Math.round(bytes / 1024)} KB`);
+console.log(`  ok    five pages with all that they load: ${Math.round(bytes / 1024)} KB`);
 
 // By keyboard alone: the first stop leads past the navigation.
 await page.goto(path("calls"));
@@ -191,6 +203,7 @@ check(page.url().endsWith("/console/sign-in"), "whoever is signed out is led to 
 await inspect(page, "sign-in");
 const operator = await signedIn(operatorLink);
 await operator.waitForSelector("h1:has-text('Orgs')");
+check((await operator.textContent("main")).includes("transcript-dead-letters"), "how much waits in queues is shown");
 await inspect(operator, "orgs");
 
 await browser.close();

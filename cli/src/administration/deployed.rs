@@ -9,20 +9,25 @@ use aws_sdk_lambda::error::{DisplayErrorContext, SdkError};
 use aws_sdk_lambda::operation::invoke::InvokeError;
 use aws_sdk_lambda::primitives::Blob;
 use migrate::{Act, Answer};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::describe;
 use crate::error::{Context, Error, Result};
 
-/// Invokes the stack's migrate function with the act. Region, credentials and endpoint are those of the AWS tools.
+/// Invokes the stack's migrate function with the act.
 pub(super) async fn perform(stack: &str, act: &Act) -> Result<Answer> {
-    let function = format!("{stack}-migrate");
-    let payload = serde_json::to_vec(act).context("write the act")?;
-    let request = client().await?.invoke().function_name(&function).payload(Blob::new(payload));
-    let answer = request.send().await.map_err(|error| refused(&function, &error))?;
+    order(&format!("{stack}-migrate"), act, describe(act)).await
+}
+
+/// Invokes a function of a stack, and reads its answer. Region, credentials and endpoint are those of the AWS tools.
+pub(crate) async fn order<T: DeserializeOwned>(function: &str, order: &impl Serialize, what: &str) -> Result<T> {
+    let payload = serde_json::to_vec(order).context("write what to do")?;
+    let request = client().await?.invoke().function_name(function).payload(Blob::new(payload));
+    let answer = request.send().await.map_err(|error| refused(function, &error))?;
     let payload = answer.payload().map(Blob::as_ref).unwrap_or_default();
     if answer.function_error().is_some() {
-        return Err(FunctionError::read(payload)).context(format_args!("{} ({function} failed)", describe(act)));
+        return Err(FunctionError::read(payload)).context(format_args!("{what} ({function} failed)"));
     }
     serde_json::from_slice(payload).context(format_args!("read the answer of {function}"))
 }

@@ -4,6 +4,7 @@
 mod deployed;
 pub(crate) mod local;
 
+pub(crate) use deployed::order;
 use migrate::{Act, Answer};
 
 use crate::error::{Error, Result};
@@ -71,7 +72,9 @@ fn describe(act: &Act) -> &'static str {
         Act::RemoveTool { .. } => "remove the tool",
         Act::ShowToolSecret { .. } => "show the secret",
         Act::SetVapiKey { .. } => "keep the org's key at Vapi",
-        Act::SetRecordingRetention { .. } => "set the retention of recordings",
+        Act::SetRetention { .. } => "set a retention",
+        Act::SetZeroRetention { .. } => "set zero retention",
+        Act::Erase { .. } => "erase",
         Act::SettleToolCall { .. } => "settle the tool call",
         Act::MintToken { .. } => "make the token",
         Act::MintConsoleToken { .. } => "make the link",

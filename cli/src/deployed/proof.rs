@@ -204,7 +204,7 @@ impl Proof<'_> {
             .outputs
             .get("MaintenanceFunctionName")
             .ok_or_else(|| Error::new("no output MaintenanceFunctionName"))?;
-        for job in [Job::SweepRecordings, Job::ExpireRecordings] {
+        for (job, _) in Job::SCHEDULES {
             let order = serde_json::to_vec(&Order { job, dry_run: true }).context("write an order")?;
             let invoke =
                 aws_sdk_lambda::Client::new(&configuration(self.aws_endpoint)).invoke().function_name(function);

@@ -31,9 +31,6 @@ const CONCURRENCY: usize = 2;
 const LONG_POLL_SECONDS: i32 = 20;
 /// The longest timeout of a function is 300 s.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(305);
-/// The schedules of the template, and how often they come.
-const SCHEDULES: [(Job, Duration); 2] =
-    [(Job::SweepRecordings, Duration::from_mins(5)), (Job::ExpireRecordings, Duration::from_hours(1))];
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The pump as a background process: this tool itself, with its hidden verb `pump`.
@@ -96,13 +93,13 @@ pub(crate) async fn run(sqs: &Client, queues: &Queues, base_url: &str) -> Result
     }
     tracing::info!(pollers = pollers.len(), "pump started");
     let schedules =
-        SCHEDULES.map(|(job, period)| keep(http.clone(), invocations_url(base_url, "maintenance"), job, period));
+        Job::SCHEDULES.map(|(job, period)| keep(http.clone(), invocations_url(base_url, "maintenance"), job, period));
     futures_util::future::join(join_all(pollers), join_all(schedules)).await;
     Ok(())
 }
 
 /// Where a function is invoked.
-fn invocations_url(base_url: &str, function: &str) -> String {
+pub(crate) fn invocations_url(base_url: &str, function: &str) -> String {
     format!("{base_url}/2015-03-31/functions/{function}/invocations")
 }
 

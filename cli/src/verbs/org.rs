@@ -1,4 +1,4 @@
-//! `cargo ringfence org`: orgs, their keys, and how long their recordings are kept.
+//! `cargo ringfence org`: orgs, their keys, and how long what is theirs is kept.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use migrate::act::OrganizationKey;
 use migrate::{Act, Answer};
+use ringfence_core::admin::Kept;
 use ringfence_vapi::OrgId;
 use serde::Serialize;
 
@@ -27,6 +28,7 @@ enum Verb {
     RotateKey(RotateKey),
     VapiKey(VapiKey),
     Retention(Retention),
+    ZeroRetention(ZeroRetention),
 }
 
 impl Org {
@@ -37,6 +39,7 @@ impl Org {
             Verb::RotateKey(verb) => verb.run().await,
             Verb::VapiKey(verb) => verb.run().await,
             Verb::Retention(verb) => verb.run().await,
+            Verb::ZeroRetention(verb) => verb.run().await,
         }
     }
 }
@@ -139,14 +142,21 @@ fn read_line() -> Result<String> {
     Ok(line.trim().to_owned())
 }
 
-/// Has an org's recordings removed some days after they were stored
+/// Has something of an org removed after some days
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("kept").required(true).multiple(true))]
 struct Retention {
     /// The org's id
     org: OrgId,
-    /// How many days, or `forever`
-    #[arg(long, value_name = "DAYS", value_parser = days)]
-    recordings: Days,
+    /// Days after which recordings are removed, or `forever`
+    #[arg(long, value_name = "DAYS", value_parser = days, group = "kept")]
+    recordings: Option<Days>,
+    /// Days after which is removed what was said in a call, and its summary, or `forever`
+    #[arg(long, value_name = "DAYS", value_parser = days, group = "kept")]
+    transcripts: Option<Days>,
+    /// Days after which kept events are removed: idempotency claims, timeline and source of replay
+    #[arg(long, value_name = "DAYS", group = "kept")]
+    events: Option<i32>,
     #[command(flatten)]
     administrator: Administrator,
 }
@@ -164,14 +174,43 @@ fn days(text: &str) -> std::result::Result<Days, String> {
 
 impl Retention {
     async fn run(self) -> Result<ExitCode> {
-        let Days(days) = self.recordings;
-        let act = |actor| Act::SetRecordingRetention { actor, org_id: self.org, days };
-        let answer = self.administrator.perform(act).await?;
-        let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
-        match days {
-            Some(days) => println!("recordings are kept for {days} days"),
-            None => println!("recordings are kept for ever"),
+        let chosen = [
+            (Kept::Recordings, self.recordings),
+            (Kept::Transcripts, self.transcripts),
+            (Kept::Events, self.events.map(|days| Days(Some(days)))),
+        ];
+        for (kept, days) in chosen {
+            let Some(Days(days)) = days else { continue };
+            let act = |actor| Act::SetRetention { actor, org_id: self.org, kept, days };
+            let answer = self.administrator.perform(act).await?;
+            let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+            match days {
+                Some(days) => println!("{} are kept for {days} days", kept.as_str()),
+                None => println!("{} are kept for ever", kept.as_str()),
+            }
         }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Says whether Vapi keeps nothing of an org's calls: then it is not asked for reports that never came
+#[derive(Debug, clap::Args)]
+struct ZeroRetention {
+    /// The org's id
+    org: OrgId,
+    /// `true` or `false`
+    #[arg(action = clap::ArgAction::Set)]
+    is_zero: bool,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl ZeroRetention {
+    async fn run(self) -> Result<ExitCode> {
+        let Self { org, is_zero, administrator } = self;
+        let answer = administrator.perform(|actor| Act::SetZeroRetention { actor, org_id: org, is_zero }).await?;
+        let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+        println!("Vapi is {}asked for this org's missing reports", if is_zero { "not " } else { "" });
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -5,6 +5,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use maintenance::{Job, Order};
 use migrate::{Act, Answer};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ use crate::simulate::plan::Run;
 use crate::simulate::sender::Pace;
 use crate::simulate::studio::Studio;
 use crate::simulate::{Manner, Target, send};
+use crate::verbs::maintain;
 
 const CONSOLE: Duration = Duration::from_hours(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -121,6 +123,13 @@ impl Walk<'_> {
             "break" => self.break_event().await,
             "mend" => {
                 self.database().await?.batch_execute(ALLOW).await.context("allow what was forbidden")?;
+                Ok(json!({}))
+            }
+            "count" => {
+                // What its schedules do every few minutes.
+                for job in [Job::RollUp, Job::Watch] {
+                    maintain::here(&Order { job, dry_run: false }).await?;
+                }
                 Ok(json!({}))
             }
             other => Err(Error::new(format!("the walk asks for {other:?}"))),

@@ -59,6 +59,7 @@ impl Broadcaster {
             }
         }
         counts.emit();
+        ringfence_edge::sentry::flush().await;
         response
     }
 

@@ -7,7 +7,7 @@ macro_rules! pages {
     };
 }
 
-const PAGES: [(&str, &str); 41] = pages!(
+const PAGES: [(&str, &str); 45] = pages!(
     "RF1001" "RF1002" "RF1003" "RF1004" "RF1005" "RF1006"
     "RF2001" "RF2002" "RF2003" "RF2004" "RF2005" "RF2006"
     "RF3001" "RF3002" "RF3003"
@@ -16,6 +16,7 @@ const PAGES: [(&str, &str); 41] = pages!(
     "RF6001"
     "RF7001" "RF7002" "RF7003" "RF7004" "RF7005" "RF7006" "RF7007" "RF7008" "RF7009" "RF7010"
     "RF8001" "RF8002" "RF8003" "RF8004" "RF8005" "RF8006" "RF8007"
+    "RF9001" "RF9002" "RF9003" "RF9004"
 );
 
 /// The page of a code, in Markdown.

@@ -13,17 +13,19 @@ pub(crate) enum Section {
     Live,
     Calls,
     Failures,
+    Numbers,
     Audit,
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 4] = [Self::Live, Self::Calls, Self::Failures, Self::Audit];
+    pub(crate) const ALL: [Self; 5] = [Self::Live, Self::Calls, Self::Failures, Self::Numbers, Self::Audit];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Live => "Live",
             Self::Calls => "Calls",
             Self::Failures => "Failures",
+            Self::Numbers => "Numbers",
             Self::Audit => "Audit",
         }
     }
@@ -33,6 +35,7 @@ impl Section {
             Self::Live => "live",
             Self::Calls => "calls",
             Self::Failures => "failures",
+            Self::Numbers => "numbers",
             Self::Audit => "audit",
         }
     }

@@ -9,6 +9,7 @@ mod calls;
 mod codes;
 mod failures;
 mod layout;
+mod numbers;
 mod others;
 mod playback;
 mod query;
@@ -119,6 +120,7 @@ impl Console {
         // The WebSocket API's host; where recordings are played from, S3's, differs by region and bucket.
         let media = self.bucket.origin().await.unwrap_or_default();
         Policy { media, live: origin(&self.live_url) }.apply(&mut reply);
+        ringfence_edge::sentry::flush().await;
         reply
     }
 
@@ -196,6 +198,7 @@ impl Console {
             }
             (&Method::POST, ["failures", "redrive"]) => self.redrive(visit).await,
             (&Method::POST, ["failures", "settle"]) => self.settle(visit).await,
+            (&Method::GET, ["numbers"]) => self.numbers(visit).await,
             (&Method::GET, ["audit"]) => self.audit(visit).await,
             _ => Err(Miss::Nothing),
         }
@@ -303,6 +306,15 @@ impl Console {
         let event_id = visit.form.text("event_id").ok_or(Miss::Nothing)?;
         self.acts.settle(&visit.session.claims.holder, visit.org, &event_id).await?;
         Ok(see_other(&Query::default().with(&Section::Failures.path(visit.org), "settled", "1")))
+    }
+
+    async fn numbers(&self, visit: &Visit<'_>) -> Answer {
+        let chosen = numbers::chosen(&visit.query, Timestamp::now())?;
+        let counted =
+            ringfence_core::numbers::show(&self.database, visit.org, chosen.agent, chosen.since, chosen.until);
+        let shown = counted.await?;
+        Ok(visit
+            .either(&shown, Section::Numbers, "Numbers", || numbers::show(visit.org, &visit.query, &chosen, &shown)))
     }
 
     async fn audit(&self, visit: &Visit<'_>) -> Answer {

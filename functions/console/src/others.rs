@@ -58,6 +58,23 @@ pub(crate) fn organizations(shown: &Organizations) -> Markup {
                 }
             }
         }
+        h2 { "Queues" }
+        @if shown.queues.is_empty() { p.note { "Maintenance has not looked yet." } } @else {
+            table.list {
+                thead { tr { th { "Queue" } th.number { "Waiting" } th.number { "Being tried" } th { "Oldest since (UTC)" } th { "Seen (UTC)" } } }
+                tbody {
+                    @for queue in &shown.queues {
+                        tr {
+                            td data-label="Queue" { (queue.queue) }
+                            td.number data-label="Waiting" { (queue.waiting) }
+                            td.number data-label="Being tried" { (queue.in_flight) }
+                            td data-label="Oldest" { @if let Some(oldest) = queue.oldest { (time(oldest)) } }
+                            td data-label="Seen" { (time(queue.seen_at)) }
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 

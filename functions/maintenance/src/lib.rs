@@ -1,14 +1,20 @@
 //! Jobs on schedules. Each works off small batches until nothing is left or its time is up, may be stopped anywhere and begun again, also
 //! twice at once, and says what it did. A dry run says what there would be to do, and does nothing.
 
+mod cleaning;
+mod reconcile;
+mod watching;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfence_core::error::Failure;
-use ringfence_core::{Database, recordings};
+use ringfence_core::{Database, maintenance, recordings};
 use ringfence_edge::metrics::{Counts, Metric};
-use ringfence_edge::{Bucket, RecordingQueue};
+use ringfence_edge::{Bucket, Queue, RecordingQueue};
 use serde::{Deserialize, Serialize};
+
+pub use reconcile::Reconciler;
 
 /// What is taken at a time.
 const BATCH: i32 = 50;
@@ -33,17 +39,51 @@ pub struct Order {
 pub enum Job {
     /// Recordings whose message was lost are asked for again.
     SweepRecordings,
-    /// Recordings are removed that are kept for longer than their org wants.
+    /// Recordings are removed that are kept for longer than their org wants, and those of erased calls.
     ExpireRecordings,
+    /// What was said is removed from calls of which their org does not keep it any longer.
+    ExpireTranscripts,
+    /// Old events are removed: idempotency claims, timeline and source of replay.
+    CleanClaims,
+    /// Rows are removed that are over and of no use any more.
+    CleanRows,
+    /// Tool calls whose function died become failed operations.
+    SettleLeases,
+    /// Vapi is asked for calls whose report never came.
+    Reconcile,
+    /// Numbers are counted by the hour.
+    RollUp,
+    /// The depth of queues is kept, and what alarms are made of is published.
+    Watch,
 }
 
 impl Job {
+    /// All jobs, with how often they come (template.yaml).
+    pub const SCHEDULES: [(Self, Duration); 9] = [
+        (Self::SweepRecordings, Duration::from_mins(5)),
+        (Self::ExpireRecordings, Duration::from_hours(1)),
+        (Self::ExpireTranscripts, Duration::from_hours(1)),
+        (Self::CleanClaims, Duration::from_hours(1)),
+        (Self::CleanRows, Duration::from_hours(1)),
+        (Self::SettleLeases, Duration::from_mins(5)),
+        (Self::Reconcile, Duration::from_mins(15)),
+        (Self::RollUp, Duration::from_mins(5)),
+        (Self::Watch, Duration::from_mins(5)),
+    ];
+
     /// The job's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SweepRecordings => "sweep-recordings",
             Self::ExpireRecordings => "expire-recordings",
+            Self::ExpireTranscripts => "expire-transcripts",
+            Self::CleanClaims => "clean-claims",
+            Self::CleanRows => "clean-rows",
+            Self::SettleLeases => "settle-leases",
+            Self::Reconcile => "reconcile",
+            Self::RollUp => "roll-up",
+            Self::Watch => "watch",
         }
     }
 }
@@ -71,6 +111,10 @@ pub struct Maintenance {
     pub recordings: RecordingQueue,
     /// Where they are kept.
     pub bucket: Bucket,
+    /// All queues of the deployment, by function; of dead letters, `{function}-dead-letters`.
+    pub queues: Vec<(String, Queue)>,
+    /// Who asks Vapi.
+    pub reconciler: Reconciler,
 }
 
 impl Maintenance {
@@ -83,6 +127,13 @@ impl Maintenance {
         match job {
             Job::SweepRecordings => self.sweep_recordings(&mut report, until).await?,
             Job::ExpireRecordings => self.expire_recordings(&mut report, until).await?,
+            Job::ExpireTranscripts => self.expire_transcripts(&mut report, until).await?,
+            Job::CleanClaims => self.clean_claims(&mut report, until).await?,
+            Job::CleanRows => self.clean_rows(&mut report, until).await?,
+            Job::SettleLeases => self.settle_leases(&mut report, until).await?,
+            Job::Reconcile => self.reconcile(&mut report, until).await?,
+            Job::RollUp => self.roll_up(&mut report, until).await?,
+            Job::Watch => self.watch(&mut report).await?,
         }
         tracing::info!(
             job = job.as_str(),
@@ -118,16 +169,38 @@ impl Maintenance {
 
     async fn expire_recordings(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
         if report.dry_run {
-            report.found = recordings::find_expired(&self.database, SHOWN).await?.len() as u64;
+            let orphans = maintenance::find_orphans(&self.database, SHOWN).await?.len();
+            report.found = (recordings::find_expired(&self.database, SHOWN).await?.len() + orphans) as u64;
             return Ok(());
         }
         let mut counts = Counts::default();
-        let result = self.remove_expired(report, until).await;
+        // What was erased goes first.
+        let orphans = self.remove_orphans(report, until).await;
+        let result = self.remove_expired(report, until).await.and(orphans);
         if report.done > 0 {
             counts.add(Metric::RecordingRemoved, report.done);
         }
         counts.emit();
         result
+    }
+
+    /// The objects of erased calls.
+    async fn remove_orphans(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
+        loop {
+            let orphans = maintenance::find_orphans(&self.database, BATCH).await?;
+            if orphans.is_empty() {
+                return Ok(());
+            }
+            report.found += orphans.len() as u64;
+            for (org, key) in orphans {
+                self.bucket.delete(&key).await?;
+                report.done += u64::from(maintenance::note_orphan_removed(&self.database, org, &key).await?);
+            }
+            if Instant::now() > until {
+                report.more = true;
+                return Ok(());
+            }
+        }
     }
 
     /// The object first: whatever dies in between, the row still leads here and is seen to again.

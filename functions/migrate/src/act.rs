@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use jiff::Timestamp;
+use ringfence_core::admin::Kept;
 use ringfence_core::admin::failures::FailedOperation;
 use ringfence_core::admin::replay::{Cursor, Replayable, Replayed};
 use ringfence_core::admin::tools::{ListedAgent, Tool, ToolKind};
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::erase::{Erase, Erasure};
 use crate::redrive::{Manner, Redrive, Redriven};
 
 /// Who reads: nothing is changed, so nobody is named in the audit log.
@@ -151,14 +153,36 @@ pub enum Act {
         /// The key: a secret, kept sealed. Absent: none.
         key: Option<Secret>,
     },
-    /// How long recordings of an org are kept.
-    SetRecordingRetention {
+    /// How long something of an org is kept.
+    SetRetention {
         /// Who acts.
         actor: String,
         /// The org.
         org_id: OrgId,
-        /// Days after they were stored. Absent: for ever.
+        /// What.
+        kept: Kept,
+        /// Days. Absent: for ever, which events cannot be.
         days: Option<i32>,
+    },
+    /// Whether Vapi keeps nothing of an org's calls.
+    SetZeroRetention {
+        /// Who acts.
+        actor: String,
+        /// The org.
+        org_id: OrgId,
+        /// Whether it does not.
+        is_zero: bool,
+    },
+    /// What is known of a call, or of all calls with a number, and its removal from everywhere.
+    Erase {
+        /// Who acts.
+        actor: String,
+        /// The org.
+        org_id: OrgId,
+        /// What.
+        erase: Erase,
+        /// False: count only.
+        run: bool,
     },
     /// Close the failure of a tool call whose fate people have found out.
     SettleToolCall {
@@ -305,6 +329,8 @@ pub enum Answer {
     },
     /// What a page of a replay did.
     Replayed(Replayed),
+    /// What was erased, or would be.
+    Erased(Erasure),
 }
 
 /// A secret on its way to be sealed. Does not print itself.
@@ -377,7 +403,7 @@ pub enum ActError {
     #[error("a key is a text of 8 to 200 characters without spaces")]
     NotAKey,
     /// Out of range.
-    #[error("recordings are kept for 1 to 36500 days, or for ever")]
+    #[error("recordings and transcripts are kept for 1 to 36500 days, or for ever; events for 15 to 36500 days")]
     RetentionOutOfRange,
     /// Not a phone number as it is kept.
     #[error("a phone number is written in E.164, such as +15555550142")]
@@ -395,7 +421,11 @@ impl From<Failure> for ActError {
             Some("tools_endpoint_https") => Self::NotHttps,
             Some("tools_message_known") => Self::NotAnswerable,
             Some("tools_name_length" | "tools_timeout_bounded") => Self::ToolOutOfRange,
-            Some("organizations_recording_retention_bounded") => Self::RetentionOutOfRange,
+            Some(
+                "organizations_recording_retention_bounded"
+                | "organizations_transcript_retention_bounded"
+                | "organizations_event_retention_bounded",
+            ) => Self::RetentionOutOfRange,
             Some("agents_phone_number_e164" | "leads_phone_e164") => Self::NotE164,
             _ => Self::Failed(failure),
         }
@@ -406,11 +436,11 @@ impl From<Failure> for ActError {
 pub struct Administration {
     database: DatabaseSettings,
     app_password: String,
-    masters: MasterKeys,
+    pub(crate) masters: MasterKeys,
     base_url: String,
-    queues: Vec<FunctionQueues>,
-    recordings: FunctionQueues,
-    parking: Parking,
+    pub(crate) queues: Vec<FunctionQueues>,
+    pub(crate) recordings: FunctionQueues,
+    pub(crate) parking: Parking,
 }
 
 impl Administration {
@@ -434,6 +464,7 @@ impl Administration {
     }
 
     /// Performs an act.
+    #[expect(clippy::too_many_lines, reason = "a line or two for each act")]
     pub async fn perform(&self, act: Act) -> Result<Answer, ActError> {
         Ok(match act {
             Act::Migrate => Answer::Migrated { applied: self.migrate().await? },
@@ -495,8 +526,14 @@ impl Administration {
                 let sealed = key.map(|key| self.seal_vapi_key(org_id, &key)).transpose()?;
                 of_known_org(self.admin(actor).await?.set_vapi_key(org_id, sealed.as_deref()).await?)?
             }
-            Act::SetRecordingRetention { actor, org_id, days } => {
-                of_known_org(self.admin(actor).await?.set_recording_retention(org_id, days).await?)?
+            Act::SetRetention { actor, org_id, kept, days } => {
+                of_known_org(self.admin(actor).await?.set_retention(org_id, kept, days).await?)?
+            }
+            Act::SetZeroRetention { actor, org_id, is_zero } => {
+                of_known_org(self.admin(actor).await?.set_zero_retention(org_id, is_zero).await?)?
+            }
+            Act::Erase { actor, org_id, erase, run } => {
+                Answer::Erased(Box::pin(self.erase(actor, org_id, &erase, run)).await?)
             }
             Act::SettleToolCall { actor, org_id, event_id } => {
                 let found = self.admin(actor).await?.settle_tool_call(org_id, &event_id).await?;
@@ -517,10 +554,9 @@ impl Administration {
                 let admin = self.admin(READER.to_owned()).await?;
                 Answer::Failures { operations: admin.failed_operations(&selection, resolved, limit).await? }
             }
-            Act::Redrive { actor, selection, run, per_second, before } => {
-                let manner = Manner { run, per_second, before: before.unwrap_or_else(Timestamp::now) };
-                Answer::Redriven(Box::pin(self.redrive(actor, &selection, manner)).await?)
-            }
+            Act::Redrive { actor, selection, run, per_second, before } => Answer::Redriven(
+                Box::pin(self.redrive(actor, &selection, Manner::back(run, per_second, before))).await?,
+            ),
             Act::CountReplay { kind, selection } => {
                 let admin = self.admin(READER.to_owned()).await?;
                 Answer::Count { events: admin.count_replayable(kind, &selection).await? }
@@ -551,7 +587,7 @@ impl Administration {
         }
     }
 
-    async fn admin(&self, actor: String) -> Result<Admin, MigrationError> {
+    pub(crate) async fn admin(&self, actor: String) -> Result<Admin, MigrationError> {
         Admin::connect(&self.database, actor).await
     }
 

@@ -4,6 +4,7 @@
 
 pub mod act;
 pub mod deployment;
+pub mod erase;
 pub mod redrive;
 
 pub use act::{Act, ActError, Administration, Answer};

@@ -29,7 +29,7 @@ pub struct Redriven {
     pub before: Timestamp,
     /// Messages that the selection chose.
     pub selected: u64,
-    /// Of these, those that went back to their retry queue.
+    /// Of these, those that went back to their retry queue; of what was erased, those that were taken out.
     pub redriven: u64,
     /// Messages that are neither an event nor a recording, or an event of no org that is known, or that cannot be read now. They stay, whatever is selected.
     pub unknown: u64,
@@ -46,6 +46,15 @@ pub(crate) struct Manner {
     pub(crate) per_second: u32,
     /// Leave what became a dead letter later.
     pub(crate) before: Timestamp,
+    /// What was erased is taken out, and nothing is sent back.
+    pub(crate) erasing: bool,
+}
+
+impl Manner {
+    /// Back to where they came from.
+    pub(crate) fn back(run: bool, per_second: u32, before: Option<Timestamp>) -> Self {
+        Self { run, per_second, before: before.unwrap_or_else(Timestamp::now), erasing: false }
+    }
 }
 
 /// A pass over the dead letters of all functions.
@@ -120,9 +129,17 @@ impl<'a> Redrive<'a> {
         if !self.selection.selects(&letter, org_id, message.code) {
             return Ok(false);
         }
+        if self.manner.erasing && !self.admin.is_erased(org_id, &letter).await? {
+            return Ok(false);
+        }
         self.found.selected += 1;
         if !self.manner.run {
             return Ok(false);
+        }
+        if self.manner.erasing {
+            queues.dead_letters.delete(&message.receipt_handle).await?;
+            self.found.redriven += 1;
+            return Ok(true);
         }
         self.send_back(queues, message, org_id, &letter).await?;
         self.found.redriven += 1;

@@ -92,6 +92,7 @@ impl Uploader {
             }
         }
         counts.emit();
+        ringfence_edge::sentry::flush().await;
         response
     }
 

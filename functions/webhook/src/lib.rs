@@ -15,6 +15,7 @@ use ringfence_edge::metrics::{Counts, Metric};
 use ringfence_edge::reception::{conclude, receive};
 use ringfence_edge::report::{Facts, metric};
 use ringfence_edge::route::{Respond as _, not_served};
+use ringfence_edge::sentry;
 use ringfence_edge::{Answer, Authenticator, Pusher, RecordingQueue, Refusal, RetryQueues, Sealer, Verified};
 use ringfence_vapi::interactive::{Interactive, Question};
 use ringfence_vapi::{FailureCode, Function, Message, PartialTranscript, StoredEvent};
@@ -49,7 +50,9 @@ impl Door {
     pub async fn answer(&self, request: Request) -> Response<Body> {
         let mut counts = Counts::default();
         let result = self.receive(&request, &mut counts).await;
-        conclude(&request, result, counts)
+        let response = conclude(&request, result, counts);
+        sentry::flush().await;
+        response
     }
 
     async fn receive(&self, request: &Request, counts: &mut Counts) -> Answer {
@@ -117,6 +120,7 @@ impl Door {
             Ok(()) => {
                 counts.add(Metric::Queued, 1);
                 counts.field("failure.code", code.to_string());
+                counts.failed(code);
                 Ok(json!({}))
             }
             Err(error) => {

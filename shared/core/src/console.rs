@@ -337,6 +337,23 @@ pub struct Organizations {
     pub organizations: Vec<ListedOrganization>,
     /// Events that name no org that is known.
     pub unresolved_events: i64,
+    /// The queues of the deployment, as maintenance saw them last.
+    pub queues: Vec<ListedQueue>,
+}
+
+/// A queue, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedQueue {
+    /// The function whose queue it is, or `{function}-dead-letters`.
+    pub queue: String,
+    /// Messages that can be received now, or after a delay.
+    pub waiting: i64,
+    /// Messages that somebody has, or that wait to be tried again.
+    pub in_flight: i64,
+    /// When this was seen.
+    pub seen_at: Timestamp,
+    /// When the oldest event was received that waits there and has a row.
+    pub oldest: Option<Timestamp>,
 }
 
 /// An org's calls, a page of at most `limit`.
@@ -413,7 +430,7 @@ pub async fn note_view(database: &Database, org: OrgId, actor: &str, subject: &s
 }
 
 /// The one JSON value that a statement answers with; SQL's NULL reads as JSON's.
-async fn answer<T: for<'de> Deserialize<'de>>(
+pub(crate) async fn answer<T: for<'de> Deserialize<'de>>(
     database: &Database,
     statement: &str,
     parameters: &[Parameter<'_>],

@@ -43,6 +43,9 @@ pub struct Delivery {
     /// The attempts that failed before, as far as nobody could write them down yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<FailedAttempt>,
+    /// What its log lines have in common, from the door to the last attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// How often the queue has delivered it, this time included; 0 at the door.
     #[serde(skip)]
     pub receives: u32,
@@ -53,7 +56,16 @@ impl Delivery {
     #[must_use]
     pub fn new(credential: Credential, stored: StoredEvent, received_at: Timestamp) -> Self {
         let StoredEvent { key, event, links: _ } = stored;
-        Self { credential, key, event, received_at, links: Vec::new(), failures: Vec::new(), receives: 0 }
+        Self {
+            credential,
+            key,
+            event,
+            received_at,
+            links: Vec::new(),
+            failures: Vec::new(),
+            trace_id: None,
+            receives: 0,
+        }
     }
 }
 

@@ -16,7 +16,10 @@ pub mod failures;
 pub mod health;
 pub mod interactive;
 pub mod live;
+pub mod maintenance;
 pub mod migrations;
+pub mod numbers;
+pub mod reconciliation;
 pub mod recordings;
 
 mod outage;

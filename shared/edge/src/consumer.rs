@@ -14,12 +14,13 @@ use ringfence_core::{Database, Delivery, FailedAttempt, FailedState, Outcome};
 use ringfence_vapi::{FailureClass, FailureCode, Function};
 
 use crate::backoff::Backoff;
-use crate::metrics::{Counts, Metric};
+use crate::metrics::{Counts, Measure, Metric};
 use crate::parking::{Park, Parking};
 use crate::pusher::Pusher;
 use crate::queue::{FunctionQueues, QueueError};
 use crate::recordings::RecordingQueue;
 use crate::report;
+use crate::sentry;
 
 /// How often a queue delivers a message before SQS itself gives it up (`maxReceiveCount` in template.yaml).
 pub const LAST_RECEIVE: u32 = 200;
@@ -101,6 +102,7 @@ impl Consumer {
             }
         }
         counts.emit();
+        sentry::flush().await;
         response
     }
 
@@ -134,6 +136,7 @@ impl Consumer {
             None => self.apply(message, handle, counts).await,
         };
         let Err(failed) = result else { return Fate::Done };
+        counts.failed(failed.failure.code);
         if is_away(&failed.failure) {
             *away = Some(failed.failure.clone());
         }
@@ -156,6 +159,8 @@ impl Consumer {
         })?;
         delivery.receives = receive_count(message);
         let delivery = Arc::new(delivery);
+        let age = Timestamp::now().duration_since(delivery.received_at);
+        counts.measure(Measure::RetryAge, age.as_secs_f64());
         let facts = report::Facts::of(&delivery);
         let result = caught(handle(Arc::clone(&delivery))).await;
         facts.log(&result);
@@ -192,6 +197,12 @@ impl Consumer {
 
     /// Moves a message to the dead-letter queue, where people find it. False: it stays, and this is tried again.
     async fn give_up(&self, message: &SqsMessage, failed: &Failed, counts: &mut Counts) -> bool {
+        // What could never apply was told when it failed.
+        if failed.failure.code.class() == FailureClass::Transient
+            && let Some(delivery) = &failed.delivery
+        {
+            report::Facts::of(delivery).tell_sentry(&failed.failure);
+        }
         // The row first: a dead letter without one would be known to nobody but its queue. While the database is away there can be
         // none; whoever redrives the message then writes it.
         if !self.record(failed, FailedState::Dead, counts).await {

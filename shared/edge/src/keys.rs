@@ -27,6 +27,9 @@ const TOOL_LABEL: &str = "ringfence/tool-secret";
 /// The label of the keys that seal secrets which wait (AES-256 takes as many bytes as the MAC has).
 const SEALING_LABEL: &str = "ringfence/sealing-key";
 
+/// The label of the hashes that stand for numbers that were erased.
+const NUMBER_LABEL: &str = "ringfence/number-mark";
+
 /// What signs messages to an org's endpoints.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ToolSecret(Vec<u8>);
@@ -148,6 +151,17 @@ impl MasterKeys {
     pub fn tool_secrets(&self, org_id: OrgId) -> impl Iterator<Item = ToolSecret> {
         let name = org_id.to_string();
         self.0.iter().filter_map(move |master| mac(master, &[TOOL_LABEL, &name, &master.kid]).map(ToolSecret))
+    }
+
+    /// What stands for a phone number where the number itself must not be kept, `{kid}.{hash}`, one for each master: without a master
+    /// nobody can tell whose it is.
+    #[must_use]
+    pub fn number_marks(&self, number: &str) -> Vec<String> {
+        let mark = |master: &Master| {
+            let mac = mac(master, &[NUMBER_LABEL, &master.kid, number])?;
+            Some(format!("{}.{}", master.kid, URL_SAFE_NO_PAD.encode(mac.get(..16)?)))
+        };
+        self.0.iter().filter_map(mark).collect()
     }
 
     /// The keys of a version, one for each master.

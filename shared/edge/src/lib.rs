@@ -24,9 +24,12 @@ pub mod recordings;
 pub mod report;
 pub mod route;
 pub mod seal;
+pub mod sentry;
 pub mod start;
 pub mod telemetry;
 pub mod tokens;
+pub mod trace;
+pub mod vapi_api;
 
 mod signature;
 
@@ -48,3 +51,4 @@ pub use recordings::RecordingQueue;
 pub use route::Route;
 pub use seal::Sealer;
 pub use tokens::{Audience, Claims, Scope, Tokens};
+pub use vapi_api::VapiApi;

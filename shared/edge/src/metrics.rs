@@ -1,10 +1,12 @@
 //! Counts, as CloudWatch's embedded metric format: one line of JSON on standard output, from which CloudWatch makes the
 //! metrics. No metric has a dimension by org, call or message type: each combination would be billed as a metric of its own. The
-//! line carries them as fields, to be searched.
+//! line carries them as fields, to be searched. One metric alone has a dimension, the failure's code.
 
 use std::io::Write as _;
+use std::time::Instant;
 
 use jiff::Timestamp;
+use ringfence_vapi::FailureCode;
 use serde_json::{Map, Value, json};
 
 /// The namespace of all metrics.
@@ -63,9 +65,65 @@ pub enum Metric {
     RecordingRetried,
     /// A recording was removed after its retention.
     RecordingRemoved,
+    /// An event was removed after its retention.
+    ClaimsRemoved,
+    /// A call was found whose report never came.
+    CallsWithoutReport,
+    /// Vapi was asked for a missing report, and it is on its way.
+    Reconciled,
+    /// A missing report cannot be had.
+    CallsUnreachable,
+    /// A maintenance job that watches has run.
+    MaintenanceRan,
+    /// Platform events that wait for their org to be registered: how many there are, as maintenance saw it.
+    UnresolvedEvents,
+    /// Seconds since the oldest event came that keeps failing.
+    OldestRetrySeconds,
+    /// Recordings that are not fetched and whose links are about to die.
+    RecordingLinksDying,
+    /// Orgs that used to have calls, and have none for a day.
+    OrgsSilent,
 }
 
 impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 34] = [
+        Self::Received,
+        Self::Applied,
+        Self::Duplicate,
+        Self::Queued,
+        Self::Unresolved,
+        Self::Refused,
+        Self::NotTaken,
+        Self::UnknownMessage,
+        Self::UnreadableFields,
+        Self::DeadLettered,
+        Self::Retried,
+        Self::Pushed,
+        Self::PushFailed,
+        Self::ViewerGone,
+        Self::Answered,
+        Self::NothingConfigured,
+        Self::FellBack,
+        Self::ToolExecuted,
+        Self::ToolRepeated,
+        Self::ToolFailed,
+        Self::RecordingQueued,
+        Self::RecordingUnannounced,
+        Self::RecordingStored,
+        Self::RecordingRetried,
+        Self::RecordingRemoved,
+        Self::ClaimsRemoved,
+        Self::CallsWithoutReport,
+        Self::Reconciled,
+        Self::CallsUnreachable,
+        Self::MaintenanceRan,
+        Self::UnresolvedEvents,
+        Self::OldestRetrySeconds,
+        Self::RecordingLinksDying,
+        Self::OrgsSilent,
+    ];
+
     /// The metric's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -95,23 +153,93 @@ impl Metric {
             Self::RecordingStored => "RecordingStored",
             Self::RecordingRetried => "RecordingRetried",
             Self::RecordingRemoved => "RecordingRemoved",
+            Self::ClaimsRemoved => "ClaimsRemoved",
+            Self::CallsWithoutReport => "CallsWithoutReport",
+            Self::Reconciled => "Reconciled",
+            Self::CallsUnreachable => "CallsUnreachable",
+            Self::MaintenanceRan => "MaintenanceRan",
+            Self::UnresolvedEvents => "UnresolvedEvents",
+            Self::OldestRetrySeconds => "OldestRetrySeconds",
+            Self::RecordingLinksDying => "RecordingLinksDying",
+            Self::OrgsSilent => "OrgsSilent",
         }
     }
 }
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Milliseconds from a webhook's bytes to its answer.
+    Latency,
+    /// Seconds since a queued event was received, when it is tried.
+    RetryAge,
+}
+
+impl Measure {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Latency, Self::RetryAge];
+
+    /// The metric's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Latency => "Latency",
+            Self::RetryAge => "RetryAge",
+        }
+    }
+
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::Latency => "Milliseconds",
+            Self::RetryAge => "Seconds",
+        }
+    }
+}
+
+/// Counts failures and refusals, with the code as its one dimension: there are some fifty, and never more by what is sent.
+pub const FAILED: &str = "Failed";
+
 /// The counts of one invocation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counts {
-    counts: Vec<(Metric, u64)>,
+    began: Instant,
+    totals: Vec<(Metric, u64)>,
+    values: Vec<(Measure, f64)>,
+    failed: Vec<(FailureCode, u64)>,
     fields: Map<String, Value>,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        let (totals, values, failed) = (Vec::new(), Vec::new(), Vec::new());
+        Self { began: Instant::now(), totals, values, failed, fields: Map::new() }
+    }
 }
 
 impl Counts {
     /// Adds to a metric.
     pub fn add(&mut self, metric: Metric, count: u64) {
-        match self.counts.iter_mut().find(|(counted, _)| *counted == metric) {
+        match self.totals.iter_mut().find(|(counted, _)| *counted == metric) {
             Some((_, total)) => *total += count,
-            None => self.counts.push((metric, count)),
+            None => self.totals.push((metric, count)),
+        }
+    }
+
+    /// Adds a measured value.
+    pub fn measure(&mut self, measure: Measure, value: f64) {
+        self.values.push((measure, value));
+    }
+
+    /// Measures the time since these counts were begun.
+    pub fn measure_latency(&mut self) {
+        self.measure(Measure::Latency, self.began.elapsed().as_secs_f64() * 1000.0);
+    }
+
+    /// Counts a failure, or a refusal, by its code.
+    pub fn failed(&mut self, code: FailureCode) {
+        match self.failed.iter_mut().find(|(counted, _)| *counted == code) {
+            Some((_, total)) => *total += 1,
+            None => self.failed.push((code, 1)),
         }
     }
 
@@ -120,22 +248,44 @@ impl Counts {
         self.fields.insert(name.to_owned(), value.into());
     }
 
-    /// Writes the line, if anything was counted.
+    /// Writes the lines, if anything was counted.
     pub fn emit(self) {
-        if self.counts.is_empty() {
-            return;
+        let now = Timestamp::now();
+        for line in self.lines(now) {
+            // A metric that cannot be written must not fail the webhook it counts.
+            let _ = writeln!(std::io::stdout().lock(), "{line}");
         }
-        let line = self.line(Timestamp::now());
-        // A metric that cannot be written must not fail the webhook it counts.
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+
+    /// One line, and one more for each code: a line has one value for a dimension.
+    fn lines(mut self, now: Timestamp) -> Vec<Value> {
+        let failed = std::mem::take(&mut self.failed);
+        let mut lines = Vec::new();
+        if !self.totals.is_empty() {
+            lines.push(self.line(now));
+        }
+        lines.extend(failed.into_iter().map(|(code, count)| {
+            let directive = json!({"Namespace": NAMESPACE, "Dimensions": [["code"]], "Metrics": [{"Name": FAILED, "Unit": "Count"}]});
+            json!({"code": code.to_string(), FAILED: count,
+                "_aws": {"Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive]}})
+        }));
+        lines
     }
 
     fn line(self, now: Timestamp) -> Value {
-        let definitions: Vec<_> =
-            self.counts.iter().map(|(metric, _)| json!({"Name": metric.name(), "Unit": "Count"})).collect();
+        let mut definitions: Vec<_> =
+            self.totals.iter().map(|(metric, _)| json!({"Name": metric.name(), "Unit": "Count"})).collect();
         let mut line = self.fields;
-        for (metric, count) in self.counts {
+        for (metric, count) in self.totals {
             line.insert(metric.name().to_owned(), count.into());
+        }
+        for measure in Measure::ALL {
+            let values: Vec<f64> =
+                self.values.iter().filter(|(of, _)| *of == measure).map(|(_, value)| *value).collect();
+            if !values.is_empty() {
+                definitions.push(json!({"Name": measure.name(), "Unit": measure.unit()}));
+                line.insert(measure.name().to_owned(), values.into());
+            }
         }
         let directive = json!({"Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": definitions});
         line.insert("_aws".to_owned(), json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive]}));
@@ -154,16 +304,29 @@ mod tests {
         counts.add(Metric::UnreadableFields, 1);
         counts.add(Metric::UnreadableFields, 2);
         counts.field("message.type", "status-update");
-        let line = counts.line("2026-11-22T12:00:00Z".parse().unwrap());
+        counts.measure(Measure::RetryAge, 4.0);
+        counts.measure(Measure::RetryAge, 2.0);
+        counts.failed(FailureCode::KeyRevoked);
+        counts.failed(FailureCode::KeyRevoked);
+        let lines = counts.lines("2026-11-22T12:00:00Z".parse().unwrap());
         assert_eq!(
-            line,
-            json!({
-                "_aws": {"Timestamp": 1_795_348_800_000_u64, "CloudWatchMetrics": [{
-                    "Namespace": "Ringfence", "Dimensions": [[]],
-                    "Metrics": [{"Name": "Received", "Unit": "Count"}, {"Name": "UnreadableFields", "Unit": "Count"}],
-                }]},
-                "message.type": "status-update", "Received": 1, "UnreadableFields": 3,
-            })
+            lines,
+            [
+                json!({
+                    "_aws": {"Timestamp": 1_795_348_800_000_u64, "CloudWatchMetrics": [{
+                        "Namespace": "Ringfence", "Dimensions": [[]],
+                        "Metrics": [{"Name": "Received", "Unit": "Count"}, {"Name": "UnreadableFields", "Unit": "Count"},
+                            {"Name": "RetryAge", "Unit": "Seconds"}],
+                    }]},
+                    "message.type": "status-update", "Received": 1, "UnreadableFields": 3, "RetryAge": [4.0, 2.0],
+                }),
+                json!({
+                    "_aws": {"Timestamp": 1_795_348_800_000_u64, "CloudWatchMetrics": [{
+                        "Namespace": "Ringfence", "Dimensions": [["code"]], "Metrics": [{"Name": "Failed", "Unit": "Count"}],
+                    }]},
+                    "code": "RF2004", "Failed": 2,
+                })
+            ]
         );
     }
 }

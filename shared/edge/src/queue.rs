@@ -6,7 +6,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName,
-    SendMessageBatchRequestEntry,
+    QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use jiff::Timestamp;
 use ringfence_core::Delivery;
@@ -40,6 +40,15 @@ pub struct Received {
     pub sent_at: Option<Timestamp>,
     /// What names it until it is visible again.
     pub receipt_handle: String,
+}
+
+/// How much is in a queue, about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Can be received now, or after a delay.
+    pub waiting: i64,
+    /// Somebody has it, or it waits to be tried again.
+    pub in_flight: i64,
 }
 
 /// One queue.
@@ -137,6 +146,19 @@ impl Queue {
                 refused(&error);
             }
         }
+    }
+
+    /// How much is in the queue, about.
+    pub async fn depth(&self) -> Result<Depth, QueueError> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesDelayed as Delayed,
+            ApproximateNumberOfMessagesNotVisible as InFlight,
+        };
+        let request = self.client.get_queue_attributes().queue_url(&self.url);
+        let answer = request.set_attribute_names(Some(vec![Visible, Delayed, InFlight])).send().await;
+        let attributes = answer.map_err(|error| refused(&error))?.attributes.unwrap_or_default();
+        let of = |name| attributes.get(&name).and_then(|value| value.parse().ok()).unwrap_or(0_i64);
+        Ok(Depth { waiting: of(Visible) + of(Delayed), in_flight: of(InFlight) })
     }
 
     /// Removes a received message.
@@ -258,6 +280,23 @@ impl FunctionQueues {
             retries: Queue::new(client.clone(), environment.required(BROADCAST_QUEUE)?),
             dead_letters: Queue::new(client.clone(), environment.required("BROADCAST_DLQ_URL")?),
         })
+    }
+}
+
+impl FunctionQueues {
+    /// Every queue, by the name of its function; dead letters by `{function}-dead-letters`.
+    pub fn all_named(environment: &Environment<'_>, client: &Client) -> Result<Vec<(String, Queue)>, Misconfigured> {
+        let mut named = Vec::new();
+        let mut add = |name: &str, queues: Self| {
+            named.push((name.to_owned(), queues.retries));
+            named.push((format!("{name}-dead-letters"), queues.dead_letters));
+        };
+        for function in Function::ALL {
+            add(function.as_str(), Self::from_environment(environment, client, function)?);
+        }
+        add("recording-upload", Self::of_recordings(environment, client)?);
+        add("broadcast-retry", Self::of_broadcasts(environment, client)?);
+        Ok(named)
     }
 }
 

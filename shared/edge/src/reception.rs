@@ -76,10 +76,12 @@ pub fn conclude(request: &Request, result: Answer, mut counts: Counts) -> Respon
             let is_not_taken = status_of(code) == StatusCode::SERVICE_UNAVAILABLE;
             counts.add(if is_not_taken { Metric::NotTaken } else { Metric::Refused }, 1);
             counts.field("failure.code", code.to_string());
+            counts.failed(code);
             tracing::warn!(org.id = named_org(request), failure.code = %code, detail, "webhook refused");
             problem(code, &detail)
         }
     };
+    counts.measure_latency();
     counts.emit();
     response
 }

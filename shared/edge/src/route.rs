@@ -14,6 +14,7 @@ use crate::metrics::{Counts, Metric};
 use crate::queue::RetryQueues;
 use crate::reception::{Answer, Refusal, conclude, receive};
 use crate::seal::Sealer;
+use crate::sentry;
 
 /// Answers interactive messages.
 pub trait Respond {
@@ -45,7 +46,9 @@ impl<R: Respond> Route<R> {
     pub async fn answer(&self, request: Request) -> Response<Body> {
         let mut counts = Counts::default();
         let result = self.respond(&request, &mut counts).await;
-        conclude(&request, result, counts)
+        let response = conclude(&request, result, counts);
+        sentry::flush().await;
+        response
     }
 
     /// A message that is not interactive came to the wrong URL, but is not lost for that.

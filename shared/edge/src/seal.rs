@@ -6,13 +6,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use openssl::rand::rand_bytes;
 use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
-use ringfence_core::{Delivery, SealedLink};
+use ringfence_core::{Credential, Delivery, SealedLink};
 use ringfence_vapi::{OrgId, RecordingKind, RecordingLink, StoredEvent, VapiCallId};
 
 use crate::auth::Verified;
 use crate::keys::MasterKeys;
+use crate::trace;
 
 const NONCE: usize = 12;
 const TAG: usize = 16;
@@ -24,27 +26,41 @@ pub struct Unsealable;
 
 /// Seals and opens. The first master seals, all open.
 #[derive(Clone)]
-pub struct Sealer(Vec<(String, Vec<u8>)>);
+pub struct Sealer {
+    keys: Vec<(String, Vec<u8>)>,
+    masters: MasterKeys,
+}
 
 impl Sealer {
     /// With keys that are derived from these masters.
     #[must_use]
     pub fn new(masters: &MasterKeys) -> Self {
-        Self(masters.sealing_keys().collect())
+        Self { keys: masters.sealing_keys().collect(), masters: masters.clone() }
     }
 
-    /// A stored event on its way to its rows, with the links that came with it as they may be kept. One that cannot be sealed is left
-    /// out: there is another way to the recording.
+    /// A stored event on its way to its rows.
     #[must_use]
     pub fn delivery(&self, verified: &Verified<'_>, stored: StoredEvent) -> Delivery {
+        self.delivery_of(verified.credential(), verified.received_at(), stored)
+    }
+
+    /// The same, whoever vouches for it: with the links that came with it as they may be kept, and with the hashes of its number, by which
+    /// an erasure knows it. A link that cannot be sealed is left out: there is another way to the recording.
+    #[must_use]
+    pub fn delivery_of(&self, credential: Credential, received_at: Timestamp, mut stored: StoredEvent) -> Delivery {
+        let call = stored.event.call_mut();
+        if let Some(number) = &call.customer_number {
+            call.number_marks = self.masters.number_marks(number.expose());
+        }
         let call = &stored.event.call().id;
         let links = stored.links.iter().filter_map(|link| {
             let sealed = self.seal_link(call, link);
             sealed.inspect_err(|error| tracing::error!(call.id = %call, %error, "a link is not kept")).ok()
         });
         let links = links.collect();
-        let mut delivery = Delivery::new(verified.credential(), stored, verified.received_at());
+        let mut delivery = Delivery::new(credential, stored, received_at);
         delivery.links = links;
+        delivery.trace_id = Some(trace::current());
         delivery
     }
 
@@ -72,7 +88,7 @@ impl Sealer {
     }
 
     fn seal(&self, about: &str, secret: &str) -> Result<String, Unsealable> {
-        let (kid, key) = self.0.first().ok_or(Unsealable)?;
+        let (kid, key) = self.keys.first().ok_or(Unsealable)?;
         let (mut nonce, mut tag) = ([0; NONCE], [0; TAG]);
         rand_bytes(&mut nonce).map_err(|_| Unsealable)?;
         let (about, secret) = (about.as_bytes(), secret.as_bytes());
@@ -83,7 +99,7 @@ impl Sealer {
 
     fn open(&self, about: &str, sealed: &str) -> Option<String> {
         let (kid, sealed) = sealed.split_once('.')?;
-        let (_, key) = self.0.iter().find(|(named, _)| named == kid)?;
+        let (_, key) = self.keys.iter().find(|(named, _)| named == kid)?;
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, rest) = sealed.split_at_checked(NONCE)?;
         let (ciphertext, tag) = rest.split_at_checked(rest.len().checked_sub(TAG)?)?;

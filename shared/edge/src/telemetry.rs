@@ -1,5 +1,6 @@
 //! Logs: JSON lines with a short message and dotted fields, once per boundary. Never a body, a number, a text or a secret.
 
+use crate::sentry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -12,9 +13,11 @@ pub fn start() {
     let filter = chosen.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let lines = fmt::layer().json().flatten_event(true).with_current_span(false);
     registry().with(lines.with_filter(filter)).init();
+    sentry::start();
     std::panic::set_hook(Box::new(|panic| {
         // The place only: a panic's message may quote the data that it could not handle.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(panic.location = place, "panicked");
+        sentry::panicked(&place);
     }));
 }

@@ -242,7 +242,9 @@ impl TestQueues {
         messages.iter().map(|message| code(message).unwrap_or_default()).collect()
     }
 
-    fn queues_of(&self, function: Function) -> FunctionQueues {
+    /// The queues of a function.
+    #[must_use]
+    pub fn queues_of(&self, function: Function) -> FunctionQueues {
         let environment = self.environment();
         FunctionQueues::from_environment(&environment, &self.client, function).expect("its queues")
     }

@@ -124,11 +124,19 @@ pub enum FailureCode {
     RecordingUnreachable,
     /// Vapi refuses the org's API key, or the org's API key cannot be read.
     RecordingForbidden,
+    /// The org has no API key at Vapi, so nobody can ask for a call whose report never came.
+    VapiKeyMissing,
+    /// Vapi has no such call, or no longer.
+    VapiCallUnknown,
+    /// Vapi does not take the org's API key.
+    VapiKeyRefused,
+    /// Vapi's API is not reached, is too busy, or answers with something else.
+    VapiUnavailable,
 }
 
 impl FailureCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 45] = [
         Self::DatabaseUnreachable,
         Self::DatabaseTimeout,
         Self::DatabaseConflict,
@@ -170,6 +178,10 @@ impl FailureCode {
         Self::RecordingStorage,
         Self::RecordingUnreachable,
         Self::RecordingForbidden,
+        Self::VapiKeyMissing,
+        Self::VapiCallUnknown,
+        Self::VapiKeyRefused,
+        Self::VapiUnavailable,
     ];
 
     /// The number after `RF`.
@@ -217,6 +229,10 @@ impl FailureCode {
             Self::RecordingStorage => 8005,
             Self::RecordingUnreachable => 8006,
             Self::RecordingForbidden => 8007,
+            Self::VapiKeyMissing => 9001,
+            Self::VapiCallUnknown => 9002,
+            Self::VapiKeyRefused => 9003,
+            Self::VapiUnavailable => 9004,
         }
     }
 
@@ -238,7 +254,9 @@ impl FailureCode {
             | Self::ToolConnectionLost
             | Self::RecordingNotFound
             | Self::RecordingStorage
-            | Self::RecordingUnreachable => FailureClass::Transient,
+            | Self::RecordingUnreachable
+            | Self::VapiKeyRefused
+            | Self::VapiUnavailable => FailureClass::Transient,
             Self::ConstraintViolated
             | Self::StatementRefused
             | Self::EventUnreadable
@@ -253,7 +271,9 @@ impl FailureCode {
             | Self::RecordingExpired
             | Self::RecordingRefused
             | Self::RecordingTooLarge
-            | Self::RecordingForbidden => FailureClass::Permanent,
+            | Self::RecordingForbidden
+            | Self::VapiKeyMissing
+            | Self::VapiCallUnknown => FailureClass::Permanent,
             Self::KeyRevoked | Self::Unauthorised => FailureClass::Unauthorised,
             Self::BodyNotJson
             | Self::MessageTypeMissing
@@ -311,6 +331,10 @@ impl FailureCode {
             Self::RecordingStorage => "Recording storage",
             Self::RecordingUnreachable => "Recording unreachable",
             Self::RecordingForbidden => "Recording forbidden",
+            Self::VapiKeyMissing => "No key for Vapi",
+            Self::VapiCallUnknown => "Call unknown to Vapi",
+            Self::VapiKeyRefused => "Key refused by Vapi",
+            Self::VapiUnavailable => "Vapi unavailable",
         }
     }
 }

@@ -39,6 +39,8 @@ fn addresses(site: &Site, call: &Call, failure: &str) -> Vec<String> {
         format!("{org}/failures"),
         format!("{org}/failures?code=RF2001"),
         format!("{org}/failures/one?event_id={failure}"),
+        format!("{org}/numbers"),
+        format!("{org}/numbers?period=day"),
         format!("{org}/audit"),
     ]
 }
@@ -68,7 +70,7 @@ async fn an_orgs_token_gets_nothing_of_another_org() {
         assert_ne!(site.post(&own, &path, &form).await.status, StatusCode::NOT_FOUND, "{path}");
     }
     // Its own pages are empty of it.
-    for section in ["calls", "failures", "audit"] {
+    for section in ["calls", "failures", "numbers", "audit"] {
         let shown = site.get(&foreign, &format!("/console/{}/{section}", site.other)).await;
         assert_eq!(shown.status, StatusCode::OK);
         assert!(!shown.text.contains(&call.id) && !shown.text.contains("failed-call"), "{section}");
@@ -101,7 +103,7 @@ async fn an_operators_looks_are_audited() {
         "SELECT string_agg(DISTINCT subject, '; ' ORDER BY subject) FROM audit_log WHERE action = 'operator.view'";
     let subjects: String = site.database.superuser().await.query_one(subjects, &[]).await.unwrap().get(0);
     let expected = format!(
-        "audit; calls; calls by number; calls/{}; failures; failures by code; failures/{failure}; live; orgs",
+        "audit; calls; calls by number; calls/{}; failures; failures by code; failures/{failure}; live; numbers; numbers by period; orgs",
         call.id
     );
     assert_eq!(subjects, expected);

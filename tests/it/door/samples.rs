@@ -12,7 +12,7 @@ const TABLE: [(&str, u16, &str, &str); 49] = [
     ("assistant-request.inbound-vapi-number", 200, "error", ""),
     ("assistant.started", 200, "", "claim assistant.started"),
     ("call.artifact.upload", 200, "", "claim call.artifact.upload, 3 rows unknown"),
-    ("call.deleted", 200, "", "claim call.deleted"),
+    ("call.deleted", 200, "", ""),
     ("campaign.predial", 200, "eligible", ""),
     ("chat.created", 200, "", ""),
     ("conversation-update", 200, "", ""),

@@ -1,8 +1,8 @@
 //! How long a recording is kept.
 
 use maintenance::Job;
-use ringfence_core::admin::Selection;
 use ringfence_core::admin::replay::Replayable;
+use ringfence_core::admin::{Kept, Selection};
 use ringfence_core::recordings::{self, Finished, StoredObject};
 use ringfence_testkit::Call;
 use ringfence_vapi::RecordingKind;
@@ -24,7 +24,7 @@ async fn a_recording_is_removed_after_its_orgs_retention() {
     stage.execute(&age).await;
     assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.found, 0, "without a retention all are kept");
 
-    assert!(stage.database.admin().await.set_recording_retention(stage.org, Some(7)).await.unwrap());
+    assert!(stage.database.admin().await.set_retention(stage.org, Kept::Recordings, Some(7)).await.unwrap());
     assert_eq!(stage.maintain(Job::ExpireRecordings, true).await.found, 1);
     assert_eq!(stage.queues.stored().await.len(), 2, "a dry run removes nothing");
     let report = stage.maintain(Job::ExpireRecordings, false).await;
@@ -40,7 +40,7 @@ async fn a_recording_is_removed_after_its_orgs_retention() {
     assert_eq!(stage.shown(&old).await, ("removed".to_owned(), None, None));
     assert_eq!(stage.row(&old).await["state"], "removed");
     assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.found, 0);
-    assert_eq!(stage.database.count("audit_log WHERE action = 'recording.retention'").await, 1);
+    assert_eq!(stage.database.count("audit_log WHERE action = 'retention.set'").await, 1);
 }
 
 /// D8: what cannot be removed is said, by an error that an alarm sees, and keeps nobody else's.
@@ -50,7 +50,7 @@ async fn an_object_that_cannot_be_removed_keeps_no_other() {
     for call in [&locked, &other] {
         assert_eq!(stage.record(call, &wav(1000)).await, 0);
     }
-    stage.database.admin().await.set_recording_retention(stage.org, Some(1)).await.unwrap();
+    stage.database.admin().await.set_retention(stage.org, Kept::Recordings, Some(1)).await.unwrap();
     // No object has no name: S3 refuses it, and the row is the older one.
     let age = format!(
         "UPDATE recording_upload_queue SET stored_at = now() - interval '2 days';
@@ -86,7 +86,7 @@ async fn a_call_that_is_gone_does_not_come_back() {
 async fn an_object_that_is_gone_already_is_no_obstacle() {
     let (stage, call) = (Stage::new().await, Call::default());
     assert_eq!(stage.record(&call, &wav(1000)).await, 0);
-    stage.database.admin().await.set_recording_retention(stage.org, Some(1)).await.unwrap();
+    stage.database.admin().await.set_retention(stage.org, Kept::Recordings, Some(1)).await.unwrap();
     stage.execute("UPDATE recording_upload_queue SET stored_at = now() - interval '2 days'").await;
     stage.queues.bucket().delete(&format!("{}/{}/mono", stage.org, call.id)).await.unwrap();
     let (one, other) =

@@ -1,8 +1,9 @@
 //! What people change: orgs, keys, agents, leads, [`tools`]. Each act and its line in the audit log are one transaction. And what they do
-//! about failures: [`failures`] and [`replay`].
+//! about failures: [`failures`] and [`replay`]; and [`erasure`].
 //!
 //! Works over a connection of the database's owner, which acts as `ringfence_ops`. No function that serves webhooks can.
 
+pub mod erasure;
 pub mod failures;
 mod letter;
 pub mod replay;
@@ -75,6 +76,30 @@ pub struct Resolved {
     pub applied: u64,
     /// Kept still, since applying them failed. Each is in the log with its code.
     pub failed: u64,
+}
+
+/// What is kept of an org for a time of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kept {
+    /// Recordings, from when they were stored.
+    Recordings,
+    /// What was said in a call, and its summary, from when the call was first heard of.
+    Transcripts,
+    /// Kept events: idempotency claims, timeline and source of replay.
+    Events,
+}
+
+impl Kept {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recordings => "recordings",
+            Self::Transcripts => "transcripts",
+            Self::Events => "events",
+        }
+    }
 }
 
 /// The administrator of a database.
@@ -155,9 +180,15 @@ impl Admin {
         self.value("SELECT set_vapi_key_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &sealed]).await
     }
 
-    /// Has recordings of an org removed so many days after they were stored, or never. False: no such org.
-    pub async fn set_recording_retention(&self, org_id: OrgId, days: Option<i32>) -> Result<bool, Failure> {
-        self.value("SELECT set_recording_retention_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &days]).await
+    /// Says whether Vapi keeps nothing of an org's calls. False: no such org.
+    pub async fn set_zero_retention(&self, org_id: OrgId, is_zero: bool) -> Result<bool, Failure> {
+        self.value("SELECT set_zero_retention_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &is_zero]).await
+    }
+
+    /// Has something of an org removed after so many days, or never. False: no such org.
+    pub async fn set_retention(&self, org_id: OrgId, kept: Kept, days: Option<i32>) -> Result<bool, Failure> {
+        let statement = "SELECT set_retention_v1($1, $2, $3, $4)";
+        self.value(statement, &[&self.actor, org_id.as_uuid(), &kept.as_str(), &days]).await
     }
 
     /// A new lead. `phone` is E.164 and unique in the org.

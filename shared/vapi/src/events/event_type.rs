@@ -46,7 +46,8 @@ pub enum EventType {
 }
 
 impl EventType {
-    const ALL: [Self; 11] = [
+    /// All of them.
+    pub const ALL: [Self; 11] = [
         Self::StatusUpdate,
         Self::Transcript,
         Self::EndOfCallReport,

@@ -107,6 +107,16 @@ impl Event {
         }
     }
 
+    /// The same, to be completed.
+    pub fn call_mut(&mut self) -> &mut CallFacts {
+        match self {
+            Self::CallStarted(event) | Self::CallEnded(event) => &mut event.call,
+            Self::CallEvent(event) => &mut event.call,
+            Self::Transcript(event) => &mut event.call,
+            Self::EndOfCallReport(event) => &mut event.call,
+        }
+    }
+
     /// When Vapi made the message (`message.timestamp`), in whole milliseconds.
     #[must_use]
     pub fn message_time(&self) -> Option<Timestamp> {

@@ -1,0 +1,78 @@
+//! `cargo ringfence erase`: what is known of a call, or of a number's calls, leaves every place.
+
+use std::process::ExitCode;
+
+use migrate::erase::{Erase as What, Erasure};
+use migrate::{Act, Answer};
+use ringfence_vapi::OrgId;
+
+use crate::administration::{Administrator, unexpected};
+use crate::arguments;
+use crate::error::Result;
+
+/// Erases what is known of a call, or of a number's calls, from every place; says what there is unless it is told to run.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(crate) struct Erase {
+    /// The org's id
+    #[arg(long)]
+    org: OrgId,
+    /// A call, by Vapi's id
+    #[arg(long, group = "what")]
+    call: Option<String>,
+    /// All calls with this number (E.164) that began before now, and its lead
+    #[arg(long, group = "what", value_parser = arguments::phone_number)]
+    number: Option<String>,
+    /// Erase; without it, only count
+    #[arg(long)]
+    run: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl Erase {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let Self { org, call, number, run, json, administrator } = self;
+        let erase = match (call, number) {
+            (Some(call), _) => What::Call(call),
+            (None, number) => What::Number(number.unwrap_or_default().into()),
+        };
+        let answer = administrator.perform(|actor| Act::Erase { actor, org_id: org, erase, run }).await?;
+        let Answer::Erased(erasure) = answer else { return Err(unexpected(&answer)) };
+        if json {
+            println!("{}", serde_json::to_string(&erasure).unwrap_or_default());
+        } else {
+            print(&erasure, run);
+        }
+        // Not done until it is all done.
+        Ok(if erasure.more { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+fn print(erasure: &Erasure, run: bool) {
+    let Erasure { known, leads, dead_letters, more } = erasure;
+    for (what, count) in [
+        ("calls", known.calls),
+        ("events", known.events),
+        ("transcripts", known.transcripts),
+        ("recordings", known.recordings),
+        ("failures", known.failures),
+        ("tool calls", known.tool_calls),
+        ("unresolved events", known.unresolved),
+        ("leads", *leads),
+    ] {
+        println!("{count:>8}  {what}");
+    }
+    if run {
+        println!("{dead_letters:>8}  dead letters");
+        println!("erased; the objects of recordings are removed within the hour");
+    } else {
+        println!("nothing is erased yet: --run does it");
+    }
+    if *more {
+        println!("there may be more dead letters: run it again");
+    }
+}

@@ -1,0 +1,175 @@
+//! Numbers: how many calls, how they ended, how long they took and what they cost, and how webhooks fare.
+
+use jiff::{SignedDuration, Timestamp};
+use maud::{Markup, html};
+use ringfence_core::numbers::{Hour, Numbers, Spread, Spreads};
+use ringfence_vapi::{FailureCode, OrgId};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::assets::{UPLOT, UPLOT_STYLE};
+use crate::layout::{Section, asset, code, time};
+use crate::query::{Query, Unreadable};
+
+/// The periods that can be chosen: a name, and hours.
+const PERIODS: [(&str, &str, i64); 3] =
+    [("day", "24 hours", 24), ("week", "7 days", 7 * 24), ("month", "30 days", 30 * 24)];
+
+/// What a query asks for.
+pub(crate) struct Chosen {
+    pub(crate) agent: Option<Uuid>,
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
+    period: &'static str,
+}
+
+/// A week of all agents, unless something else is asked for.
+pub(crate) fn chosen(query: &Query, now: Timestamp) -> Result<Chosen, Unreadable> {
+    let asked = query.text("period").unwrap_or_else(|| "week".to_owned());
+    let found = PERIODS.into_iter().find(|(name, ..)| *name == asked);
+    let (period, _, hours) = found.ok_or(Unreadable("period"))?;
+    // The hour that is not over is one of them.
+    let since = now - SignedDuration::from_hours(hours - 1);
+    Ok(Chosen { agent: query.parsed("agent")?, since, until: now, period })
+}
+
+pub(crate) fn show(org: OrgId, query: &Query, chosen: &Chosen, shown: &Numbers) -> Markup {
+    let path = Section::Numbers.path(org);
+    let calls: i64 = shown.hours.iter().map(|hour| hour.calls).sum();
+    let connected: i64 = shown.hours.iter().map(|hour| hour.connected).sum();
+    html! {
+        form.filter method="get" {
+            label { "Period" select name="period" {
+                @for (name, title, _) in PERIODS { option value=(name) selected[name == chosen.period] { (title) } }
+            } }
+            label { "Agent" select name="agent" {
+                option value="" { "All" }
+                @for agent in &shown.agents { option value=(agent.id) selected[Some(agent.id) == chosen.agent] { (agent.name) } }
+            } }
+            button { "Show" }
+        }
+        p { (calls) " calls, of which " (connected) " were answered." }
+        (plot("Calls per hour", &["Calls", "Answered"], shown, |hour| vec![hour.calls, hour.connected]))
+        h2 { "How they ended" }
+        table.list {
+            thead { tr { th { "Why" } th.number { "All calls" } th.number { "Answered" } } }
+            tbody {
+                @for family in &shown.families {
+                    tr {
+                        td data-label="Why" { a href=(Query::default().with(&Section::Calls.path(org), "family", &family.family)) { (family.family) } }
+                        td.number data-label="All calls" { (family.calls) }
+                        td.number data-label="Answered" { (family.connected) }
+                    }
+                }
+            }
+        }
+        h2 { "Duration and cost" }
+        table.list {
+            thead { tr { th { "Of" } th.number { "Known of" } th.number { "Median" } th.number { "90 %" } th.number { "99 %" } th.number { "Together" } } }
+            tbody {
+                (spreads("Seconds", &shown.durations, 0))
+                (spreads("US dollars", &shown.costs, 4))
+            }
+        }
+        h2 { "Webhooks" }
+        p.note { "Of all agents. A duplicate changes nothing here, so it leaves nothing to count: CloudWatch has the metric Duplicate." }
+        table.list {
+            thead { tr { th { "Milliseconds" } th.number { "Events" } th.number { "Median" } th.number { "90 %" } th.number { "99 %" } } }
+            tbody {
+                @for (title, spread) in [("From Vapi to the door", &shown.latencies.delivery_ms), ("From the door to its rows", &shown.latencies.apply_ms)] {
+                    @if let Some(spread) = spread {
+                        tr {
+                            td data-label="Milliseconds" { (title) }
+                            td.number data-label="Events" { (spread.calls) }
+                            (percentiles(spread, 0))
+                        }
+                    }
+                }
+            }
+        }
+        table.list {
+            thead { tr { th { "Type" } th.number { "Applied" } } }
+            tbody { @for named in &shown.types { tr { td data-label="Type" { (named.name) } td.number data-label="Applied" { (named.events) } } } }
+        }
+        h2 { "Failures" }
+        @if shown.failures.is_empty() { p.good { "Nothing failed in this time." } } @else {
+            p.note { "Of all agents: an event counts when it begins to fail, and again when it is given up." }
+            (plot("Failures per hour", &["Failures"], shown, |hour| vec![hour.failures]))
+            table.list {
+                thead { tr { th { "Why" } th.number { "Events" } } }
+                tbody {
+                    @for named in &shown.failures {
+                        tr {
+                            td data-label="Why" { @match named.name.parse::<FailureCode>() { Ok(failed) => (code(failed)), Err(_) => (named.name) } }
+                            td.number data-label="Events" { (named.events) }
+                        }
+                    }
+                }
+            }
+        }
+        @if chosen.agent.is_none() && !shown.agents.is_empty() {
+            h2 { "Agents" }
+            table.list {
+                thead { tr { th { "Agent" } th.number { "All calls" } th.number { "Answered" } } }
+                tbody {
+                    @for agent in &shown.agents {
+                        tr {
+                            td data-label="Agent" { a href=(query.with(&path, "agent", &agent.id.to_string())) { (agent.name) } }
+                            td.number data-label="All calls" { (agent.calls.unwrap_or_default()) }
+                            td.number data-label="Answered" { (agent.connected) }
+                        }
+                    }
+                }
+            }
+        }
+        p.note { "Counted by the hour (UTC) in which a call was first heard of, some minutes behind. Percentiles are right to a tenth." }
+        link rel="stylesheet" href=(asset(UPLOT_STYLE));
+        script src=(asset(UPLOT)) defer {}
+        script src=(asset("numbers.js")) defer {}
+    }
+}
+
+/// A picture for who sees, and the same in a table.
+fn plot(title: &str, names: &[&str], shown: &Numbers, values: impl Fn(&Hour) -> Vec<i64>) -> Markup {
+    let rows: Vec<Vec<i64>> = shown.hours.iter().map(&values).collect();
+    let hours: Vec<i64> = shown.hours.iter().map(|hour| hour.hour.as_second()).collect();
+    html! {
+        figure.plot data-plot=(json!({"names": names, "hours": hours, "rows": rows}).to_string()) {
+            figcaption { (title) }
+            details {
+                summary { "As a table" }
+                table {
+                    thead { tr { th { "Hour (UTC)" } @for name in names { th.number { (name) } } } }
+                    tbody {
+                        @for (hour, row) in shown.hours.iter().zip(&rows).filter(|(_, row)| row.iter().any(|value| *value > 0)) {
+                            tr { td { (time(hour.hour)) } @for value in row { td.number { (value) } } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn spreads(title: &str, spreads: &Spreads, digits: usize) -> Markup {
+    html! {
+        @for (of, spread) in [("all calls", &spreads.all), ("answered", &spreads.connected)] {
+            @if let Some(spread) = spread {
+                tr {
+                    td data-label="Of" { (title) ", " (of) }
+                    td.number data-label="Known of" { (spread.calls) }
+                    (percentiles(spread, digits))
+                    td.number data-label="Together" { (format!("{:.*}", digits.min(2), spread.total.unwrap_or_default())) }
+                }
+            }
+        }
+    }
+}
+
+fn percentiles(spread: &Spread, digits: usize) -> Markup {
+    html! {
+        @for (name, value) in [("Median", spread.p50), ("90 %", spread.p90), ("99 %", spread.p99)] {
+            td.number data-label=(name) { (format!("{value:.digits$}")) }
+        }
+    }
+}

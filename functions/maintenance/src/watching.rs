@@ -1,0 +1,37 @@
+//! What is looked at and told, so that alarms can be made of it.
+
+use ringfence_core::error::Failure;
+use ringfence_core::maintenance::{self, QueueState};
+use ringfence_edge::metrics::{Counts, Metric};
+
+use crate::{Maintenance, Report};
+
+impl Maintenance {
+    /// Keeps the depth of each queue for who looks at the console, and publishes what is no count of events.
+    pub(crate) async fn watch(&self, report: &mut Report) -> Result<(), Failure> {
+        let mut states = Vec::new();
+        for (name, queue) in &self.queues {
+            // One that cannot be asked keeps none of the others, and is in the log.
+            if let Ok(depth) = queue.depth().await {
+                states.push(QueueState { queue: name.clone(), waiting: depth.waiting, in_flight: depth.in_flight });
+            }
+        }
+        report.found = states.len() as u64;
+        if report.dry_run {
+            return Ok(());
+        }
+        let watched = maintenance::watch(&self.database, &states).await?;
+        report.done = states.len() as u64;
+        for org in &watched.silent_orgs {
+            tracing::warn!(org.id = %org, "no calls for a day");
+        }
+        let mut counts = Counts::default();
+        counts.add(Metric::UnresolvedEvents, watched.unresolved_events);
+        counts.add(Metric::OldestRetrySeconds, watched.oldest_retry_seconds);
+        counts.add(Metric::RecordingLinksDying, watched.recording_links_dying);
+        counts.add(Metric::OrgsSilent, watched.silent_orgs.len() as u64);
+        counts.add(Metric::MaintenanceRan, 1);
+        counts.emit();
+        Ok(())
+    }
+}

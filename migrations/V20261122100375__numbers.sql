@@ -1,0 +1,172 @@
+-- Numbers: what is counted by the hour, so that a page of a month reads thousands of rows and not millions of calls. A job of maintenance follows
+-- the log of each org. Events never change, so they are added up once, in the transaction that moves the org's place in the log. Calls do: the
+-- hour of a call that an event touched is counted anew, whole.
+
+CREATE FUNCTION uuid_hour(p_id uuid) RETURNS timestamptz LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT date_trunc('hour', to_timestamp(('x' || substr(replace(p_id::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0), 'UTC')
+$$;
+COMMENT ON FUNCTION uuid_hour IS 'The hour in which time_ordered_uuid made this id.';
+
+CREATE FUNCTION rollup_bucket(p_value numeric) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    -- Each bucket is a fifth wider than the one below, so that its middle is off by a tenth at the most.
+    SELECT CASE WHEN p_value > 0 THEN floor(ln(p_value::double precision) / ln(1.2::double precision))::integer ELSE -999 END::text
+$$;
+COMMENT ON FUNCTION rollup_bucket IS 'The bucket of a histogram that a value is counted in. All that is not above zero shares one.';
+
+CREATE FUNCTION rollup_percentiles(p_buckets integer[], p_counts bigint[]) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    WITH histogram AS (
+        SELECT h.bucket, sum(h.count) OVER (ORDER BY h.bucket) AS reached, sum(h.count) OVER () AS counted
+        FROM (SELECT u.bucket, sum(u.count) AS count FROM unnest(p_buckets, p_counts) AS u (bucket, count) GROUP BY u.bucket) AS h
+    )
+    SELECT jsonb_object_agg('p' || p, (
+        SELECT CASE WHEN min(h.bucket) = -999 THEN 0 ELSE round((1.2 ^ (min(h.bucket) + 0.5))::numeric, 4) END
+        FROM histogram h WHERE h.reached * 100 >= h.counted * p))
+    FROM unnest('{50,90,99}'::integer[]) AS p
+$$;
+COMMENT ON FUNCTION rollup_percentiles IS 'p50, p90 and p99 of a histogram of rollup_bucket; NULL each where nothing is counted.';
+
+CREATE FUNCTION count_hour(p_org_id uuid, p_hour timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM call_rollups WHERE org_id = p_org_id AND hour = p_hour;
+    INSERT INTO call_rollups (org_id, agent_id, measure, hour, is_connected, bucket, calls, total)
+        SELECT p_org_id, a.agent_id, m.measure, p_hour, l.started_at IS NOT NULL, m.bucket, count(*), sum(m.value)
+        FROM call_logs l,
+            -- Once for all agents together, once for its own.
+            LATERAL (VALUES ('00000000-0000-0000-0000-000000000000'::uuid), (l.agent_id)) AS a (agent_id),
+            LATERAL (VALUES
+                ('family', coalesce(l.outcome, CASE l.status WHEN 'completed' THEN 'unknown' ELSE 'open' END), NULL::numeric),
+                ('duration', rollup_bucket(l.duration_seconds), l.duration_seconds),
+                ('cost', rollup_bucket(l.cost), l.cost)) AS m (measure, bucket, value)
+        WHERE l.org_id = p_org_id AND l.id >= time_floor_uuid(p_hour) AND l.id < time_floor_uuid(p_hour + interval '1 hour')
+            AND a.agent_id IS NOT NULL AND m.bucket IS NOT NULL
+        GROUP BY a.agent_id, m.measure, l.started_at IS NOT NULL, m.bucket;
+END
+$$;
+COMMENT ON FUNCTION count_hour IS 'Counts the calls anew that an org first heard of in an hour. Whoever takes a call away calls it, too.';
+
+CREATE FUNCTION roll_up_v1(p_org_id uuid, p_limit integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    v_cursor rollup_cursors;
+    v_events integer;
+    v_xact   xid8;
+    v_seq    bigint;
+    v_calls  text[];
+BEGIN
+    PERFORM enter_org(p_org_id);
+    INSERT INTO rollup_cursors (org_id) VALUES (p_org_id) ON CONFLICT (org_id) DO NOTHING;
+    SELECT * INTO v_cursor FROM rollup_cursors WHERE org_id = p_org_id FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        -- Somebody else is at it.
+        RETURN 0;
+    END IF;
+    WITH batch AS MATERIALIZED (
+        SELECT e.* FROM processed_webhook_events e
+        WHERE e.org_id = p_org_id AND (e.xact, e.seq) > (v_cursor.xact, v_cursor.seq)
+            -- What is being written beside this has its turn next time: none is passed over (resume_viewer_v1).
+            AND e.xact < pg_snapshot_xmin(pg_current_snapshot())
+        ORDER BY e.xact, e.seq LIMIT p_limit
+    ),
+    measured AS (
+        SELECT date_trunc('hour', b.received_at, 'UTC') AS hour, m.measure, m.bucket
+        FROM batch b, LATERAL (VALUES
+            ('type', b.event_type),
+            ('failure', CASE b.event_type WHEN 'operation-failed' THEN b.event ->> 'code' END),
+            -- Of what came as a webhook: from Vapi to the door, and from the door to its rows, queues included.
+            ('delivery_ms', CASE WHEN b.event_type NOT IN ('operation-failed', 'recording-ready')
+                THEN rollup_bucket(extract(epoch FROM b.received_at - b.message_time) * 1000) END),
+            ('apply_ms', CASE WHEN b.event_type NOT IN ('operation-failed', 'recording-ready')
+                THEN rollup_bucket(extract(epoch FROM b.processed_at - b.received_at) * 1000) END)) AS m (measure, bucket)
+        WHERE m.bucket IS NOT NULL
+    ),
+    added AS (
+        INSERT INTO event_rollups AS r (org_id, measure, hour, bucket, events)
+            SELECT p_org_id, m.measure, m.hour, m.bucket, count(*) FROM measured m GROUP BY m.measure, m.hour, m.bucket
+            ON CONFLICT (org_id, measure, hour, bucket) DO UPDATE SET events = r.events + excluded.events
+    )
+    SELECT count(*), (array_agg(b.xact ORDER BY b.xact DESC, b.seq DESC))[1], (array_agg(b.seq ORDER BY b.xact DESC, b.seq DESC))[1],
+            array_agg(DISTINCT b.vapi_call_id)
+        INTO v_events, v_xact, v_seq, v_calls FROM batch b;
+    IF v_events > 0 THEN
+        UPDATE rollup_cursors SET xact = v_xact, seq = v_seq WHERE org_id = p_org_id;
+        PERFORM count_hour(p_org_id, h.hour) FROM (
+            SELECT DISTINCT uuid_hour(l.id) AS hour FROM call_logs l WHERE l.org_id = p_org_id AND l.vapi_call_id = ANY (v_calls)) AS h;
+    END IF;
+    RETURN v_events;
+END
+$$;
+COMMENT ON FUNCTION roll_up_v1 IS
+    'Counts at most p_limit further events of an org''s log, and the hours of the calls that they are of. Answers with how many it were.';
+
+CREATE FUNCTION find_orgs_to_roll_up_v1(p_limit integer) RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT o.id FROM organizations o LEFT JOIN rollup_cursors c ON c.org_id = o.id
+    WHERE EXISTS (
+        SELECT FROM processed_webhook_events e
+        WHERE e.org_id = o.id AND (e.xact, e.seq) > (coalesce(c.xact, '0'), coalesce(c.seq, 0))
+            AND e.xact < pg_snapshot_xmin(pg_current_snapshot()))
+    LIMIT least(p_limit, 1000)
+$$;
+COMMENT ON FUNCTION find_orgs_to_roll_up_v1 IS 'Orgs whose log goes on after what is counted of it.';
+
+CREATE FUNCTION show_numbers_v1(p_org_id uuid, p_agent_id uuid, p_since timestamptz, p_until timestamptz) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_all    constant uuid := '00000000-0000-0000-0000-000000000000';
+    v_since  timestamptz := date_trunc('hour', p_since, 'UTC');
+    v_answer jsonb;
+BEGIN
+    PERFORM enter_org(p_org_id);
+    WITH counted AS MATERIALIZED (
+        SELECT r.* FROM call_rollups r
+        WHERE r.org_id = p_org_id AND r.agent_id = coalesce(p_agent_id, v_all) AND r.measure = ANY ('{family,duration,cost}')
+            AND r.hour >= v_since AND r.hour < p_until
+    ),
+    -- For all calls, and for those that were answered.
+    spread AS (
+        SELECT c.measure, g.of_calls, rollup_percentiles(array_agg(c.bucket::integer), array_agg(c.calls))
+            || jsonb_build_object('calls', sum(c.calls), 'total', sum(c.total)) AS numbers
+        FROM counted c, LATERAL (VALUES ('all'), (CASE WHEN c.is_connected THEN 'connected' END)) AS g (of_calls)
+        WHERE c.measure <> 'family' AND g.of_calls IS NOT NULL
+        GROUP BY c.measure, g.of_calls
+    ),
+    events AS MATERIALIZED (
+        SELECT e.* FROM event_rollups e
+        WHERE e.org_id = p_org_id AND e.measure = ANY ('{type,failure,delivery_ms,apply_ms}') AND e.hour >= v_since AND e.hour < p_until
+    )
+    SELECT jsonb_build_object(
+        'hours', (SELECT coalesce(jsonb_agg(jsonb_build_object('hour', h.hour, 'calls', coalesce(c.calls, 0), 'connected', coalesce(c.connected, 0),
+                'failures', coalesce(f.failures, 0)) ORDER BY h.hour), '[]')
+            FROM generate_series(v_since, p_until - interval '1 microsecond', interval '1 hour') AS h (hour)
+            LEFT JOIN (SELECT c.hour, sum(c.calls) AS calls, sum(c.calls) FILTER (WHERE c.is_connected) AS connected
+                FROM counted c WHERE c.measure = 'family' GROUP BY c.hour) AS c USING (hour)
+            LEFT JOIN (SELECT e.hour, sum(e.events) AS failures FROM events e WHERE e.measure = 'failure' GROUP BY e.hour) AS f USING (hour)),
+        'families', (SELECT coalesce(jsonb_agg(to_jsonb(f) ORDER BY f.calls DESC, f.family), '[]') FROM (
+            SELECT c.bucket AS family, sum(c.calls) AS calls, coalesce(sum(c.calls) FILTER (WHERE c.is_connected), 0) AS connected
+            FROM counted c WHERE c.measure = 'family' GROUP BY c.bucket) AS f),
+        'durations', (SELECT coalesce(jsonb_object_agg(s.of_calls, s.numbers), '{}') FROM spread s WHERE s.measure = 'duration'),
+        'costs', (SELECT coalesce(jsonb_object_agg(s.of_calls, s.numbers), '{}') FROM spread s WHERE s.measure = 'cost'),
+        'latencies', (SELECT coalesce(jsonb_object_agg(l.measure, l.numbers), '{}') FROM (
+            SELECT e.measure, rollup_percentiles(array_agg(e.bucket::integer), array_agg(e.events))
+                || jsonb_build_object('calls', sum(e.events), 'total', NULL) AS numbers
+            FROM events e WHERE e.measure IN ('delivery_ms', 'apply_ms') GROUP BY e.measure) AS l),
+        'types', (SELECT coalesce(jsonb_agg(to_jsonb(t) ORDER BY t.events DESC, t.name), '[]') FROM (
+            SELECT e.bucket AS name, sum(e.events) AS events FROM events e WHERE e.measure = 'type' GROUP BY e.bucket) AS t),
+        'failures', (SELECT coalesce(jsonb_agg(to_jsonb(t) ORDER BY t.events DESC, t.name), '[]') FROM (
+            SELECT e.bucket AS name, sum(e.events) AS events FROM events e WHERE e.measure = 'failure' GROUP BY e.bucket) AS t),
+        'agents', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', a.id, 'name', a.name, 'calls', c.calls, 'connected', c.connected)
+                ORDER BY c.calls DESC NULLS LAST, a.name, a.id), '[]')
+            FROM (SELECT * FROM agents g WHERE g.org_id = p_org_id ORDER BY g.name, g.id LIMIT 200) AS a, LATERAL (
+                SELECT sum(r.calls) AS calls, coalesce(sum(r.calls) FILTER (WHERE r.is_connected), 0) AS connected FROM call_rollups r
+                WHERE r.org_id = p_org_id AND r.agent_id = a.id AND r.measure = 'family' AND r.hour >= v_since AND r.hour < p_until) AS c))
+    INTO v_answer;
+    RETURN v_answer;
+END
+$$;
+COMMENT ON FUNCTION show_numbers_v1 IS
+    'An org''s numbers by the hour, of one of its agents or (NULL) of all, from the hour of p_since. Percentiles are right to a tenth.';
+
+GRANT EXECUTE ON FUNCTION uuid_hour, rollup_bucket, rollup_percentiles, count_hour TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION roll_up_v1, find_orgs_to_roll_up_v1, show_numbers_v1 TO ringfence_app;
+GRANT CREATE ON SCHEMA public TO ringfence_ops;
+ALTER FUNCTION find_orgs_to_roll_up_v1 OWNER TO ringfence_ops;
+REVOKE CREATE ON SCHEMA public FROM ringfence_ops;

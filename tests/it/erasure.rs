@@ -1,0 +1,239 @@
+//! D11: erasure takes a caller's or a call's data from every place, and nothing brings it back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use maintenance::Job;
+use migrate::erase::{Erase, Erasure};
+use migrate::{Act, Answer};
+use ringfence_core::Delivery;
+use ringfence_core::admin::Selection;
+use ringfence_core::admin::replay::Replayable;
+use ringfence_testkit::Call;
+use ringfence_vapi::{EventType, Function, RecordingKind};
+use serde_json::{Value, json};
+
+use crate::administration::administration;
+use crate::recordings::{Stage, wav};
+
+/// The number of a test's calls.
+const NUMBER: &str = "+15555550142";
+
+async fn erase(stage: &Stage, erase: Erase, run: bool) -> Erasure {
+    let administration = administration(&stage.database.url("postgres", None), &stage.queues);
+    let act = Act::Erase { actor: "ada".to_owned(), org_id: stage.org, erase, run };
+    match administration.perform(act).await.unwrap() {
+        Answer::Erased(erasure) => erasure,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// All events of a call that is recorded, and what was posted.
+async fn whole_call(stage: &Stage) -> (Call, Vec<Value>) {
+    let call = Call::default();
+    let bodies = vec![
+        call.status("in-progress", 0),
+        call.transcript("My name is Grace.", 5_000),
+        call.message("hang", 6_000, json!({})),
+        call.status("ended", 60_000),
+    ];
+    for body in &bodies {
+        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+    }
+    assert_eq!(stage.record(&call, &wav(1000)).await, 0);
+    (call, bodies)
+}
+
+/// Every row of every table in which a text stands, but for the audit log, the marks, and the names of objects that are to go.
+async fn places(stage: &Stage, text: &str) -> Vec<String> {
+    let tables = "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
+        AND table_name NOT IN ('audit_log', 'erasures', 'orphaned_objects', 'call_routes') ORDER BY 1";
+    let client = stage.database.superuser().await;
+    let mut found = Vec::new();
+    for row in client.query(tables, &[]).await.unwrap() {
+        let table: String = row.get(0);
+        let query = format!("SELECT count(*) FROM {table} t WHERE t::text LIKE '%' || $1::text || '%'");
+        let count: i64 = client.query_one(&query, &[&text]).await.unwrap().get(0);
+        if count > 0 {
+            found.push(format!("{table} {count}"));
+        }
+    }
+    found
+}
+
+/// D11: a call leaves every table and the bucket; a dry run says what there is and changes nothing; what is done is audited.
+#[tokio::test]
+async fn a_call_leaves_every_place() {
+    let stage = Stage::new().await;
+    let (call, _) = whole_call(&stage).await;
+    let (other, _) = whole_call(&stage).await;
+    let before = places(&stage, &call.id).await;
+    assert!(before.len() >= 6, "{before:?}");
+
+    let counted = erase(&stage, Erase::Call(call.id.clone()), false).await;
+    assert_eq!((counted.known.calls, counted.known.transcripts, counted.known.recordings), (1, 1, 1));
+    assert_eq!(places(&stage, &call.id).await, before, "a dry run changes nothing");
+    assert_eq!(stage.database.count("audit_log WHERE action LIKE 'erase%'").await, 0);
+
+    let erased = erase(&stage, Erase::Call(call.id.clone()), true).await;
+    assert_eq!(erased.known, counted.known);
+    assert_eq!(places(&stage, &call.id).await, Vec::<String>::new());
+    assert_eq!(stage.queues.stored().await.len(), 2, "objects are maintenance's");
+    assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.done, 1);
+    assert_eq!(stage.queues.stored().await.len(), 1);
+    let audited = "SELECT string_agg(actor || ' ' || subject, ',') FROM audit_log WHERE action = 'erase.call'";
+    assert_eq!(stage.text(audited).await, format!("ada {}", call.id));
+
+    // Once more there is nothing; the other call is as it was.
+    assert_eq!(erase(&stage, Erase::Call(call.id.clone()), true).await.known.events, 0);
+    assert_eq!(places(&stage, &other.id).await, before);
+}
+
+/// D11: redelivered, queued, redriven, replayed, or finished late: nothing of an erased call comes back.
+#[tokio::test]
+async fn nothing_brings_an_erased_call_back() {
+    let stage = Stage::new().await;
+    let (call, bodies) = whole_call(&stage).await;
+    // One event waits in the retry queue, one is a dead letter with its row, and a second recording is on its way.
+    let waiting =
+        ringfence_edge::envelope::seal(&ringfence_testkit::call::delivery(stage.org, &call.status("ended", 61_000)));
+    let ringfence_edge::envelope::Sealed::Fits(waiting) = waiting.unwrap() else { panic!("it is small") };
+    stage.queues.put(Function::CallEnded, &waiting).await;
+    stage.execute("ALTER TABLE calls ADD CONSTRAINT nobody_ends CHECK (status <> 'completed') NOT VALID").await;
+    let (broken, late) = (Call::default(), call.status("ended", 62_000));
+    for body in [&broken.status("ended", 0), &late] {
+        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+    }
+    consume(&stage, 3).await;
+    stage.execute("ALTER TABLE calls DROP CONSTRAINT nobody_ends").await;
+    assert_eq!(stage.database.count("failed_operations WHERE state = 'dead'").await, 3);
+    let uploader = stage.uploader();
+
+    let erased = erase(&stage, Erase::Call(call.id.clone()), true).await;
+    assert_eq!((erased.known.failures, erased.dead_letters), (2, 2), "its dead letters are taken out");
+    assert_eq!(stage.queues.dead_letters(Function::CallEnded).await.len(), 1, "and no other's");
+
+    for body in bodies.iter().chain([&late]) {
+        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+    }
+    stage.queues.put(Function::CallEnded, &waiting).await;
+    consume(&stage, 1).await;
+    let admin = stage.database.admin().await;
+    let selection = Selection { call_id: Some(call.id.clone()), ..Selection::default() };
+    for kind in [Replayable::Applied, Replayable::Failed] {
+        assert_eq!(admin.count_replayable(kind, &selection).await.unwrap(), 0);
+    }
+    stage.queues.recording_queue().send(&[stage.recording(&call, RecordingKind::Mono)]).await.unwrap();
+    assert_eq!(crate::recordings::fetch_with(&uploader, stage.queues.take_recording().await).await, 0);
+    assert_eq!(places(&stage, &call.id).await, Vec::<String>::new());
+    // The functions that are called on their own say that it did not happen.
+    let created = format!(
+        "SELECT success || ' ' || error_message FROM create_inbound_call_atomically('{}', '{}', NULL, NULL, NULL, NULL)",
+        stage.org, call.id
+    );
+    assert_eq!(stage.text(&created).await, "false SQLSTATE 40001");
+}
+
+/// Runs the function of ended calls over as many messages as wait.
+async fn consume(stage: &Stage, messages: usize) {
+    let app = stage.database.app();
+    let consumer = stage.queues.consumer(Function::CallEnded, Arc::clone(&app));
+    let mut seen = 0;
+    while seen < messages {
+        let batch = stage.queues.take(Function::CallEnded).await;
+        seen += batch.records.len();
+        let handle = async |delivery: Arc<Delivery>| call_ended::handle(&app, &delivery).await;
+        let again = consumer.consume(batch, Instant::now() + Duration::from_mins(5), handle).await;
+        assert!(again.batch_item_failures.is_empty(), "{again:?}");
+    }
+}
+
+/// D11: a number's calls and its lead go, also what is still on its way; a call that begins later does not; another org's calls stay.
+#[tokio::test]
+async fn a_number_leaves_every_place_but_may_call_again() {
+    let stage = Stage::new().await;
+    let other_org = stage.database.org("Other").await;
+    stage.database.lead(stage.org, NUMBER).await;
+    let (call, _) = whole_call(&stage).await;
+    let theirs = Call::default();
+    assert_eq!(stage.door().post(other_org, &theirs.status("in-progress", 0)).await.status, 200);
+
+    let counted = erase(&stage, Erase::Number(NUMBER.to_owned().into()), false).await;
+    assert_eq!((counted.known.calls, counted.leads), (1, 1));
+    let erased = erase(&stage, Erase::Number(NUMBER.to_owned().into()), true).await;
+    assert_eq!((erased.known, erased.leads), (counted.known, 1));
+    assert_eq!(places(&stage, &call.id).await, Vec::<String>::new());
+    let left = places(&stage, NUMBER).await;
+    let of_others =
+        stage.database.count(&format!("call_logs WHERE org_id = '{other_org}' AND from_number = '{NUMBER}'")).await;
+    assert_eq!(of_others, 1);
+    assert!(left.iter().all(|place| place.ends_with(" 1")), "only the other org's: {left:?}");
+    assert_eq!(stage.database.count(&format!("audit_log WHERE audit_log::text LIKE '%{NUMBER}%'")).await, 0);
+    assert_eq!(stage.database.count(&format!("erasures WHERE erasures::text LIKE '%{NUMBER}%'")).await, 0);
+
+    // An event of a call that nobody had heard of, made before.
+    let unknown = Call::default();
+    assert_eq!(stage.door().post(stage.org, &unknown.status("ended", 0)).await.status, 200);
+    assert_eq!(places(&stage, &unknown.id).await, Vec::<String>::new());
+    // A call that begins from now on.
+    let mut again = Call::default().status("in-progress", 0);
+    let now = jiff::Timestamp::now();
+    again["message"]["timestamp"] = json!(now.as_millisecond());
+    again["message"]["call"]["createdAt"] = json!(now.to_string());
+    assert_eq!(stage.door().post(stage.org, &again).await.status, 200);
+    assert_eq!(stage.database.count(&format!("call_logs WHERE org_id = '{}'", stage.org)).await, 1);
+}
+
+/// D11: Vapi's own word that a call was deleted does the same.
+#[tokio::test]
+async fn a_call_that_vapi_deletes_is_erased() {
+    let stage = Stage::new().await;
+    let (call, bodies) = whole_call(&stage).await;
+    let deleted = call.message("call.deleted", 90_000, json!({}));
+    for body in bodies.iter().chain([&deleted, &deleted]).chain(&bodies) {
+        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+    }
+    assert_eq!(places(&stage, &call.id).await, Vec::<String>::new());
+    assert_eq!(stage.database.count("audit_log WHERE action = 'erase.call' AND actor = 'vapi'").await, 1);
+}
+
+/// D11: an event that is being applied while its call is erased is either erased with it, or finds the mark.
+#[tokio::test]
+async fn events_beside_an_erasure_leave_nothing() {
+    let stage = Stage::new().await;
+    for _ in 0..10 {
+        let (call, door) = (Call::default(), stage.door());
+        let bodies: Vec<Value> = (0..8).map(|index| call.transcript("A word.", 1_000 * index)).collect();
+        assert_eq!(door.post(stage.org, &call.status("in-progress", 0)).await.status, 200);
+        let posts = futures_util::future::join_all(bodies.iter().map(|body| door.post(stage.org, body)));
+        let (replies, _) = tokio::join!(posts, erase(&stage, Erase::Call(call.id.clone()), true));
+        assert!(replies.iter().all(|reply| reply.status == 200));
+        // What was refused for being beside it is in the queue, and dies there.
+        loop {
+            let app = stage.database.app();
+            let batch = stage.queues.take(Function::Transcript).await;
+            if batch.records.is_empty() {
+                break;
+            }
+            let consumer = stage.queues.consumer(Function::Transcript, Arc::clone(&app));
+            let handle = async |delivery: Arc<Delivery>| transcript::handle(&app, &delivery).await;
+            consumer.consume(batch, Instant::now() + Duration::from_mins(5), handle).await;
+        }
+        assert_eq!(places(&stage, &call.id).await, Vec::<String>::new());
+    }
+}
+
+/// The list of kept types, by which an erasure finds a call's events, is whole, and objects have the name that the uploader gives them.
+#[tokio::test]
+async fn what_erasure_goes_by_is_what_the_code_goes_by() {
+    let stage = Stage::new().await;
+    let (call, _) = whole_call(&stage).await;
+    let mut types: Vec<&str> = EventType::ALL.into_iter().map(EventType::as_str).collect();
+    types.extend(["operation-failed", "recording-ready"]);
+    types.sort_unstable();
+    let kept = stage.text("SELECT string_agg(t, ',' ORDER BY t COLLATE \"C\") FROM unnest(kept_event_types()) t").await;
+    assert_eq!(kept, types.join(","));
+    let names = stage.text("SELECT string_agg(storage_key || '=' || recording_object(org_id, vapi_call_id, kind), ',') FROM recording_upload_queue").await;
+    let (by_uploader, by_erasure) = names.split_once('=').unwrap();
+    assert_eq!(by_uploader, by_erasure, "{}", call.id);
+}

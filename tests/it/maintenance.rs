@@ -1,0 +1,229 @@
+//! Maintenance: what is old goes, what died is settled, and what is wrong is told. B6, B9.
+
+use std::time::Duration;
+
+use maintenance::Job;
+use ringfence_core::admin::Kept;
+use ringfence_testkit::Call;
+use serde_json::json;
+
+use crate::recordings::{Stage, wav};
+
+/// B6: events go after the retention of their org, and only they; run at once, each once; a dry run changes nothing. Whoever comes with
+/// one of them again makes no second row of anything.
+#[tokio::test]
+async fn old_claims_go_and_their_effects_stay() {
+    let stage = Stage::new().await;
+    let (old, new) = (Call::default(), Call::default());
+    let bodies = [old.status("in-progress", 0), old.transcript("Yes.", 5_000), old.status("ended", 60_000)];
+    for body in &bodies {
+        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+    }
+    stage.execute("UPDATE processed_webhook_events SET processed_at = now() - interval '31 days', received_at = now() - interval '31 days'").await;
+    assert_eq!(stage.door().post(stage.org, &new.status("in-progress", 0)).await.status, 200);
+    let rows =
+        "SELECT string_agg(t::text, ',') FROM (SELECT status, duration_seconds, ended_at FROM call_logs ORDER BY id) t";
+    let before = stage.text(rows).await;
+
+    let dry = stage.maintain(Job::CleanClaims, true).await;
+    assert_eq!((dry.found, dry.done), (3, 0));
+    let (one, two) = tokio::join!(stage.maintain(Job::CleanClaims, false), stage.maintain(Job::CleanClaims, false));
+    assert_eq!(one.done + two.done, 3);
+    assert_eq!(stage.text("SELECT string_agg(vapi_call_id, ',') FROM processed_webhook_events").await, new.id);
+    assert_eq!(stage.maintain(Job::CleanClaims, false).await.done, 0);
+    // A viewer that stood before what is gone is told to begin anew.
+    assert_eq!(stage.text("SELECT (log_start > '0')::text FROM organizations").await, "true");
+
+    for body in &bodies {
+        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+    }
+    assert_eq!(stage.text(rows).await, before, "every effect has a key of its own");
+    assert_eq!(stage.database.count("call_transcripts").await, 1);
+
+    // An org may keep them for longer.
+    let admin = stage.database.admin().await;
+    assert!(admin.set_retention(stage.org, Kept::Events, Some(60)).await.unwrap());
+    stage.execute("UPDATE processed_webhook_events SET processed_at = now() - interval '31 days'").await;
+    assert_eq!(stage.maintain(Job::CleanClaims, false).await.done, 0);
+    assert!(admin.set_retention(stage.org, Kept::Events, Some(14)).await.is_err(), "not shorter than Vapi keeps calls");
+    assert!(admin.set_retention(stage.org, Kept::Events, None).await.is_err());
+}
+
+/// Rows that are over go; those that are not do not.
+#[tokio::test]
+async fn what_is_over_is_cleaned() {
+    let stage = Stage::new().await;
+    let org = stage.org;
+    stage
+        .execute(&format!(
+            "INSERT INTO live_connections (connection_id, org_id, expires_at) VALUES
+                ('dead', '{org}', now() - interval '2 hours'), ('alive', '{org}', now() + interval '1 hour');
+            INSERT INTO partial_gates VALUES ('{org}', 'old', now() - interval '2 days'), ('{org}', 'new', now());
+            INSERT INTO recording_upload_queue (org_id, vapi_call_id, state, created_at) VALUES
+                ('{org}', 'old', 'removed', now() - interval '91 days'), ('{org}', 'new', 'removed', now());
+            INSERT INTO tool_executions (org_id, execution_id, tool, state, claimed_by, lease_until, result, finished_at)
+                SELECT '{org}', 'tool-calls:c:' || age, 'book', 'done', gen_random_uuid(), now(), '{{}}', now() - make_interval(days => age)
+                FROM unnest('{{1,31}}'::integer[]) AS age;
+            INSERT INTO failed_operations (org_id, event_id, event_type, vapi_call_id, function, state, code, receives, received_at,
+                    first_failed_at, last_failed_at, resolved_at)
+                SELECT '{org}', 'hang:c:' || age, 'hang', 'c', 'call-started', 'resolved', 'RF2001', 1, now(), now(), now(), now() - make_interval(days => age)
+                FROM unnest('{{1,91}}'::integer[]) AS age;
+            INSERT INTO failed_attempts (org_id, event_id, failed_at, function, code)
+                SELECT org_id, event_id, now(), 'webhook', 'RF2001' FROM failed_operations"
+        ))
+        .await;
+    let dry = stage.maintain(Job::CleanRows, true).await;
+    assert_eq!((dry.found, dry.done), (5, 0));
+    let (one, two) = tokio::join!(stage.maintain(Job::CleanRows, false), stage.maintain(Job::CleanRows, false));
+    assert_eq!(one.done + two.done, 5);
+    for (table, left) in [
+        ("live_connections WHERE connection_id = 'alive'", 1),
+        ("live_connections", 1),
+        ("partial_gates", 1),
+        ("recording_upload_queue", 1),
+        ("tool_executions", 1),
+        ("failed_operations", 1),
+        ("failed_attempts", 1),
+    ] {
+        assert_eq!(stage.database.count(table).await, left, "{table}");
+    }
+}
+
+/// A tool call whose function died is a failed operation, also if Vapi never asks again; one that runs is left alone.
+#[tokio::test]
+async fn a_tool_call_of_a_dead_function_is_settled() {
+    let stage = Stage::new().await;
+    let org = stage.org;
+    stage
+        .execute(&format!(
+            "INSERT INTO tool_executions (org_id, execution_id, tool, claimed_by, lease_until) VALUES
+                ('{org}', 'tool-calls:c1:dead', 'book', gen_random_uuid(), now() - interval '2 minutes'),
+                ('{org}', 'tool-calls:c1:alive', 'book', gen_random_uuid(), now() + interval '10 seconds')"
+        ))
+        .await;
+    assert_eq!(stage.maintain(Job::SettleLeases, true).await.found, 1);
+    let (one, two) = tokio::join!(stage.maintain(Job::SettleLeases, false), stage.maintain(Job::SettleLeases, false));
+    assert_eq!(one.done + two.done, 1);
+    let failed =
+        "SELECT string_agg(event_id || ' ' || state || ' ' || code || ' ' || vapi_call_id, ',') FROM failed_operations";
+    assert_eq!(stage.text(failed).await, "tool-calls:c1:dead dead RF7008 c1");
+    assert_eq!(
+        stage.text("SELECT string_agg(execution_id, ',') FROM tool_executions WHERE state = 'running'").await,
+        "tool-calls:c1:alive"
+    );
+}
+
+/// What was said goes after the retention of the org, from rows and events, and a replay does not bring it back.
+#[tokio::test]
+async fn what_was_said_goes_after_its_retention() {
+    let stage = Stage::new().await;
+    let mut calls = Vec::new();
+    for _ in 0..2 {
+        let call = Call::default();
+        let report = call.report(
+            60_000,
+            json!({"artifact": {"transcript": "AI: Hello, Grace."}, "analysis": {"summary": "Grace called."}}),
+        );
+        for body in [call.status("in-progress", 0), call.transcript("Hello, Grace.", 5_000), report] {
+            assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+        }
+        calls.push(call);
+    }
+    let old = &calls[0].id;
+    // Ids are the time at which a call was first heard of.
+    stage
+        .execute(&format!(
+            "SET session_replication_role = replica;
+            UPDATE calls SET id = time_floor_uuid(now() - interval '8 days') WHERE vapi_call_id = '{old}';
+            UPDATE call_transcripts SET call_log_id = time_floor_uuid(now() - interval '8 days') WHERE vapi_call_id = '{old}';
+            UPDATE call_logs SET id = time_floor_uuid(now() - interval '8 days') WHERE vapi_call_id = '{old}';
+            SET session_replication_role = origin"
+        ))
+        .await;
+    assert_eq!(stage.maintain(Job::ExpireTranscripts, false).await.done, 0, "without a retention it is kept");
+    let admin = stage.database.admin().await;
+    assert!(admin.set_retention(stage.org, Kept::Transcripts, Some(7)).await.unwrap());
+    assert_eq!(stage.maintain(Job::ExpireTranscripts, true).await.found, 1);
+    assert_eq!(stage.database.count("call_logs WHERE transcript IS NULL").await, 0);
+    let (one, two) =
+        tokio::join!(stage.maintain(Job::ExpireTranscripts, false), stage.maintain(Job::ExpireTranscripts, false));
+    assert_eq!(one.done + two.done, 1);
+    assert_eq!(stage.maintain(Job::ExpireTranscripts, false).await.done, 0);
+
+    let selection = ringfence_core::admin::Selection::default();
+    admin.replay(ringfence_core::admin::replay::Replayable::Applied, &selection, None, 100).await.unwrap();
+    let said = |call: &str| {
+        format!(
+            "(SELECT transcript || summary AS t FROM call_logs WHERE vapi_call_id = '{call}' UNION ALL SELECT text FROM call_transcripts WHERE vapi_call_id = '{call}'
+            UNION ALL SELECT event::text FROM processed_webhook_events WHERE vapi_call_id = '{call}') AS s WHERE s.t LIKE '%Grace%'"
+        )
+    };
+    assert_eq!(stage.database.count(&said(old)).await, 0);
+    assert_eq!(stage.database.count(&said(&calls[1].id)).await, 4);
+}
+
+/// What alarms are made of is told: events that name no org, what keeps failing, links that die, and orgs that have gone silent. The depth
+/// of each queue is kept for who looks.
+#[tokio::test]
+async fn what_is_wrong_is_told() {
+    let stage = Stage::new().await;
+    let (org, quiet) = (stage.org, stage.database.org("Quiet").await);
+    let nothing = ringfence_core::maintenance::watch(&stage.database.app(), &[]).await.unwrap();
+    assert_eq!(nothing, ringfence_core::maintenance::Watched::default());
+    stage
+        .execute(&format!(
+            "INSERT INTO unresolved_events (event_id, vapi_call_id, code, event, received_at) VALUES ('e', 'c', 'RF5001', '{{}}', now());
+            INSERT INTO failed_operations (org_id, event_id, event_type, vapi_call_id, function, state, code, receives, received_at, event,
+                    first_failed_at, last_failed_at)
+                VALUES ('{org}', 'hang:c:1', 'hang', 'c', 'call-started', 'retrying', 'RF1001', 1, now() - interval '2 hours', '{{}}', now(), now());
+            INSERT INTO recording_upload_queue (org_id, vapi_call_id, link, link_expires_at) VALUES
+                ('{org}', 'dying', 'x', now() + interval '5 minutes'), ('{org}', 'well', 'x', now() + interval '25 minutes');
+            INSERT INTO call_rollups (org_id, agent_id, measure, hour, is_connected, bucket, calls)
+                SELECT o, '00000000-0000-0000-0000-000000000000', 'family', date_trunc('hour', now() - make_interval(days => d)), true, 'open', 1
+                FROM unnest(ARRAY['{org}', '{quiet}']::uuid[]) AS o, generate_series(0, 6) AS d WHERE o <> '{quiet}' OR d > 1"
+        ))
+        .await;
+    let watched = ringfence_core::maintenance::watch(&stage.database.app(), &[]).await.unwrap();
+    assert_eq!((watched.unresolved_events, watched.recording_links_dying), (1, 1));
+    assert!((7200..7300).contains(&watched.oldest_retry_seconds), "{watched:?}");
+    assert_eq!(watched.silent_orgs, [quiet]);
+
+    stage.queues.put(ringfence_vapi::Function::Transcript, "something").await;
+    let report = stage.maintain(Job::Watch, false).await;
+    assert_eq!((report.found, report.done), (12, 12));
+    assert_eq!(stage.text("SELECT waiting::text FROM queue_states WHERE queue = 'transcript'").await, "1");
+    assert_eq!(stage.database.count("queue_states").await, 12);
+}
+
+/// Each job may be ordered by the name that the template's schedule gives, at the pace that is said here.
+#[test]
+fn the_template_orders_each_job() {
+    let template = std::fs::read_to_string(format!("{}/../template.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    for (job, pace) in Job::SCHEDULES {
+        let order = format!(r#"{{"job": "{}"}}"#, job.as_str());
+        let (before, _) = template.split_once(&order).unwrap_or_else(|| panic!("nobody orders {order}"));
+        let expression = before.rsplit_once("ScheduleExpression: ").and_then(|(_, after)| after.lines().next());
+        let expected = if pace == Duration::from_hours(1) {
+            "rate(1 hour)".to_owned()
+        } else {
+            format!("rate({} minutes)", pace.as_secs() / 60)
+        };
+        assert_eq!(expression, Some(expected.as_str()), "{}", job.as_str());
+    }
+}
+
+/// D8, D11: the recording of an erased call is taken out of the bucket, and once more after a day.
+#[tokio::test]
+async fn objects_of_erased_calls_are_seen_to_twice() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    assert_eq!(stage.record(&call, &wav(1000)).await, 0);
+    stage.database.admin().await.erase_call(stage.org, &call.id, true).await.unwrap();
+    assert_eq!(stage.maintain(Job::ExpireRecordings, true).await.found, 1);
+    assert_eq!(stage.queues.stored().await.len(), 1);
+    assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.done, 1);
+    assert_eq!(stage.queues.stored().await, Vec::<String>::new());
+    assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.done, 0);
+    stage.execute("UPDATE orphaned_objects SET created_at = now() - interval '25 hours'").await;
+    assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.done, 1);
+    assert_eq!(stage.database.count("orphaned_objects").await, 0);
+}

@@ -1,0 +1,122 @@
+//! Numbers by the hour: what the console shows is what the rows say.
+
+use jiff::{SignedDuration, Timestamp};
+use ringfence_core::numbers::{self, Numbers};
+use ringfence_testkit::{Call, TestDatabase};
+use ringfence_vapi::OrgId;
+use serde_json::json;
+use uuid::Uuid;
+
+/// Counts until `expected` events are counted. They wait for every transaction of the server that was open beside them, those of other
+/// tests too.
+async fn roll_up(database: &TestDatabase, expected: u64) {
+    let app = database.app();
+    let mut events = 0;
+    while events < expected {
+        for org in numbers::find_orgs(&app, 100).await.unwrap() {
+            events += numbers::roll_up(&app, org, 3).await.unwrap();
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(events, expected);
+    assert_eq!(numbers::find_orgs(&app, 100).await.unwrap(), [], "nothing is left to count");
+}
+
+async fn shown(database: &TestDatabase, org: OrgId, agent: Option<Uuid>) -> Numbers {
+    let now = Timestamp::now();
+    numbers::show(&database.app(), org, agent, now - SignedDuration::from_hours(23), now).await.unwrap()
+}
+
+/// Calls are counted once however often they change, with what is known of them last; another org's are not.
+#[tokio::test]
+async fn numbers_say_what_the_rows_say() {
+    let database = TestDatabase::new().await;
+    let (org, other) = (database.org("Acme").await, database.org("Other").await);
+    let agent = database.agent(org, "assistant-1").await;
+    let answered: Vec<Call> = (0..4).map(|_| Call::default()).collect();
+    for (index, call) in answered.iter().enumerate() {
+        let mut body = call.status("in-progress", 0);
+        if index == 0 {
+            body["message"]["call"]["assistantId"] = json!("assistant-1");
+        }
+        database.apply(org, &[body]).await;
+    }
+    let missed = Call::default();
+    database.apply(org, &[missed.status("queued", 0)]).await;
+    database.apply(other, &[Call::default().status("in-progress", 0)]).await;
+    roll_up(&database, 6).await;
+    let families = |shown: &Numbers| -> Vec<(String, i64, i64)> {
+        shown.families.iter().map(|family| (family.family.clone(), family.calls, family.connected)).collect()
+    };
+    assert_eq!(families(&shown(&database, org, None).await), [("open".to_owned(), 5, 4)]);
+
+    for (call, cost) in answered.iter().zip([0.1, 0.1, 0.1, 2.0]) {
+        let report = call.report(
+            60_000,
+            json!({"cost": cost, "durationSeconds": 100, "endedReason": "customer-ended-call",
+            "startedAt": "2026-11-20T10:00:00Z", "endedAt": "2026-11-20T10:01:40Z"}),
+        );
+        database.apply(org, &[report.clone(), report]).await;
+    }
+    let failed = missed.report(
+        60_000,
+        json!({"endedReason": "customer-did-not-answer", "durationSeconds": null, "startedAt": null, "endedAt": null, "cost": 0}),
+    );
+    database.apply(org, &[failed]).await;
+    // Duplicates leave nothing to count.
+    roll_up(&database, 5).await;
+
+    let shown_now = shown(&database, org, None).await;
+    let rows = "SELECT string_agg(outcome || ' ' || n, ',' ORDER BY n DESC) FROM (SELECT outcome, count(*) AS n FROM call_logs WHERE org_id = '";
+    let rows = database.text(&format!("{rows}{org}' GROUP BY outcome) AS t")).await.unwrap();
+    let counted: Vec<String> =
+        shown_now.families.iter().map(|family| format!("{} {}", family.family, family.calls)).collect();
+    assert_eq!(counted.join(","), rows);
+    assert_eq!(shown_now.families[0].connected, 4);
+    assert_eq!(shown_now.hours.len(), 24);
+    assert_eq!(shown_now.hours.iter().map(|hour| (hour.calls, hour.connected)).max(), Some((5, 4)));
+    let (duration, cost) = (shown_now.durations.connected.unwrap(), shown_now.costs.connected.unwrap());
+    assert_eq!((duration.calls, duration.total), (4, Some(400.0)));
+    assert!((90.0..=110.0).contains(&duration.p50) && (90.0..=110.0).contains(&duration.p99), "{duration:?}");
+    assert!((cost.total.unwrap() - 2.3).abs() < 1e-9, "{cost:?}");
+    assert!((0.09..=0.11).contains(&cost.p50) && (1.8..=2.2).contains(&cost.p99), "{cost:?}");
+    assert_eq!(shown_now.latencies.apply_ms.as_ref().map(|spread| spread.calls), Some(10));
+    assert_eq!(shown_now.types.iter().map(|named| named.events).sum::<i64>(), 10);
+    // By agent.
+    assert_eq!(shown_now.agents.iter().map(|row| (row.id, row.calls)).collect::<Vec<_>>(), [(agent, Some(1))]);
+    assert_eq!(shown(&database, org, Some(agent)).await.hours.iter().map(|hour| hour.calls).sum::<i64>(), 1);
+    assert_eq!(shown(&database, other, None).await.families.iter().map(|family| family.calls).sum::<i64>(), 1);
+    assert_eq!(shown(&database, other, Some(agent)).await.families, []);
+}
+
+/// Twice at once counts once; an event that is being written while it is counted has its turn next time.
+#[tokio::test]
+async fn nothing_is_counted_twice_or_passed_over() {
+    let database = TestDatabase::new().await;
+    let org = database.org("Acme").await;
+    let app = database.app();
+    // A transaction that began before the others and is not over yet.
+    let mut slow = database.superuser().await;
+    let open = slow.transaction().await.unwrap();
+    let insert = "INSERT INTO processed_webhook_events (org_id, event_id, event_type, vapi_call_id, event, received_at)
+        VALUES ($1, 'hang:slow:1', 'hang', 'slow', '{}', now())";
+    open.execute(insert, &[org.as_uuid()]).await.unwrap();
+    for _ in 0..20 {
+        database.apply(org, &[Call::default().status("in-progress", 0)]).await;
+    }
+    let both = tokio::join!(numbers::roll_up(&app, org, 100), numbers::roll_up(&app, org, 100));
+    assert_eq!(both.0.unwrap() + both.1.unwrap(), 0, "what is written beside the open transaction waits for it");
+    open.commit().await.unwrap();
+    let other = database.app();
+    let mut counted = 0;
+    while counted < 21 {
+        let both = tokio::join!(numbers::roll_up(&app, org, 4), numbers::roll_up(&other, org, 4));
+        counted += both.0.unwrap() + both.1.unwrap();
+    }
+    assert_eq!(counted, 21);
+    let types = shown(&database, org, None).await.types;
+    assert_eq!(
+        types.iter().map(|named| (named.name.as_str(), named.events)).collect::<Vec<_>>(),
+        [("status-update", 20), ("hang", 1)]
+    );
+}

@@ -1,0 +1,216 @@
+//! D10: a call whose report never came is found, and completed by asking Vapi, through the same path as every report.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use maintenance::Job;
+use ringfence_core::Delivery;
+use ringfence_edge::Sealer;
+use ringfence_testkit::door::masters;
+use ringfence_testkit::studio::Reply;
+use ringfence_testkit::{Call, TestDatabase};
+use ringfence_vapi::{Function, OrgId};
+use serde_json::{Value, json};
+
+use crate::recordings::Stage;
+
+const KEY: &str = "a-private-key";
+
+/// Gives an org its API key at Vapi.
+async fn give_key(stage: &Stage, org: OrgId) {
+    let sealed = Sealer::new(&masters()).seal_api_key(org, KEY).unwrap();
+    assert!(stage.database.admin().await.set_vapi_key(org, Some(&sealed)).await.unwrap());
+}
+
+/// A call that was first heard of two hours ago, and not of its end.
+async fn stuck(stage: &Stage, org: OrgId) -> Call {
+    let call = Call::default();
+    assert_eq!(stage.door().post(org, &call.status("in-progress", 0)).await.status, 200);
+    age(stage, &call, "2 hours").await;
+    call
+}
+
+/// As if the call had been heard of so long ago: its id says when it was.
+async fn age(stage: &Stage, call: &Call, ago: &str) {
+    let id = format!(
+        "overlay(time_floor_uuid(now() - interval '{ago}')::text PLACING right(gen_random_uuid()::text, 12) FROM 25)::uuid"
+    );
+    stage
+        .execute(&format!(
+            "SET session_replication_role = replica;
+            WITH new AS (UPDATE call_logs SET id = {id} WHERE vapi_call_id = '{call}' RETURNING id)
+                UPDATE calls SET id = (SELECT id FROM new) WHERE vapi_call_id = '{call}';
+            SET session_replication_role = origin",
+            call = call.id
+        ))
+        .await;
+}
+
+/// What the fake of Vapi's API says of a call (the contract's `Call`, with the artifact that `GET /call/{id}` adds).
+fn at_vapi(call: &Call, status: &str) -> Value {
+    let mut shown = call.report(60_000, json!({}))["message"].clone();
+    let ended = status == "ended";
+    let known = shown.as_object_mut().unwrap();
+    known.retain(|name, _| ended || name == "call" || name == "customer");
+    let Some(Value::Object(of_call)) = known.remove("call") else { panic!("a call") };
+    known.remove("type");
+    known.remove("timestamp");
+    known.extend(of_call);
+    known.insert("status".to_owned(), json!(status));
+    known.insert("updatedAt".to_owned(), json!("2026-09-14T15:03:11.480Z"));
+    shown
+}
+
+fn put(stage: &Stage, call: &Call, shown: &Value) {
+    stage.studio.put(&format!("/call/{}", call.id), Reply::File(shown.to_string().into_bytes()));
+}
+
+/// Runs the function of reports over what waits; how many there were.
+async fn deliver(stage: &Stage) -> usize {
+    let app = stage.database.app();
+    let batch = stage.queues.take(Function::EndOfCallReport).await;
+    let count = batch.records.len();
+    let consumer = stage.queues.consumer(Function::EndOfCallReport, Arc::clone(&app));
+    let handle = async |delivery: Arc<Delivery>| end_of_call_report::handle(&app, &delivery).await;
+    let again = consumer.consume(batch, Instant::now() + Duration::from_mins(5), handle).await;
+    assert!(again.batch_item_failures.is_empty());
+    count
+}
+
+/// Asks again at once, and not when it would be time.
+async fn later(stage: &Stage) {
+    stage.execute("UPDATE reconciliations SET next_attempt_at = now() - interval '1 second'").await;
+}
+
+async fn states(stage: &Stage) -> String {
+    stage.text("SELECT string_agg(concat_ws(' ', state, code), ', ' ORDER BY state, code) FROM reconciliations").await
+}
+
+const ROWS: &str = "SELECT (SELECT string_agg((to_jsonb(l) - '{id,org_id,vapi_call_id,created_at,updated_at,lead_id}'::text[])::text, ',') FROM call_logs l)
+    || (SELECT string_agg((to_jsonb(c) - '{id,org_id,vapi_call_id,created_at,updated_at}'::text[])::text, ',') FROM calls c)";
+
+/// The rows are those that the webhook would have made; the report itself, should it come after all, changes nothing.
+#[tokio::test]
+async fn a_report_that_never_came_is_asked_for() {
+    let stage = Stage::new().await;
+    give_key(&stage, stage.org).await;
+    let call = stuck(&stage, stage.org).await;
+    let fresh = Call::default();
+    assert_eq!(stage.door().post(stage.org, &fresh.status("in-progress", 0)).await.status, 200);
+    put(&stage, &call, &at_vapi(&call, "ended"));
+
+    let dry = stage.maintain(Job::Reconcile, true).await;
+    assert_eq!((dry.found, dry.done), (1, 0));
+    assert_eq!(stage.database.count("reconciliations").await, 0);
+    let (one, two) = tokio::join!(stage.maintain(Job::Reconcile, false), stage.maintain(Job::Reconcile, false));
+    assert_eq!((one.found + two.found, one.done + two.done), (1, 1), "asked once");
+    let asked = stage.studio.asked();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].authorization.as_deref(), Some("Bearer a-private-key"));
+    assert_eq!(deliver(&stage).await, 1);
+    stage.execute(&format!("DELETE FROM call_tracking WHERE vapi_call_id = '{0}'; DELETE FROM calls WHERE vapi_call_id = '{0}'; DELETE FROM call_logs WHERE vapi_call_id = '{0}'", fresh.id)).await;
+    let rows = stage.text(ROWS).await;
+
+    // The same call where the webhook came.
+    let elsewhere = TestDatabase::new().await;
+    let org = elsewhere.org("Acme").await;
+    let report = call.report(60_000, json!({}));
+    elsewhere.apply(org, &[call.status("in-progress", 0), report.clone()]).await;
+    assert_eq!(Some(rows.clone()), elsewhere.text(ROWS).await);
+    assert!(rows.contains("completed") && rows.contains("A visit, please."), "{rows}");
+
+    later(&stage).await;
+    assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 0);
+    assert_eq!(states(&stage).await, "completed");
+    assert_eq!(stage.door().post(stage.org, &report).await.status, 200);
+    assert_eq!(stage.text(ROWS).await, rows);
+}
+
+/// What is not over is asked for again; what cannot be had is marked with its reason, and keeps no other org's calls.
+#[tokio::test]
+async fn what_vapi_says_decides_what_becomes_of_it() {
+    let stage = Stage::new().await;
+    give_key(&stage, stage.org).await;
+    let (going_on, gone, busy) =
+        (stuck(&stage, stage.org).await, stuck(&stage, stage.org).await, stuck(&stage, stage.org).await);
+    put(&stage, &going_on, &at_vapi(&going_on, "in-progress"));
+    stage.studio.put(&format!("/call/{}", busy.id), Reply::Status(429));
+    assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 0);
+    assert_eq!(states(&stage).await, "open RF9004, open, unreachable RF9002");
+    assert_eq!(deliver(&stage).await, 0);
+
+    // It ends after all; and what was busy answers.
+    put(&stage, &going_on, &at_vapi(&going_on, "ended"));
+    put(&stage, &busy, &at_vapi(&busy, "ended"));
+    later(&stage).await;
+    assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 2);
+    assert_eq!(deliver(&stage).await, 2);
+    later(&stage).await;
+    stage.maintain(Job::Reconcile, false).await;
+    assert_eq!(states(&stage).await, "completed, completed, unreachable RF9002");
+    assert_eq!(
+        stage.text(&format!("SELECT status FROM call_logs WHERE vapi_call_id = '{}'", gone.id)).await,
+        "in-progress"
+    );
+}
+
+/// Without a key nobody is asked until there is one; a key that is refused is tried once in a run; another org goes on.
+#[tokio::test]
+async fn a_key_that_is_missing_or_refused_is_said() {
+    let stage = Stage::new().await;
+    let other = stage.database.org("Other").await;
+    let without = stuck(&stage, stage.org).await;
+    give_key(&stage, other).await;
+    let refused = [stuck(&stage, other).await, stuck(&stage, other).await];
+    for call in &refused {
+        stage.studio.put(&format!("/call/{}", call.id), Reply::Status(401));
+    }
+    assert_eq!(stage.maintain(Job::Reconcile, false).await.found, 3);
+    assert_eq!(states(&stage).await, "open RF9003, open RF9003, unreachable RF9001");
+    assert_eq!(stage.studio.asked().len(), 1, "once in a run");
+
+    give_key(&stage, stage.org).await;
+    put(&stage, &without, &at_vapi(&without, "ended"));
+    assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 1);
+    assert_eq!(deliver(&stage).await, 1);
+    let completed = stage.text("SELECT string_agg(vapi_call_id, ',') FROM call_logs WHERE status = 'completed'").await;
+    assert_eq!(completed, without.id);
+}
+
+/// Vapi keeps nothing of some orgs' calls; of others' not longer than fourteen days.
+#[tokio::test]
+async fn who_keeps_nothing_is_not_asked() {
+    let stage = Stage::new().await;
+    give_key(&stage, stage.org).await;
+    let admin = stage.database.admin().await;
+    assert!(admin.set_zero_retention(stage.org, true).await.unwrap());
+    let call = stuck(&stage, stage.org).await;
+    assert_eq!(stage.maintain(Job::Reconcile, false).await.found, 0);
+    assert!(admin.set_zero_retention(stage.org, false).await.unwrap());
+    assert_eq!(stage.maintain(Job::Reconcile, false).await.found, 1);
+    stage
+        .execute(
+            "UPDATE reconciliations SET state = 'open', finished_at = NULL, created_at = now() - interval '15 days'",
+        )
+        .await;
+    later(&stage).await;
+    put(&stage, &call, &at_vapi(&call, "ended"));
+    let asked = stage.studio.asked().len();
+    assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 0);
+    assert_eq!((states(&stage).await.as_str(), stage.studio.asked().len()), ("unreachable RF9002", asked));
+}
+
+/// A call that was erased while it was asked for does not come back: its report dies at the mark.
+#[tokio::test]
+async fn an_erased_call_is_not_brought_back() {
+    let stage = Stage::new().await;
+    give_key(&stage, stage.org).await;
+    let call = stuck(&stage, stage.org).await;
+    put(&stage, &call, &at_vapi(&call, "ended"));
+    assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 1);
+    stage.database.admin().await.erase_call(stage.org, &call.id, true).await.unwrap();
+    assert_eq!(deliver(&stage).await, 1);
+    for table in ["call_logs", "processed_webhook_events", "reconciliations"] {
+        assert_eq!(stage.database.count(table).await, 0, "{table}");
+    }
+}
