@@ -24,8 +24,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use verbs::{
-    agent, check_template, console, doctor, down, drill as drills, env, erase, failures, gateway, lead, maintain,
-    migrate, org, pages, pump, redrive, replay, test, token, tool, up,
+    agent, check_template, connect, console, doctor, down, drill as drills, env, erase, failures, gateway, lead,
+    maintain, migrate, org, pages, pump, redrive, replay, test, token, tool, up,
 };
 
 /// Ringfence: a backend on Vapi webhooks.
@@ -56,6 +56,7 @@ enum Verb {
     Failures(failures::Failures),
     Redrive(redrive::Redrive),
     Erase(erase::Erase),
+    Connect(connect::Connect),
     Replay(replay::Replay),
     Drill(drills::Drill),
     Bench(verbs::bench::Bench),
@@ -84,6 +85,7 @@ async fn main() -> ExitCode {
         Verb::Failures(verb) => verb.run().await,
         Verb::Redrive(verb) => verb.run().await,
         Verb::Erase(verb) => verb.run().await,
+        Verb::Connect(verb) => verb.run().await,
         Verb::Replay(verb) => verb.run().await,
         Verb::Drill(verb) => verb.run().await,
         Verb::Bench(verb) => verb.run().await,
@@ -151,6 +153,8 @@ mod tests {
             "org retention ORG --recordings 90 --transcripts forever --events 45",
             "org zero-retention ORG true --stack ringfence",
             "maintain reconcile --dry-run --stack ringfence",
+            "connect --org ORG --run --stack ringfence",
+            "doctor --org ORG",
             "migrate --stack ringfence",
             "doctor --stack ringfence",
             "up --deployed",

@@ -74,6 +74,8 @@ fn describe(act: &Act) -> &'static str {
         Act::SetVapiKey { .. } => "keep the org's key at Vapi",
         Act::SetRetention { .. } => "set a retention",
         Act::SetZeroRetention { .. } => "set zero retention",
+        Act::Connect { .. } => "look at Vapi",
+        Act::Inspect {} => "look at the queues",
         Act::Erase { .. } => "erase",
         Act::SettleToolCall { .. } => "settle the tool call",
         Act::MintToken { .. } => "make the token",

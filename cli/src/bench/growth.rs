@@ -115,7 +115,7 @@ async fn one(site: &Site<'_>, kind: Kind, run: Run, window: Window) -> Result<Fi
 }
 
 /// Makes the calls and their claims, with every index and constraint in place, and lets the server settle.
-async fn fill(site: &Site<'_>, calls: i64) -> Result<()> {
+pub(super) async fn fill(site: &Site<'_>, calls: i64) -> Result<()> {
     let client = site.superuser().await?;
     let began = Instant::now();
     client.batch_execute(TENANTS).await.context("make tenants")?;

@@ -12,6 +12,7 @@ mod fanout;
 mod growth;
 mod interactive;
 mod load;
+mod maintenance;
 mod outage;
 mod pgbench;
 pub(crate) mod process;
@@ -65,6 +66,8 @@ pub(crate) enum Section {
     Interactive,
     /// Ten million claims and a million calls
     Growth,
+    /// A million claims cleaned away beside webhooks, and a month of numbers shown
+    Maintenance,
     /// What the review of the old server claimed
     Review,
 }
@@ -131,6 +134,7 @@ async fn measure(layout: &Layout, options: &Options) -> Result<()> {
             Section::Interactive => interactive::measure(&site, length, &mut report).await?,
             Section::Fanout => fanout::measure(&site, length, &mut report).await?,
             Section::Growth => growth::measure(&site, length, &mut report).await?,
+            Section::Maintenance => maintenance::measure(&site, length, &mut report).await?,
             Section::Review => review::measure(&site, length, &mut report).await?,
         }
         // As far as it has come: a section that fails later takes nothing of this along.

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use migrate::connect::Inspected;
 use migrate::{Act, Answer};
 use ringfence_core::migrations::Finding;
+use ringfence_vapi::OrgId;
 use tokio::process::Command;
 
 use crate::administration::{Place, unexpected};
@@ -15,12 +17,17 @@ use crate::local::layout::Layout;
 use crate::local::stack::Stack;
 use crate::local::{http, pgbouncer, postgres_binaries, python, queues};
 
+/// Receipt times and leases are of both clocks.
+const MOST_SKEW_MS: i64 = 60_000;
 /// Longer than the functions take to find the database away.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Checks the prerequisites and the local stack when it is up; or the database of a deployed one.
+/// Checks the prerequisites and the local stack when it is up; or a deployed one, from inside; and how an org is set up at Vapi.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
+    /// Also how this org is set up at Vapi
+    #[arg(long)]
+    org: Option<OrgId>,
     #[command(flatten)]
     place: Place,
 }
@@ -30,10 +37,15 @@ impl Doctor {
         let mut report = Report { sound: true };
         match &self.place.stack {
             Some(name) => {
-                println!("The database of {name}");
+                println!("The stack {name}");
                 check_database(&mut report, &self.place).await;
+                check_inside(&mut report, &self.place).await;
             }
             None => check_here(&mut report, &self.place).await?,
+        }
+        if let Some(org) = self.org {
+            println!("At Vapi");
+            check_vapi(&mut report, &self.place, org).await;
         }
         Ok(if report.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -47,6 +59,7 @@ async fn check_here(report: &mut Report, place: &Place) -> Result<()> {
         Some(stack) => {
             check_stack(report, &stack).await;
             check_database(report, place).await;
+            check_inside(report, place).await;
         }
         None => println!("  -     not up (`cargo ringfence up` starts it)"),
     }
@@ -114,6 +127,42 @@ async fn health(stack: &Stack) -> Result<String> {
         return Ok(format!("{} answers", stack.health_url));
     }
     Err(Error::new(format!("{} does not answer 200", stack.health_url)))
+}
+
+/// What only a function of the stack sees.
+async fn check_inside(report: &mut Report, place: &Place) {
+    match place.perform(Act::Inspect {}).await {
+        Ok(Answer::Inspected { dead_letters, clock_skew_ms }) => {
+            let skew = format!("{clock_skew_ms} ms");
+            let is_near = clock_skew_ms.abs() < MOST_SKEW_MS;
+            report.check(
+                "the database's clock, beside the functions'",
+                if is_near { Ok(skew) } else { Err(Error::new(skew)) },
+            );
+            for (function, count) in dead_letters {
+                let what = format!("dead letters of {function}");
+                let found = if count == 0 { Ok("none".to_owned()) } else { Err(Error::new(format!("{count}"))) };
+                report.check(&what, found);
+            }
+        }
+        Ok(answer) => report.check("queues", Err(unexpected(&answer))),
+        Err(error) => report.check("queues", Err(error)),
+    }
+}
+
+/// How an org's assistants and numbers are set up.
+async fn check_vapi(report: &mut Report, place: &Place, org_id: OrgId) {
+    match place.perform(Act::Connect { actor: "doctor".to_owned(), org_id, run: false }).await {
+        Ok(Answer::Connected(connection)) => {
+            for Inspected { what, wrong } in connection.found {
+                let found =
+                    if wrong.is_empty() { Ok("as it should be".to_owned()) } else { Err(Error::new(wrong.join("; "))) };
+                report.check(&what, found);
+            }
+        }
+        Ok(answer) => report.check("Vapi", Err(unexpected(&answer))),
+        Err(error) => report.check("Vapi", Err(error)),
+    }
 }
 
 /// The checks of `verify.sql`.

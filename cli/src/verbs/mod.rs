@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod bench;
 pub(crate) mod check_template;
+pub(crate) mod connect;
 pub(crate) mod console;
 pub(crate) mod doctor;
 pub(crate) mod down;

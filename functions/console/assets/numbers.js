@@ -15,6 +15,13 @@ for (const figure of document.querySelectorAll("[data-plot]")) {
     // The table says the same in words.
     place.setAttribute("aria-hidden", "true");
     figure.querySelector("figcaption").after(place);
+    // The last hour has a width, too.
+    if (hours.length > 0) {
+        hours.push(hours.at(-1) + 3600);
+        rows.push(rows.at(-1));
+    }
+    const days = hours.length > 48;
+    const labels = (_, at) => at.map((seconds) => new Date(seconds * 1000).toISOString().slice(...(days ? [5, 10] : [11, 16])));
     let plot;
     const draw = () => {
         plot?.destroy();
@@ -28,7 +35,7 @@ for (const figure of document.querySelectorAll("[data-plot]")) {
         const options = {
             width: figure.clientWidth, height: 220, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
             scales: { y: { range: (_, __, most) => [0, Math.max(most, 4)] } },
-            axes: [axis, { ...axis, size: 50 }], series: [{ value: "{YYYY}-{MM}-{DD} {HH}:00" }, ...series],
+            axes: [{ ...axis, values: labels }, { ...axis, size: 50 }], series: [{ value: "{YYYY}-{MM}-{DD} {HH}:00" }, ...series],
         };
         plot = new uPlot(options, [hours, ...names.map((_, index) => rows.map((row) => row[index]))], place);
     };

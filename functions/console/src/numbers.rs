@@ -56,7 +56,11 @@ pub(crate) fn show(org: OrgId, query: &Query, chosen: &Chosen, shown: &Numbers) 
             tbody {
                 @for family in &shown.families {
                     tr {
-                        td data-label="Why" { a href=(Query::default().with(&Section::Calls.path(org), "family", &family.family)) { (family.family) } }
+                        td data-label="Why" {
+                            @if matches!(family.family.as_str(), "open" | "unknown") { (family.family) } @else {
+                                a href=(Query::default().with(&Section::Calls.path(org), "family", &family.family)) { (family.family) }
+                            }
+                        }
                         td.number data-label="All calls" { (family.calls) }
                         td.number data-label="Answered" { (family.connected) }
                     }
@@ -88,8 +92,8 @@ pub(crate) fn show(org: OrgId, query: &Query, chosen: &Chosen, shown: &Numbers) 
             }
         }
         table.list {
-            thead { tr { th { "Type" } th.number { "Applied" } } }
-            tbody { @for named in &shown.types { tr { td data-label="Type" { (named.name) } td.number data-label="Applied" { (named.events) } } } }
+            thead { tr { th { "Type" } th.number { "Events" } } }
+            tbody { @for named in &shown.types { tr { td data-label="Type" { (named.name) } td.number data-label="Events" { (named.events) } } } }
         }
         h2 { "Failures" }
         @if shown.failures.is_empty() { p.good { "Nothing failed in this time." } } @else {

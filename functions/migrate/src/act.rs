@@ -16,13 +16,15 @@ use ringfence_edge::keys::Subject;
 use ringfence_edge::tokens::{InvalidToken, MAX_LIFETIME};
 use ringfence_edge::{
     Audience, Environment, FunctionQueues, MasterKeys, Misconfigured, Parking, QueueError, Scope, Sealer, Tokens,
+    VapiApi,
 };
 use ringfence_vapi::interactive::{Configuration, InvalidConfiguration};
-use ringfence_vapi::{Function, OrgId};
+use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::connect::Connection;
 use crate::erase::{Erase, Erasure};
 use crate::redrive::{Manner, Redrive, Redriven};
 
@@ -173,6 +175,17 @@ pub enum Act {
         /// Whether it does not.
         is_zero: bool,
     },
+    /// How an org's assistants and numbers are set up at Vapi, and setting that right.
+    Connect {
+        /// Who acts.
+        actor: String,
+        /// The org.
+        org_id: OrgId,
+        /// False: only look.
+        run: bool,
+    },
+    /// What the deployment looks like from inside: queues and clocks.
+    Inspect {},
     /// What is known of a call, or of all calls with a number, and its removal from everywhere.
     Erase {
         /// Who acts.
@@ -331,6 +344,15 @@ pub enum Answer {
     Replayed(Replayed),
     /// What was erased, or would be.
     Erased(Erasure),
+    /// How an org is set up at Vapi.
+    Connected(Connection),
+    /// Queues and clocks.
+    Inspected {
+        /// Messages in each dead-letter queue, by its function.
+        dead_letters: Vec<(String, i64)>,
+        /// How far the database's clock is ahead of the function's, in milliseconds.
+        clock_skew_ms: i64,
+    },
 }
 
 /// A secret on its way to be sealed. Does not print itself.
@@ -370,6 +392,12 @@ pub enum ActError {
     /// A token could not be signed.
     #[error(transparent)]
     Token(#[from] InvalidToken),
+    /// Vapi did not do as asked.
+    #[error("{0}: {text}", text = .0.title())]
+    Vapi(FailureCode),
+    /// The org has no API key at Vapi.
+    #[error("the org has no API key at Vapi: `cargo ringfence org vapi-key` keeps one")]
+    NoVapiKey,
     /// There is no such org.
     #[error("there is no such org")]
     NoSuchOrg,
@@ -410,6 +438,12 @@ pub enum ActError {
     NotE164,
 }
 
+impl From<FailureCode> for ActError {
+    fn from(code: FailureCode) -> Self {
+        Self::Vapi(code)
+    }
+}
+
 /// The one place where the name of a violated constraint becomes what it means to a person.
 impl From<Failure> for ActError {
     fn from(failure: Failure) -> Self {
@@ -437,10 +471,11 @@ pub struct Administration {
     database: DatabaseSettings,
     app_password: String,
     pub(crate) masters: MasterKeys,
-    base_url: String,
+    pub(crate) base_url: String,
     pub(crate) queues: Vec<FunctionQueues>,
     pub(crate) recordings: FunctionQueues,
     pub(crate) parking: Parking,
+    pub(crate) vapi: VapiApi,
 }
 
 impl Administration {
@@ -458,6 +493,7 @@ impl Administration {
             masters: environment.master_keys()?,
             base_url: environment.required("PUBLIC_BASE_URL")?,
             parking: Parking::from_environment(environment, s3)?,
+            vapi: VapiApi::from_environment(environment)?,
             queues: Function::ALL.into_iter().map(queues).collect::<Result<_, _>>()?,
             recordings: FunctionQueues::of_recordings(environment, sqs)?,
         })
@@ -532,6 +568,8 @@ impl Administration {
             Act::SetZeroRetention { actor, org_id, is_zero } => {
                 of_known_org(self.admin(actor).await?.set_zero_retention(org_id, is_zero).await?)?
             }
+            Act::Connect { actor, org_id, run } => Answer::Connected(Box::pin(self.connect(actor, org_id, run)).await?),
+            Act::Inspect {} => self.inspect().await?,
             Act::Erase { actor, org_id, erase, run } => {
                 Answer::Erased(Box::pin(self.erase(actor, org_id, &erase, run)).await?)
             }
@@ -602,6 +640,16 @@ impl Administration {
             admin.note_redrive(selection.org_id, &json!(redriven)).await?;
         }
         Ok(redriven)
+    }
+
+    async fn inspect(&self) -> Result<Answer, ActError> {
+        let names = Function::ALL.into_iter().map(Function::as_str).chain(["recording-upload"]);
+        let mut dead_letters = Vec::new();
+        for (name, queues) in names.zip(self.queues.iter().chain([&self.recordings])) {
+            dead_letters.push((name.to_owned(), queues.dead_letters.depth().await?.waiting));
+        }
+        let clock_skew_ms = self.admin(READER.to_owned()).await?.clock_skew().await?;
+        Ok(Answer::Inspected { dead_letters, clock_skew_ms })
     }
 
     /// A token, noted before it is made, and until when it counts.

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod act;
+pub mod connect;
 pub mod deployment;
 pub mod erase;
 pub mod redrive;

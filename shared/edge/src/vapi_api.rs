@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use lambda_http::http::{HeaderValue, Method, Request, StatusCode, header};
+pub use lambda_http::http::Method;
+use lambda_http::http::{HeaderValue, Request, StatusCode, header};
 use ringfence_vapi::{FailureCode, VapiCallId};
 use serde_json::Value;
 

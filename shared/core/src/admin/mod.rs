@@ -175,6 +175,34 @@ impl Admin {
         self.value("SELECT note_token_v1($1, $2, $3, $4)", &[&self.actor, &purpose, &org, &seconds]).await
     }
 
+    /// The newest version of an org's key. None: no such org.
+    pub async fn key_version(&self, org_id: OrgId) -> Result<Option<i32>, Failure> {
+        self.value("SELECT max(version) FROM organization_keys WHERE org_id = $1", &[org_id.as_uuid()]).await
+    }
+
+    /// An org's API key at Vapi, sealed. None: it has none.
+    pub async fn vapi_key(&self, org_id: OrgId) -> Result<Option<String>, Failure> {
+        self.value("SELECT max(api_key) FROM vapi_credentials WHERE org_id = $1", &[org_id.as_uuid()]).await
+    }
+
+    /// Notes that so many assistants and numbers of an org are about to be set up at Vapi.
+    pub async fn note_connect(&self, org_id: OrgId, changes: usize) -> Result<(), Failure> {
+        let detail = Json(serde_json::json!({"changes": changes}));
+        let statement = "SELECT audit($1, 'vapi.connect', $2, $3, $4)";
+        let parameters: [&(dyn ToSql + Sync); 4] = [&self.actor, org_id.as_uuid(), &org_id.to_string(), &detail];
+        self.client.execute(statement, &parameters).await?;
+        Ok(())
+    }
+
+    /// How far the database's clock is ahead of this machine's, in milliseconds; the way there and back counts half.
+    pub async fn clock_skew(&self) -> Result<i64, Failure> {
+        let began = jiff::Timestamp::now();
+        let theirs: jiff::Timestamp = self.value("SELECT clock_timestamp()", &[]).await?;
+        let half = began.duration_until(jiff::Timestamp::now()) / 2;
+        let skew = began.duration_until(theirs) - half;
+        Ok(i64::try_from(skew.as_millis()).unwrap_or(i64::MAX))
+    }
+
     /// Keeps an org's API key at Vapi, which its caller has sealed, or none. False: no such org.
     pub async fn set_vapi_key(&self, org_id: OrgId, sealed: Option<&str>) -> Result<bool, Failure> {
         self.value("SELECT set_vapi_key_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &sealed]).await

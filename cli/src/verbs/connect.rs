@@ -1,0 +1,48 @@
+//! `cargo ringfence connect`: an org's assistants and numbers are set up at Vapi so that their messages come here.
+
+use std::process::ExitCode;
+
+use migrate::{Act, Answer};
+use ringfence_vapi::OrgId;
+
+use crate::administration::{Administrator, unexpected};
+use crate::error::Result;
+
+/// Sets server URL, credential, retry plan and messages of an org's registered assistants and numbers at Vapi; says what it would change unless
+/// it is told to run
+#[derive(Debug, clap::Args)]
+pub(crate) struct Connect {
+    /// The org's id
+    #[arg(long)]
+    org: OrgId,
+    /// Change it; without it, only say what is to be changed
+    #[arg(long)]
+    run: bool,
+    #[command(flatten)]
+    administrator: Administrator,
+}
+
+impl Connect {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let Self { org, run, administrator } = self;
+        let answer = administrator.perform(|actor| Act::Connect { actor, org_id: org, run }).await?;
+        let Answer::Connected(connection) = answer else { return Err(unexpected(&answer)) };
+        for inspected in &connection.found {
+            println!("{}", inspected.what);
+            for wrong in &inspected.wrong {
+                println!("  {wrong}");
+            }
+            if inspected.wrong.is_empty() {
+                println!("  is as it should be");
+            }
+        }
+        let is_wrong = connection.found.iter().any(|inspected| !inspected.wrong.is_empty());
+        match (connection.found.is_empty(), is_wrong, connection.changed) {
+            (true, ..) => println!("the org has no agents with an assistant or number id: `cargo ringfence agent add`"),
+            (_, _, true) => println!("changed; run it again to see that nothing is left"),
+            (_, true, false) => println!("nothing is changed yet: --run does it"),
+            _ => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

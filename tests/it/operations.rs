@@ -1,0 +1,72 @@
+//! What people operate it by says what is there: alarms, metrics, privileged functions.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use ringfence_edge::metrics::{FAILED, Measure, Metric};
+use ringfence_testkit::TestDatabase;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The words after each occurrence of `before`, up to one of `end`.
+fn after<'a>(text: &'a str, before: &str, end: &[char]) -> BTreeSet<&'a str> {
+    text.split(before).skip(1).filter_map(|rest| rest.split(end).next()).collect()
+}
+
+/// The names of the alarms, without the stack's.
+fn alarms(template: &str) -> BTreeSet<&str> {
+    after(template, "AlarmName: !Sub ${AWS::StackName}", &['\n'])
+}
+
+/// B11, C4: the runbook says of each alarm what it means.
+#[test]
+fn each_alarm_is_in_the_runbook() {
+    let (template, runbook) = (read("template.yaml"), read("docs/MONITORING.md"));
+    let alarms = alarms(&template);
+    assert!(alarms.len() > 40, "{alarms:?}");
+    let events = ["call-started", "call-ended", "transcript", "end-of-call-report", "recording-upload"];
+    for alarm in alarms {
+        // Those of each event are one line.
+        let of_event =
+            events.iter().find_map(|event| Some(format!("-EVENT{}", alarm.strip_prefix(&format!("-{event}"))?)));
+        let is_there = |name: &str| runbook.contains(&format!("`{name}`"));
+        assert!(is_there(alarm) || of_event.as_deref().is_some_and(is_there), "{alarm}");
+    }
+}
+
+/// C4: what alarms and dashboard look at is what the code publishes, by the name and the namespace; and the charter has all of it.
+#[test]
+fn what_is_watched_is_published() {
+    let published: BTreeSet<&str> =
+        Metric::ALL.iter().map(|metric| metric.name()).chain(Measure::ALL.map(Measure::name)).chain([FAILED]).collect();
+    let template = read("template.yaml");
+    let of_alarms = after(&template, "Namespace: Ringfence\n      MetricName: ", &['\n']);
+    let of_dashboard = after(&template, "[\"Ringfence\", \"", &['"']);
+    assert!(of_alarms.len() >= 8 && of_dashboard.len() > 20, "{of_alarms:?} {of_dashboard:?}");
+    for name in of_alarms.union(&of_dashboard) {
+        assert!(published.contains(name), "nobody publishes {name}");
+    }
+    let charter = read("docs/TELEMETRY.md");
+    for name in published {
+        assert!(charter.contains(&format!("`{name}`")), "the charter does not say what {name} is");
+    }
+}
+
+/// Every function that sees more than one org is named in docs/SECURITY.md, with its owner.
+#[tokio::test]
+async fn each_function_with_its_owners_rights_is_named() {
+    let database = TestDatabase::new().await;
+    let query = "SELECT p.proname || ' ' || replace(o.rolname, 'ringfence_', '') FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
+        WHERE p.prosecdef AND p.pronamespace = 'public'::regnamespace";
+    let rows = database.superuser().await.query(query, &[]).await.unwrap();
+    assert!(rows.len() > 15);
+    let text = read("docs/SECURITY.md");
+    for row in rows {
+        let named: String = row.get(0);
+        let (function, owner) = named.split_once(' ').unwrap();
+        let line = text.lines().find(|line| line.starts_with('|') && line.contains(&format!("`{function}`")));
+        assert!(line.is_some_and(|line| line.contains(&format!("| {owner} |"))), "{named}");
+    }
+}
