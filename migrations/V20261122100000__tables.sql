@@ -422,30 +422,34 @@ COMMENT ON TABLE rollup_cursors IS 'How far the log of each org is counted: up t
 
 CREATE TABLE event_rollups (
     org_id  uuid        NOT NULL,
+    period  text        NOT NULL,
     measure text        NOT NULL,
-    hour    timestamptz NOT NULL,
+    since   timestamptz NOT NULL,
     bucket  text        COLLATE "C" NOT NULL,
     events  bigint      NOT NULL,
-    CONSTRAINT event_rollups_pkey PRIMARY KEY (org_id, measure, hour, bucket),
+    CONSTRAINT event_rollups_pkey PRIMARY KEY (org_id, period, measure, since, bucket),
+    CONSTRAINT event_rollups_period_known CHECK (period IN ('hour', 'day')),
     CONSTRAINT event_rollups_measure_known CHECK (measure IN ('type', 'failure', 'delivery_ms', 'apply_ms'))
 );
-COMMENT ON TABLE event_rollups IS 'How many events of an org were received in an hour.';
+COMMENT ON TABLE event_rollups IS 'How many events of an org were received in an hour, and in a day (UTC).';
 COMMENT ON COLUMN event_rollups.bucket IS 'Of type: the event''s type; of failure: its code; of milliseconds: rollup_bucket.';
 
 CREATE TABLE call_rollups (
     org_id       uuid        NOT NULL,
     agent_id     uuid        NOT NULL,
+    period       text        NOT NULL,
     measure      text        NOT NULL,
-    hour         timestamptz NOT NULL,
+    since        timestamptz NOT NULL,
     is_connected boolean     NOT NULL,
     bucket       text        COLLATE "C" NOT NULL,
     calls        bigint      NOT NULL,
     total        numeric,
-    CONSTRAINT call_rollups_pkey PRIMARY KEY (org_id, agent_id, measure, hour, is_connected, bucket),
+    CONSTRAINT call_rollups_pkey PRIMARY KEY (org_id, agent_id, period, measure, since, is_connected, bucket),
+    CONSTRAINT call_rollups_period_known CHECK (period IN ('hour', 'day')),
     CONSTRAINT call_rollups_measure_known CHECK (measure IN ('family', 'duration', 'cost'))
 );
-CREATE INDEX call_rollups_hour_idx ON call_rollups (org_id, hour);
-COMMENT ON TABLE call_rollups IS 'How many calls an org first heard of in an hour.';
+CREATE INDEX call_rollups_since_idx ON call_rollups (org_id, since);
+COMMENT ON TABLE call_rollups IS 'How many calls an org first heard of in an hour, and in a day (UTC): what is asked of a month is read by the day.';
 COMMENT ON COLUMN call_rollups.agent_id IS 'The nil UUID: of all agents together, and of none.';
 COMMENT ON COLUMN call_rollups.bucket IS 'Of family: the family of the ended reason, open or unknown; of seconds and dollars: rollup_bucket.';
 COMMENT ON COLUMN call_rollups.total IS 'All seconds, or all dollars.';

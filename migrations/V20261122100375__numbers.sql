@@ -1,4 +1,4 @@
--- Numbers: what is counted by the hour, so that a page of a month reads thousands of rows and not millions of calls. A job of maintenance follows
+-- Numbers: what is counted by the hour and by the day, so that a page of a month reads thousands of rows and not millions of calls. A job of maintenance follows
 -- the log of each org. Events never change, so they are added up once, in the transaction that moves the org's place in the log. Calls do: the
 -- hour of a call that an event touched is counted anew, whole.
 
@@ -26,10 +26,12 @@ $$;
 COMMENT ON FUNCTION rollup_percentiles IS 'p50, p90 and p99 of a histogram of rollup_bucket; NULL each where nothing is counted.';
 
 CREATE FUNCTION count_hour(p_org_id uuid, p_hour timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_day timestamptz := date_trunc('day', p_hour, 'UTC');
 BEGIN
-    DELETE FROM call_rollups WHERE org_id = p_org_id AND hour = p_hour;
-    INSERT INTO call_rollups (org_id, agent_id, measure, hour, is_connected, bucket, calls, total)
-        SELECT p_org_id, a.agent_id, m.measure, p_hour, l.started_at IS NOT NULL, m.bucket, count(*), sum(m.value)
+    DELETE FROM call_rollups WHERE org_id = p_org_id AND since = p_hour AND period = 'hour';
+    INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
+        SELECT p_org_id, a.agent_id, 'hour', m.measure, p_hour, l.started_at IS NOT NULL, m.bucket, count(*), sum(m.value)
         FROM call_logs l,
             -- Once for all agents together, once for its own.
             LATERAL (VALUES ('00000000-0000-0000-0000-000000000000'::uuid), (l.agent_id)) AS a (agent_id),
@@ -40,9 +42,15 @@ BEGIN
         WHERE l.org_id = p_org_id AND l.id >= time_floor_uuid(p_hour) AND l.id < time_floor_uuid(p_hour + interval '1 hour')
             AND a.agent_id IS NOT NULL AND m.bucket IS NOT NULL
         GROUP BY a.agent_id, m.measure, l.started_at IS NOT NULL, m.bucket;
+    DELETE FROM call_rollups WHERE org_id = p_org_id AND since = v_day AND period = 'day';
+    INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
+        SELECT p_org_id, r.agent_id, 'day', r.measure, v_day, r.is_connected, r.bucket, sum(r.calls), sum(r.total)
+        FROM call_rollups r
+        WHERE r.org_id = p_org_id AND r.period = 'hour' AND r.since >= v_day AND r.since < v_day + interval '1 day'
+        GROUP BY r.agent_id, r.measure, r.is_connected, r.bucket;
 END
 $$;
-COMMENT ON FUNCTION count_hour IS 'Counts the calls anew that an org first heard of in an hour. Whoever takes a call away calls it, too.';
+COMMENT ON FUNCTION count_hour IS 'Counts the calls anew that an org first heard of in an hour, and that hour''s day. Whoever takes a call away calls it, too.';
 
 CREATE FUNCTION roll_up_v1(p_org_id uuid, p_limit integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
@@ -67,8 +75,8 @@ BEGIN
         ORDER BY e.xact, e.seq LIMIT p_limit
     ),
     measured AS (
-        SELECT date_trunc('hour', b.received_at, 'UTC') AS hour, m.measure, m.bucket
-        FROM batch b, LATERAL (VALUES
+        SELECT p.period, date_trunc(p.period, b.received_at, 'UTC') AS since, m.measure, m.bucket
+        FROM batch b, (VALUES ('hour'), ('day')) AS p (period), LATERAL (VALUES
             ('type', b.event_type),
             ('failure', CASE b.event_type WHEN 'operation-failed' THEN b.event ->> 'code' END),
             -- Of what came as a webhook: from Vapi to the door, and from the door to its rows, queues included.
@@ -79,9 +87,9 @@ BEGIN
         WHERE m.bucket IS NOT NULL
     ),
     added AS (
-        INSERT INTO event_rollups AS r (org_id, measure, hour, bucket, events)
-            SELECT p_org_id, m.measure, m.hour, m.bucket, count(*) FROM measured m GROUP BY m.measure, m.hour, m.bucket
-            ON CONFLICT (org_id, measure, hour, bucket) DO UPDATE SET events = r.events + excluded.events
+        INSERT INTO event_rollups AS r (org_id, period, measure, since, bucket, events)
+            SELECT p_org_id, m.period, m.measure, m.since, m.bucket, count(*) FROM measured m GROUP BY m.period, m.measure, m.since, m.bucket
+            ON CONFLICT (org_id, period, measure, since, bucket) DO UPDATE SET events = r.events + excluded.events
     )
     SELECT count(*), (array_agg(b.xact ORDER BY b.xact DESC, b.seq DESC))[1], (array_agg(b.seq ORDER BY b.xact DESC, b.seq DESC))[1],
             array_agg(DISTINCT b.vapi_call_id)
@@ -108,18 +116,18 @@ CREATE FUNCTION find_orgs_to_roll_up_v1(p_limit integer) RETURNS SETOF uuid
 $$;
 COMMENT ON FUNCTION find_orgs_to_roll_up_v1 IS 'Orgs whose log goes on after what is counted of it.';
 
-CREATE FUNCTION show_numbers_v1(p_org_id uuid, p_agent_id uuid, p_since timestamptz, p_until timestamptz) RETURNS jsonb
+CREATE FUNCTION show_numbers_v1(p_org_id uuid, p_agent_id uuid, p_since timestamptz, p_until timestamptz, p_period text) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_all    constant uuid := '00000000-0000-0000-0000-000000000000';
-    v_since  timestamptz := date_trunc('hour', p_since, 'UTC');
+    v_since  timestamptz := date_trunc(p_period, p_since, 'UTC');
     v_answer jsonb;
 BEGIN
     PERFORM enter_org(p_org_id);
     WITH counted AS MATERIALIZED (
         SELECT r.* FROM call_rollups r
-        WHERE r.org_id = p_org_id AND r.agent_id = coalesce(p_agent_id, v_all) AND r.measure = ANY ('{family,duration,cost}')
-            AND r.hour >= v_since AND r.hour < p_until
+        WHERE r.org_id = p_org_id AND r.agent_id = coalesce(p_agent_id, v_all) AND r.period = p_period
+            AND r.measure = ANY ('{family,duration,cost}') AND r.since >= v_since AND r.since < p_until
     ),
     -- For all calls, and for those that were answered.
     spread AS (
@@ -131,15 +139,20 @@ BEGIN
     ),
     events AS MATERIALIZED (
         SELECT e.* FROM event_rollups e
-        WHERE e.org_id = p_org_id AND e.measure = ANY ('{type,failure,delivery_ms,apply_ms}') AND e.hour >= v_since AND e.hour < p_until
+        WHERE e.org_id = p_org_id AND e.period = p_period AND e.measure = ANY ('{type,failure,delivery_ms,apply_ms}')
+            AND e.since >= v_since AND e.since < p_until
     )
     SELECT jsonb_build_object(
         'hours', (SELECT coalesce(jsonb_agg(jsonb_build_object('hour', h.hour, 'calls', coalesce(c.calls, 0), 'connected', coalesce(c.connected, 0),
                 'failures', coalesce(f.failures, 0)) ORDER BY h.hour), '[]')
             FROM generate_series(v_since, p_until - interval '1 microsecond', interval '1 hour') AS h (hour)
-            LEFT JOIN (SELECT c.hour, sum(c.calls) AS calls, sum(c.calls) FILTER (WHERE c.is_connected) AS connected
-                FROM counted c WHERE c.measure = 'family' GROUP BY c.hour) AS c USING (hour)
-            LEFT JOIN (SELECT e.hour, sum(e.events) AS failures FROM events e WHERE e.measure = 'failure' GROUP BY e.hour) AS f USING (hour)),
+            LEFT JOIN (SELECT r.since AS hour, sum(r.calls) AS calls, sum(r.calls) FILTER (WHERE r.is_connected) AS connected
+                FROM call_rollups r
+                WHERE r.org_id = p_org_id AND r.agent_id = coalesce(p_agent_id, v_all) AND r.period = 'hour' AND r.measure = 'family'
+                    AND r.since >= v_since AND r.since < p_until GROUP BY r.since) AS c USING (hour)
+            LEFT JOIN (SELECT e.since AS hour, sum(e.events) AS failures FROM event_rollups e
+                WHERE e.org_id = p_org_id AND e.period = 'hour' AND e.measure = 'failure' AND e.since >= v_since AND e.since < p_until
+                GROUP BY e.since) AS f USING (hour)),
         'families', (SELECT coalesce(jsonb_agg(to_jsonb(f) ORDER BY f.calls DESC, f.family), '[]') FROM (
             SELECT c.bucket AS family, sum(c.calls) AS calls, coalesce(sum(c.calls) FILTER (WHERE c.is_connected), 0) AS connected
             FROM counted c WHERE c.measure = 'family' GROUP BY c.bucket) AS f),
@@ -157,13 +170,15 @@ BEGIN
                 ORDER BY c.calls DESC NULLS LAST, a.name, a.id), '[]')
             FROM (SELECT * FROM agents g WHERE g.org_id = p_org_id ORDER BY g.name, g.id LIMIT 200) AS a, LATERAL (
                 SELECT sum(r.calls) AS calls, coalesce(sum(r.calls) FILTER (WHERE r.is_connected), 0) AS connected FROM call_rollups r
-                WHERE r.org_id = p_org_id AND r.agent_id = a.id AND r.measure = 'family' AND r.hour >= v_since AND r.hour < p_until) AS c))
+                WHERE r.org_id = p_org_id AND r.agent_id = a.id AND r.period = p_period AND r.measure = 'family'
+                    AND r.since >= v_since AND r.since < p_until) AS c))
     INTO v_answer;
     RETURN v_answer;
 END
 $$;
 COMMENT ON FUNCTION show_numbers_v1 IS
-    'An org''s numbers by the hour, of one of its agents or (NULL) of all, from the hour of p_since. Percentiles are right to a tenth.';
+    'An org''s numbers, of one of its agents or (NULL) of all, from the beginning of the hour or the day (p_period) of p_since: what is shown by the hour is, '
+    'and the rest is read by that period. Percentiles are right to a tenth.';
 
 GRANT EXECUTE ON FUNCTION uuid_hour, rollup_bucket, rollup_percentiles, count_hour TO ringfence_app, ringfence_ops;
 GRANT EXECUTE ON FUNCTION roll_up_v1, find_orgs_to_roll_up_v1, show_numbers_v1 TO ringfence_app;

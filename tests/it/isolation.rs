@@ -57,8 +57,8 @@ async fn furnish(database: &TestDatabase, door: &TestDoor, org: OrgId) {
         INSERT INTO tool_executions (org_id, execution_id, tool, claimed_by, lease_until)
             VALUES ('{org}', 'tool-calls:{id}:t1', 'book', gen_random_uuid(), now());
         INSERT INTO rollup_cursors (org_id) VALUES ('{org}');
-        INSERT INTO event_rollups VALUES ('{org}', 'type', now(), 'hang', 1);
-        INSERT INTO call_rollups VALUES ('{org}', gen_random_uuid(), 'family', now(), true, 'open', 1);
+        INSERT INTO event_rollups VALUES ('{org}', 'hour', 'type', now(), 'hang', 1);
+        INSERT INTO call_rollups VALUES ('{org}', gen_random_uuid(), 'hour', 'family', now(), true, 'open', 1);
         INSERT INTO erasures (org_id, mark) VALUES ('{org}', 'call:erased');
         INSERT INTO orphaned_objects (org_id, storage_key) VALUES ('{org}', '{org}/erased/mono');
         INSERT INTO reconciliations (org_id, vapi_call_id) VALUES ('{org}', '{id}');",

@@ -1,7 +1,5 @@
 //! Maintenance: what is old goes, what died is settled, and what is wrong is told. B6, B9.
 
-use std::time::Duration;
-
 use maintenance::Job;
 use ringfence_core::admin::Kept;
 use ringfence_testkit::Call;
@@ -178,8 +176,8 @@ async fn what_is_wrong_is_told() {
                 VALUES ('{org}', 'hang:c:1', 'hang', 'c', 'call-started', 'retrying', 'RF1001', 1, now() - interval '2 hours', '{{}}', now(), now());
             INSERT INTO recording_upload_queue (org_id, vapi_call_id, link, link_expires_at) VALUES
                 ('{org}', 'dying', 'x', now() + interval '5 minutes'), ('{org}', 'well', 'x', now() + interval '25 minutes');
-            INSERT INTO call_rollups (org_id, agent_id, measure, hour, is_connected, bucket, calls)
-                SELECT o, '00000000-0000-0000-0000-000000000000', 'family', date_trunc('hour', now() - make_interval(days => d)), true, 'open', 1
+            INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls)
+                SELECT o, '00000000-0000-0000-0000-000000000000', 'hour', 'family', date_trunc('hour', now() - make_interval(days => d)), true, 'open', 1
                 FROM unnest(ARRAY['{org}', '{quiet}']::uuid[]) AS o, generate_series(0, 6) AS d WHERE o <> '{quiet}' OR d > 1"
         ))
         .await;
@@ -203,10 +201,10 @@ fn the_template_orders_each_job() {
         let order = format!(r#"{{"job": "{}"}}"#, job.as_str());
         let (before, _) = template.split_once(&order).unwrap_or_else(|| panic!("nobody orders {order}"));
         let expression = before.rsplit_once("ScheduleExpression: ").and_then(|(_, after)| after.lines().next());
-        let expected = if pace == Duration::from_hours(1) {
-            "rate(1 hour)".to_owned()
-        } else {
-            format!("rate({} minutes)", pace.as_secs() / 60)
+        let expected = match pace.as_secs() / 60 {
+            60 => "rate(1 hour)".to_owned(),
+            1 => "rate(1 minute)".to_owned(),
+            minutes => format!("rate({minutes} minutes)"),
         };
         assert_eq!(expression, Some(expected.as_str()), "{}", job.as_str());
     }

@@ -1,7 +1,7 @@
 //! Numbers by the hour: what the console shows is what the rows say.
 
 use jiff::{SignedDuration, Timestamp};
-use ringfence_core::numbers::{self, Numbers};
+use ringfence_core::numbers::{self, By, Numbers};
 use ringfence_testkit::{Call, TestDatabase};
 use ringfence_vapi::OrgId;
 use serde_json::json;
@@ -24,7 +24,7 @@ async fn roll_up(database: &TestDatabase, expected: u64) {
 
 async fn shown(database: &TestDatabase, org: OrgId, agent: Option<Uuid>) -> Numbers {
     let now = Timestamp::now();
-    numbers::show(&database.app(), org, agent, now - SignedDuration::from_hours(23), now).await.unwrap()
+    numbers::show(&database.app(), org, agent, now - SignedDuration::from_hours(23), now, By::Hour).await.unwrap()
 }
 
 /// Calls are counted once however often they change, with what is known of them last; another org's are not.
@@ -82,6 +82,12 @@ async fn numbers_say_what_the_rows_say() {
     assert!((0.09..=0.11).contains(&cost.p50) && (1.8..=2.2).contains(&cost.p99), "{cost:?}");
     assert_eq!(shown_now.latencies.apply_ms.as_ref().map(|spread| spread.calls), Some(10));
     assert_eq!(shown_now.types.iter().map(|named| named.events).sum::<i64>(), 10);
+    // By the day it is the same, of each day.
+    let now = Timestamp::now();
+    let by_day =
+        numbers::show(&database.app(), org, None, now - SignedDuration::from_hours(24), now, By::Day).await.unwrap();
+    assert_eq!((&by_day.families, &by_day.types), (&shown_now.families, &shown_now.types));
+    assert_eq!(by_day.durations.connected.as_ref(), Some(&duration));
     // By agent.
     assert_eq!(shown_now.agents.iter().map(|row| (row.id, row.calls)).collect::<Vec<_>>(), [(agent, Some(1))]);
     assert_eq!(shown(&database, org, Some(agent)).await.hours.iter().map(|hour| hour.calls).sum::<i64>(), 1);

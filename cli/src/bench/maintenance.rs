@@ -9,6 +9,7 @@ use super::site::Site;
 use super::table::{Limit, Report, Table, median, number};
 use super::{Length, pgbench};
 use crate::error::{Context, Result};
+use maintenance::rest;
 
 /// Calls, of ten claims each.
 const CALLS: i64 = 100_000;
@@ -20,16 +21,20 @@ const PIECE: &str = "SELECT clean_events_v1(1000, true)";
 const COUNTED: &str = "
     INSERT INTO agents (org_id, id, name, phone_number) SELECT '{org}', md5('agent-' || n)::uuid, 'Agent ' || n, '+1555555' || (1000 + n)
         FROM generate_series(1, 20) AS n;
-    INSERT INTO call_rollups (org_id, agent_id, measure, hour, is_connected, bucket, calls, total)
-        SELECT '{org}', a, m, date_trunc('hour', now(), 'UTC') - make_interval(hours => h), c, b::text, 3, 60
+    INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
+        SELECT '{org}', a, 'hour', m, date_trunc('hour', now(), 'UTC') - make_interval(hours => h), c, b::text, 3, 60
         FROM unnest(ARRAY['00000000-0000-0000-0000-000000000000'::uuid] || (SELECT array_agg(id) FROM agents)) AS a,
             generate_series(0, 720) AS h, (VALUES (true), (false)) AS of (c),
             (SELECT 'duration' AS m, b FROM generate_series(0, 40) AS b UNION ALL SELECT 'cost', b FROM generate_series(-20, 10) AS b
              UNION ALL SELECT 'family', b FROM generate_series(1, 8) AS b) AS measured (m, b);
-    INSERT INTO event_rollups (org_id, measure, hour, bucket, events)
-        SELECT '{org}', m, date_trunc('hour', now(), 'UTC') - make_interval(hours => h), b::text, 100
-        FROM generate_series(0, 720) AS h, unnest('{delivery_ms,apply_ms}'::text[]) AS m, generate_series(0, 40) AS b;";
-const SHOWN: &str = "SELECT show_numbers_v1('{org}', NULL, now() - interval '719 hours', now())";
+    INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
+        SELECT org_id, agent_id, 'day', measure, date_trunc('day', since, 'UTC'), is_connected, bucket, sum(calls), sum(total)
+        FROM call_rollups GROUP BY 1, 2, 4, 5, 6, 7;
+    INSERT INTO event_rollups (org_id, period, measure, since, bucket, events)
+        SELECT '{org}', p, m, date_trunc(p, now(), 'UTC') - h * ('1 ' || p)::interval, b::text, 100
+        FROM unnest('{hour,day}'::text[]) AS p, generate_series(0, 720) AS h,
+            unnest('{delivery_ms,apply_ms,failure}'::text[]) AS m, generate_series(0, 40) AS b;";
+const SHOWN: &str = "SELECT show_numbers_v1('{org}', NULL, now() - interval '29 days', now(), 'day')";
 
 /// Removes a million claims beside webhooks, and asks for a month of numbers.
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
@@ -58,13 +63,20 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
             let beside = one(site, FIRST_RUN + 2 * round + 1, window);
             tokio::pin!(beside);
             let beside = loop {
-                let began = Instant::now();
+                // As maintenance does: a piece, and a rest.
+                let piece = async {
+                    let began = Instant::now();
+                    let piece = cleaner.query_one(PIECE, &[]).await;
+                    let took = began.elapsed();
+                    tokio::time::sleep(rest(took)).await;
+                    (piece, took)
+                };
                 tokio::select! {
                     figures = &mut beside => break figures?,
-                    piece = cleaner.query_one(PIECE, &[]) => {
+                    (piece, took) = piece => {
                         removed += i64::from(piece.context("clean")?.get::<_, i32>(0));
-                        longest = longest.max(began.elapsed());
-                        worked += began.elapsed();
+                        longest = longest.max(took);
+                        worked += took;
                     }
                 }
             };

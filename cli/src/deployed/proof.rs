@@ -1,7 +1,7 @@
 //! What a deployed stack must do. Each thing that it does is a line on the terminal; the first that it does not do is an error.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use maintenance::{Job, Order, Report};
@@ -14,6 +14,7 @@ use tokio::process::Command;
 use super::{STACK, recordings, retries};
 use crate::error::{Context, Error, Result};
 use crate::local::command::{output, this_program};
+use crate::local::connection;
 use crate::local::environment::of_aws;
 use crate::local::http;
 use crate::local::organization::Org;
@@ -30,6 +31,9 @@ use crate::viewer::Viewer;
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// How long applying a call may take: its messages are polled for, a batch at a time.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than a schedule's minute, wherever it begins.
+const SCHEDULED: Duration = Duration::from_mins(4);
+const POLL: Duration = Duration::from_secs(1);
 
 /// The deployed stack as the proof needs it.
 pub(super) struct Proof<'a> {
@@ -59,6 +63,8 @@ impl Proof<'_> {
         self.live(&own).await?;
         self.recordings(&own).await?;
         self.maintenance().await?;
+        self.schedules().await?;
+        self.erasure(org.id).await?;
         Ok(org)
     }
 
@@ -216,6 +222,39 @@ impl Proof<'_> {
             }
         }
         proven("maintenance reports what there is to do");
+        Ok(())
+    }
+
+    /// The local cloud orders `watch` every minute, which leaves the depth of each queue.
+    async fn schedules(&self) -> Result<()> {
+        let client = connection::open(self.database_url).await?;
+        let began = Instant::now();
+        loop {
+            let row = client.query_one("SELECT count(*) FROM queue_states", &[]).await.context("look for queues")?;
+            let queues: i64 = row.get(0);
+            if queues > 0 {
+                proven(&format!("a schedule has fired: maintenance knows the depth of {queues} queues"));
+                return Ok(());
+            }
+            if began.elapsed() > SCHEDULED {
+                return Err(Error::new("no schedule has fired"));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// A call is erased, and does not come back.
+    async fn erasure(&self, org: OrgId) -> Result<()> {
+        let client = connection::open(self.database_url).await?;
+        let query = "SELECT vapi_call_id FROM call_logs WHERE org_id = $1 AND status = 'completed' LIMIT 1";
+        let call: String = client.query_one(query, &[org.as_uuid()]).await.context("find a call")?.get(0);
+        self.ringfence(&["erase", "--org", &org.to_string(), "--call", &call, "--run"]).await?;
+        let query = "SELECT count(*) FROM call_logs WHERE vapi_call_id = $1";
+        let left: i64 = client.query_one(query, &[&call]).await.context("look for the call")?.get(0);
+        if left > 0 {
+            return Err(Error::new("an erased call is still there"));
+        }
+        proven("a call is erased by the deployed migrate function");
         Ok(())
     }
 

@@ -310,8 +310,14 @@ impl Console {
 
     async fn numbers(&self, visit: &Visit<'_>) -> Answer {
         let chosen = numbers::chosen(&visit.query, Timestamp::now())?;
-        let counted =
-            ringfence_core::numbers::show(&self.database, visit.org, chosen.agent, chosen.since, chosen.until);
+        let counted = ringfence_core::numbers::show(
+            &self.database,
+            visit.org,
+            chosen.agent,
+            chosen.since,
+            chosen.until,
+            chosen.by,
+        );
         let shown = counted.await?;
         Ok(visit
             .either(&shown, Section::Numbers, "Numbers", || numbers::show(visit.org, &visit.query, &chosen, &shown)))

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
-use ringfence_core::numbers::{Hour, Numbers, Spread, Spreads};
+use ringfence_core::numbers::{By, Hour, Numbers, Spread, Spreads};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde_json::json;
 use uuid::Uuid;
@@ -11,15 +11,16 @@ use crate::assets::{UPLOT, UPLOT_STYLE};
 use crate::layout::{Section, asset, code, time};
 use crate::query::{Query, Unreadable};
 
-/// The periods that can be chosen: a name, and hours.
-const PERIODS: [(&str, &str, i64); 3] =
-    [("day", "24 hours", 24), ("week", "7 days", 7 * 24), ("month", "30 days", 30 * 24)];
+/// The periods that can be chosen: a name, hours, and what they are read by.
+const PERIODS: [(&str, &str, i64, By); 3] =
+    [("day", "24 hours", 24, By::Hour), ("week", "7 days", 7 * 24, By::Day), ("month", "30 days", 30 * 24, By::Day)];
 
 /// What a query asks for.
 pub(crate) struct Chosen {
     pub(crate) agent: Option<Uuid>,
     pub(crate) since: Timestamp,
     pub(crate) until: Timestamp,
+    pub(crate) by: By,
     period: &'static str,
 }
 
@@ -27,10 +28,11 @@ pub(crate) struct Chosen {
 pub(crate) fn chosen(query: &Query, now: Timestamp) -> Result<Chosen, Unreadable> {
     let asked = query.text("period").unwrap_or_else(|| "week".to_owned());
     let found = PERIODS.into_iter().find(|(name, ..)| *name == asked);
-    let (period, _, hours) = found.ok_or(Unreadable("period"))?;
-    // The hour that is not over is one of them.
-    let since = now - SignedDuration::from_hours(hours - 1);
-    Ok(Chosen { agent: query.parsed("agent")?, since, until: now, period })
+    let (period, _, hours, by) = found.ok_or(Unreadable("period"))?;
+    // The hour, or the day, that is not over is one of them.
+    let length = if by == By::Hour { hours - 1 } else { hours - 24 };
+    let since = now - SignedDuration::from_hours(length);
+    Ok(Chosen { agent: query.parsed("agent")?, since, until: now, by, period })
 }
 
 pub(crate) fn show(org: OrgId, query: &Query, chosen: &Chosen, shown: &Numbers) -> Markup {
@@ -40,7 +42,7 @@ pub(crate) fn show(org: OrgId, query: &Query, chosen: &Chosen, shown: &Numbers) 
     html! {
         form.filter method="get" {
             label { "Period" select name="period" {
-                @for (name, title, _) in PERIODS { option value=(name) selected[name == chosen.period] { (title) } }
+                @for (name, title, ..) in PERIODS { option value=(name) selected[name == chosen.period] { (title) } }
             } }
             label { "Agent" select name="agent" {
                 option value="" { "All" }

@@ -14,6 +14,7 @@ use ringfence_edge::metrics::{Counts, Metric};
 use ringfence_edge::{Bucket, Queue, RecordingQueue};
 use serde::{Deserialize, Serialize};
 
+pub use cleaning::rest;
 pub use reconcile::Reconciler;
 
 /// What is taken at a time.
@@ -68,7 +69,7 @@ impl Job {
         (Self::SettleLeases, Duration::from_mins(5)),
         (Self::Reconcile, Duration::from_mins(15)),
         (Self::RollUp, Duration::from_mins(5)),
-        (Self::Watch, Duration::from_mins(5)),
+        (Self::Watch, Duration::from_mins(1)),
     ];
 
     /// The job's name.

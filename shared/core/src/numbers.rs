@@ -110,17 +110,41 @@ pub struct AgentNumbers {
     pub connected: i64,
 }
 
-/// The numbers of an org, of one agent or of all, from the hour of `since` until `until`.
+/// What the numbers of a period are read by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// For a day or two.
+    Hour,
+    /// For longer.
+    Day,
+}
+
+impl By {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+}
+
+/// The numbers of an org, of one agent or of all, from the beginning of the hour or the day of `since` until `until`.
 pub async fn show(
     database: &Database,
     org: OrgId,
     agent: Option<Uuid>,
     since: Timestamp,
     until: Timestamp,
+    by: By,
 ) -> Result<Numbers, Failure> {
-    let parameters: [Parameter<'_>; 4] =
-        [(&org.0, Type::UUID), (&agent, Type::UUID), (&since, Type::TIMESTAMPTZ), (&until, Type::TIMESTAMPTZ)];
-    answer(database, "SELECT show_numbers_v1($1, $2, $3, $4)", &parameters).await
+    let parameters: [Parameter<'_>; 5] = [
+        (&org.0, Type::UUID),
+        (&agent, Type::UUID),
+        (&since, Type::TIMESTAMPTZ),
+        (&until, Type::TIMESTAMPTZ),
+        (&by.as_str(), Type::TEXT),
+    ];
+    answer(database, "SELECT show_numbers_v1($1, $2, $3, $4, $5)", &parameters).await
 }
 
 /// Orgs, at most `limit`, whose log goes on after what is counted of it.
