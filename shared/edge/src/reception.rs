@@ -81,6 +81,9 @@ pub fn conclude(request: &Request, result: Answer, mut counts: Counts) -> Respon
             problem(code, &detail)
         }
     };
+    if let Some(org) = named_org(request) {
+        counts.field("org.id", org);
+    }
     counts.measure_latency();
     counts.emit();
     response

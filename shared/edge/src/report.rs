@@ -43,7 +43,8 @@ impl Facts {
                 let org = org_of_outcome(outcome).or(self.org_id).map(|org| org.to_string());
                 tracing::info!(
                     org.id = org, call.id = call_id, event.key = event_key, event.type = event_type,
-                    event.outcome = metric(outcome).name(), event.sequence = sequence_of(outcome), trace.id = trace_id, duration_ms, "event handled"
+                    event.outcome = metric(outcome).name(), event.sequence = sequence_of(outcome),
+                    trace.id = trace_id, duration_ms, "event handled"
                 );
             }
             Err(failure) => {
@@ -51,10 +52,10 @@ impl Facts {
                     self.tell_sentry(failure);
                 }
                 tracing::error!(
-                org.id = self.org_id.map(|org| org.to_string()), call.id = call_id, event.key = event_key,
-                event.type = event_type, failure.code = %failure.code, failure.class = failure.code.class().as_str(),
-                db.sqlstate = failure.sqlstate, db.constraint = failure.constraint, trace.id = trace_id, duration_ms,
-                    "event failed"
+                    org.id = self.org_id.map(|org| org.to_string()), call.id = call_id, event.key = event_key,
+                    event.type = event_type, failure.code = %failure.code, failure.class = failure.code.class().as_str(),
+                    db.sqlstate = failure.sqlstate, db.constraint = failure.constraint, trace.id = trace_id,
+                    duration_ms, "event failed"
                 );
             }
         }
