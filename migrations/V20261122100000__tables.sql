@@ -303,6 +303,7 @@ CREATE TABLE failed_operations (
     CONSTRAINT failed_operations_event_until_resolved CHECK ((event IS NULL) = (state = 'resolved'))
 );
 CREATE INDEX failed_operations_resolved_idx ON failed_operations (resolved_at) WHERE state = 'resolved';
+CREATE INDEX failed_operations_retrying_idx ON failed_operations (received_at) WHERE state = 'retrying';
 CREATE INDEX failed_operations_open_idx ON failed_operations (org_id, last_failed_at) WHERE state <> 'resolved';
 COMMENT ON TABLE failed_operations IS 'Events that failed, one row each. Closed by the statement that applies the event.';
 COMMENT ON COLUMN failed_operations.function IS 'The function on whose retry queue the event waits.';
@@ -472,8 +473,9 @@ CREATE TABLE call_routes (
     CONSTRAINT call_routes_pkey PRIMARY KEY (vapi_call_id),
     CONSTRAINT call_routes_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
 );
+CREATE INDEX call_routes_created_at_idx ON call_routes (created_at);
 COMMENT ON TABLE call_routes IS
-    'The org of each call that came over the platform''s URL. Written by platform events only: no org can pre-claim a call.';
+    'The org of each call that came over the platform''s URL, for 90 days. Written by platform events only: no org can pre-claim a call.';
 
 CREATE TABLE unresolved_events (
     id           bigint      GENERATED ALWAYS AS IDENTITY,
@@ -490,7 +492,7 @@ CREATE TABLE unresolved_events (
 CREATE INDEX unresolved_events_call_idx ON unresolved_events (vapi_call_id);
 COMMENT ON TABLE unresolved_events IS
     'Platform events whose org is unknown (RF5001) or named two ways (RF5002): applied when agent add registers what they name, '
-    'or when another event of the call names its org.';
+    'or when another event of the call names its org. Given up after 90 days.';
 
 CREATE TABLE reconciliations (
     org_id          uuid        NOT NULL,

@@ -90,10 +90,10 @@ GRANT UPDATE ON organization_keys, agents, leads, tools, vapi_credentials, recor
 GRANT UPDATE (recording_retention_days, transcript_retention_days, transcripts_expired_before, event_retention_days, log_start,
     is_zero_retention, reconciled_before)
     ON organizations TO ringfence_ops;
-GRANT UPDATE ON tool_executions, processed_webhook_events, live_connections, partial_gates TO ringfence_ops;
+GRANT UPDATE ON tool_executions, processed_webhook_events, live_connections, partial_gates, call_routes, unresolved_events TO ringfence_ops;
 GRANT INSERT, UPDATE ON erasures, orphaned_objects, queue_states, reconciliations TO ringfence_ops;
 GRANT INSERT ON call_rollups TO ringfence_ops;
-GRANT DELETE ON unresolved_events, tools, vapi_credentials, processed_webhook_events, failed_operations, failed_attempts, call_logs, call_tracking,
+GRANT DELETE ON call_routes, unresolved_events, tools, vapi_credentials, processed_webhook_events, failed_operations, failed_attempts, call_logs, call_tracking,
     calls, call_transcripts, recording_upload_queue, partial_gates, live_connections, tool_executions, leads, call_rollups, reconciliations TO ringfence_ops;
 
 -- New functions are for the roles they are granted to, not for everybody.

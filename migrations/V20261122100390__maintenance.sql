@@ -55,10 +55,11 @@ BEGIN
     done := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
 
-    -- As long after a recording's removal as a report might come again that names it.
+    -- Not while the report that names one may be replayed, which would ask for it again.
     what := 'removed recordings';
-    SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT q.ctid FROM recording_upload_queue q
-        WHERE q.state = 'removed' AND q.created_at < now() - interval '90 days' LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t;
+    SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT q.ctid FROM recording_upload_queue q JOIN organizations o ON o.id = q.org_id
+        WHERE q.state = 'removed' AND q.created_at < now() - make_interval(days => greatest(90, o.event_retention_days + 1))
+        LIMIT p_limit FOR UPDATE OF q SKIP LOCKED) AS t;
     IF p_run THEN DELETE FROM recording_upload_queue WHERE ctid = ANY (v_rows); END IF;
     done := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
@@ -74,6 +75,22 @@ BEGIN
     SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT r.ctid FROM reconciliations r
         WHERE r.state <> 'open' AND r.finished_at < now() - interval '90 days' LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t;
     IF p_run THEN DELETE FROM reconciliations WHERE ctid = ANY (v_rows); END IF;
+    done := coalesce(cardinality(v_rows), 0);
+    RETURN NEXT;
+
+    -- A call's events come within its hours; one that comes after this names its org by itself, as the first did.
+    what := 'routes';
+    SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT r.ctid FROM call_routes r
+        WHERE r.created_at < now() - interval '90 days' ORDER BY r.created_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t;
+    IF p_run THEN DELETE FROM call_routes WHERE ctid = ANY (v_rows); END IF;
+    done := coalesce(cardinality(v_rows), 0);
+    RETURN NEXT;
+
+    -- Nobody has registered what they name in 90 days of alarm, and they are people's data. Ids are in the order of time.
+    what := 'unresolved events';
+    SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT u.ctid, u.created_at FROM unresolved_events u
+        ORDER BY u.id LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t WHERE t.created_at < now() - interval '90 days';
+    IF p_run THEN DELETE FROM unresolved_events WHERE ctid = ANY (v_rows); END IF;
     done := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
 
@@ -160,8 +177,8 @@ BEGIN
         ON CONFLICT (queue) DO UPDATE SET waiting = excluded.waiting, in_flight = excluded.in_flight, seen_at = excluded.seen_at;
     RETURN jsonb_build_object(
         'unresolved_events', (SELECT count(*) FROM (SELECT FROM unresolved_events LIMIT 10000) AS u),
-        'oldest_retry_seconds', (SELECT coalesce(extract(epoch FROM now() - min(f.received_at))::bigint, 0) FROM (
-            SELECT f.received_at FROM failed_operations f WHERE f.state = 'retrying' LIMIT 10000) AS f),
+        'oldest_retry_seconds', (SELECT coalesce(extract(epoch FROM now() - min(f.received_at))::bigint, 0)
+            FROM failed_operations f WHERE f.state = 'retrying'),
         'recording_links_dying', (SELECT count(*) FROM (
             SELECT FROM recording_upload_queue q WHERE q.state = 'pending' AND q.link_expires_at < now() + interval '10 minutes'
                 AND q.link_expires_at > now() - interval '1 hour' LIMIT 1000) AS q),

@@ -3,6 +3,7 @@
 use maintenance::Job;
 use ringfence_core::admin::Kept;
 use ringfence_testkit::Call;
+use ringfence_vapi::OrgId;
 use serde_json::json;
 
 use crate::recordings::{Stage, wav};
@@ -67,13 +68,16 @@ async fn what_is_over_is_cleaned() {
                 SELECT '{org}', 'hang:c:' || age, 'hang', 'c', 'call-started', 'resolved', 'RF2001', 1, now(), now(), now(), now() - make_interval(days => age)
                 FROM unnest('{{1,91}}'::integer[]) AS age;
             INSERT INTO failed_attempts (org_id, event_id, failed_at, function, code)
-                SELECT org_id, event_id, now(), 'webhook', 'RF2001' FROM failed_operations"
+                SELECT org_id, event_id, now(), 'webhook', 'RF2001' FROM failed_operations;
+            INSERT INTO call_routes (vapi_call_id, org_id, created_at) VALUES ('old', '{org}', now() - interval '91 days'), ('new', '{org}', now());
+            INSERT INTO unresolved_events (event_id, vapi_call_id, code, event, received_at, created_at)
+                SELECT 'e' || age, 'c', 'RF5001', '{{}}', now(), now() - make_interval(days => age) FROM unnest('{{91,1}}'::integer[]) AS age"
         ))
         .await;
     let dry = stage.maintain(Job::CleanRows, true).await;
-    assert_eq!((dry.found, dry.done), (5, 0));
+    assert_eq!((dry.found, dry.done), (7, 0));
     let (one, two) = tokio::join!(stage.maintain(Job::CleanRows, false), stage.maintain(Job::CleanRows, false));
-    assert_eq!(one.done + two.done, 5);
+    assert_eq!(one.done + two.done, 7);
     for (table, left) in [
         ("live_connections WHERE connection_id = 'alive'", 1),
         ("live_connections", 1),
@@ -82,6 +86,10 @@ async fn what_is_over_is_cleaned() {
         ("tool_executions", 1),
         ("failed_operations", 1),
         ("failed_attempts", 1),
+        ("call_routes WHERE vapi_call_id = 'new'", 1),
+        ("call_routes", 1),
+        ("unresolved_events WHERE event_id = 'e1'", 1),
+        ("unresolved_events", 1),
     ] {
         assert_eq!(stage.database.count(table).await, left, "{table}");
     }
@@ -160,14 +168,9 @@ async fn what_was_said_goes_after_its_retention() {
     assert_eq!(stage.database.count(&said(&calls[1].id)).await, 4);
 }
 
-/// What alarms are made of is told: events that name no org, what keeps failing, links that die, and orgs that have gone silent. The depth
-/// of each queue is kept for who looks.
-#[tokio::test]
-async fn what_is_wrong_is_told() {
-    let stage = Stage::new().await;
+/// Makes one of each thing that is told, and an org that has gone silent.
+pub(crate) async fn go_wrong(stage: &Stage) -> OrgId {
     let (org, quiet) = (stage.org, stage.database.org("Quiet").await);
-    let nothing = ringfence_core::maintenance::watch(&stage.database.app(), &[]).await.unwrap();
-    assert_eq!(nothing, ringfence_core::maintenance::Watched::default());
     stage
         .execute(&format!(
             "INSERT INTO unresolved_events (event_id, vapi_call_id, code, event, received_at) VALUES ('e', 'c', 'RF5001', '{{}}', now());
@@ -181,6 +184,17 @@ async fn what_is_wrong_is_told() {
                 FROM unnest(ARRAY['{org}', '{quiet}']::uuid[]) AS o, generate_series(0, 6) AS d WHERE o <> '{quiet}' OR d > 1"
         ))
         .await;
+    quiet
+}
+
+/// What alarms are made of is told: events that name no org, what keeps failing, links that die, and orgs that have gone silent. The depth
+/// of each queue is kept for who looks.
+#[tokio::test]
+async fn what_is_wrong_is_told() {
+    let stage = Stage::new().await;
+    let nothing = ringfence_core::maintenance::watch(&stage.database.app(), &[]).await.unwrap();
+    assert_eq!(nothing, ringfence_core::maintenance::Watched::default());
+    let quiet = go_wrong(&stage).await;
     let watched = ringfence_core::maintenance::watch(&stage.database.app(), &[]).await.unwrap();
     assert_eq!((watched.unresolved_events, watched.recording_links_dying), (1, 1));
     assert!((7200..7300).contains(&watched.oldest_retry_seconds), "{watched:?}");

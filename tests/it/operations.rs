@@ -42,8 +42,8 @@ fn what_is_watched_is_published() {
     let published: BTreeSet<&str> =
         Metric::ALL.iter().map(|metric| metric.name()).chain(Measure::ALL.map(Measure::name)).chain([FAILED]).collect();
     let template = read("template.yaml");
-    let of_alarms = after(&template, "Namespace: Ringfence\n      MetricName: ", &['\n']);
-    let of_dashboard = after(&template, "[\"Ringfence\", \"", &['"']);
+    let of_alarms = after(&template, "Namespace: !Ref AWS::StackName\n      MetricName: ", &['\n']);
+    let of_dashboard = after(&template, "[\"${AWS::StackName}\", \"", &['"']);
     assert!(of_alarms.len() >= 8 && of_dashboard.len() > 20, "{of_alarms:?} {of_dashboard:?}");
     for name in of_alarms.union(&of_dashboard) {
         assert!(published.contains(name), "nobody publishes {name}");

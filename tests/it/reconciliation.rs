@@ -23,7 +23,7 @@ async fn give_key(stage: &Stage, org: OrgId) {
 }
 
 /// A call that was first heard of two hours ago, and not of its end.
-async fn stuck(stage: &Stage, org: OrgId) -> Call {
+pub(crate) async fn stuck(stage: &Stage, org: OrgId) -> Call {
     let call = Call::default();
     assert_eq!(stage.door().post(org, &call.status("in-progress", 0)).await.status, 200);
     age(stage, &call, "2 hours").await;

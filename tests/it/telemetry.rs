@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use maintenance::Job;
 use ringfence_core::Delivery;
 use ringfence_core::error::Failure;
 use ringfence_edge::sentry::{FailedTransaction, Reporter};
@@ -13,6 +14,9 @@ use ringfence_testkit::endpoint::Manner;
 use ringfence_testkit::{Call, TestDatabase, TestDoor, TestEndpoint, TestQueues, sample_bytes, sample_names};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::recordings::Stage;
 
 /// The test below that speaks runs in a process of its own, so that all that a function's process says can be read.
 const SPEAKER: &str = "telemetry::a_door_speaks";
@@ -149,6 +153,61 @@ async fn nothing_personal_is_said_anywhere() {
         "{found:?}"
     );
 
+    let (said, told) = spoken().await;
+    // It did speak: of events applied and failed, of refusals, and in metrics.
+    for expected in [
+        "event handled",
+        "event failed",
+        "webhook refused",
+        "CloudWatchMetrics",
+        "Latency",
+        "RetryAge",
+        "panicked",
+        "trace.id",
+    ] {
+        assert!(said.contains(expected), "nothing said {expected:?}");
+    }
+    assert!(told.iter().any(|event| event["tags"]["db.constraint"] == "nobody_calls"), "{told:?}");
+    assert!(told.iter().any(|event| event["tags"]["panic.location"].is_string()), "{told:?}");
+    for event in told {
+        assert!(
+            ["request", "user", "server_name", "extra", "breadcrumbs"].iter().all(|field| event.get(field).is_none())
+        );
+    }
+    let all = format!("{said}{told:?}");
+    let leaked: Vec<_> = found.iter().filter(|needle| all.contains(needle.as_str())).collect();
+    assert!(leaked.is_empty(), "{leaked:?}");
+}
+
+/// C4: whatever an alarm looks at has moved when that has happened which it is for.
+#[tokio::test]
+async fn the_metric_of_each_alarm_moves() {
+    let template = std::fs::read_to_string(format!("{}/../template.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let watched: BTreeSet<&str> = template
+        .split("Namespace: !Ref AWS::StackName\n      MetricName: ")
+        .skip(1)
+        .filter_map(|after| after.lines().next())
+        .collect();
+    assert!(watched.len() >= 8, "{watched:?}");
+    let (said, _) = spoken().await;
+    let lines: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for metric in watched {
+        let moved = lines.iter().any(|line| {
+            let defined = &line["_aws"]["CloudWatchMetrics"][0]["Metrics"];
+            let is_defined = defined.as_array().is_some_and(|all| all.iter().any(|one| one["Name"] == metric));
+            is_defined && line[metric].as_u64().is_some_and(|value| value > 0)
+        });
+        assert!(moved, "{metric}");
+    }
+}
+
+/// All that the speaker below says, and what Sentry was told by it.
+async fn spoken() -> &'static (String, Vec<Value>) {
+    static SPOKEN: OnceCell<(String, Vec<Value>)> = OnceCell::const_new();
+    SPOKEN.get_or_init(speak).await
+}
+
+async fn speak() -> (String, Vec<Value>) {
     let sentry = TestEndpoint::start(Manner::Answers(json!({}))).await;
     let mut speaker = tokio::process::Command::new(std::env::current_exe().unwrap());
     speaker
@@ -163,35 +222,13 @@ async fn nothing_personal_is_said_anywhere() {
     let output = speaker.output().await.unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
-    // It did speak: of events applied and failed, of refusals, and in metrics.
-    for expected in [
-        "event handled",
-        "event failed",
-        "webhook refused",
-        "CloudWatchMetrics",
-        "Latency",
-        "RetryAge",
-        "panicked",
-        "trace.id",
-    ] {
-        assert!(said.contains(expected), "nothing said {expected:?}");
-    }
     let told = told(&sentry);
-    assert!(told.iter().any(|event| event["tags"]["db.constraint"] == "nobody_calls"), "{told:?}");
-    assert!(told.iter().any(|event| event["tags"]["panic.location"].is_string()), "{told:?}");
-    for event in &told {
-        assert!(
-            ["request", "user", "server_name", "extra", "breadcrumbs"].iter().all(|field| event.get(field).is_none())
-        );
-    }
-    let all = format!("{said}{told:?}");
-    let leaked: Vec<_> = found.iter().filter(|needle| all.contains(needle.as_str())).collect();
-    assert!(leaked.is_empty(), "{leaked:?}");
+    (said, told)
 }
 
-/// Not a test of itself: what a door and its consumers say over all samples, for the test above.
+/// Not a test of itself: what a door, its consumers and maintenance say over all samples and in all kinds of trouble, for the tests above.
 #[tokio::test]
-#[ignore = "run by nothing_personal_is_said_anywhere, in a process of its own"]
+#[ignore = "run by the tests above, in a process of its own"]
 async fn a_door_speaks() {
     ringfence_edge::telemetry::start();
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
@@ -232,6 +269,16 @@ async fn a_door_speaks() {
     let consumer = queues.consumer(Function::CallEnded, Arc::clone(&app));
     let handle = async |delivery: Arc<Delivery>| call_ended::handle(&app, &delivery).await;
     consumer.consume(queues.take(Function::CallEnded).await, Instant::now() + Duration::from_mins(5), handle).await;
+
+    assert_eq!(door.post_platform(&Call::default().status("in-progress", 0)).await.status, 200, "it names nobody");
+    let away = TestDoor::new(database.app_at(Some("127.0.0.1:1")), &TestQueues::away().await);
+    assert_eq!(away.post(org, &late.status("ended", 0)).await.status, 503);
+    let stage = Stage::new().await;
+    crate::maintenance::go_wrong(&stage).await;
+    crate::reconciliation::stuck(&stage, stage.org).await;
+    for job in [Job::Watch, Job::Reconcile] {
+        stage.maintain(job, false).await;
+    }
 }
 
 fn sealed(delivery: &Delivery) -> String {

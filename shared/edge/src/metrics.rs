@@ -3,14 +3,16 @@
 //! line carries them as fields, to be searched. One metric alone has a dimension, the failure's code.
 
 use std::io::Write as _;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use ringfence_vapi::FailureCode;
 use serde_json::{Map, Value, json};
 
-/// The namespace of all metrics.
-const NAMESPACE: &str = "Ringfence";
+/// The namespace of all metrics: `METRICS_NAMESPACE`, which is the stack's name where it is deployed.
+static NAMESPACE: LazyLock<String> =
+    LazyLock::new(|| std::env::var("METRICS_NAMESPACE").unwrap_or_else(|_| "ringfence".to_owned()));
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,7 +267,7 @@ impl Counts {
             lines.push(self.line(now));
         }
         lines.extend(failed.into_iter().map(|(code, count)| {
-            let directive = json!({"Namespace": NAMESPACE, "Dimensions": [["code"]], "Metrics": [{"Name": FAILED, "Unit": "Count"}]});
+            let directive = json!({"Namespace": *NAMESPACE, "Dimensions": [["code"]], "Metrics": [{"Name": FAILED, "Unit": "Count"}]});
             json!({"code": code.to_string(), FAILED: count,
                 "_aws": {"Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive]}})
         }));
@@ -287,7 +289,7 @@ impl Counts {
                 line.insert(measure.name().to_owned(), values.into());
             }
         }
-        let directive = json!({"Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": definitions});
+        let directive = json!({"Namespace": *NAMESPACE, "Dimensions": [[]], "Metrics": definitions});
         line.insert("_aws".to_owned(), json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive]}));
         Value::Object(line)
     }
@@ -314,7 +316,7 @@ mod tests {
             [
                 json!({
                     "_aws": {"Timestamp": 1_795_348_800_000_u64, "CloudWatchMetrics": [{
-                        "Namespace": "Ringfence", "Dimensions": [[]],
+                        "Namespace": "ringfence", "Dimensions": [[]],
                         "Metrics": [{"Name": "Received", "Unit": "Count"}, {"Name": "UnreadableFields", "Unit": "Count"},
                             {"Name": "RetryAge", "Unit": "Seconds"}],
                     }]},
@@ -322,7 +324,7 @@ mod tests {
                 }),
                 json!({
                     "_aws": {"Timestamp": 1_795_348_800_000_u64, "CloudWatchMetrics": [{
-                        "Namespace": "Ringfence", "Dimensions": [["code"]], "Metrics": [{"Name": "Failed", "Unit": "Count"}],
+                        "Namespace": "ringfence", "Dimensions": [["code"]], "Metrics": [{"Name": "Failed", "Unit": "Count"}],
                     }]},
                     "code": "RF2004", "Failed": 2,
                 })
