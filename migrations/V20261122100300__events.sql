@@ -121,15 +121,24 @@ $$;
 
 CREATE FUNCTION apply_kept_events(p_org_id uuid, p_vapi_call_id text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    v_kept  unresolved_events;
-    v_fresh jsonb[] := '{}';
+    v_kept    unresolved_events;
+    v_fresh   jsonb[] := '{}';
+    v_deleted jsonb;
 BEGIN
     -- All claims, then all effects: the one order of locks.
     FOR v_kept IN SELECT * FROM take_unresolved_events_v1(p_vapi_call_id) ORDER BY event_id LOOP
         IF (take_claim(p_org_id, NULL, v_kept.event_id, v_kept.event, v_kept.received_at, NULL)).outcome = 'applied' THEN
             v_fresh := v_fresh || v_kept.event;
+            IF v_kept.event ->> 'event_type' = 'call.deleted' THEN
+                v_deleted := v_kept.event;
+            END IF;
         END IF;
     END LOOP;
+    IF v_deleted IS NOT NULL THEN
+        -- Which takes the claims of the others with it.
+        PERFORM apply_effects(p_org_id, v_deleted);
+        RETURN;
+    END IF;
     FOR i IN 1 .. cardinality(v_fresh) LOOP
         PERFORM apply_effects(p_org_id, v_fresh[i]);
     END LOOP;
@@ -192,6 +201,11 @@ BEGIN
         FROM take_claim(event_org, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
     IF v_is_new THEN
         PERFORM apply_kept_events(event_org, p_event #>> '{call,id}');
+        IF is_call_erased(event_org, p_event #>> '{call,id}') THEN
+            -- Vapi had deleted it: this claim is gone with all the rest.
+            outcome := 'duplicate';
+            sequence := NULL;
+        END IF;
     END IF;
 END
 $$;
@@ -253,7 +267,7 @@ BEGIN
         WHEN 'call-started', 'call-ended', 'end-of-call-report' THEN PERFORM fold_call(p_org_id, p_event);
         WHEN 'call-event' THEN
             IF p_event ->> 'event_type' = 'call.deleted' THEN
-                PERFORM audit('vapi', 'erase.call', p_org_id, p_event #>> '{call,id}', erase_call(p_org_id, p_event #>> '{call,id}', true));
+                PERFORM erase_call_v1('vapi', p_org_id, p_event #>> '{call,id}', true);
             ELSIF p_event ? 'recordings' THEN
                 PERFORM fold_call(p_org_id, p_event);
             END IF;

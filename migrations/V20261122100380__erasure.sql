@@ -40,7 +40,7 @@ END
 $$;
 COMMENT ON FUNCTION forget_claim IS 'Takes back a claim that this transaction has just made, of an event that turns out to be marked. Any other it leaves.';
 
-CREATE FUNCTION erase_call(p_org_id uuid, p_vapi_call_id text, p_run boolean) RETURNS jsonb
+CREATE FUNCTION erase_call_v1(p_actor text, p_org_id uuid, p_vapi_call_id text, p_run boolean) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_call   call_logs;
@@ -99,24 +99,13 @@ BEGIN
     IF v_call.id IS NOT NULL THEN
         PERFORM count_hour(p_org_id, uuid_hour(v_call.id));
     END IF;
+    PERFORM audit(p_actor, 'erase.call', p_org_id, p_vapi_call_id, v_found);
     RETURN v_found;
 END
 $$;
-COMMENT ON FUNCTION erase_call IS
+COMMENT ON FUNCTION erase_call_v1 IS
     'Erases a call of an org: its rows, events, failures and what its tools answered; its recordings'' objects are removed by maintenance. The mark '
-    'keeps it from coming back. Answers with what there was; p_run false: only that. Run again, it finds nothing.';
-
-CREATE FUNCTION erase_call_v1(p_actor text, p_org_id uuid, p_vapi_call_id text, p_run boolean) RETURNS jsonb LANGUAGE plpgsql AS $$
-DECLARE
-    v_found jsonb := erase_call(p_org_id, p_vapi_call_id, p_run);
-BEGIN
-    IF p_run THEN
-        PERFORM audit(p_actor, 'erase.call', p_org_id, p_vapi_call_id, v_found);
-    END IF;
-    RETURN v_found;
-END
-$$;
-COMMENT ON FUNCTION erase_call_v1 IS 'erase_call for a person, which is audited: ids and counts only.';
+    'keeps it from coming back. Answers with what there was, which is audited: ids and counts only. p_run false: only the answer. Run again, it finds nothing.';
 
 CREATE FUNCTION mark_number_v1(p_actor text, p_org_id uuid, p_marks text[], p_cut_off timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -176,11 +165,11 @@ END
 $$;
 COMMENT ON FUNCTION note_orphan_removed_v1 IS 'An object of an erased call is gone from the bucket. False: somebody else said so.';
 
-GRANT EXECUTE ON FUNCTION is_call_erased, is_erased, kept_event_types, forget_claim, erase_call TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION is_call_erased, is_erased, kept_event_types, forget_claim, erase_call_v1 TO ringfence_app, ringfence_ops;
 GRANT EXECUTE ON FUNCTION find_orphaned_objects_v1, note_orphan_removed_v1 TO ringfence_app;
-GRANT EXECUTE ON FUNCTION erase_call_v1, mark_number_v1, find_calls_of_number_v1, erase_lead_v1 TO ringfence_ops;
+GRANT EXECUTE ON FUNCTION mark_number_v1, find_calls_of_number_v1, erase_lead_v1 TO ringfence_ops;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;
 ALTER FUNCTION forget_claim OWNER TO ringfence_ops;
-ALTER FUNCTION erase_call OWNER TO ringfence_ops;
+ALTER FUNCTION erase_call_v1 OWNER TO ringfence_ops;
 ALTER FUNCTION find_orphaned_objects_v1 OWNER TO ringfence_ops;
 REVOKE CREATE ON SCHEMA public FROM ringfence_ops;

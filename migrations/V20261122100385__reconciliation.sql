@@ -49,28 +49,35 @@ COMMENT ON FUNCTION find_missing_reports_v1 IS
     'Looks at the next calls of an org, at most p_limit, that were first heard of an hour ago or longer, and notes those without a report.';
 
 CREATE FUNCTION take_reconciliations_v1(p_limit integer) RETURNS TABLE (
-    org_id uuid, vapi_call_id text, attempts integer, is_expired boolean, key_version integer, api_key text
+    org_id uuid, vapi_call_id text, attempts integer, is_over boolean, is_expired boolean, key_version integer, api_key text
 )
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    -- Those whose report has come meanwhile, from Vapi or from here, and those that are nobody's business any more.
-    UPDATE reconciliations r SET state = 'completed', finished_at = now(), code = NULL
-        WHERE r.state = 'open' AND r.next_attempt_at < now()
-            AND (has_report(r.org_id, r.vapi_call_id) OR is_call_erased(r.org_id, r.vapi_call_id)
-                OR EXISTS (SELECT FROM organizations o WHERE o.id = r.org_id AND o.is_zero_retention));
-    RETURN QUERY UPDATE reconciliations u SET attempts = u.attempts + 1, next_attempt_at = now() + interval '10 minutes'
-        WHERE (u.org_id, u.vapi_call_id) IN (
+    RETURN QUERY WITH due AS MATERIALIZED (
             SELECT r.org_id, r.vapi_call_id FROM reconciliations r
             WHERE r.state = 'open' AND r.next_attempt_at < now()
-            ORDER BY r.next_attempt_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
-        RETURNING u.org_id, u.vapi_call_id, u.attempts, u.created_at < now() - interval '14 days',
+            ORDER BY r.next_attempt_at LIMIT p_limit FOR UPDATE SKIP LOCKED
+        ),
+        -- The report has come meanwhile, from Vapi or from here, or the call is nobody's business any more.
+        known AS MATERIALIZED (
+            SELECT d.*, has_report(d.org_id, d.vapi_call_id) OR is_call_erased(d.org_id, d.vapi_call_id) OR o.is_zero_retention AS is_over
+            FROM due d JOIN organizations o ON o.id = d.org_id
+        )
+        UPDATE reconciliations u SET
+            attempts = u.attempts + 1, next_attempt_at = now() + interval '10 minutes',
+            state = CASE WHEN k.is_over THEN 'completed' ELSE u.state END,
+            finished_at = CASE WHEN k.is_over THEN now() END,
+            code = CASE WHEN NOT k.is_over THEN u.code END
+        FROM known k WHERE k.org_id = u.org_id AND k.vapi_call_id = u.vapi_call_id
+        RETURNING u.org_id, u.vapi_call_id, u.attempts, k.is_over, u.created_at < now() - interval '14 days',
             (SELECT max(k.version) FROM organization_keys k WHERE k.org_id = u.org_id),
             (SELECT c.api_key FROM vapi_credentials c WHERE c.org_id = u.org_id);
 END
 $$;
 COMMENT ON FUNCTION take_reconciliations_v1 IS
-    'Calls that Vapi is to be asked for now, with the org''s sealed API key, if it has one. Nobody else gets them for ten minutes.';
+    'Calls that Vapi is to be asked for now, with the org''s sealed API key, if it has one. Nobody else gets them for ten minutes. is_over: there is '
+    'nothing to ask any more, and it is closed.';
 
 CREATE FUNCTION settle_reconciliation_v1(p_org_id uuid, p_vapi_call_id text, p_code text, p_retry_seconds integer) RETURNS boolean
 LANGUAGE plpgsql AS $$

@@ -185,8 +185,8 @@ BEGIN
         -- An org that had calls on most days, and none for a day.
         'silent_orgs', (SELECT coalesce(jsonb_agg(o.id), '[]') FROM organizations o WHERE EXISTS (
                 SELECT FROM call_rollups r WHERE r.org_id = o.id AND r.agent_id = '00000000-0000-0000-0000-000000000000'
-                    AND r.period = 'hour' AND r.measure = 'family' AND r.since >= now() - interval '8 days' AND r.since < now() - interval '1 day'
-                HAVING count(DISTINCT date_trunc('day', r.since, 'UTC')) >= 5)
+                    AND r.period = 'day' AND r.measure = 'family' AND r.since >= now() - interval '9 days' AND r.since < now() - interval '1 day'
+                HAVING count(DISTINCT r.since) >= 5)
             AND NOT EXISTS (
                 SELECT FROM call_rollups r WHERE r.org_id = o.id AND r.agent_id = '00000000-0000-0000-0000-000000000000'
                     AND r.period = 'hour' AND r.measure = 'family' AND r.since >= now() - interval '1 day')));

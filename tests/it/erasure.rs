@@ -7,8 +7,8 @@ use maintenance::Job;
 use migrate::erase::{Erase, Erasure};
 use migrate::{Act, Answer};
 use ringfence_core::Delivery;
-use ringfence_core::admin::Selection;
 use ringfence_core::admin::replay::Replayable;
+use ringfence_core::admin::{NewAgent, Selection};
 use ringfence_testkit::Call;
 use ringfence_vapi::{EventType, Function, RecordingKind};
 use serde_json::{Value, json};
@@ -195,6 +195,43 @@ async fn a_call_that_vapi_deletes_is_erased() {
     }
     assert_eq!(places(&stage, &call.id).await, Vec::<String>::new());
     assert_eq!(stage.database.count("audit_log WHERE action = 'erase.call' AND actor = 'vapi'").await, 1);
+}
+
+/// D11, D13: a call that Vapi had deleted before anybody knew whose it is: its events die, whichever of them names the org, or `agent add`.
+#[tokio::test]
+async fn a_deleted_call_of_nobody_ends_when_its_org_is_known() {
+    let stage = Stage::new().await;
+    let admin = stage.database.admin().await;
+    let agent = |assistant: &str| NewAgent {
+        name: "Front desk".to_owned(),
+        role: "inbound".to_owned(),
+        assistant_id: Some(assistant.to_owned()),
+        ..NewAgent::default()
+    };
+    admin.add_agent(stage.org, &agent("known")).await.unwrap();
+    for (kept_by, named_by) in [(None, Some("known")), (Some("added"), None)] {
+        let of = |assistant: Option<&str>| assistant.map(str::to_owned);
+        let kept = Call { assistant: of(kept_by), phone_number: None, ..Call::default() };
+        let deleted = kept.message("call.deleted", 90_000, json!({}));
+        for body in
+            [kept.status("in-progress", 0), kept.report(60_000, json!({})), deleted, kept.status("ended", 60_000)]
+        {
+            assert_eq!(stage.door().post_platform(&body).await.status, 200);
+        }
+        assert_eq!(stage.database.count("unresolved_events").await, 4);
+        match named_by {
+            Some(_) => {
+                let named = Call { assistant: of(named_by), ..kept.clone() };
+                assert_eq!(stage.door().post_platform(&named.transcript("Yes.", 5_000)).await.status, 200);
+            }
+            None => assert_eq!(admin.add_agent(stage.org, &agent("added")).await.unwrap().events.failed, 0),
+        }
+        assert_eq!(places(&stage, &kept.id).await, Vec::<String>::new());
+        assert_eq!(stage.database.count(&format!("erasures WHERE mark = 'call:{}'", kept.id)).await, 1);
+    }
+    for function in Function::ALL {
+        assert!(stage.queues.take(function).await.records.is_empty(), "{function:?}: nothing had to wait");
+    }
 }
 
 /// D11: an event that is being applied while its call is erased is either erased with it, or finds the mark.

@@ -180,8 +180,9 @@ pub(crate) async fn go_wrong(stage: &Stage) -> OrgId {
             INSERT INTO recording_upload_queue (org_id, vapi_call_id, link, link_expires_at) VALUES
                 ('{org}', 'dying', 'x', now() + interval '5 minutes'), ('{org}', 'well', 'x', now() + interval '25 minutes');
             INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls)
-                SELECT o, '00000000-0000-0000-0000-000000000000', 'hour', 'family', date_trunc('hour', now() - make_interval(days => d)), true, 'open', 1
-                FROM unnest(ARRAY['{org}', '{quiet}']::uuid[]) AS o, generate_series(0, 6) AS d WHERE o <> '{quiet}' OR d > 1"
+                SELECT o, '00000000-0000-0000-0000-000000000000', p, 'family', date_trunc(p, now() - make_interval(days => d), 'UTC'), true, 'open', 1
+                FROM unnest(ARRAY['{org}', '{quiet}']::uuid[]) AS o, unnest('{{hour,day}}'::text[]) AS p, generate_series(0, 6) AS d
+                WHERE o <> '{quiet}' OR d > 1"
         ))
         .await;
     quiet

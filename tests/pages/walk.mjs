@@ -111,6 +111,17 @@ const second = await ask("send a call");
 await page.waitForSelector(`#call-${CSS_escape(second.call)} .lines li`, { timeout: PATIENCE });
 await inspect(page, "live");
 
+// What begins after the page was made and before it is connected is on it all the same.
+let begun;
+await page.route("**/live/token", async (route) => {
+    begun ??= await ask("begin a call");
+    await route.continue();
+});
+await page.reload();
+await page.waitForSelector("#state:has-text('live')");
+await page.waitForSelector(`#call-${CSS_escape(begun.call)}`, { timeout: PATIENCE });
+await page.unroute("**/live/token");
+
 // The call is found by its id and by its number; its page has its words, and plays its recording.
 await page.goto(path("calls"));
 await inspect(page, "calls");
@@ -137,7 +148,7 @@ await until(async () => {
     return (await page.locator("table").first().textContent()).includes("RF2001");
 }, "the failure");
 await inspect(page, "failures");
-await page.click(`a[href*="${encodeURIComponent(broken.event).slice(0, 20)}"]`);
+await page.click(`a[href$="${encodeURIComponent(broken.event)}"]`);
 await page.waitForSelector("h2:has-text('Attempts')");
 check((await page.textContent("pre")).includes("hidden"), "what may be personal is hidden");
 await inspect(page, "failure");

@@ -120,6 +120,11 @@ impl Walk<'_> {
     async fn carry_out(&self, what: &str) -> Result<Value> {
         match what {
             "send a call" => self.send_call().await,
+            "begin a call" => {
+                let call = format!("pages-{}", uuid::Uuid::new_v4());
+                self.post(&json!({"type": "status-update", "status": "in-progress", "call": {"id": call}})).await?;
+                Ok(json!({"call": call}))
+            }
             "break" => self.break_event().await,
             "mend" => {
                 self.database().await?.batch_execute(ALLOW).await.context("allow what was forbidden")?;
@@ -154,11 +159,9 @@ impl Walk<'_> {
         database.batch_execute(ALLOW).await.context("allow what was forbidden")?;
         database.batch_execute(FORBID).await.context("forbid a text")?;
         let call = format!("pages-{}", uuid::Uuid::new_v4());
-        let body = json!({"message": {"type": "transcript", "transcriptType": "final", "role": "user",
-            "transcript": UNSPEAKABLE, "timestamp": Timestamp::now().as_millisecond(), "call": {"id": call}}});
-        let request = http::client(ANSWER_LIMIT)?.post(&self.stack.webhook_url);
-        let request = request.header("x-vapi-secret", &self.stack.org.key).body(body.to_string());
-        request.send().await.and_then(reqwest::Response::error_for_status).context("post an event")?;
+        self.post(&json!({"type": "transcript", "transcriptType": "final", "role": "user", "transcript": UNSPEAKABLE,
+            "timestamp": Timestamp::now().as_millisecond(), "call": {"id": call}}))
+            .await?;
         let began = Instant::now();
         let query = "SELECT event_id FROM failed_operations WHERE vapi_call_id = $1 AND state = 'dead'";
         loop {
@@ -170,6 +173,14 @@ impl Walk<'_> {
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    async fn post(&self, message: &Value) -> Result<()> {
+        let request = http::client(ANSWER_LIMIT)?.post(&self.stack.webhook_url);
+        let request =
+            request.header("x-vapi-secret", &self.stack.org.key).body(json!({"message": message}).to_string());
+        request.send().await.and_then(reqwest::Response::error_for_status).context("post an event")?;
+        Ok(())
     }
 
     async fn link(&self, org_id: Option<OrgId>) -> Result<String> {

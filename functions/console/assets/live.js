@@ -61,6 +61,25 @@ async function token() {
     return (await answer.json()).token;
 }
 
+/** The cards that came with the page. What became of their calls before the first answer is in no frame. */
+const rendered = [...cards.children].map(({ id }) => id);
+
+/** From now on nothing is missed: what has happened since the page was made is taken from a new one. */
+async function catchUp() {
+    const answer = await fetch(location.href);
+    if (!answer.ok) throw new Error(`the page was refused: ${answer.status}`);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const fresh of [...page.getElementById("calls").children].reverse()) {
+        const frame = { call_id: fresh.id.slice("call-".length), at: fresh.dataset.since };
+        if (document.getElementById(fresh.id)) reach(frame, fresh.querySelector(".status").textContent);
+        else cards.prepend(document.adoptNode(fresh));
+    }
+    const isWhole = page.getElementById("more-calls").textContent === "";
+    const over = rendered.filter((id) => isWhole && document.getElementById(id) && !page.getElementById(id));
+    for (const id of over) reach({ call_id: id.slice("call-".length), at: new Date().toISOString() }, "ended");
+    count();
+}
+
 /** How many are not over. */
 function count() {
     number.textContent = cards.querySelectorAll("li[data-since]:not([data-over])").length;
@@ -84,6 +103,7 @@ new RingfenceLive({
     token,
     onFrame: show,
     onPartial: (frame) => say(frame, true),
+    onReady: () => catchUp().catch((error) => console.warn(error)),
     onState: (now) => { state.textContent = words[now] ?? now; },
     onReset: () => location.reload(),
     onError: (error) => console.warn(error),

@@ -9,9 +9,10 @@ use crate::reply::{Reply, asset};
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// A file: its name, its type and its text. One of another project has its version in its name, and its licence beside it.
-const FILES: [(&str, &str, &str); 8] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("console.css", "text/css; charset=utf-8", include_str!("../assets/console.css")),
     ("sign-in.js", SCRIPT, include_str!("../assets/sign-in.js")),
+    ("tables.js", SCRIPT, include_str!("../assets/tables.js")),
     ("numbers.js", SCRIPT, include_str!("../assets/numbers.js")),
     ("live.js", SCRIPT, include_str!("../assets/live.js")),
     ("ringfence-live.js", SCRIPT, include_str!("../../live/client/ringfence-live.js")),

@@ -91,6 +91,7 @@ fn document(title: &str, navigation: &Markup, content: &Markup) -> Markup {
                 title { (title) " · Ringfence" }
                 link rel="stylesheet" href=(asset("console.css"));
                 link rel="icon" href="data:,";
+                script src=(asset("tables.js")) defer {}
                 script src=(asset(HTMX)) defer {}
             }
             body {

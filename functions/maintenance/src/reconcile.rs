@@ -68,7 +68,7 @@ impl Maintenance {
             if due.is_empty() {
                 return Ok(());
             }
-            for missing in due {
+            for missing in due.into_iter().filter(|missing| !missing.is_over) {
                 let asked = if refused.contains(&missing.org_id) {
                     Err(FailureCode::VapiKeyRefused)
                 } else {

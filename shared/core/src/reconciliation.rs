@@ -19,6 +19,8 @@ pub struct Missing {
     pub vapi_call_id: VapiCallId,
     /// How often it was asked for, this time included.
     pub attempts: u32,
+    /// There is nothing to ask any more: its report has come, or it was erased.
+    pub is_over: bool,
     /// Vapi does not keep it any longer.
     pub is_expired: bool,
     /// The newest version of the org's key, with which its report is applied.
