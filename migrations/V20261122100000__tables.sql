@@ -303,7 +303,7 @@ CREATE TABLE failed_operations (
     CONSTRAINT failed_operations_event_until_resolved CHECK ((event IS NULL) = (state = 'resolved'))
 );
 CREATE INDEX failed_operations_resolved_idx ON failed_operations (resolved_at) WHERE state = 'resolved';
-CREATE INDEX failed_operations_retrying_idx ON failed_operations (received_at) WHERE state = 'retrying';
+CREATE INDEX failed_operations_oldest_idx ON failed_operations (state, received_at) WHERE state <> 'resolved';
 CREATE INDEX failed_operations_open_idx ON failed_operations (org_id, last_failed_at) WHERE state <> 'resolved';
 COMMENT ON TABLE failed_operations IS 'Events that failed, one row each. Closed by the statement that applies the event.';
 COMMENT ON COLUMN failed_operations.function IS 'The function on whose retry queue the event waits.';

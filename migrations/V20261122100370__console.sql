@@ -215,14 +215,17 @@ BEGIN
     PERFORM audit(p_actor, 'operator.view', NULL, 'orgs');
     RETURN jsonb_build_object(
         'organizations', coalesce((SELECT jsonb_agg(jsonb_build_object('id', o.id, 'name', o.name, 'open_failures',
-                (SELECT count(*) FROM (SELECT FROM failed_operations f WHERE f.org_id = o.id AND f.state <> 'resolved' LIMIT 1000) AS open))
+                -- In the order of its index, or each org's few are looked for among all.
+                (SELECT count(*) FROM (SELECT FROM failed_operations f WHERE f.org_id = o.id AND f.state <> 'resolved'
+                    ORDER BY f.last_failed_at LIMIT 1000) AS open))
                 ORDER BY o.name, o.id) FROM organizations o), '[]'),
         'unresolved_events', (SELECT count(*) FROM (SELECT FROM unresolved_events LIMIT 10000) AS kept),
         'queues', coalesce((SELECT jsonb_agg(jsonb_build_object('queue', s.queue, 'waiting', s.waiting, 'in_flight', s.in_flight, 'seen_at', s.seen_at,
                 -- A queue's own clock is CloudWatch's; what waits for longest is known by its row.
-                'oldest', (SELECT min(f.received_at) FROM (SELECT f.received_at FROM failed_operations f
-                    WHERE f.state = CASE WHEN s.queue LIKE '%-dead-letters' THEN 'dead' ELSE 'retrying' END
-                        AND f.function = replace(s.queue, '-dead-letters', '') LIMIT 10000) AS f)) ORDER BY s.queue) FROM queue_states s), '[]'));
+                'oldest', (SELECT f.received_at FROM failed_operations f
+                    WHERE f.state = CASE WHEN s.queue LIKE '%-dead-letters' THEN 'dead' ELSE 'retrying' END AND f.state <> 'resolved'
+                        AND f.function = replace(s.queue, '-dead-letters', '')
+                    ORDER BY f.received_at LIMIT 1)) ORDER BY s.queue) FROM queue_states s), '[]'));
 END
 $$;
 COMMENT ON FUNCTION list_organizations_v1 IS 'For operators: all orgs by name with their open failures, up to a thousand each; and how many events name no org.';

@@ -25,32 +25,35 @@ CREATE FUNCTION rollup_percentiles(p_buckets integer[], p_counts bigint[]) RETUR
 $$;
 COMMENT ON FUNCTION rollup_percentiles IS 'p50, p90 and p99 of a histogram of rollup_bucket; NULL each where nothing is counted.';
 
-CREATE FUNCTION count_hour(p_org_id uuid, p_hour timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION count_hours(p_org_id uuid, p_hours timestamptz[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    v_day timestamptz := date_trunc('day', p_hour, 'UTC');
+    v_days timestamptz[] := ARRAY(SELECT DISTINCT date_trunc('day', h, 'UTC') FROM unnest(p_hours) AS h);
 BEGIN
-    DELETE FROM call_rollups WHERE org_id = p_org_id AND since = p_hour AND period = 'hour';
+    -- One at a time of an org: whoever counts the same hour beside this would put the same rows there.
+    PERFORM pg_advisory_xact_lock(hashtext('ringfence rollups'), hashtext(p_org_id::text));
+    DELETE FROM call_rollups WHERE org_id = p_org_id AND since = ANY (p_hours) AND period = 'hour';
     INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
-        SELECT p_org_id, a.agent_id, 'hour', m.measure, p_hour, l.started_at IS NOT NULL, m.bucket, count(*), sum(m.value)
-        FROM call_logs l,
+        SELECT p_org_id, a.agent_id, 'hour', m.measure, h.hour, l.started_at IS NOT NULL, m.bucket, count(*), sum(m.value)
+        FROM (SELECT DISTINCT hour FROM unnest(p_hours) AS u (hour)) AS h
+            JOIN call_logs l ON l.org_id = p_org_id AND l.id >= time_floor_uuid(h.hour) AND l.id < time_floor_uuid(h.hour + interval '1 hour'),
             -- Once for all agents together, once for its own.
             LATERAL (VALUES ('00000000-0000-0000-0000-000000000000'::uuid), (l.agent_id)) AS a (agent_id),
             LATERAL (VALUES
                 ('family', coalesce(l.outcome, CASE l.status WHEN 'completed' THEN 'unknown' ELSE 'open' END), NULL::numeric),
                 ('duration', rollup_bucket(l.duration_seconds), l.duration_seconds),
                 ('cost', rollup_bucket(l.cost), l.cost)) AS m (measure, bucket, value)
-        WHERE l.org_id = p_org_id AND l.id >= time_floor_uuid(p_hour) AND l.id < time_floor_uuid(p_hour + interval '1 hour')
-            AND a.agent_id IS NOT NULL AND m.bucket IS NOT NULL
-        GROUP BY a.agent_id, m.measure, l.started_at IS NOT NULL, m.bucket;
-    DELETE FROM call_rollups WHERE org_id = p_org_id AND since = v_day AND period = 'day';
+        WHERE a.agent_id IS NOT NULL AND m.bucket IS NOT NULL
+        GROUP BY a.agent_id, m.measure, h.hour, l.started_at IS NOT NULL, m.bucket;
+    DELETE FROM call_rollups WHERE org_id = p_org_id AND since = ANY (v_days) AND period = 'day';
     INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
-        SELECT p_org_id, r.agent_id, 'day', r.measure, v_day, r.is_connected, r.bucket, sum(r.calls), sum(r.total)
-        FROM call_rollups r
-        WHERE r.org_id = p_org_id AND r.period = 'hour' AND r.since >= v_day AND r.since < v_day + interval '1 day'
-        GROUP BY r.agent_id, r.measure, r.is_connected, r.bucket;
+        SELECT p_org_id, r.agent_id, 'day', r.measure, d.day, r.is_connected, r.bucket, sum(r.calls), sum(r.total)
+        FROM unnest(v_days) AS d (day)
+            JOIN call_rollups r ON r.org_id = p_org_id AND r.period = 'hour' AND r.since >= d.day AND r.since < d.day + interval '1 day'
+        GROUP BY r.agent_id, r.measure, d.day, r.is_connected, r.bucket;
 END
 $$;
-COMMENT ON FUNCTION count_hour IS 'Counts the calls anew that an org first heard of in an hour, and that hour''s day. Whoever takes a call away calls it, too.';
+COMMENT ON FUNCTION count_hours IS
+    'Counts the calls anew that an org first heard of in some hours, and the days of those hours. Whoever takes a call away calls it, too.';
 
 CREATE FUNCTION roll_up_v1(p_org_id uuid, p_limit integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
@@ -96,8 +99,8 @@ BEGIN
         INTO v_events, v_xact, v_seq, v_calls FROM batch b;
     IF v_events > 0 THEN
         UPDATE rollup_cursors SET xact = v_xact, seq = v_seq WHERE org_id = p_org_id;
-        PERFORM count_hour(p_org_id, h.hour) FROM (
-            SELECT DISTINCT uuid_hour(l.id) AS hour FROM call_logs l WHERE l.org_id = p_org_id AND l.vapi_call_id = ANY (v_calls)) AS h;
+        PERFORM count_hours(p_org_id, ARRAY(
+            SELECT DISTINCT uuid_hour(l.id) FROM call_logs l WHERE l.org_id = p_org_id AND l.vapi_call_id = ANY (v_calls)));
     END IF;
     RETURN v_events;
 END
@@ -117,7 +120,8 @@ $$;
 COMMENT ON FUNCTION find_orgs_to_roll_up_v1 IS 'Orgs whose log goes on after what is counted of it.';
 
 CREATE FUNCTION show_numbers_v1(p_org_id uuid, p_agent_id uuid, p_since timestamptz, p_until timestamptz, p_period text) RETURNS jsonb
-LANGUAGE plpgsql STABLE AS $$
+-- How much of an index is read depends on the values, so the plan has to know them (roles.sql has it otherwise).
+LANGUAGE plpgsql STABLE SET plan_cache_mode = 'force_custom_plan' AS $$
 DECLARE
     v_all    constant uuid := '00000000-0000-0000-0000-000000000000';
     v_since  timestamptz := date_trunc(p_period, p_since, 'UTC');
@@ -180,7 +184,7 @@ COMMENT ON FUNCTION show_numbers_v1 IS
     'An org''s numbers, of one of its agents or (NULL) of all, from the beginning of the hour or the day (p_period) of p_since: what is shown by the hour is, '
     'and the rest is read by that period. Percentiles are right to a tenth.';
 
-GRANT EXECUTE ON FUNCTION uuid_hour, rollup_bucket, rollup_percentiles, count_hour TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION uuid_hour, rollup_bucket, rollup_percentiles, count_hours TO ringfence_app, ringfence_ops;
 GRANT EXECUTE ON FUNCTION roll_up_v1, find_orgs_to_roll_up_v1, show_numbers_v1 TO ringfence_app;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;
 ALTER FUNCTION find_orgs_to_roll_up_v1 OWNER TO ringfence_ops;

@@ -97,7 +97,7 @@ BEGIN
     DELETE FROM partial_gates WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
     DELETE FROM call_logs WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
     IF v_call.id IS NOT NULL THEN
-        PERFORM count_hour(p_org_id, uuid_hour(v_call.id));
+        PERFORM count_hours(p_org_id, ARRAY[uuid_hour(v_call.id)]);
     END IF;
     PERFORM audit(p_actor, 'erase.call', p_org_id, p_vapi_call_id, v_found);
     RETURN v_found;

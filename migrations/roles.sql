@@ -46,6 +46,8 @@ ALTER ROLE ringfence_app SET idle_in_transaction_session_timeout = '10s';
 -- The statements inside the functions look up one call by its key, so a plan that knows the values is no better than one that does
 -- not; left to choose, the server plans many of them anew each time, a third of a webhook's time (docs/PERFORMANCE.md).
 ALTER ROLE ringfence_app SET plan_cache_mode = 'force_generic_plan';
+-- Compiling a statement takes longer than any of these runs.
+ALTER ROLE ringfence_app SET jit = off;
 
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO ringfence_app, ringfence_router, ringfence_ops;

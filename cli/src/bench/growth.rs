@@ -7,7 +7,7 @@ use super::events::{Events, Kind};
 use super::load::{Figures, Run, Window};
 use super::site::Site;
 use super::table::{Limit, Report, Table, median, number};
-use super::{Length, pgbench};
+use super::{Length, pgbench, reading};
 use crate::error::{Context, Result};
 use crate::local::progress;
 
@@ -54,14 +54,19 @@ const STORAGE: &str = "
 /// The statement's pages, all of its own statements included.
 const EXPLAIN: &str = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ";
 
-/// Fills the site's database and compares it with an empty one.
+/// Fills the site's database, compares it with an empty one, and asks for what people look at.
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let empty = site.on("bench_empty").await?;
     fill(site, if length == Length::Full { CALLS } else { SHORT_CALLS }).await?;
     storage(site, report).await?;
-    if !pgbench::is_installed(site) {
-        return Ok(());
+    if pgbench::is_installed(site) {
+        compare(&empty, site, length, report).await?;
     }
+    reading::measure(site, report).await
+}
+
+/// The hot statements on an empty database and on a grown one.
+async fn compare(empty: &Site<'_>, site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let (rounds, millis) = if length == Length::Full { (7, 2_000) } else { (1, 500) };
     let window = Window { warm_up: Duration::from_secs(1), length: Duration::from_millis(millis) };
     let columns =
@@ -69,7 +74,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     let mut table = Table::new("Growth: ten million claims and a million calls, one connection", &columns);
     site.pin(true)?;
     // Whatever is measured first would pay for what goes on after so many rows were made.
-    for database in [&empty, site] {
+    for database in [empty, site] {
         let run = Run { number: FIRST_RUN - 1, clients: 1, repeat: None };
         one(database, Kind::CallStarted, run, window).await?;
     }
@@ -80,11 +85,11 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
             let run = run(FIRST_RUN + round);
             // Who goes first may find the server busier.
             figures.push(if round % 2 == 0 {
-                let of_empty = one(&empty, kind, run, window).await?;
+                let of_empty = one(empty, kind, run, window).await?;
                 (of_empty, one(site, kind, run, window).await?)
             } else {
                 let of_grown = one(site, kind, run, window).await?;
-                (one(&empty, kind, run, window).await?, of_grown)
+                (one(empty, kind, run, window).await?, of_grown)
             });
         }
         let ratio = |of: fn(&Figures) -> f64| median(figures.iter().map(|(empty, grown)| of(grown) / of(empty)));
@@ -93,7 +98,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
             median(figures.iter().map(|it| it.0.p50)),
             median(figures.iter().map(|it| it.1.p50)),
             latency,
-            pages(&empty, kind).await?,
+            pages(empty, kind).await?,
             pages(site, kind).await?,
             ratio(|figures| figures.server_cpu),
         ];

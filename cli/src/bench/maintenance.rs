@@ -1,4 +1,4 @@
-//! What maintenance costs webhooks, and what numbers cost who looks at them: a million old claims are removed while events come in.
+//! What maintenance costs webhooks: a million old claims are removed while events come in.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use super::site::Site;
 use super::table::{Limit, Report, Table, median, number};
 use super::{Length, pgbench};
 use crate::error::{Context, Result};
+use crate::local::connection;
 use maintenance::rest;
 
 /// Calls, of ten claims each.
@@ -17,26 +18,7 @@ const SHORT_CALLS: i64 = 2_000;
 const FIRST_RUN: u64 = 7_000;
 /// As `maintenance` orders it.
 const PIECE: &str = "SELECT clean_events_v1(1000, true)";
-/// What a month of an org with twenty agents and calls of every kind in every hour leaves counted: as much as there can be.
-const COUNTED: &str = "
-    INSERT INTO agents (org_id, id, name, phone_number) SELECT '{org}', md5('agent-' || n)::uuid, 'Agent ' || n, '+1555555' || (1000 + n)
-        FROM generate_series(1, 20) AS n;
-    INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
-        SELECT '{org}', a, 'hour', m, date_trunc('hour', now(), 'UTC') - make_interval(hours => h), c, b::text, 3, 60
-        FROM unnest(ARRAY['00000000-0000-0000-0000-000000000000'::uuid] || (SELECT array_agg(id) FROM agents)) AS a,
-            generate_series(0, 720) AS h, (VALUES (true), (false)) AS of (c),
-            (SELECT 'duration' AS m, b FROM generate_series(0, 40) AS b UNION ALL SELECT 'cost', b FROM generate_series(-20, 10) AS b
-             UNION ALL SELECT 'family', b FROM generate_series(1, 8) AS b) AS measured (m, b);
-    INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
-        SELECT org_id, agent_id, 'day', measure, date_trunc('day', since, 'UTC'), is_connected, bucket, sum(calls), sum(total)
-        FROM call_rollups GROUP BY 1, 2, 4, 5, 6, 7;
-    INSERT INTO event_rollups (org_id, period, measure, since, bucket, events)
-        SELECT '{org}', p, m, date_trunc(p, now(), 'UTC') - h * ('1 ' || p)::interval, b::text, 100
-        FROM unnest('{hour,day}'::text[]) AS p, generate_series(0, 720) AS h,
-            unnest('{delivery_ms,apply_ms,failure}'::text[]) AS m, generate_series(0, 40) AS b;";
-const SHOWN: &str = "SELECT show_numbers_v1('{org}', NULL, now() - interval '29 days', now(), 'day')";
-
-/// Removes a million claims beside webhooks, and asks for a month of numbers.
+/// Removes a million claims beside webhooks.
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let site = &site.on("bench_maintenance").await?;
     let (calls, rounds, millis) = match length {
@@ -55,8 +37,8 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     if pgbench::is_installed(site) {
         let window = Window { warm_up: Duration::from_millis(500), length: Duration::from_millis(millis) };
         let mut ratios = Vec::new();
-        let cleaner = site.superuser().await?;
-        cleaner.batch_execute("SET ROLE ringfence_app").await.context("clean")?;
+        // With all that is set for the role.
+        let cleaner = connection::open(&site.app_url).await?;
         let (mut removed, mut longest, mut worked) = (0_i64, Duration::ZERO, Duration::ZERO);
         for round in 0..rounds {
             let alone = one(site, FIRST_RUN + 2 * round, window).await?;
@@ -100,19 +82,6 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
         report.goal("a transcript beside the cleaning, of one alone", median(ratios), Limit::AtMost(1.2));
     }
 
-    client.batch_execute(&COUNTED.replace("{org}", &site.org.to_string())).await.context("count calls")?;
-    client.batch_execute("ANALYZE call_rollups, event_rollups").await.context("count calls")?;
-    client.batch_execute("SET ROLE ringfence_app").await.context("show numbers")?;
-    let statement = SHOWN.replace("{org}", &site.org.to_string());
-    let mut shown = Vec::new();
-    for _ in 0..10 {
-        let began = Instant::now();
-        client.query_one(&statement, &[]).await.context("show numbers")?;
-        shown.push(began.elapsed().as_secs_f64() * 1000.0);
-    }
-    let shown = median(shown);
-    row("a month of numbers, ms", shown);
-    report.goal("a month of numbers, ms", shown, Limit::AtMost(100.0));
     report.add(table);
     Ok(())
 }

@@ -16,6 +16,7 @@ mod maintenance;
 mod outage;
 mod pgbench;
 pub(crate) mod process;
+mod reading;
 mod review;
 mod site;
 mod size;

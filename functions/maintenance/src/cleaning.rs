@@ -12,8 +12,8 @@ use crate::{Maintenance, Report, SHOWN};
 const PIECE: i32 = 1000;
 /// The same of calls, of which each has many rows.
 const CALLS: i32 = 100;
-/// Events that are counted at a time.
-const EVENTS: i32 = 2000;
+/// Events that are counted at a time. Each may be of a call of another hour, which is counted whole.
+const EVENTS: i32 = 500;
 
 impl Maintenance {
     pub(crate) async fn clean_claims(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
