@@ -27,29 +27,34 @@ COMMENT ON FUNCTION rollup_percentiles IS 'p50, p90 and p99 of a histogram of ro
 
 CREATE FUNCTION count_hours(p_org_id uuid, p_hours timestamptz[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    v_days timestamptz[] := ARRAY(SELECT DISTINCT date_trunc('day', h, 'UTC') FROM unnest(p_hours) AS h);
+    v_since timestamptz;
 BEGIN
     -- One at a time of an org: whoever counts the same hour beside this would put the same rows there.
     PERFORM pg_advisory_xact_lock(hashtext('ringfence rollups'), hashtext(p_org_id::text));
-    DELETE FROM call_rollups WHERE org_id = p_org_id AND since = ANY (p_hours) AND period = 'hour';
-    INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
-        SELECT p_org_id, a.agent_id, 'hour', m.measure, h.hour, l.started_at IS NOT NULL, m.bucket, count(*), sum(m.value)
-        FROM (SELECT DISTINCT hour FROM unnest(p_hours) AS u (hour)) AS h
-            JOIN call_logs l ON l.org_id = p_org_id AND l.id >= time_floor_uuid(h.hour) AND l.id < time_floor_uuid(h.hour + interval '1 hour'),
-            -- Once for all agents together, once for its own.
-            LATERAL (VALUES ('00000000-0000-0000-0000-000000000000'::uuid), (l.agent_id)) AS a (agent_id),
-            LATERAL (VALUES
-                ('family', coalesce(l.outcome, CASE l.status WHEN 'completed' THEN 'unknown' ELSE 'open' END), NULL::numeric),
-                ('duration', rollup_bucket(l.duration_seconds), l.duration_seconds),
-                ('cost', rollup_bucket(l.cost), l.cost)) AS m (measure, bucket, value)
-        WHERE a.agent_id IS NOT NULL AND m.bucket IS NOT NULL
-        GROUP BY a.agent_id, m.measure, h.hour, l.started_at IS NOT NULL, m.bucket;
-    DELETE FROM call_rollups WHERE org_id = p_org_id AND since = ANY (v_days) AND period = 'day';
-    INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
-        SELECT p_org_id, r.agent_id, 'day', r.measure, d.day, r.is_connected, r.bucket, sum(r.calls), sum(r.total)
-        FROM unnest(v_days) AS d (day)
-            JOIN call_rollups r ON r.org_id = p_org_id AND r.period = 'hour' AND r.since >= d.day AND r.since < d.day + interval '1 day'
-        GROUP BY r.agent_id, r.measure, d.day, r.is_connected, r.bucket;
+    -- One by one, each along an index: joined with their calls, the server would rather read all calls of the org.
+    FOREACH v_since IN ARRAY p_hours LOOP
+        DELETE FROM call_rollups WHERE org_id = p_org_id AND since = v_since AND period = 'hour';
+        INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
+            SELECT p_org_id, a.agent_id, 'hour', m.measure, v_since, l.started_at IS NOT NULL, m.bucket, count(*), sum(m.value)
+            FROM call_logs l,
+                -- Once for all agents together, once for its own.
+                LATERAL (VALUES ('00000000-0000-0000-0000-000000000000'::uuid), (l.agent_id)) AS a (agent_id),
+                LATERAL (VALUES
+                    ('family', coalesce(l.outcome, CASE l.status WHEN 'completed' THEN 'unknown' ELSE 'open' END), NULL::numeric),
+                    ('duration', rollup_bucket(l.duration_seconds), l.duration_seconds),
+                    ('cost', rollup_bucket(l.cost), l.cost)) AS m (measure, bucket, value)
+            WHERE l.org_id = p_org_id AND l.id >= time_floor_uuid(v_since) AND l.id < time_floor_uuid(v_since + interval '1 hour')
+                AND a.agent_id IS NOT NULL AND m.bucket IS NOT NULL
+            GROUP BY a.agent_id, m.measure, l.started_at IS NOT NULL, m.bucket;
+    END LOOP;
+    FOR v_since IN SELECT DISTINCT date_trunc('day', h, 'UTC') FROM unnest(p_hours) AS h LOOP
+        DELETE FROM call_rollups WHERE org_id = p_org_id AND since = v_since AND period = 'day';
+        INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
+            SELECT p_org_id, r.agent_id, 'day', r.measure, v_since, r.is_connected, r.bucket, sum(r.calls), sum(r.total)
+            FROM call_rollups r
+            WHERE r.org_id = p_org_id AND r.period = 'hour' AND r.since >= v_since AND r.since < v_since + interval '1 day'
+            GROUP BY r.agent_id, r.measure, r.is_connected, r.bucket;
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION count_hours IS

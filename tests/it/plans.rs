@@ -305,3 +305,18 @@ async fn the_indexes_are_used_by_plans_that_are_kept() {
     assert_demanded_indexes_are_used(&plans);
     insta::assert_snapshot!(shape(&plans));
 }
+
+/// Numbers are counted hour by hour, along the index: nobody reads all calls of an org for it.
+#[tokio::test]
+async fn hours_are_counted_without_reading_all_calls() {
+    let large = large().await;
+    let mut session = ExplainedSession::start(&large.database, "force_generic_plan").await;
+    session.client.batch_execute("BEGIN").await.expect("a transaction");
+    let hours = "ARRAY(SELECT date_trunc('hour', now()) - make_interval(hours => h) FROM generate_series(0, 9) AS h)";
+    let (entered, counted) = (format!("enter_org('{}')", large.org), format!("count_hours('{}', {hours})", large.org));
+    let call = format!("(SELECT true AS success, {entered}::text AS entered, {counted}::text AS counted)");
+    let accesses = session.accesses(&call).await;
+    session.client.batch_execute("ROLLBACK").await.expect("a rollback");
+    let nodes: Vec<&str> = accesses.iter().filter(|of| of.table == "call_logs").map(|of| of.node.as_str()).collect();
+    assert!(nodes.len() >= 10 && !nodes.contains(&"Seq Scan"), "{nodes:?}");
+}
