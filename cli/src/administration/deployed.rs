@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_functions_error_is_its_message() {
-        let payload = br#"{"errorType":"migrate::act::ActError","errorMessage":"there is no such org"}"#;
+        let payload = br#"{"errorType":"migrate::error::ActError","errorMessage":"there is no such org"}"#;
         assert_eq!(FunctionError::read(payload).to_string(), "there is no such org");
         assert_eq!(FunctionError::read(br#"{"errorType":"Runtime.ExitError"}"#).to_string(), "Runtime.ExitError");
         assert!(FunctionError::read(b"<html>").to_string().contains("its log"));

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
-use migrate::act::OrganizationKey;
+use migrate::OrganizationKey;
 use migrate::{Act, Answer};
 use ringfence_core::admin::Kept;
 use ringfence_vapi::OrgId;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::act::Administration;
+use crate::administration::Administration;
 
 /// The id of the one resource. It never changes, so CloudFormation never deletes an old one after an update.
 const PHYSICAL_RESOURCE_ID: &str = "ringfence-migrations";

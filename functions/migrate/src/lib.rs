@@ -3,12 +3,18 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod act;
+pub mod administration;
+pub mod answer;
 pub mod connect;
 pub mod deployment;
 pub mod erase;
+pub mod error;
 pub mod redrive;
 
-pub use act::{Act, ActError, Administration, Answer};
+pub use act::Act;
+pub use administration::Administration;
+pub use answer::{Answer, OrganizationKey};
+pub use error::ActError;
 
 use serde::Deserialize;
 
