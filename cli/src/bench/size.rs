@@ -10,7 +10,7 @@ use super::site;
 use super::table::{Limit, Report, Table, number};
 use crate::error::{Context, Result};
 
-const FUNCTIONS: [&str; 11] = [
+const FUNCTIONS: [&str; 14] = [
     "webhook",
     "call-started",
     "call-ended",
@@ -20,6 +20,9 @@ const FUNCTIONS: [&str; 11] = [
     "tool-calls",
     "broadcast-retry",
     "live",
+    "recording-upload",
+    "console",
+    "maintenance",
     "health",
     "migrate",
 ];
