@@ -18,8 +18,12 @@ const SHORT_CALLS: i64 = 2_000;
 const FIRST_RUN: u64 = 7_000;
 /// As `maintenance` orders it.
 const PIECE: &str = "SELECT clean_events_v1(1000, true)";
+
 /// Removes a million claims beside webhooks.
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
+    if !pgbench::is_installed(site) {
+        return Ok(());
+    }
     let site = &site.on("bench_maintenance").await?;
     let (calls, rounds, millis) = match length {
         Length::Full => (CALLS, 5, 2_000),
@@ -34,54 +38,51 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     let mut table = Table::new("Maintenance", &["what", "figure"]);
     let mut row = |what: &str, figure: f64| table.row([what.to_owned(), number(figure)]);
 
-    if pgbench::is_installed(site) {
-        let window = Window { warm_up: Duration::from_millis(500), length: Duration::from_millis(millis) };
-        let mut ratios = Vec::new();
-        // With all that is set for the role.
-        let cleaner = connection::open(&site.app_url).await?;
-        let (mut removed, mut longest, mut worked) = (0_i64, Duration::ZERO, Duration::ZERO);
-        for round in 0..rounds {
-            let alone = one(site, FIRST_RUN + 2 * round, window).await?;
-            let beside = one(site, FIRST_RUN + 2 * round + 1, window);
-            tokio::pin!(beside);
-            let beside = loop {
-                // As maintenance does: a piece, and a rest.
-                let piece = async {
-                    let began = Instant::now();
-                    let piece = cleaner.query_one(PIECE, &[]).await;
-                    let took = began.elapsed();
-                    tokio::time::sleep(rest(took)).await;
-                    (piece, took)
-                };
-                tokio::select! {
-                    figures = &mut beside => break figures?,
-                    (piece, took) = piece => {
-                        removed += i64::from(piece.context("clean")?.get::<_, i32>(0));
-                        longest = longest.max(took);
-                        worked += took;
-                    }
-                }
+    let window = Window { warm_up: Duration::from_millis(500), length: Duration::from_millis(millis) };
+    let mut ratios = Vec::new();
+    // With all that is set for the role.
+    let cleaner = connection::open(&site.app_url).await?;
+    let (mut removed, mut longest, mut worked) = (0_i64, Duration::ZERO, Duration::ZERO);
+    for round in 0..rounds {
+        let alone = one(site, FIRST_RUN + 2 * round, window).await?;
+        let beside = one(site, FIRST_RUN + 2 * round + 1, window);
+        tokio::pin!(beside);
+        let beside = loop {
+            // As maintenance does: a piece, and a rest.
+            let piece = async {
+                let began = Instant::now();
+                let piece = cleaner.query_one(PIECE, &[]).await;
+                let took = began.elapsed();
+                tokio::time::sleep(rest(took)).await;
+                (piece, took)
             };
-            ratios.push(beside.p50 / alone.p50);
-        }
-        loop {
-            let began = Instant::now();
-            let piece: i32 = cleaner.query_one(PIECE, &[]).await.context("clean")?.get(0);
-            longest = longest.max(began.elapsed());
-            worked += began.elapsed();
-            removed += i64::from(piece);
-            if piece == 0 {
-                break;
+            tokio::select! {
+                figures = &mut beside => break figures?,
+                (piece, took) = piece => {
+                    removed += i64::from(piece.context("clean")?.get::<_, i32>(0));
+                    longest = longest.max(took);
+                    worked += took;
+                }
             }
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-        let per_second = removed as f64 / worked.as_secs_f64();
-        row("claims removed in a second", per_second);
-        row("longest statement, ms", longest.as_secs_f64() * 1000.0);
-        report.goal("longest statement of the cleaning, s", longest.as_secs_f64(), Limit::AtMost(1.0));
-        report.goal("a transcript beside the cleaning, of one alone", median(ratios), Limit::AtMost(1.2));
+        };
+        ratios.push(beside.p50 / alone.p50);
     }
-
+    loop {
+        let began = Instant::now();
+        let piece: i32 = cleaner.query_one(PIECE, &[]).await.context("clean")?.get(0);
+        longest = longest.max(began.elapsed());
+        worked += began.elapsed();
+        removed += i64::from(piece);
+        if piece == 0 {
+            break;
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let per_second = removed as f64 / worked.as_secs_f64();
+    row("claims removed in a second", per_second);
+    row("longest statement, ms", longest.as_secs_f64() * 1000.0);
+    report.goal("longest statement of the cleaning, s", longest.as_secs_f64(), Limit::AtMost(1.0));
+    report.goal("a transcript beside the cleaning, of one alone", median(ratios), Limit::AtMost(1.2));
     report.add(table);
     Ok(())
 }

@@ -65,9 +65,9 @@ pub(crate) enum Section {
     Fanout,
     /// Questions and tool calls, while the caller waits
     Interactive,
-    /// Ten million claims and a million calls
+    /// Ten million claims and a million calls: what they do to webhooks and to pages
     Growth,
-    /// A million claims cleaned away beside webhooks, and a month of numbers shown
+    /// A million claims cleaned away beside webhooks
     Maintenance,
     /// What the review of the old server claimed
     Review,

@@ -243,7 +243,7 @@ impl Proof<'_> {
         }
     }
 
-    /// A call is erased, and does not come back.
+    /// A call is erased, over the deployed migrate function.
     async fn erasure(&self, org: OrgId) -> Result<()> {
         let client = connection::open(self.database_url).await?;
         let query = "SELECT vapi_call_id FROM call_logs WHERE org_id = $1 AND status = 'completed' LIMIT 1";

@@ -47,18 +47,6 @@ pub struct Connection {
     pub changed: bool,
 }
 
-/// Something of an org at Vapi that has a server.
-struct Served {
-    kind: &'static str,
-    id: String,
-}
-
-impl Served {
-    fn path(&self) -> String {
-        format!("/{}/{}", self.kind, self.id)
-    }
-}
-
 impl Administration {
     /// Looks at how the org's registered assistants and numbers are set up; with `run` it sets right what is wrong.
     pub(crate) async fn connect(&self, actor: String, org_id: OrgId, run: bool) -> Result<Connection, ActError> {
@@ -79,28 +67,28 @@ impl Administration {
 
         // The name has the version, so that a rotated key is another credential.
         let name = format!("ringfence {org_id} v{version}");
-        let mut credential = self.find_credential(&key, &name).await?;
+        let credential = self.find_credential(&key, &name).await?;
         let mut connection = Connection { found: Vec::new(), changed: false };
         let mut changes = Vec::new();
         for (kind, id) in served {
-            let served = Served { kind, id };
-            let shown = match self.vapi.ask(Method::GET, &key, &served.path(), None).await {
+            let (what, path) = (format!("{kind} {id}"), format!("/{kind}/{id}"));
+            let shown = match self.vapi.ask(Method::GET, &key, &path, None).await {
                 Err(FailureCode::VapiCallUnknown) => {
                     let wrong = vec!["Vapi does not know it: is it registered with the right id?".to_owned()];
-                    connection.found.push(Inspected { what: format!("{kind} {}", served.id), wrong });
+                    connection.found.push(Inspected { what, wrong });
                     continue;
                 }
                 shown => shown?,
             };
             let wrong = self.wrong(org_id, kind, &shown, credential.as_deref());
             if !wrong.is_empty() {
-                changes.push((served.path(), kind, shown));
+                changes.push((path, kind, shown));
             }
-            connection.found.push(Inspected { what: format!("{kind} {}", served.id), wrong });
+            connection.found.push(Inspected { what, wrong });
         }
         if run && !changes.is_empty() {
             admin.note_connect(org_id, changes.len()).await?;
-            let credential = match credential.take() {
+            let credential = match credential {
                 Some(id) => id,
                 None => self.make_credential(&key, &name, org_id, version).await?,
             };
