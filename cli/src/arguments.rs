@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
-use ringfence_edge::tokens::MAX_LIFETIME;
+use ringfence_identity::tokens::MAX_LIFETIME;
 use ringfence_vapi::interactive::InquiryKind;
 use serde_json::{Map, Value};
 

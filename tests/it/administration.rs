@@ -1,10 +1,10 @@
 //! What administers a test's database and queues, in this process.
 
-use migrate::Administration;
-use ringfence_edge::Environment;
+use admin::Administration;
+use ringfence_runtime::Environment;
 use ringfence_testkit::TestQueues;
 use ringfence_testkit::database::APP_PASSWORD;
-use ringfence_testkit::door::MASTER_KEYS;
+use ringfence_testkit::webhook::MASTER_KEYS;
 
 /// Administration over the database at `owner_url` and the given queues.
 pub(crate) fn administration(owner_url: &str, queues: &TestQueues) -> Administration {

@@ -7,14 +7,14 @@ mod signing_in;
 use std::time::Duration;
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
-use console::{Acts, Console};
+use console::{Commands, Console};
 use jiff::Timestamp;
 use lambda_http::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt as _};
-use ringfence_edge::{Audience, Environment, Scope, Tokens};
-use ringfence_testkit::door::masters;
-use ringfence_testkit::{TestDatabase, TestDoor, TestQueues};
+use ringfence_identity::{Audience, Scope, Tokens};
+use ringfence_testkit::webhook::masters;
+use ringfence_testkit::{TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub(crate) struct Site {
     pub(crate) database: TestDatabase,
     pub(crate) acme: OrgId,
     pub(crate) other: OrgId,
-    pub(crate) door: TestDoor,
+    pub(crate) door: TestWebhook,
     console: Console,
     lambda: FakeLambda,
 }
@@ -46,15 +46,14 @@ impl Site {
         let queues = TestQueues::with_bucket().await;
         let (acme, other) = (database.org("Acme").await, database.org("Other").await);
         let lambda = FakeLambda::start().await;
-        let environment = Environment::from_fn(|_| Some("migrate".to_owned()));
         let console = Console {
             tokens: Tokens::new(&masters()),
             database: database.app(),
             bucket: queues.bucket(),
-            acts: Acts::from_environment(&environment, Acts::client(&queues.aws_at(&lambda.endpoint))).unwrap(),
+            commands: Commands::new(&queues.aws_at(&lambda.endpoint), "admin".to_owned()),
             live_url: "wss://live.example/live".to_owned(),
         };
-        let door = TestDoor::new(database.app(), &queues);
+        let door = TestWebhook::new(database.app(), &queues);
         Self { database, acme, other, door, console, lambda }
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use admin::{Invocation, deployment};
 use lambda_http::Body;
 use lambda_http::http::Response;
-use migrate::{Invocation, deployment};
-use ringfence_core::health::PATIENCE;
+use ringfence_core::health::TIMEOUTS;
 use ringfence_core::{Database, DatabaseSettings, migrations};
-use ringfence_edge::consumer::LAST_RECEIVE;
+use ringfence_runtime::consumer::LAST_RECEIVE;
 use ringfence_testkit::database::turn_to_migrate;
 use ringfence_testkit::{Proxy, TestDatabase, TestQueues};
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ fn request(response_url: &str, kind: &str, schema: &str, old_schema: Option<&str
     }
     match serde_json::from_value(event).expect("a request") {
         Invocation::Deployment(request) => request,
-        Invocation::Act(act) => panic!("taken for {act:?}"),
+        Invocation::Command(command) => panic!("taken for {command:?}"),
     }
 }
 
@@ -77,7 +77,7 @@ fn newest() -> String {
 async fn carry_out(owner_url: &str, kind: &str, schema: &str, old_schema: Option<&str>) -> (String, String) {
     let store = FakeAnswerStore::start(200).await;
     let request = request(&store.url, kind, schema, old_schema);
-    deployment::carry_out(&administration(owner_url, &TestQueues::new().await), &request).await.expect("told");
+    deployment::respond(&administration(owner_url, &TestQueues::new().await), &request).await.expect("told");
     let (head, answer) = store.request.await.unwrap();
 
     assert!(head.starts_with("PUT /answer?signature=presigned HTTP/1.1\r\n"), "{head}");
@@ -164,7 +164,7 @@ async fn deleting_does_not_touch_the_database() {
 async fn an_answer_that_is_not_taken_is_an_error() {
     let store = FakeAnswerStore::start(403).await;
     let request = request(&store.url, "Delete", &newest(), None);
-    let error = deployment::carry_out(&administration(AWAY, &TestQueues::new().await), &request)
+    let error = deployment::respond(&administration(AWAY, &TestQueues::new().await), &request)
         .await
         .expect_err("not told")
         .to_string();
@@ -176,7 +176,7 @@ fn json_of(response: &Response<Body>) -> Value {
 }
 
 async fn check_at(url: &str) -> Response<Body> {
-    let settings = DatabaseSettings { patience: PATIENCE, ..DatabaseSettings::new(url, None) };
+    let settings = DatabaseSettings { timeouts: TIMEOUTS, ..DatabaseSettings::new(url, None) };
     health::check(&Database::new(&settings).unwrap()).await
 }
 
@@ -214,7 +214,7 @@ async fn a_database_that_says_nothing_is_unhealthy() {
 
     let database = TestDatabase::new().await;
     let wire = Proxy::start().await;
-    let warm = database.app_with(Some(&wire.address), PATIENCE);
+    let warm = database.app_with(Some(&wire.address), TIMEOUTS);
     assert_eq!(health::check(&warm).await.status(), 200);
     wire.fall_silent(true);
     let response = health::check(&warm).await;
@@ -298,11 +298,11 @@ fn every_retry_queue_fits_its_function() {
 
 /// A7, C4: no code is put in place before the migration has succeeded.
 #[test]
-fn every_function_but_migrate_waits_for_the_migration() {
+fn every_function_but_admin_waits_for_the_migration() {
     for (name, text) in functions() {
-        assert_eq!(text.contains("    DependsOn: Migration\n"), name != "migrate", "{name}");
+        assert_eq!(text.contains("    DependsOn: Migration\n"), name != "admin", "{name}");
     }
-    assert!(resources()["Migration"].contains("ServiceToken: !GetAtt MigrateFunction.Arn"));
+    assert!(resources()["Migration"].contains("ServiceToken: !GetAtt AdminFunction.Arn"));
 }
 
 /// C5: `cargo lambda watch` serves the same functions at the same paths as API Gateway.

@@ -6,15 +6,15 @@ mod samples;
 mod tolerance;
 
 use insta::assert_json_snapshot;
-use ringfence_testkit::door::{Reply, masters};
-use ringfence_testkit::{Call, TestDatabase, TestDoor, TestQueues, sample};
+use ringfence_testkit::webhook::{Reply, masters};
+use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Map, Value, json};
 
 /// A door over a fresh database with one org.
-async fn open() -> (TestDatabase, TestDoor, OrgId) {
+async fn open() -> (TestDatabase, TestWebhook, OrgId) {
     let database = TestDatabase::new().await;
-    let door = TestDoor::new(database.app(), &TestQueues::new().await);
+    let door = TestWebhook::new(database.app(), &TestQueues::new().await);
     let org = database.org("Acme").await;
     (database, door, org)
 }
@@ -138,7 +138,7 @@ async fn the_platforms_url_takes_the_platforms_key() {
     assert_eq!(door.post_platform(&call.status("in-progress", 0)).await.body, json!({}));
     assert_eq!(database.count(&format!("call_logs WHERE org_id = '{org}'")).await, 1);
 
-    let retired = masters().mint(ringfence_edge::keys::Subject::Platform, 2);
+    let retired = masters().mint(ringfence_identity::Subject::Platform, 2);
     let headers = [("x-vapi-secret", retired.expose())];
     let reply = door.send(None, &headers, call.status("ended", 1).to_string().into_bytes()).await;
     assert_eq!(reply.status, 401);

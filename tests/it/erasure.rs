@@ -3,12 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use maintenance::Job;
-use migrate::erase::{Erase, Erasure};
-use migrate::{Act, Answer};
-use ringfence_core::Delivery;
-use ringfence_core::admin::replay::Replayable;
-use ringfence_core::admin::{NewAgent, Selection};
+use ringfence_protocol::admin::{Command, Erasure, NewAgent, Replayable, Reply, Selection, Target};
+use ringfence_protocol::maintenance::Job;
 use ringfence_testkit::Call;
 use ringfence_vapi::{EventType, Function, RecordingKind};
 use serde_json::{Value, json};
@@ -19,11 +15,11 @@ use crate::recordings::{Stage, wav};
 /// The number of a test's calls.
 const NUMBER: &str = "+15555550142";
 
-async fn erase(stage: &Stage, erase: Erase, run: bool) -> Erasure {
+async fn erase(stage: &Stage, erase: Target, run: bool) -> Erasure {
     let administration = administration(&stage.database.url("postgres", None), &stage.queues);
-    let act = Act::Erase { actor: "ada".to_owned(), org_id: stage.org, erase, run };
+    let act = Command::Erase { actor: "ada".to_owned(), org_id: stage.org, target: erase, run };
     match administration.perform(act).await.unwrap() {
-        Answer::Erased(erasure) => erasure,
+        Reply::Erased(erasure) => erasure,
         other => panic!("{other:?}"),
     }
 }
@@ -70,12 +66,12 @@ async fn a_call_leaves_every_place() {
     let before = places(&stage, &call.id).await;
     assert!(before.len() >= 6, "{before:?}");
 
-    let counted = erase(&stage, Erase::Call(call.id.clone()), false).await;
+    let counted = erase(&stage, Target::Call(call.id.clone()), false).await;
     assert_eq!((counted.known.calls, counted.known.transcripts, counted.known.recordings), (1, 1, 1));
     assert_eq!(places(&stage, &call.id).await, before, "a dry run changes nothing");
     assert_eq!(stage.database.count("audit_log WHERE action LIKE 'erase%'").await, 0);
 
-    let erased = erase(&stage, Erase::Call(call.id.clone()), true).await;
+    let erased = erase(&stage, Target::Call(call.id.clone()), true).await;
     assert_eq!(erased.known, counted.known);
     assert_eq!(places(&stage, &call.id).await, Vec::<String>::new());
     assert_eq!(stage.queues.stored().await.len(), 2, "objects are maintenance's");
@@ -85,7 +81,7 @@ async fn a_call_leaves_every_place() {
     assert_eq!(stage.text(audited).await, format!("ada {}", call.id));
 
     // Once more there is nothing; the other call is as it was.
-    assert_eq!(erase(&stage, Erase::Call(call.id.clone()), true).await.known.events, 0);
+    assert_eq!(erase(&stage, Target::Call(call.id.clone()), true).await.known.events, 0);
     assert_eq!(places(&stage, &other.id).await, before);
 }
 
@@ -96,8 +92,8 @@ async fn nothing_brings_an_erased_call_back() {
     let (call, bodies) = whole_call(&stage).await;
     // One event waits in the retry queue, one is a dead letter with its row, and a second recording is on its way.
     let waiting =
-        ringfence_edge::envelope::seal(&ringfence_testkit::call::delivery(stage.org, &call.status("ended", 61_000)));
-    let ringfence_edge::envelope::Sealed::Fits(waiting) = waiting.unwrap() else { panic!("it is small") };
+        ringfence_runtime::envelope::seal(&ringfence_testkit::call::delivery(stage.org, &call.status("ended", 61_000)));
+    let ringfence_runtime::envelope::Sealed::Fits(waiting) = waiting.unwrap() else { panic!("it is small") };
     stage.queues.put(Function::CallEnded, &waiting).await;
     stage.execute("ALTER TABLE calls ADD CONSTRAINT nobody_ends CHECK (status <> 'completed') NOT VALID").await;
     let (broken, late) = (Call::default(), call.status("ended", 62_000));
@@ -109,7 +105,7 @@ async fn nothing_brings_an_erased_call_back() {
     assert_eq!(stage.database.count("failed_operations WHERE state = 'dead'").await, 3);
     let uploader = stage.uploader();
 
-    let erased = erase(&stage, Erase::Call(call.id.clone()), true).await;
+    let erased = erase(&stage, Target::Call(call.id.clone()), true).await;
     assert_eq!((erased.known.failures, erased.dead_letters), (2, 2), "its dead letters are taken out");
     assert_eq!(stage.queues.dead_letters(Function::CallEnded).await.len(), 1, "and no other's");
 
@@ -142,8 +138,7 @@ async fn consume(stage: &Stage, messages: usize) {
     while seen < messages {
         let batch = stage.queues.take(Function::CallEnded).await;
         seen += batch.records.len();
-        let handle = async |delivery: Arc<Delivery>| call_ended::handle(&app, &delivery).await;
-        let again = consumer.consume(batch, Instant::now() + Duration::from_mins(5), handle).await;
+        let again = consumer.consume(batch, Instant::now() + Duration::from_mins(5)).await;
         assert!(again.batch_item_failures.is_empty(), "{again:?}");
     }
 }
@@ -158,9 +153,9 @@ async fn a_number_leaves_every_place_but_may_call_again() {
     let theirs = Call::default();
     assert_eq!(stage.door().post(other_org, &theirs.status("in-progress", 0)).await.status, 200);
 
-    let counted = erase(&stage, Erase::Number(NUMBER.to_owned().into()), false).await;
+    let counted = erase(&stage, Target::Number(NUMBER.to_owned().into()), false).await;
     assert_eq!((counted.known.calls, counted.leads), (1, 1));
-    let erased = erase(&stage, Erase::Number(NUMBER.to_owned().into()), true).await;
+    let erased = erase(&stage, Target::Number(NUMBER.to_owned().into()), true).await;
     assert_eq!((erased.known, erased.leads), (counted.known, 1));
     assert_eq!(places(&stage, &call.id).await, Vec::<String>::new());
     let left = places(&stage, NUMBER).await;
@@ -243,7 +238,7 @@ async fn events_beside_an_erasure_leave_nothing() {
         let bodies: Vec<Value> = (0..8).map(|index| call.transcript("A word.", 1_000 * index)).collect();
         assert_eq!(door.post(stage.org, &call.status("in-progress", 0)).await.status, 200);
         let posts = futures_util::future::join_all(bodies.iter().map(|body| door.post(stage.org, body)));
-        let (replies, _) = tokio::join!(posts, erase(&stage, Erase::Call(call.id.clone()), true));
+        let (replies, _) = tokio::join!(posts, erase(&stage, Target::Call(call.id.clone()), true));
         assert!(replies.iter().all(|reply| reply.status == 200));
         // What was refused for being beside it is in the queue, and dies there.
         loop {
@@ -253,8 +248,7 @@ async fn events_beside_an_erasure_leave_nothing() {
                 break;
             }
             let consumer = stage.queues.consumer(Function::Transcript, Arc::clone(&app));
-            let handle = async |delivery: Arc<Delivery>| transcript::handle(&app, &delivery).await;
-            consumer.consume(batch, Instant::now() + Duration::from_mins(5), handle).await;
+            consumer.consume(batch, Instant::now() + Duration::from_mins(5)).await;
         }
         assert_eq!(places(&stage, &call.id).await, Vec::<String>::new());
     }

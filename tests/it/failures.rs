@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::SqsEvent;
-use migrate::{Act, Answer};
-use ringfence_core::admin::Selection;
-use ringfence_core::admin::replay::{Replayable, Replayed};
-use ringfence_core::{Database, Delivery};
-use ringfence_edge::consumer::LAST_RECEIVE;
-use ringfence_testkit::{Call, TestDatabase, TestDoor, TestQueues};
+use ringfence_core::Database;
+use ringfence_protocol::admin::{Command, Replayable, Replayed, Reply, Selection};
+use ringfence_runtime::consumer::LAST_RECEIVE;
+use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::json;
 
@@ -23,14 +21,14 @@ struct Setting {
     queues: TestQueues,
     org: OrgId,
     app: Arc<Database>,
-    door: TestDoor,
+    door: TestWebhook,
 }
 
 impl Setting {
     async fn new() -> Self {
         let database = TestDatabase::new().await;
         let (queues, org, app) = (TestQueues::new().await, database.org("Acme").await, database.app());
-        let door = TestDoor::new(Arc::clone(&app), &queues);
+        let door = TestWebhook::new(Arc::clone(&app), &queues);
         Self { database, queues, org, app, door }
     }
 
@@ -59,8 +57,7 @@ impl Setting {
 
     async fn consume_batch(&self, batch: SqsEvent) -> usize {
         let consumer = self.queues.consumer(Function::CallEnded, Arc::clone(&self.app));
-        let handle = async |delivery: Arc<Delivery>| call_ended::handle(&self.app, &delivery).await;
-        consumer.consume(batch, Instant::now() + Duration::from_mins(5), handle).await.batch_item_failures.len()
+        consumer.consume(batch, Instant::now() + Duration::from_mins(5)).await.batch_item_failures.len()
     }
 
     /// The failed operations as one line each: `state code receives attempts, has event`.
@@ -74,14 +71,14 @@ impl Setting {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    async fn perform(&self, act: Act) -> Answer {
+    async fn perform(&self, act: Command) -> Reply {
         administration(&self.database.url("postgres", None), &self.queues).perform(act).await.unwrap()
     }
 
     /// Redrives, or counts only: selected, redriven, unknown.
     async fn redrive(&self, selection: Selection, run: bool) -> (u64, u64, u64) {
-        let act = Act::Redrive { actor: "test".to_owned(), selection, run, per_second: 1_000, before: None };
-        let Answer::Redriven(found) = self.perform(act).await else { panic!("another answer") };
+        let act = Command::Redrive { actor: "test".to_owned(), selection, run, per_second: 1_000, before: None };
+        let Reply::DeadLetters(found) = self.perform(act).await else { panic!("another answer") };
         (found.selected, found.redriven, found.unknown)
     }
 
@@ -111,7 +108,7 @@ impl Setting {
 #[tokio::test]
 async fn a_failure_during_an_outage_is_written_down_afterwards() {
     let setting = Setting::new().await;
-    let door = TestDoor::new(setting.database.app_at(AWAY), &setting.queues);
+    let door = TestWebhook::new(setting.database.app_at(AWAY), &setting.queues);
     assert_eq!(door.post(setting.org, &Call::default().status("ended", 0)).await.status, 200);
     assert_eq!(setting.operations().await, [""; 0]);
     assert_eq!(setting.consume().await, 0);
@@ -148,8 +145,8 @@ async fn a_dead_letter_applies_once_its_cause_is_mended_and_it_is_redriven() {
     let dead = "dead RF2001 1 [webhook RF2001 nobody_ends, call-ended RF2001 nobody_ends] with event";
     assert_eq!(setting.operations().await, [dead]);
 
-    let listing = Act::ListFailures { selection: Selection::default(), resolved: false, limit: 10 };
-    let Answer::Failures { operations } = setting.perform(listing).await else { panic!("another answer") };
+    let listing = Command::ListFailures { selection: Selection::default(), resolved: false, limit: 10 };
+    let Reply::Failures { operations } = setting.perform(listing).await else { panic!("another answer") };
     assert_eq!((operations.len(), operations[0].code.as_str(), operations[0].attempts), (1, "RF2001", 2));
 
     setting.break_ends(false).await;
@@ -235,12 +232,11 @@ async fn the_last_receive_ends_in_the_dead_letter_queue() {
 async fn a_dead_letter_without_a_row_gets_one_when_it_is_redriven() {
     let setting = Setting::new().await;
     let away = setting.database.app_at(AWAY);
-    TestDoor::new(Arc::clone(&away), &setting.queues).post(setting.org, &Call::default().status("ended", 0)).await;
+    TestWebhook::new(Arc::clone(&away), &setting.queues).post(setting.org, &Call::default().status("ended", 0)).await;
     let mut batch = setting.queues.take(Function::CallEnded).await;
     batch.records[0].attributes.insert("ApproximateReceiveCount".to_owned(), LAST_RECEIVE.to_string());
-    let handle = async |delivery: Arc<Delivery>| call_ended::handle(&away, &delivery).await;
     let consumer = setting.queues.consumer(Function::CallEnded, Arc::clone(&away));
-    let response = consumer.consume(batch, Instant::now() + Duration::from_mins(5), handle).await;
+    let response = consumer.consume(batch, Instant::now() + Duration::from_mins(5)).await;
     assert_eq!(response.batch_item_failures.len(), 0);
     assert_eq!(setting.operations().await, [""; 0]);
 
@@ -255,7 +251,7 @@ async fn a_dead_letter_without_a_row_gets_one_when_it_is_redriven() {
 #[tokio::test]
 async fn a_replay_opens_nothing_to_a_revoked_key() {
     let setting = Setting::new().await;
-    let door = TestDoor::new(setting.database.app_at(AWAY), &setting.queues);
+    let door = TestWebhook::new(setting.database.app_at(AWAY), &setting.queues);
     setting.database.admin().await.rotate_key(setting.org, Duration::ZERO).await.unwrap();
     door.post(setting.org, &Call::default().status("ended", 0)).await;
     assert_eq!(setting.consume().await, 0);

@@ -5,18 +5,17 @@ mod inquiries;
 mod routes;
 mod tools;
 
-use ringfence_core::admin::NewAgent;
-use ringfence_core::admin::tools::{Tool, ToolKind};
-use ringfence_testkit::door::Reply;
-use ringfence_testkit::{TestDatabase, TestDoor, TestEndpoint, TestQueues, sample};
+use ringfence_protocol::admin::{NewAgent, Tool, ToolKind};
+use ringfence_testkit::webhook::Reply;
+use ringfence_testkit::{TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 /// A door over a fresh database with one org.
-async fn open() -> (TestDatabase, TestDoor, OrgId) {
+async fn open() -> (TestDatabase, TestWebhook, OrgId) {
     let database = TestDatabase::new().await;
-    let door = TestDoor::new(database.app(), &TestQueues::new().await);
+    let door = TestWebhook::new(database.app(), &TestQueues::new().await);
     let org = database.org("Acme").await;
     (database, door, org)
 }

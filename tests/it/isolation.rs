@@ -1,8 +1,8 @@
 //! The fence between orgs, each layer of it by itself.
 
-use ringfence_core::admin::NewAgent;
+use ringfence_protocol::admin::NewAgent;
 use ringfence_testkit::call::delivery;
-use ringfence_testkit::{Call, TestDatabase, TestDoor, TestQueues};
+use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::json;
 use tokio_postgres::error::SqlState;
@@ -14,7 +14,7 @@ const NOT_FOR_THE_FUNCTIONS: [&str; 3] = ["audit_log", "call_routes", "platform_
 /// Two orgs, each with rows in every table that has an org.
 async fn two_orgs() -> (TestDatabase, OrgId, OrgId) {
     let database = TestDatabase::new().await;
-    let door = TestDoor::new(database.app(), &TestQueues::new().await);
+    let door = TestWebhook::new(database.app(), &TestQueues::new().await);
     let orgs = [database.org("Acme").await, database.org("Other").await];
     for org in orgs {
         furnish(&database, &door, org).await;
@@ -29,7 +29,7 @@ async fn two_orgs() -> (TestDatabase, OrgId, OrgId) {
     (database, acme, other)
 }
 
-async fn furnish(database: &TestDatabase, door: &TestDoor, org: OrgId) {
+async fn furnish(database: &TestDatabase, door: &TestWebhook, org: OrgId) {
     let assistant = format!("assistant of {org}");
     let agent = NewAgent {
         name: "Front desk".to_owned(),

@@ -19,9 +19,10 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
 use live::Live;
 use ringfence_core::Database;
-use ringfence_edge::{Audience, Scope, Tokens};
-use ringfence_testkit::door::masters;
-use ringfence_testkit::{TestDatabase, TestDoor, TestQueues};
+use ringfence_identity::{Audience, Scope, Tokens};
+use ringfence_runtime::Consumer;
+use ringfence_testkit::webhook::masters;
+use ringfence_testkit::{TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -38,7 +39,7 @@ struct Stage {
     app: Arc<Database>,
     queues: TestQueues,
     org: OrgId,
-    door: TestDoor,
+    door: TestWebhook,
     gateway: FakeGateway,
     live: Arc<OnceLock<Live>>,
 }
@@ -62,7 +63,7 @@ impl Stage {
         let queues = TestQueues::with_connections(&gateway.endpoint()).await;
         let function = Live::new(Tokens::new(&masters()), Arc::clone(&app), queues.connections());
         assert!(live.set(function).is_ok());
-        let door = TestDoor::new(Arc::clone(&app), &queues);
+        let door = TestWebhook::new(Arc::clone(&app), &queues);
         Self { database, app, queues, org, door, gateway, live }
     }
 
@@ -99,8 +100,13 @@ impl Stage {
         }
     }
 
-    fn broadcaster(&self) -> Broadcaster {
-        Broadcaster::new(Arc::clone(&self.app), self.queues.connections(), self.queues.of_broadcasts())
+    fn broadcaster(&self) -> Consumer<Broadcaster> {
+        let worker = Broadcaster {
+            database: Arc::clone(&self.app),
+            connections: self.queues.connections(),
+            queues: self.queues.of_broadcasts(),
+        };
+        self.queues.broadcast_consumer(worker)
     }
 
     /// Works off the queue of broadcasts until it is dropped.

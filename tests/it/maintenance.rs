@@ -1,10 +1,11 @@
 //! Maintenance: what is old goes, what died is settled, and what is wrong is told. B6, B9.
 
-use maintenance::Job;
-use ringfence_core::admin::Kept;
+use ringfence_protocol::admin::RetainedData;
+use ringfence_protocol::maintenance::Job;
 use ringfence_testkit::Call;
 use ringfence_vapi::OrgId;
 use serde_json::json;
+use strum::IntoEnumIterator as _;
 
 use crate::recordings::{Stage, wav};
 
@@ -41,11 +42,14 @@ async fn old_claims_go_and_their_effects_stay() {
 
     // An org may keep them for longer.
     let admin = stage.database.admin().await;
-    assert!(admin.set_retention(stage.org, Kept::Events, Some(60)).await.unwrap());
+    assert!(admin.set_retention(stage.org, RetainedData::Events, Some(60)).await.unwrap());
     stage.execute("UPDATE processed_webhook_events SET processed_at = now() - interval '31 days'").await;
     assert_eq!(stage.maintain(Job::CleanClaims, false).await.done, 0);
-    assert!(admin.set_retention(stage.org, Kept::Events, Some(14)).await.is_err(), "not shorter than Vapi keeps calls");
-    assert!(admin.set_retention(stage.org, Kept::Events, None).await.is_err());
+    assert!(
+        admin.set_retention(stage.org, RetainedData::Events, Some(14)).await.is_err(),
+        "not shorter than Vapi keeps calls"
+    );
+    assert!(admin.set_retention(stage.org, RetainedData::Events, None).await.is_err());
 }
 
 /// Rows that are over go; those that are not do not.
@@ -54,7 +58,7 @@ async fn what_is_over_is_cleaned() {
     let stage = Stage::new().await;
     // Whose events may be replayed for longer: a report would ask for its recording again, if nothing said that it was removed.
     let (org, keeping) = (stage.org, stage.database.org("Keeping").await);
-    assert!(stage.database.admin().await.set_retention(keeping, Kept::Events, Some(200)).await.unwrap());
+    assert!(stage.database.admin().await.set_retention(keeping, RetainedData::Events, Some(200)).await.unwrap());
     stage
         .execute(&format!(
             "INSERT INTO live_connections (connection_id, org_id, expires_at) VALUES
@@ -152,7 +156,7 @@ async fn what_was_said_goes_after_its_retention() {
         .await;
     assert_eq!(stage.maintain(Job::ExpireTranscripts, false).await.done, 0, "without a retention it is kept");
     let admin = stage.database.admin().await;
-    assert!(admin.set_retention(stage.org, Kept::Transcripts, Some(7)).await.unwrap());
+    assert!(admin.set_retention(stage.org, RetainedData::Transcripts, Some(7)).await.unwrap());
     assert_eq!(stage.maintain(Job::ExpireTranscripts, true).await.found, 1);
     assert_eq!(stage.database.count("call_logs WHERE transcript IS NULL").await, 0);
     let (one, two) =
@@ -160,8 +164,8 @@ async fn what_was_said_goes_after_its_retention() {
     assert_eq!(one.done + two.done, 1);
     assert_eq!(stage.maintain(Job::ExpireTranscripts, false).await.done, 0);
 
-    let selection = ringfence_core::admin::Selection::default();
-    admin.replay(ringfence_core::admin::replay::Replayable::Applied, &selection, None, 100).await.unwrap();
+    let selection = ringfence_protocol::admin::Selection::default();
+    admin.replay(ringfence_protocol::admin::Replayable::Applied, &selection, None, 100).await.unwrap();
     let said = |call: &str| {
         format!(
             "(SELECT transcript || summary AS t FROM call_logs WHERE vapi_call_id = '{call}' UNION ALL SELECT text FROM call_transcripts WHERE vapi_call_id = '{call}'
@@ -216,16 +220,16 @@ async fn what_is_wrong_is_told() {
 #[test]
 fn the_template_orders_each_job() {
     let template = std::fs::read_to_string(format!("{}/../template.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    for (job, pace) in Job::SCHEDULES {
-        let order = format!(r#"{{"job": "{}"}}"#, job.as_str());
+    for job in Job::iter() {
+        let order = format!(r#"{{"job": "{job}"}}"#);
         let (before, _) = template.split_once(&order).unwrap_or_else(|| panic!("nobody orders {order}"));
         let expression = before.rsplit_once("ScheduleExpression: ").and_then(|(_, after)| after.lines().next());
-        let expected = match pace.as_secs() / 60 {
+        let expected = match job.interval().as_secs() / 60 {
             60 => "rate(1 hour)".to_owned(),
             1 => "rate(1 minute)".to_owned(),
             minutes => format!("rate({minutes} minutes)"),
         };
-        assert_eq!(expression, Some(expected.as_str()), "{}", job.as_str());
+        assert_eq!(expression, Some(expected.as_str()), "{job}");
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use ringfence_core::admin::Admin;
 use ringfence_core::error::Failure;
-use ringfence_core::migrations::{self, Finding, MigrationError};
+use ringfence_core::migrations::{self, MigrationError};
 use ringfence_core::{Database, DatabaseSettings, Outcome};
+use ringfence_protocol::admin::Finding;
 use ringfence_testkit::database::{APP_PASSWORD, apply, try_apply, turn_to_migrate};
 use ringfence_testkit::{Call, TestDatabase, TestServer};
 use ringfence_vapi::{FailureClass, FailureCode};

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use ringfence_edge::metrics::{FAILED, Measure, Metric};
+use ringfence_runtime::metrics::{FAILED, Measure, Metric};
 use ringfence_testkit::TestDatabase;
+use strum::IntoEnumIterator as _;
 
 fn read(path: &str) -> String {
     fs::read_to_string(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -40,7 +41,7 @@ fn each_alarm_is_in_the_runbook() {
 #[test]
 fn what_is_watched_is_published() {
     let published: BTreeSet<&str> =
-        Metric::ALL.iter().map(|metric| metric.name()).chain(Measure::ALL.map(Measure::name)).chain([FAILED]).collect();
+        Metric::iter().map(<&str>::from).chain(Measure::iter().map(<&str>::from)).chain([FAILED]).collect();
     let template = read("template.yaml");
     let of_alarms = after(&template, "Namespace: !Ref AWS::StackName\n      MetricName: ", &['\n']);
     let of_dashboard = after(&template, "[\"${AWS::StackName}\", \"", &['"']);

@@ -3,23 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringfence_core::Delivery;
-use ringfence_edge::consumer::Consumer;
-use ringfence_edge::parking::Park;
-use ringfence_testkit::{Call, TestDatabase, TestDoor, TestQueues};
+use ringfence_runtime::consumer::Consumer;
+use ringfence_runtime::events::{self, EventWorker};
+use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{Function, OrgId};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A fake of Lambda's Invoke API, which cannot be had here: it hands what is invoked over to the function's own code.
 struct FakeLambda(TcpListener);
-
-#[derive(Deserialize)]
-struct Payload {
-    park: Park,
-}
 
 impl FakeLambda {
     async fn bind() -> (Self, String) {
@@ -29,7 +22,7 @@ impl FakeLambda {
     }
 
     /// Invokes the function of reports; answers as Lambda does when it fails.
-    fn serve(self, consumer: Consumer) {
+    fn serve(self, consumer: Consumer<EventWorker>) {
         tokio::spawn(async move {
             while let Ok((stream, _)) = self.0.accept().await {
                 invoke(stream, &consumer).await;
@@ -38,7 +31,7 @@ impl FakeLambda {
     }
 }
 
-async fn invoke(stream: TcpStream, consumer: &Consumer) {
+async fn invoke(stream: TcpStream, consumer: &Consumer<EventWorker>) {
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -49,8 +42,8 @@ async fn invoke(stream: TcpStream, consumer: &Consumer) {
         head.lines().filter_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
     let mut body = vec![0; lengths.next().expect("a length")];
     stream.read_exact(&mut body).await.unwrap();
-    let Payload { park } = serde_json::from_slice(&body).expect("an event to park");
-    let error = if consumer.park(park).await.is_ok() { "" } else { "x-amz-function-error: Unhandled\r\n" };
+    let request = serde_json::from_slice(&body).expect("an event to park");
+    let error = if events::park(consumer, request).await.is_ok() { "" } else { "x-amz-function-error: Unhandled\r\n" };
     let reply = format!("HTTP/1.1 200 OK\r\n{error}connection: close\r\ncontent-length: 2\r\n\r\n{{}}");
     stream.write_all(reply.as_bytes()).await.unwrap();
 }
@@ -77,11 +70,7 @@ async fn drain(database: &TestDatabase, queues: &TestQueues) -> String {
     let batch = queues.take(Function::EndOfCallReport).await;
     assert_eq!(batch.records.len(), 1);
     let message = batch.records[0].body.clone().unwrap_or_default();
-    let handle = async |delivery: Arc<Delivery>| end_of_call_report::handle(&app, &delivery).await;
-    assert_eq!(
-        consumer.consume(batch, Instant::now() + Duration::from_mins(5), handle).await.batch_item_failures.len(),
-        0
-    );
+    assert_eq!(consumer.consume(batch, Instant::now() + Duration::from_mins(5)).await.batch_item_failures.len(), 0);
     message
 }
 
@@ -90,7 +79,7 @@ async fn drain(database: &TestDatabase, queues: &TestQueues) -> String {
 #[tokio::test]
 async fn an_event_too_large_for_a_message_is_parked_and_applies() {
     let (database, queues, org) = set_up().await;
-    let door = TestDoor::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    let door = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
     let (call, on_time) = (Call::default(), database.org("On time").await);
     let body = oversize(&call);
     assert_eq!(door.post(org, &body).await.status, 200);
@@ -102,7 +91,7 @@ async fn an_event_too_large_for_a_message_is_parked_and_applies() {
     queues.put(Function::EndOfCallReport, &again).await;
     drain(&database, &queues).await;
     assert_eq!(queues.dead_letters(Function::EndOfCallReport).await, [""; 0]);
-    TestDoor::new(database.app(), &queues).post(on_time, &body).await;
+    TestWebhook::new(database.app(), &queues).post(on_time, &body).await;
     assert_eq!(database.rows_of(org).await, database.rows_of(on_time).await);
     assert_eq!(database.count(&format!("failed_operations WHERE org_id = '{org}' AND state = 'resolved'")).await, 1);
 }
@@ -111,7 +100,7 @@ async fn an_event_too_large_for_a_message_is_parked_and_applies() {
 #[tokio::test]
 async fn a_parked_event_that_is_gone_is_a_dead_letter() {
     let (database, queues, org) = set_up().await;
-    let door = TestDoor::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    let door = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
     door.post(org, &oversize(&Call::default())).await;
     let bucket = queues.environment().required("PARKING_BUCKET").unwrap();
     let key = queues.parked().await.remove(0);
@@ -126,7 +115,7 @@ async fn an_event_that_cannot_be_handed_over_is_refused() {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
     let org = database.org("Acme").await;
     let reply =
-        TestDoor::new(database.app_at(Some("127.0.0.1:1")), &queues).post(org, &oversize(&Call::default())).await;
+        TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues).post(org, &oversize(&Call::default())).await;
     assert_eq!((reply.status.as_u16(), &reply.body["code"]), (503, &json!("RF3003")));
     assert!(queues.take(Function::EndOfCallReport).await.records.is_empty());
 }

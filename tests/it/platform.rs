@@ -1,9 +1,10 @@
 //! The platform's URL: one key for all orgs, and each event finds its own org by what is registered.
 
-use ringfence_core::Credential;
-use ringfence_core::admin::{NewAgent, Resolved};
+use ringfence_core::apply_event;
+use ringfence_protocol::Credential;
+use ringfence_protocol::admin::{NewAgent, Resolved};
 use ringfence_testkit::call::delivery_with;
-use ringfence_testkit::{Call, TestDatabase, TestDoor, TestQueues};
+use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 
@@ -11,9 +12,9 @@ const ASSISTANT: &str = "4dac6abb-472a-4a1d-8f6c-c2ed74e2cf44";
 const NUMBER: &str = "+15555550100";
 
 /// A door over a fresh database with two orgs.
-async fn open() -> (TestDatabase, TestDoor, OrgId, OrgId) {
+async fn open() -> (TestDatabase, TestWebhook, OrgId, OrgId) {
     let database = TestDatabase::new().await;
-    let door = TestDoor::new(database.app(), &TestQueues::new().await);
+    let door = TestWebhook::new(database.app(), &TestQueues::new().await);
     let (acme, other) = (database.org("Acme").await, database.org("Other").await);
     (database, door, acme, other)
 }
@@ -34,7 +35,7 @@ fn agent(assistant: Option<&str>, number: Option<&str>) -> NewAgent {
 }
 
 /// Posts to the platform's URL, where everything is acknowledged.
-async fn post(door: &TestDoor, body: &Value) {
+async fn post(door: &TestWebhook, body: &Value) {
     let reply = door.post_platform(body).await;
     assert_eq!((reply.status.as_u16(), reply.text.as_str()), (200, "{}"));
 }
@@ -215,13 +216,7 @@ async fn an_event_kept_at_the_moment_of_its_route_is_never_stranded() {
             [nameless.transcript("A visit.", 1_000), named.status("ended", 2_000), nameless.report(3_000, json!({}))]
         {
             let (connection, delivery) = (database.app(), delivery_with(Credential::Platform, &body));
-            tasks.spawn(async move {
-                match delivery.event.function() {
-                    Function::Transcript => transcript::handle(&connection, &delivery).await,
-                    Function::CallEnded => call_ended::handle(&connection, &delivery).await,
-                    _ => end_of_call_report::handle(&connection, &delivery).await,
-                }
-            });
+            tasks.spawn(async move { apply_event(&connection, &delivery).await });
         }
         while let Some(outcome) = tasks.join_next().await {
             outcome.unwrap().unwrap();
@@ -369,7 +364,7 @@ async fn an_event_at_the_moment_of_its_registration_is_never_stranded() {
     const ROUNDS: usize = 40;
     let (database, door, acme, _) = open().await;
     let (admin, queues) = (database.admin().await, TestQueues::new().await);
-    let second_door = TestDoor::new(database.app(), &queues);
+    let second_door = TestWebhook::new(database.app(), &queues);
     for round in 0..ROUNDS {
         let assistant = format!("assistant-{round}");
         let agent = agent(Some(&assistant), None);

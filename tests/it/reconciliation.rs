@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use maintenance::Job;
-use ringfence_core::Delivery;
-use ringfence_edge::Sealer;
-use ringfence_testkit::door::masters;
+use ringfence_identity::Sealer;
+use ringfence_protocol::maintenance::Job;
 use ringfence_testkit::studio::Reply;
+use ringfence_testkit::webhook::masters;
 use ringfence_testkit::{Call, TestDatabase};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Value, json};
@@ -71,8 +70,7 @@ async fn deliver(stage: &Stage) -> usize {
     let batch = stage.queues.take(Function::EndOfCallReport).await;
     let count = batch.records.len();
     let consumer = stage.queues.consumer(Function::EndOfCallReport, Arc::clone(&app));
-    let handle = async |delivery: Arc<Delivery>| end_of_call_report::handle(&app, &delivery).await;
-    let again = consumer.consume(batch, Instant::now() + Duration::from_mins(5), handle).await;
+    let again = consumer.consume(batch, Instant::now() + Duration::from_mins(5)).await;
     assert!(again.batch_item_failures.is_empty());
     count
 }

@@ -11,13 +11,17 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::SqsEvent;
 use jiff::{SignedDuration, Timestamp};
-use maintenance::{Job, Maintenance, Order, Reconciler, Report};
+use maintenance::{Maintenance, Reconciler};
 use recording_upload::{Hosts, Source, Uploader};
-use ringfence_core::{Database, Recording};
-use ringfence_edge::{Backoff, FunctionQueues, Outbound, Reach, Sealer, VapiApi};
-use ringfence_testkit::door::masters;
+use ringfence_core::Database;
+use ringfence_egress::{EgressClient, EgressPolicy, VapiApi};
+use ringfence_identity::Sealer;
+use ringfence_protocol::Recording;
+use ringfence_protocol::maintenance::{Job, JobRequest, Report};
+use ringfence_runtime::{Backoff, Consumer, FunctionQueues};
 use ringfence_testkit::studio::Reply;
-use ringfence_testkit::{Call, TestDatabase, TestDoor, TestQueues, TestStudio};
+use ringfence_testkit::webhook::masters;
+use ringfence_testkit::{Call, TestDatabase, TestQueues, TestStudio, TestWebhook};
 use ringfence_vapi::{Function, OrgId, RecordingKind};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -44,26 +48,26 @@ impl Stage {
     }
 
     /// Somebody who fetches recordings, wherever they lead.
-    pub(crate) fn uploader(&self) -> Uploader {
-        self.uploader_with(self.database.app(), Reach::Anywhere, "127.0.0.1,localhost")
+    pub(crate) fn uploader(&self) -> Consumer<Uploader> {
+        self.uploader_with(self.database.app(), EgressPolicy::Anywhere, "127.0.0.1,localhost")
     }
 
     /// The same, over this database, as far as `reach`, from these hosts.
-    fn uploader_with(&self, database: Arc<Database>, reach: Reach, hosts: &str) -> Uploader {
+    fn uploader_with(&self, database: Arc<Database>, reach: EgressPolicy, hosts: &str) -> Consumer<Uploader> {
         let hosts = Hosts::from_setting(Some(hosts)).unwrap();
-        let source = Source::new(Outbound::new(reach), Sealer::new(&masters()), hosts, &self.studio.url);
-        Uploader {
-            queues: self.queues.of_recordings(),
+        let source = Source::new(EgressClient::new(reach), Sealer::new(&masters()), hosts, &self.studio.url);
+        let worker = Uploader {
             source,
             bucket: self.queues.bucket(),
             backoff: Backoff::default(),
             pusher: self.queues.pusher(Arc::clone(&database)),
             database,
-        }
+        };
+        self.queues.recording_consumer(worker)
     }
 
-    pub(crate) fn door(&self) -> TestDoor {
-        TestDoor::new(self.database.app(), &self.queues)
+    pub(crate) fn door(&self) -> TestWebhook {
+        TestWebhook::new(self.database.app(), &self.queues)
     }
 
     /// Posts the report of a call whose mono recording is at `link`, for so long.
@@ -99,7 +103,7 @@ impl Stage {
             bucket: self.queues.bucket(),
             queues: FunctionQueues::all_named(&self.queues.environment(), self.queues.client()).unwrap(),
             reconciler: Reconciler {
-                api: VapiApi::new(Outbound::new(Reach::Anywhere), &self.studio.url),
+                api: VapiApi::new(EgressClient::new(EgressPolicy::Anywhere), &self.studio.url),
                 sealer: Sealer::new(&masters()),
                 reports: self.queues.queues_of(Function::EndOfCallReport).retries,
             },
@@ -107,7 +111,7 @@ impl Stage {
     }
 
     pub(crate) async fn maintain(&self, job: Job, dry_run: bool) -> Report {
-        self.maintenance().carry_out(Order { job, dry_run }, Instant::now() + PATIENCE).await.unwrap()
+        self.maintenance().run(JobRequest { job, dry_run }, Instant::now() + PATIENCE).await.unwrap()
     }
 
     /// What the queue says of a call's recordings, by kind.
@@ -154,7 +158,7 @@ impl Stage {
 }
 
 /// Runs a function over a batch; how many messages are to come again.
-pub(crate) async fn fetch_with(uploader: &Uploader, batch: SqsEvent) -> usize {
+pub(crate) async fn fetch_with(uploader: &Consumer<Uploader>, batch: SqsEvent) -> usize {
     assert_eq!(batch.records.len(), 1, "a message waits");
     let response = Box::pin(uploader.consume(batch, Instant::now() + PATIENCE)).await;
     response.batch_item_failures.len()

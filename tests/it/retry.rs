@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use ringfence_core::error::Failure;
-use ringfence_core::{Database, Delivery, Outcome, Patience};
-use ringfence_testkit::{Call, Proxy, TestDatabase, TestDoor, TestQueues};
+use ringfence_core::{Database, Outcome, Timeouts, apply_event};
+use ringfence_protocol::Delivery;
+use ringfence_runtime::pipeline::EventStore;
+use ringfence_testkit::{Call, Proxy, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 
@@ -22,18 +24,25 @@ async fn set_up() -> (TestDatabase, TestQueues, OrgId) {
 }
 
 /// Posts to the org's URL, where the event is taken, whatever becomes of it.
-async fn post(door: &TestDoor, org: OrgId, body: &Value) {
+async fn post(door: &TestWebhook, org: OrgId, body: &Value) {
     let reply = door.post(org, body).await;
     assert_eq!((reply.status.as_u16(), reply.text.as_str()), (200, "{}"), "{body}");
 }
 
-/// The function's own handler.
-async fn handle(function: Function, database: Arc<Database>, delivery: Arc<Delivery>) -> Result<Outcome, Failure> {
-    match function {
-        Function::CallStarted => call_started::handle(&database, &delivery).await,
-        Function::CallEnded => call_ended::handle(&database, &delivery).await,
-        Function::Transcript => transcript::handle(&database, &delivery).await,
-        Function::EndOfCallReport => end_of_call_report::handle(&database, &delivery).await,
+/// Fails, or panics, for one call.
+struct Faulty<F> {
+    database: Arc<Database>,
+    fault: F,
+}
+
+impl<F: Fn(&Delivery) -> Result<(), Failure>> EventStore for Faulty<F> {
+    fn database(&self) -> &Database {
+        &self.database
+    }
+
+    async fn apply(&self, delivery: &Delivery) -> Result<Outcome, Failure> {
+        (self.fault)(delivery)?;
+        apply_event(&self.database, delivery).await
     }
 }
 
@@ -44,8 +53,7 @@ async fn consume(
     database: &Arc<Database>,
     batch: SqsEvent,
 ) -> SqsBatchResponse {
-    let consumer = queues.consumer(function, Arc::clone(database));
-    consumer.consume(batch, in_time(), |delivery| handle(function, Arc::clone(database), delivery)).await
+    queues.consumer(function, Arc::clone(database)).consume(batch, in_time()).await
 }
 
 /// A deadline that leaves time for everything.
@@ -84,7 +92,7 @@ async fn an_outage_delays_events_and_loses_none() {
     let (database, queues, org) = set_up().await;
     let on_time = database.org("On time").await;
     let proxy = Proxy::start().await;
-    let door = TestDoor::new(database.app_at(Some(&proxy.address)), &queues);
+    let door = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
     let call = Call::default();
     let bodies = [
         (Function::CallStarted, call.status("in-progress", 4_000)),
@@ -122,7 +130,7 @@ async fn a_cold_start_without_a_database_takes_events() {
     let (database, queues, org) = set_up().await;
     let away = database.app_at(AWAY);
     away.start_connecting();
-    let door = TestDoor::new(away, &queues);
+    let door = TestWebhook::new(away, &queues);
     let call = Call::default();
     database.agent(org, call.assistant.as_deref().unwrap()).await;
     post(&door, org, &call.status("in-progress", 0)).await;
@@ -140,13 +148,13 @@ async fn a_cold_start_without_a_database_takes_events() {
 async fn with_database_and_queue_away_the_answer_is_503() {
     let database = TestDatabase::new().await;
     let (queues, org) = (TestQueues::away().await, database.org("Acme").await);
-    let reply = TestDoor::new(database.app_at(AWAY), &queues).post(org, &Call::default().status("ended", 0)).await;
+    let reply = TestWebhook::new(database.app_at(AWAY), &queues).post(org, &Call::default().status("ended", 0)).await;
     assert_eq!(reply.status, 503);
     insta::assert_json_snapshot!(reply.body);
     assert_eq!(database.rows_of(org).await, "[]");
 
     // With the database there, the queue's absence is nobody's concern.
-    post(&TestDoor::new(database.app(), &queues), org, &Call::default().status("ended", 0)).await;
+    post(&TestWebhook::new(database.app(), &queues), org, &Call::default().status("ended", 0)).await;
     assert_eq!(database.count("call_logs").await, 1);
 }
 
@@ -155,7 +163,7 @@ async fn with_database_and_queue_away_the_answer_is_503() {
 #[tokio::test]
 async fn a_bad_record_does_not_fail_its_neighbours() {
     let (database, queues, org) = set_up().await;
-    let door = TestDoor::new(database.app_at(AWAY), &queues);
+    let door = TestWebhook::new(database.app_at(AWAY), &queues);
     let (panicking, good) = (Call::default(), Call::default());
     post(&door, org, &panicking.status("ended", 0)).await;
     queues.put(Function::CallEnded, "poison").await;
@@ -164,13 +172,12 @@ async fn a_bad_record_does_not_fail_its_neighbours() {
     let batch = queues.take(Function::CallEnded).await;
     assert_eq!(batch.records.len(), 3);
     let back = database.app();
-    let response = queues
-        .consumer(Function::CallEnded, Arc::clone(&back))
-        .consume(batch, in_time(), async |delivery: Arc<Delivery>| {
-            assert_ne!(delivery.event.call().id.as_str(), panicking.id, "this panic is part of the test");
-            handle(Function::CallEnded, Arc::clone(&back), delivery).await
-        })
-        .await;
+    let fault = |delivery: &Delivery| {
+        assert_ne!(delivery.event.call().id.as_str(), panicking.id, "this panic is part of the test");
+        Ok(())
+    };
+    let store = Faulty { database: Arc::clone(&back), fault };
+    let response = queues.consumer_of(Function::CallEnded, store, back).consume(batch, in_time()).await;
     assert_eq!(again(&response), [""; 0]);
     let mut dead = queues.dead_letters(Function::CallEnded).await;
     dead.sort();
@@ -183,16 +190,14 @@ async fn a_bad_record_does_not_fail_its_neighbours() {
 #[tokio::test]
 async fn a_batch_out_of_time_leaves_the_rest_for_the_next() {
     let (database, queues, org) = set_up().await;
-    let door = TestDoor::new(database.app_at(AWAY), &queues);
+    let door = TestWebhook::new(database.app_at(AWAY), &queues);
     for _ in 0..3 {
         post(&door, org, &Call::default().status("ended", 0)).await;
     }
     let (app, batch) = (database.app(), queues.take(Function::CallEnded).await);
     let ids: Vec<_> = batch.records.iter().filter_map(|record| record.message_id.clone()).collect();
     let consumer = queues.consumer(Function::CallEnded, Arc::clone(&app));
-    let response = consumer
-        .consume(batch.clone(), Instant::now(), |delivery| handle(Function::CallEnded, Arc::clone(&app), delivery))
-        .await;
+    let response = consumer.consume(batch.clone(), Instant::now()).await;
     assert_eq!(again(&response), ids[1..]);
     assert_eq!(database.count("call_logs").await, 1);
     assert_eq!(database.count("failed_attempts WHERE function <> 'webhook'").await, 0);
@@ -204,7 +209,7 @@ async fn a_batch_out_of_time_leaves_the_rest_for_the_next() {
 async fn a_failed_message_comes_again_after_its_back_off() {
     let (database, queues, org) = set_up().await;
     let away = database.app_at(AWAY);
-    post(&TestDoor::new(Arc::clone(&away), &queues), org, &Call::default().status("ended", 0)).await;
+    post(&TestWebhook::new(Arc::clone(&away), &queues), org, &Call::default().status("ended", 0)).await;
     let batch = queues.take(Function::CallEnded).await;
     consume(&queues, Function::CallEnded, &away, batch).await;
     let again = tokio::time::timeout(Duration::from_secs(20), async {
@@ -221,17 +226,17 @@ async fn a_failed_message_comes_again_after_its_back_off() {
     assert_eq!(database.count("failed_operations WHERE state = 'resolved' AND receives = 2").await, 1);
 }
 
-/// B2: an event on the queue of another function can never apply there: it is dead-lettered, not tried for ever.
+/// B2: an event on the queue of another function is applied like any other, and not lost.
 #[tokio::test]
-async fn an_event_on_the_wrong_queue_is_dead_lettered() {
+async fn an_event_on_the_queue_of_another_function_applies() {
     let (database, queues, org) = set_up().await;
-    let door = TestDoor::new(database.app_at(AWAY), &queues);
+    let door = TestWebhook::new(database.app_at(AWAY), &queues);
     post(&door, org, &Call::default().status("ended", 0)).await;
     let misdirected = queues.take(Function::CallEnded).await.records.remove(0);
     queues.put(Function::Transcript, misdirected.body.as_deref().unwrap()).await;
     assert_eq!(drain(&queues, Function::Transcript, &database.app()).await, 1);
-    assert_eq!(queues.dead_letters(Function::Transcript).await, ["RF2003"]);
-    assert_eq!(database.count("processed_webhook_events WHERE event_type <> 'operation-failed'").await, 0);
+    assert_eq!(queues.dead_letters(Function::Transcript).await, [""; 0]);
+    assert_eq!(database.count("call_logs WHERE status = 'completed'").await, 1);
 }
 
 /// D1, B2: a transient failure leaves the record on its queue, named in the response; it applies when the cause is
@@ -244,7 +249,7 @@ async fn a_transient_failure_comes_again() {
         CREATE TRIGGER deadlock BEFORE UPDATE ON calls FOR EACH ROW EXECUTE FUNCTION deadlock()";
     database.superuser().await.batch_execute(deadlock).await.unwrap();
     let app = database.app();
-    post(&TestDoor::new(Arc::clone(&app), &queues), org, &Call::default().report(60_000, json!({}))).await;
+    post(&TestWebhook::new(Arc::clone(&app), &queues), org, &Call::default().report(60_000, json!({}))).await;
 
     let batch = queues.take(Function::EndOfCallReport).await;
     assert_eq!(TestQueues::failure_codes(&batch), ["RF1003"]);
@@ -263,23 +268,19 @@ async fn a_transient_failure_comes_again() {
 #[tokio::test]
 async fn a_batch_meets_an_absent_database_once() {
     let (database, queues, org) = set_up().await;
-    let away = database.app_at(AWAY);
-    let door = TestDoor::new(Arc::clone(&away), &queues);
+    let proxy = Proxy::start().await;
+    proxy.refuse(true);
+    let unavailable = database.app_at(Some(&proxy.address));
+    let door = TestWebhook::new(database.app_at(AWAY), &queues);
     for _ in 0..3 {
         post(&door, org, &Call::default().status("ended", 0)).await;
     }
     let batch = queues.take(Function::CallEnded).await;
     let ids: Vec<_> = batch.records.iter().map(|record| record.message_id.clone().unwrap()).collect();
     assert_eq!(ids.len(), 3);
-    let tried = std::cell::Cell::new(0);
-    let response = queues
-        .consumer(Function::CallEnded, Arc::clone(&away))
-        .consume(batch, in_time(), |delivery| {
-            tried.set(tried.get() + 1);
-            handle(Function::CallEnded, Arc::clone(&away), delivery)
-        })
-        .await;
-    assert_eq!((again(&response), tried.get()), (ids.iter().map(String::as_str).collect(), 1));
+    let response = consume(&queues, Function::CallEnded, &unavailable, batch).await;
+    assert_eq!(again(&response), ids);
+    assert_eq!(proxy.connections(), 1);
 }
 
 /// B2: a statement that the server ended for taking too long costs its neighbours nothing; only a server that does not answer at
@@ -287,7 +288,7 @@ async fn a_batch_meets_an_absent_database_once() {
 #[tokio::test]
 async fn one_slow_event_does_not_hold_up_its_neighbours() {
     let (database, queues, org) = set_up().await;
-    let door = TestDoor::new(database.app_at(AWAY), &queues);
+    let door = TestWebhook::new(database.app_at(AWAY), &queues);
     let (slow, good) = (Call::default(), Call::default());
     for call in [&slow, &good] {
         post(&door, org, &call.status("ended", 0)).await;
@@ -295,15 +296,11 @@ async fn one_slow_event_does_not_hold_up_its_neighbours() {
     let back = database.app();
     let ended = Failure { code: FailureCode::DatabaseTimeout, sqlstate: Some("57014".to_owned()), constraint: None };
     let batch = queues.take(Function::CallEnded).await;
-    let response = queues
-        .consumer(Function::CallEnded, Arc::clone(&back))
-        .consume(batch, in_time(), async |delivery: Arc<Delivery>| {
-            if delivery.event.call().id.as_str() == slow.id {
-                return Err(ended.clone());
-            }
-            handle(Function::CallEnded, Arc::clone(&back), delivery).await
-        })
-        .await;
+    let fault = |delivery: &Delivery| {
+        if delivery.event.call().id.as_str() == slow.id { Err(ended.clone()) } else { Ok(()) }
+    };
+    let store = Faulty { database: Arc::clone(&back), fault };
+    let response = queues.consumer_of(Function::CallEnded, store, back).consume(batch, in_time()).await;
     assert_eq!(again(&response).len(), 1);
     assert_eq!(database.text("SELECT vapi_call_id FROM call_logs").await, Some(good.id));
 }
@@ -315,7 +312,7 @@ async fn a_permanent_failure_ends_in_the_dead_letter_queue() {
     let impossible = "ALTER TABLE calls ADD CONSTRAINT nobody_calls CHECK (status <> 'completed')";
     database.superuser().await.batch_execute(impossible).await.unwrap();
     let app = database.app();
-    post(&TestDoor::new(Arc::clone(&app), &queues), org, &Call::default().status("ended", 0)).await;
+    post(&TestWebhook::new(Arc::clone(&app), &queues), org, &Call::default().status("ended", 0)).await;
     let batch = queues.take(Function::CallEnded).await;
     assert_eq!(TestQueues::failure_codes(&batch), ["RF2001"]);
     assert_eq!(again(&consume(&queues, Function::CallEnded, &app, batch).await), [""; 0]);
@@ -328,7 +325,7 @@ async fn a_permanent_failure_ends_in_the_dead_letter_queue() {
 async fn an_answer_lost_after_the_commit_changes_nothing() {
     let (database, queues, org) = set_up().await;
     let proxy = Proxy::start().await;
-    let door = TestDoor::new(database.app_at(Some(&proxy.address)), &queues);
+    let door = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
     let call = Call::default();
     post(&door, org, &call.status("in-progress", 0)).await;
     proxy.swallow_answers(true);
@@ -346,7 +343,7 @@ async fn an_answer_lost_after_the_commit_changes_nothing() {
 async fn a_dead_idle_connection_is_replaced_at_once() {
     let (database, queues, org) = set_up().await;
     let proxy = Proxy::start().await;
-    let door = TestDoor::new(database.app_at(Some(&proxy.address)), &queues);
+    let door = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
     post(&door, org, &Call::default().status("ended", 0)).await;
     proxy.cut();
     post(&door, org, &Call::default().status("ended", 0)).await;
@@ -363,13 +360,13 @@ async fn a_known_outage_costs_no_further_wait() {
     let proxy = Proxy::start().await;
     for (memory, connections) in [(Duration::from_hours(1), 1), (Duration::ZERO, 4)] {
         let before = proxy.connections();
-        let patience = Patience {
+        let patience = Timeouts {
             connect: Duration::from_millis(50),
             statement: Duration::from_millis(50),
-            outage_memory: memory,
-            ..Patience::default()
+            retry_after: memory,
+            ..Timeouts::default()
         };
-        let door = TestDoor::new(database.app_with(Some(&proxy.address), patience), &queues);
+        let door = TestWebhook::new(database.app_with(Some(&proxy.address), patience), &queues);
         proxy.fall_silent(true);
         for _ in 0..4 {
             post(&door, org, &Call::default().status("ended", 0)).await;
@@ -391,8 +388,8 @@ async fn a_connection_idle_for_long_is_not_used_again() {
     let proxy = Proxy::start().await;
     for (max_idle, connections) in [(Duration::from_hours(1), 1), (Duration::ZERO, 3)] {
         let before = proxy.connections();
-        let patience = Patience { max_idle, ..Patience::default() };
-        let door = TestDoor::new(database.app_with(Some(&proxy.address), patience), &queues);
+        let patience = Timeouts { max_idle, ..Timeouts::default() };
+        let door = TestWebhook::new(database.app_with(Some(&proxy.address), patience), &queues);
         for _ in 0..3 {
             post(&door, org, &Call::default().status("ended", 0)).await;
         }
@@ -405,7 +402,7 @@ async fn a_connection_idle_for_long_is_not_used_again() {
 #[tokio::test]
 async fn a_queued_event_keeps_the_right_it_came_with() {
     let (database, queues, org) = set_up().await;
-    let door = TestDoor::new(database.app_at(AWAY), &queues);
+    let door = TestWebhook::new(database.app_at(AWAY), &queues);
     let (before, after) = (Call::default(), Call::default());
     post(&door, org, &before.status("ended", 0)).await;
     database.admin().await.rotate_key(org, Duration::ZERO).await.unwrap();
@@ -423,7 +420,7 @@ async fn after_the_full_rollback_events_wait_for_the_migration() {
     const ROLLBACK: &str = include_str!("../../migrations/rollback/constraints_and_indexes.sql");
     let (database, queues, org) = set_up().await;
     let app = database.app();
-    let door = TestDoor::new(Arc::clone(&app), &queues);
+    let door = TestWebhook::new(Arc::clone(&app), &queues);
     let call = Call::default();
     post(&door, org, &call.status("in-progress", 0)).await;
     let before = but_failures(database.everything_of(org).await);

@@ -5,13 +5,14 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use maintenance::Job;
-use ringfence_core::Delivery;
-use ringfence_core::error::Failure;
-use ringfence_edge::sentry::{FailedTransaction, Reporter};
-use ringfence_edge::{Outbound, Reach};
+use ringfence_core::{Database, Failure, Outcome};
+use ringfence_egress::{EgressClient, EgressPolicy};
+use ringfence_protocol::Delivery;
+use ringfence_protocol::maintenance::Job;
+use ringfence_runtime::pipeline::EventStore;
+use ringfence_runtime::sentry::{FailedTransaction, Reporter};
 use ringfence_testkit::endpoint::Manner;
-use ringfence_testkit::{Call, TestDatabase, TestDoor, TestEndpoint, TestQueues, sample_bytes, sample_names};
+use ringfence_testkit::{Call, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample_bytes, sample_names};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -48,7 +49,7 @@ fn failed(org: OrgId, code: FailureCode, reporter: &Reporter) {
 #[tokio::test]
 async fn sentry_is_told_ids_and_codes() {
     let sentry = TestEndpoint::start(Manner::Answers(json!({}))).await;
-    let reporter = Reporter::new(dsn(&sentry).parse().unwrap(), Outbound::new(Reach::Anywhere), "webhook");
+    let reporter = Reporter::new(dsn(&sentry).parse().unwrap(), EgressClient::new(EgressPolicy::Anywhere), "webhook");
     let org = OrgId(uuid::Uuid::new_v4());
     reporter.flush().await;
     assert!(sentry.requests().is_empty(), "nothing has failed");
@@ -82,7 +83,7 @@ async fn sentry_is_told_ids_and_codes() {
 #[tokio::test]
 async fn a_sentry_that_hangs_holds_nobody_up() {
     let sentry = TestEndpoint::start(Manner::Hangs).await;
-    let reporter = Reporter::new(dsn(&sentry).parse().unwrap(), Outbound::new(Reach::Anywhere), "webhook");
+    let reporter = Reporter::new(dsn(&sentry).parse().unwrap(), EgressClient::new(EgressPolicy::Anywhere), "webhook");
     let org = OrgId(uuid::Uuid::new_v4());
     failed(org, FailureCode::ConstraintViolated, &reporter);
     // It would hang for ever.
@@ -230,10 +231,10 @@ async fn speak() -> (String, Vec<Value>) {
 #[tokio::test]
 #[ignore = "run by the tests above, in a process of its own"]
 async fn a_door_speaks() {
-    ringfence_edge::telemetry::start();
+    ringfence_runtime::telemetry::start();
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
     let app = database.app();
-    let door = TestDoor::new(Arc::clone(&app), &queues);
+    let door = TestWebhook::new(Arc::clone(&app), &queues);
     let post_all = async || {
         for name in sample_names() {
             // An org each, since some name the same call.
@@ -255,23 +256,16 @@ async fn a_door_speaks() {
         401
     );
     for function in Function::ALL {
-        let consumer = queues.consumer(function, Arc::clone(&app));
-        let handle = async |delivery: Arc<Delivery>| -> Result<_, Failure> {
-            let words = serde_json::to_string(&delivery.event).unwrap();
-            assert!(words.is_empty(), "{words}");
-            unreachable!("it has panicked, over all that is in the event")
-        };
-        let batch = queues.take(function).await;
-        consumer.consume(batch, Instant::now() + Duration::from_mins(5), handle).await;
+        let consumer = queues.consumer_of(function, Panicking(Arc::clone(&app)), Arc::clone(&app));
+        consumer.consume(queues.take(function).await, Instant::now() + Duration::from_mins(5)).await;
     }
     let late = Call::default();
     queues.put(Function::CallEnded, &sealed(&ringfence_testkit::call::delivery(org, &late.status("ended", 0)))).await;
     let consumer = queues.consumer(Function::CallEnded, Arc::clone(&app));
-    let handle = async |delivery: Arc<Delivery>| call_ended::handle(&app, &delivery).await;
-    consumer.consume(queues.take(Function::CallEnded).await, Instant::now() + Duration::from_mins(5), handle).await;
+    consumer.consume(queues.take(Function::CallEnded).await, Instant::now() + Duration::from_mins(5)).await;
 
     assert_eq!(door.post_platform(&Call::default().status("in-progress", 0)).await.status, 200, "it names nobody");
-    let away = TestDoor::new(database.app_at(Some("127.0.0.1:1")), &TestQueues::away().await);
+    let away = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &TestQueues::away().await);
     assert_eq!(away.post(org, &late.status("ended", 0)).await.status, 503);
     let stage = Stage::new().await;
     crate::maintenance::go_wrong(&stage).await;
@@ -281,10 +275,23 @@ async fn a_door_speaks() {
     }
 }
 
+/// Panics over all that is in an event.
+struct Panicking(Arc<Database>);
+
+impl EventStore for Panicking {
+    fn database(&self) -> &Database {
+        &self.0
+    }
+
+    async fn apply(&self, delivery: &Delivery) -> Result<Outcome, Failure> {
+        panic!("{}", serde_json::to_string(&delivery.event).unwrap())
+    }
+}
+
 fn sealed(delivery: &Delivery) -> String {
-    match ringfence_edge::envelope::seal(delivery).unwrap() {
-        ringfence_edge::envelope::Sealed::Fits(message) => message,
-        ringfence_edge::envelope::Sealed::Oversize(_) => panic!("it is small"),
+    match ringfence_runtime::envelope::seal(delivery).unwrap() {
+        ringfence_runtime::envelope::Sealed::Fits(message) => message,
+        ringfence_runtime::envelope::Sealed::Oversize(_) => panic!("it is small"),
     }
 }
 
@@ -293,7 +300,7 @@ fn sealed(delivery: &Delivery) -> String {
 async fn a_trace_goes_with_its_event() {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
     let org = database.org("Acme").await;
-    let door = TestDoor::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    let door = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
     assert_eq!(door.post(org, &Call::default().status("ended", 0)).await.status, 200);
     let batch = queues.take(Function::CallEnded).await;
     let mut message: Value = serde_json::from_str(batch.records[0].body.as_deref().unwrap()).unwrap();
@@ -301,7 +308,8 @@ async fn a_trace_goes_with_its_event() {
     assert!(trace.len() >= 32, "{trace}");
     assert!(message["delivery"]["event"].to_string().find(&trace).is_none(), "it is no fact of the event");
     message["delivery"].as_object_mut().unwrap().remove("trace_id");
-    let ringfence_edge::envelope::Opened::Event(opened) = ringfence_edge::envelope::open(&message.to_string()).unwrap()
+    let ringfence_runtime::envelope::Opened::Event(opened) =
+        ringfence_runtime::envelope::open(&message.to_string()).unwrap()
     else {
         panic!("an event")
     };

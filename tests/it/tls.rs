@@ -4,7 +4,7 @@
 
 use ringfence_core::error::Failure;
 use ringfence_core::{ConfigurationError, Database, DatabaseSettings, Outcome, migrations};
-use ringfence_edge::Environment;
+use ringfence_runtime::Environment;
 use ringfence_testkit::certificates::ServerCertificate;
 use ringfence_testkit::database::{APP_PASSWORD, apply};
 use ringfence_testkit::server::SUPERUSER_PASSWORD;

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use admin::CommandError;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use migrate::connect::Connection;
-use migrate::{Act, ActError, Answer};
-use ringfence_core::admin::NewAgent;
-use ringfence_edge::{Outbound, Reach, Sealer, VapiApi};
-use ringfence_testkit::door::masters;
+use ringfence_egress::{EgressClient, EgressPolicy, VapiApi};
+use ringfence_identity::Sealer;
+use ringfence_protocol::admin::{Command, Connection, NewAgent, Reply};
+use ringfence_testkit::webhook::masters;
 use ringfence_testkit::{TestDatabase, TestQueues};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde_json::{Value, json};
@@ -96,11 +96,11 @@ impl Setting {
         assert!(self.database.admin().await.set_vapi_key(self.org, Some(&sealed)).await.unwrap());
     }
 
-    async fn connect(&self, run: bool) -> Result<Connection, ActError> {
-        let api = VapiApi::new(Outbound::new(Reach::Anywhere), &self.url);
+    async fn connect(&self, run: bool) -> Result<Connection, CommandError> {
+        let api = VapiApi::new(EgressClient::new(EgressPolicy::Anywhere), &self.url);
         let administration = administration(&self.database.url("postgres", None), &self.queues).with_vapi(api);
-        match administration.perform(Act::Connect { actor: "ada".to_owned(), org_id: self.org, run }).await? {
-            Answer::Connected(connection) => Ok(connection),
+        match administration.perform(Command::Connect { actor: "ada".to_owned(), org_id: self.org, run }).await? {
+            Reply::Connected(connection) => Ok(connection),
             other => panic!("{other:?}"),
         }
     }
@@ -114,9 +114,9 @@ impl Setting {
 #[tokio::test]
 async fn an_org_is_set_up_at_vapi() {
     let setting = Setting::new().await;
-    assert!(matches!(setting.connect(false).await, Err(ActError::NoVapiKey)));
+    assert!(matches!(setting.connect(false).await, Err(CommandError::NoVapiKey)));
     setting.give_key("another-key").await;
-    assert!(matches!(setting.connect(false).await, Err(ActError::Vapi(FailureCode::VapiKeyRefused))));
+    assert!(matches!(setting.connect(false).await, Err(CommandError::Vapi(FailureCode::VapiKeyRefused))));
     setting.give_key(KEY).await;
 
     let found = setting.connect(false).await.unwrap();
@@ -176,7 +176,7 @@ async fn what_vapi_does_not_know_is_said() {
 async fn the_inside_is_inspected() {
     let setting = Setting::new().await;
     let administration = administration(&setting.database.url("postgres", None), &setting.queues);
-    let Answer::Inspected { dead_letters, clock_skew_ms } = administration.perform(Act::Inspect {}).await.unwrap()
+    let Reply::Inspected { dead_letters, clock_skew_ms } = administration.perform(Command::Inspect {}).await.unwrap()
     else {
         panic!("an inspection")
     };

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use ringfence_core::admin::tools::{Tool, ToolKind};
-use ringfence_core::{Credential, Database, Outcome, events};
+use ringfence_core::{Database, Outcome, apply_event};
+use ringfence_protocol::Credential;
+use ringfence_protocol::admin::{Tool, ToolKind};
 use ringfence_testkit::call::delivery_with;
 use ringfence_testkit::database::apply;
-use ringfence_testkit::door::Reply;
 use ringfence_testkit::endpoint::Manner;
-use ringfence_testkit::{Call, PgBouncer, Proxy, TestDatabase, TestDoor, TestEndpoint, TestQueues, sample};
+use ringfence_testkit::webhook::Reply;
+use ringfence_testkit::{Call, PgBouncer, Proxy, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
@@ -32,7 +33,7 @@ enum Sender {
 }
 
 impl Sender {
-    async fn post(self, door: &TestDoor, body: &Value) -> Reply {
+    async fn post(self, door: &TestWebhook, body: &Value) -> Reply {
         match self {
             Self::Org(org) => door.post(org, body).await,
             Self::Platform => door.post_platform(body).await,
@@ -44,7 +45,7 @@ impl Sender {
 async fn assert_one_round_trip(
     database: &TestDatabase,
     wires: &[&Proxy],
-    door: &TestDoor,
+    door: &TestWebhook,
     sender: Sender,
     body: &Value,
 ) {
@@ -70,7 +71,7 @@ async fn assert_one_round_trip_each(at: &str, wires: &[&Proxy], database: &TestD
     let org = database.org("One round trip").await;
     let call = Call { assistant: Some("assistant-of-one-round-trip".to_owned()), ..Call::default() };
     database.agent(org, call.assistant.as_deref().unwrap()).await;
-    let door = TestDoor::new(database.app_at(Some(at)), &TestQueues::new().await);
+    let door = TestWebhook::new(database.app_at(Some(at)), &TestQueues::new().await);
     assert_eq!(door.post(org, &Call::default().status("ringing", 0)).await.status, 200);
 
     for sender in [Sender::Org(org), Sender::Platform] {
@@ -113,7 +114,7 @@ async fn every_stored_event_is_one_round_trip_through_a_transaction_pooler() {
 async fn an_event_of_an_unknown_org_is_one_round_trip() {
     let database = TestDatabase::new().await;
     let wire = Proxy::start().await;
-    let door = TestDoor::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
+    let door = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
     assert_eq!(door.post_platform(&Call::default().status("ringing", 0)).await.status, 200);
 
     for body in one_of_each(&Call::default()) {
@@ -127,7 +128,7 @@ async fn an_event_of_an_unknown_org_is_one_round_trip() {
 async fn questions_and_tool_calls_are_one_round_trip() {
     let database = TestDatabase::new().await;
     let wire = Proxy::start().await;
-    let door = TestDoor::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
+    let door = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
     let org = database.org("Acme").await;
     database.lead(org, "+15555550142").await;
     assert_eq!(door.post(org, &Call::default().status("ringing", 0)).await.status, 200);
@@ -158,7 +159,7 @@ async fn a_revoked_key_is_one_round_trip() {
     let org = database.org("Revoked").await;
     database.superuser().await.execute("UPDATE organization_keys SET valid_until = now()", &[]).await.unwrap();
     let wire = Proxy::start().await;
-    let door = TestDoor::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
+    let door = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
     assert_eq!(door.post(org, &Call::default().status("ringing", 0)).await.status, 401);
 
     let _ = wire.take_round_trips();
@@ -247,16 +248,7 @@ async fn post_call_twice(functions: Arc<Database>, credential: Credential, org: 
 }
 
 async fn apply_with(functions: &Database, credential: Credential, body: &Value) -> Outcome {
-    use ringfence_vapi::Event;
-    let delivery = delivery_with(credential, body);
-    let result = match delivery.event {
-        Event::CallStarted(_) => events::apply_call_started(functions, &delivery).await,
-        Event::CallEnded(_) => events::apply_call_ended(functions, &delivery).await,
-        Event::Transcript(_) => events::apply_transcript(functions, &delivery).await,
-        Event::EndOfCallReport(_) => events::apply_end_of_call_report(functions, &delivery).await,
-        Event::CallEvent(_) => events::apply_call_event(functions, &delivery).await,
-    };
-    result.expect("applied")
+    apply_event(functions, &delivery_with(credential, body)).await.expect("applied")
 }
 
 async fn assert_call_is_whole(database: &TestDatabase, org: OrgId, call: &Call) {

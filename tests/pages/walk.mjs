@@ -155,7 +155,7 @@ await inspect(page, "failure");
 await page.click("text=Show what is hidden");
 await page.waitForSelector("pre:not(:has-text('hidden'))");
 await page.click("a:has-text('RF2001')");
-await page.waitForSelector("h2:has-text('What to do')");
+await page.waitForSelector("h2:has-text('Resolution')");
 await inspect(page, "code");
 await ask("mend");
 await page.goto(path(`failures/one?event_id=${encodeURIComponent(broken.event)}`));

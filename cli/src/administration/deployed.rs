@@ -8,7 +8,7 @@ use aws_sdk_lambda::Client;
 use aws_sdk_lambda::error::{DisplayErrorContext, SdkError};
 use aws_sdk_lambda::operation::invoke::InvokeError;
 use aws_sdk_lambda::primitives::Blob;
-use migrate::{Act, Answer};
+use ringfence_protocol::admin::{Command, Reply};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,8 @@ use super::describe;
 use crate::error::{Context, Error, Result};
 
 /// Invokes the stack's migrate function with the act.
-pub(super) async fn perform(stack: &str, act: &Act) -> Result<Answer> {
-    order(&format!("{stack}-migrate"), act, describe(act)).await
+pub(super) async fn perform(stack: &str, act: &Command) -> Result<Reply> {
+    order(&format!("{stack}-admin"), act, describe(act)).await
 }
 
 /// Invokes a function of a stack, and reads its answer. Region, credentials and endpoint are those of the AWS tools.
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_functions_error_is_its_message() {
-        let payload = br#"{"errorType":"migrate::error::ActError","errorMessage":"there is no such org"}"#;
+        let payload = br#"{"errorType":"admin::error::CommandError","errorMessage":"there is no such org"}"#;
         assert_eq!(FunctionError::read(payload).to_string(), "there is no such org");
         assert_eq!(FunctionError::read(br#"{"errorType":"Runtime.ExitError"}"#).to_string(), "Runtime.ExitError");
         assert!(FunctionError::read(b"<html>").to_string().contains("its log"));

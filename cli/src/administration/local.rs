@@ -1,7 +1,8 @@
 //! Acts on the local stack.
 
-use migrate::{Act, Administration, Answer};
-use ringfence_edge::Environment;
+use admin::Administration;
+use ringfence_protocol::admin::{Command, Reply};
+use ringfence_runtime::Environment;
 
 use super::describe;
 use crate::error::{Context, Error, Result};
@@ -12,7 +13,7 @@ use crate::local::stack::Stack;
 use crate::local::{buckets, queues};
 
 /// Performs an act in this process, on the stack that is up.
-pub(super) async fn perform(act: Act) -> Result<Answer> {
+pub(super) async fn perform(act: Command) -> Result<Reply> {
     // A kept event that cannot be applied is logged with its code; deployed, that log is the function's.
     let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr);
     // Fails only where another act of this process has set it up.
@@ -44,9 +45,9 @@ pub(crate) fn administration(layout: &Layout, stack: &Stack) -> Result<Administr
 }
 
 /// A new key of the stack's own org: from now on `local.json` gives it.
-fn keep_key(layout: &Layout, mut stack: Stack, answer: &Answer) -> Result<()> {
+fn keep_key(layout: &Layout, mut stack: Stack, answer: &Reply) -> Result<()> {
     match answer {
-        Answer::Organization(organization) if organization.id == stack.org.id => {
+        Reply::Organization(organization) if organization.id == stack.org.id => {
             stack.org.key.clone_from(&organization.key);
             stack.save(layout)
         }

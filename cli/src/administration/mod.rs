@@ -5,7 +5,7 @@ mod deployed;
 pub(crate) mod local;
 
 pub(crate) use deployed::order;
-use migrate::{Act, Answer};
+use ringfence_protocol::admin::{Command, Reply};
 
 use crate::error::{Error, Result};
 
@@ -22,7 +22,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// Performs an act.
-    pub(crate) async fn perform(&self, act: Act) -> Result<Answer> {
+    pub(crate) async fn perform(&self, act: Command) -> Result<Reply> {
         match &self.stack {
             Some(name) => deployed::perform(name, &act).await,
             None => local::perform(act).await,
@@ -42,7 +42,7 @@ pub(crate) struct Administrator {
 
 impl Administrator {
     /// Performs the act that `act` makes of the actor's name.
-    pub(crate) async fn perform(&self, act: impl FnOnce(String) -> Act) -> Result<Answer> {
+    pub(crate) async fn perform(&self, act: impl FnOnce(String) -> Command) -> Result<Reply> {
         self.place.perform(act(self.name())).await
     }
 
@@ -55,40 +55,40 @@ impl Administrator {
 }
 
 /// What the act is called in an error message that begins with "could not".
-fn describe(act: &Act) -> &'static str {
+fn describe(act: &Command) -> &'static str {
     match act {
-        Act::Migrate => "migrate the database",
-        Act::Verify => "verify the database",
-        Act::CreateOrganization { .. } => "create the org",
-        Act::ListOrganizations { .. } => "list the orgs",
-        Act::RotateKey { .. } => "rotate the org's key",
-        Act::AddAgent { .. } => "add the agent",
-        Act::AddLead { .. } => "add the lead",
-        Act::ChangeLead { .. } => "change the lead",
-        Act::ListAgents { .. } => "list the agents",
-        Act::ConfigureAgent { .. } => "configure the agent",
-        Act::ListTools { .. } => "list the tools",
-        Act::SetTool { .. } => "register the tool",
-        Act::RemoveTool { .. } => "remove the tool",
-        Act::ShowToolSecret { .. } => "show the secret",
-        Act::SetVapiKey { .. } => "keep the org's key at Vapi",
-        Act::SetRetention { .. } => "set a retention",
-        Act::SetZeroRetention { .. } => "set zero retention",
-        Act::Connect { .. } => "look at Vapi",
-        Act::Inspect {} => "look at the queues",
-        Act::Erase { .. } => "erase",
-        Act::SettleToolCall { .. } => "settle the tool call",
-        Act::MintToken { .. } => "make the token",
-        Act::MintConsoleToken { .. } => "make the link",
-        Act::ListFailures { .. } => "list the failed operations",
-        Act::Redrive { .. } => "redrive the dead letters",
-        Act::CountReplay { .. } => "count the events",
-        Act::Replay { .. } => "replay the events",
+        Command::Migrate => "migrate the database",
+        Command::Verify => "verify the database",
+        Command::CreateOrganization { .. } => "create the org",
+        Command::ListOrganizations { .. } => "list the orgs",
+        Command::RotateKey { .. } => "rotate the org's key",
+        Command::AddAgent { .. } => "add the agent",
+        Command::AddLead { .. } => "add the lead",
+        Command::ChangeLead { .. } => "change the lead",
+        Command::ListAgents { .. } => "list the agents",
+        Command::ConfigureAgent { .. } => "configure the agent",
+        Command::ListTools { .. } => "list the tools",
+        Command::SetTool { .. } => "register the tool",
+        Command::RemoveTool { .. } => "remove the tool",
+        Command::ShowToolSecret { .. } => "show the secret",
+        Command::SetVapiKey { .. } => "keep the org's key at Vapi",
+        Command::SetRetention { .. } => "set a retention",
+        Command::SetZeroRetention { .. } => "set zero retention",
+        Command::Connect { .. } => "look at Vapi",
+        Command::Inspect {} => "look at the queues",
+        Command::Erase { .. } => "erase",
+        Command::SettleToolCall { .. } => "settle the tool call",
+        Command::MintToken { .. } => "make the token",
+        Command::MintConsoleToken { .. } => "make the link",
+        Command::ListFailures { .. } => "list the failed operations",
+        Command::Redrive { .. } => "redrive the dead letters",
+        Command::CountReplay { .. } => "count the events",
+        Command::Replay { .. } => "replay the events",
     }
 }
 
 /// The answer to another act than the one that was asked for.
-pub(crate) fn unexpected(answer: &Answer) -> Error {
+pub(crate) fn unexpected(answer: &Reply) -> Error {
     // Its content may hold a key.
     let kind = serde_json::to_value(answer).ok().and_then(|answer| Some(answer.get("answer")?.to_string()));
     let kind = kind.unwrap_or_default();

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use ringfence_edge::problem::answer;
-use ringfence_edge::{Authenticator, Raw};
+use ringfence_identity::{Authenticator, Raw};
+use ringfence_runtime::problem::answer;
 use ringfence_vapi::{Message, parse};
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use ringfence_core::Credential;
+use ringfence_protocol::Credential;
 use serde_json::{Value, json};
 
 use super::events::{Events, Kind};

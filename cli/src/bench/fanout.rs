@@ -4,14 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
 use jiff::Timestamp;
-use ringfence_edge::{Audience, Scope, Tokens};
+use ringfence_identity::{Audience, Scope, Tokens};
 
-use super::Length;
 use super::events::{Events, Kind};
 use super::load::is_taken;
-use super::outage;
 use super::site::Site;
 use super::table::{Report, Table, median, number, percentile};
+use super::{Length, outage};
 use crate::error::{Context, Error, Result};
 use crate::lambda::{FunctionSpec, Host};
 use crate::local::environment::{of_aws, of_waiting_work};

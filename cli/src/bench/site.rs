@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringfence_edge::keys::Subject;
+use ringfence_identity::Subject;
 use ringfence_vapi::OrgId;
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -149,7 +149,7 @@ impl<'a> Site<'a> {
         // Nobody watches a bench.
         variables.push(("CONNECTIONS_ENDPOINT".to_owned(), NOWHERE.to_owned()));
         // The bench's own endpoint is on this machine.
-        variables.push(("ENDPOINT_REACH".to_owned(), "anywhere".to_owned()));
+        variables.push(("EGRESS_POLICY".to_owned(), "anywhere".to_owned()));
         variables.extend(of_aws(endpoint));
         variables
     }

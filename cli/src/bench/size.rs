@@ -24,7 +24,7 @@ const FUNCTIONS: [&str; 14] = [
     "console",
     "maintenance",
     "health",
-    "migrate",
+    "admin",
 ];
 /// The headers of an archive with one file named `bootstrap`.
 const HEADERS: usize = 30 + 46 + 22 + 2 * "bootstrap".len();

@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use maintenance::{Job, Order, Report};
 use reqwest::StatusCode;
-use ringfence_edge::keys::Subject;
+use ringfence_identity::Subject;
+use ringfence_protocol::maintenance::{Job, JobRequest, Report};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
+use strum::IntoEnumIterator as _;
 use tokio::process::Command;
 
 use super::{STACK, recordings, retries};
 use crate::error::{Context, Error, Result};
 use crate::local::command::{output, this_program};
-use crate::local::connection;
 use crate::local::environment::of_aws;
-use crate::local::http;
 use crate::local::organization::Org;
 use crate::local::queues::configuration;
 use crate::local::secrets::Secrets;
+use crate::local::{connection, http};
 use crate::simulate::cast::ASSISTANT_ID;
 use crate::simulate::ledger::Ledger;
 use crate::simulate::plan::{Call, Run};
@@ -210,15 +210,15 @@ impl Proof<'_> {
             .outputs
             .get("MaintenanceFunctionName")
             .ok_or_else(|| Error::new("no output MaintenanceFunctionName"))?;
-        for (job, _) in Job::SCHEDULES {
-            let order = serde_json::to_vec(&Order { job, dry_run: true }).context("write an order")?;
+        for job in Job::iter() {
+            let order = serde_json::to_vec(&JobRequest { job, dry_run: true }).context("write an order")?;
             let invoke =
                 aws_sdk_lambda::Client::new(&configuration(self.aws_endpoint)).invoke().function_name(function);
             let answer = invoke.payload(order.into()).send().await.context("order maintenance")?;
             let payload = answer.payload().map(AsRef::as_ref).unwrap_or_default();
             let report: Report = serde_json::from_slice(payload).context("read the report of maintenance")?;
             if (report.job, report.done) != (job, 0) {
-                return Err(Error::new(format!("a dry run of {} reports {report:?}", job.as_str())));
+                return Err(Error::new(format!("a dry run of {job} reports {report:?}")));
             }
         }
         proven("maintenance reports what there is to do");

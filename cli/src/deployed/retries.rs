@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use ringfence_core::{Credential, Delivery};
-use ringfence_edge::envelope::{self, Sealed};
+use ringfence_protocol::{Credential, Delivery};
+use ringfence_runtime::envelope::{self, Sealed};
 use ringfence_vapi::{Function, Message, OrgId, parse};
 
 use crate::error::{Context, Error, Result};

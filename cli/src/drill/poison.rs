@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use migrate::{Act, Answer};
-use ringfence_core::admin::Selection;
+use ringfence_protocol::admin::{Command, Reply, Selection};
 use ringfence_vapi::Function;
 
 use super::site::Site;
@@ -65,9 +64,9 @@ async fn wait_for_dead_letters(site: &Site<'_>, expected: usize) -> Result<()> {
 
 async fn redrive(site: &Site<'_>, events: usize) -> Result<()> {
     let (actor, selection) = ("drill".to_owned(), Selection::default());
-    let act = Act::Redrive { actor, selection, run: true, per_second: 1_000, before: None };
+    let act = Command::Redrive { actor, selection, run: true, per_second: 1_000, before: None };
     let answer = site.administration.perform(act).await.context("redrive")?;
-    let Answer::Redriven(found) = answer else { return Err(unexpected(&answer)) };
+    let Reply::DeadLetters(found) = answer else { return Err(unexpected(&answer)) };
     if found.redriven == events as u64 && found.unknown == Function::ALL.len() as u64 {
         return Ok(());
     }

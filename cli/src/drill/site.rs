@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use migrate::{Act, Administration, Answer};
+use admin::Administration;
 use reqwest::Url;
-use ringfence_edge::Environment as Settings;
+use ringfence_protocol::admin::{Command, Reply};
+use ringfence_runtime::Environment as Settings;
 use ringfence_vapi::Function;
 use tokio::task::JoinHandle;
 
@@ -82,7 +83,7 @@ impl<'a> Site<'a> {
         // Nobody watches a drill.
         variables.push(("CONNECTIONS_ENDPOINT".to_owned(), "http://127.0.0.1:1".to_owned()));
         // Its endpoints and recordings are on this machine.
-        variables.push(("ENDPOINT_REACH".to_owned(), "anywhere".to_owned()));
+        variables.push(("EGRESS_POLICY".to_owned(), "anywhere".to_owned()));
         variables.push(("RECORDING_HOSTS".to_owned(), "127.0.0.1".to_owned()));
         variables.extend(of_aws(&at_port(&sqs_endpoint, to_sqs.port())?));
         progress("Starting the functions");
@@ -103,9 +104,9 @@ impl<'a> Site<'a> {
 
     /// A new org and its webhook.
     pub(crate) async fn create_org(&self, name: &str) -> Result<Target> {
-        let act = Act::CreateOrganization { actor: "drill".to_owned(), name: name.to_owned() };
+        let act = Command::CreateOrganization { actor: "drill".to_owned(), name: name.to_owned() };
         let answer = self.administration.perform(act).await.context("create an org")?;
-        let Answer::Organization(org) = answer else { return Err(unexpected(&answer)) };
+        let Reply::Organization(org) = answer else { return Err(unexpected(&answer)) };
         Ok(Target { org: org.id, key: org.key, webhook_url: org.webhook_url })
     }
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use migrate::Act;
-use ringfence_core::admin::tools::{Tool, ToolKind};
+use ringfence_protocol::admin::{Command, Tool, ToolKind};
 use serde_json::{Value, json};
 
 use super::site::Site;
@@ -24,7 +23,7 @@ pub(super) async fn kill_between_claim_and_result(site: &Site<'_>, tenant: &Tena
         let name = if is_idempotent { "idempotent" } else { "once" };
         let (kind, endpoint_url) = (ToolKind::Tool, endpoint.url.clone());
         let tool = Tool { kind, name: name.to_owned(), endpoint: endpoint_url, timeout_seconds: 1, is_idempotent };
-        let act = Act::SetTool { actor: "drill".to_owned(), org_id: tenant.target.org, tool };
+        let act = Command::SetTool { actor: "drill".to_owned(), org_id: tenant.target.org, tool };
         site.administration.perform(act).await.context("register a tool")?;
         let post = async || call(tenant, name).await;
         let killed = async {

@@ -27,9 +27,9 @@ pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Environment {
     environment.extend(of_waiting_work(&backing.queues));
     environment.push(("CONNECTIONS_ENDPOINT".to_owned(), connections_endpoint(backing.gateway_port)));
     environment.push(("LIVE_URL".to_owned(), live_url(backing.gateway_port)));
-    environment.push(("MIGRATE_FUNCTION_NAME".to_owned(), "migrate".to_owned()));
+    environment.push(("ADMIN_FUNCTION_NAME".to_owned(), "admin".to_owned()));
     // Endpoints are developed on this machine.
-    environment.push(("ENDPOINT_REACH".to_owned(), "anywhere".to_owned()));
+    environment.push(("EGRESS_POLICY".to_owned(), "anywhere".to_owned()));
     environment.push(("RECORDING_HOSTS".to_owned(), RECORDING_HOSTS.to_owned()));
     // The functions are invoked where they run, which is not where the queues are.
     environment.push(("AWS_ENDPOINT_URL_LAMBDA".to_owned(), base_url.to_owned()));

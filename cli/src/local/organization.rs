@@ -1,7 +1,7 @@
 //! The local stack's own org, for trying things out.
 
 use ringfence_core::admin::Admin;
-use ringfence_edge::keys::Subject;
+use ringfence_identity::Subject;
 use ringfence_vapi::OrgId;
 use serde::{Deserialize, Serialize};
 

@@ -14,9 +14,10 @@ use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageAttribu
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
-use maintenance::{Job, Order};
+use ringfence_protocol::maintenance::{Job, JobRequest};
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
+use strum::IntoEnumIterator as _;
 
 use super::command::this_program;
 use super::layout::Layout;
@@ -93,7 +94,7 @@ pub(crate) async fn run(sqs: &Client, queues: &Queues, base_url: &str) -> Result
     }
     tracing::info!(pollers = pollers.len(), "pump started");
     let schedules =
-        Job::SCHEDULES.map(|(job, period)| keep(http.clone(), invocations_url(base_url, "maintenance"), job, period));
+        Job::iter().map(|job| keep(http.clone(), invocations_url(base_url, "maintenance"), job, job.interval()));
     futures_util::future::join(join_all(pollers), join_all(schedules)).await;
     Ok(())
 }
@@ -107,9 +108,9 @@ pub(crate) fn invocations_url(base_url: &str, function: &str) -> String {
 async fn keep(http: reqwest::Client, url: String, job: Job, period: Duration) {
     loop {
         tokio::time::sleep(period).await;
-        let ordered = http.post(&url).json(&Order { job, dry_run: false }).send().await;
+        let ordered = http.post(&url).json(&JobRequest { job, dry_run: false }).send().await;
         if let Err(error) = ordered.and_then(reqwest::Response::error_for_status) {
-            tracing::warn!(job = job.as_str(), "maintenance failed: {error}");
+            tracing::warn!(job = <&str>::from(job), "maintenance failed: {error}");
         }
     }
 }

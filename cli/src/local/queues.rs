@@ -8,8 +8,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName;
-use ringfence_edge::consumer::LAST_RECEIVE;
-use ringfence_edge::recordings::RECORDING_UPLOAD;
+use ringfence_runtime::consumer::LAST_RECEIVE;
+use ringfence_runtime::recordings::RECORDING_UPLOAD;
 use ringfence_vapi::Function;
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ringfence_edge::MasterKeys;
+use ringfence_identity::MasterKeys;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ringfence_edge::keys::Subject;
+use ringfence_identity::Subject;
 use serde::{Deserialize, Serialize};
 
 use super::backing::Backing;

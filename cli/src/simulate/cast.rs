@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use admin::Administration;
 use jiff::Timestamp;
-use migrate::{Act, Administration};
-use ringfence_core::admin::NewAgent;
+use ringfence_protocol::admin::{Command, NewAgent};
 use ringfence_vapi::OrgId;
 use serde_json::Map;
 use tokio_postgres::Client;
@@ -66,11 +66,11 @@ impl Cast {
         let is_missing = |phone: &&str| !self.leads.contains_key(*phone);
         let add_lead = |phone: &str| {
             let (actor, phone) = (ACTOR.to_owned(), phone.to_owned());
-            Act::AddLead { actor, org_id, phone, name: None, metadata: Map::new() }
+            Command::AddLead { actor, org_id, phone, name: None, metadata: Map::new() }
         };
         let leads = LEADS.into_iter().filter(is_missing).map(add_lead);
         let is_agent_missing = with_agent && self.agent.is_none();
-        let agent = is_agent_missing.then(|| Act::AddAgent { actor: ACTOR.to_owned(), org_id, agent: agent() });
+        let agent = is_agent_missing.then(|| Command::AddAgent { actor: ACTOR.to_owned(), org_id, agent: agent() });
         for act in leads.chain(agent) {
             administration.perform(act).await.context("add the agent and the leads of the simulation")?;
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use admin::Administration;
 use indicatif::ProgressBar;
-use migrate::Administration;
 use ringfence_vapi::OrgId;
 
 use super::cast::Cast;

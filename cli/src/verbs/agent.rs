@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Subcommand};
-use migrate::{Act, Answer};
-use ringfence_core::admin::NewAgent;
+use ringfence_protocol::admin::{Command, NewAgent, Reply};
 use ringfence_vapi::OrgId;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -84,8 +83,8 @@ impl Add {
             is_default: self.default,
             configuration: self.configuration.unwrap_or_default(),
         };
-        let answer = self.administrator.perform(|actor| Act::AddAgent { actor, org_id: self.org, agent }).await?;
-        let Answer::Agent(added) = answer else { return Err(unexpected(&answer)) };
+        let answer = self.administrator.perform(|actor| Command::AddAgent { actor, org_id: self.org, agent }).await?;
+        let Reply::Agent(added) = answer else { return Err(unexpected(&answer)) };
         println!("id                    {}", added.id);
         println!("kept platform events  {} applied, {} failed", added.events.applied, added.events.failed);
         if added.events.failed > 0 {
@@ -107,8 +106,8 @@ struct List {
 
 impl List {
     async fn run(self) -> Result<ExitCode> {
-        let answer = self.place.perform(Act::ListAgents { org_id: self.org }).await?;
-        let Answer::Agents { agents } = answer else { return Err(unexpected(&answer)) };
+        let answer = self.place.perform(Command::ListAgents { org_id: self.org }).await?;
+        let Reply::Agents { agents } = answer else { return Err(unexpected(&answer)) };
         println!("{}", serde_json::to_string_pretty(&agents).context("write JSON")?);
         Ok(ExitCode::SUCCESS)
     }
@@ -136,9 +135,9 @@ struct Configure {
 impl Configure {
     async fn run(self) -> Result<ExitCode> {
         let Self { agent: agent_id, org: org_id, default: is_default, configuration, administrator } = self;
-        let act = |actor| Act::ConfigureAgent { actor, org_id, agent_id, is_default, configuration };
+        let act = |actor| Command::ConfigureAgent { actor, org_id, agent_id, is_default, configuration };
         let answer = administrator.perform(act).await?;
-        let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
         println!("The agent is configured.");
         Ok(ExitCode::SUCCESS)
     }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use migrate::{Act, Answer};
+use ringfence_protocol::admin::{Command, Reply};
 use ringfence_vapi::OrgId;
 
 use crate::administration::{Administrator, unexpected};
@@ -25,8 +25,8 @@ pub(crate) struct Connect {
 impl Connect {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let Self { org, run, administrator } = self;
-        let answer = administrator.perform(|actor| Act::Connect { actor, org_id: org, run }).await?;
-        let Answer::Connected(connection) = answer else { return Err(unexpected(&answer)) };
+        let answer = administrator.perform(|actor| Command::Connect { actor, org_id: org, run }).await?;
+        let Reply::Connected(connection) = answer else { return Err(unexpected(&answer)) };
         for inspected in &connection.found {
             println!("{}", inspected.what);
             for wrong in &inspected.wrong {

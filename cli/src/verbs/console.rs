@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use migrate::{Act, Answer};
+use ringfence_protocol::admin::{Command, Reply};
 use ringfence_vapi::OrgId;
 
 use crate::administration::{Administrator, unexpected};
@@ -29,9 +29,9 @@ pub(crate) struct Console {
 impl Console {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let lifetime_seconds = self.lifetime.as_secs();
-        let act = |actor| Act::MintConsoleToken { actor, org_id: self.org, lifetime_seconds };
+        let act = |actor| Command::MintConsoleToken { actor, org_id: self.org, lifetime_seconds };
         let answer = self.administrator.perform(act).await?;
-        let Answer::Console { link, .. } = answer else { return Err(unexpected(&answer)) };
+        let Reply::Console { link, .. } = answer else { return Err(unexpected(&answer)) };
         println!("{link}");
         Ok(ExitCode::SUCCESS)
     }

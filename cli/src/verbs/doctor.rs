@@ -4,11 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use migrate::connect::Inspected;
-use migrate::{Act, Answer};
-use ringfence_core::migrations::Finding;
+use ringfence_protocol::admin::{Command, Finding, Reply, ServerCheck};
 use ringfence_vapi::OrgId;
-use tokio::process::Command;
+use tokio::process;
 
 use crate::administration::{Place, unexpected};
 use crate::error::{Error, Result};
@@ -95,7 +93,7 @@ async fn check_machine(report: &mut Report) {
 }
 
 async fn version_of(program: &str) -> Result<String> {
-    let version = output(Command::new(program).arg("--version"), "ask for the version").await?;
+    let version = output(process::Command::new(program).arg("--version"), "ask for the version").await?;
     Ok(version.trim().to_owned())
 }
 
@@ -131,8 +129,8 @@ async fn health(stack: &Stack) -> Result<String> {
 
 /// What only a function of the stack sees.
 async fn check_inside(report: &mut Report, place: &Place) {
-    match place.perform(Act::Inspect {}).await {
-        Ok(Answer::Inspected { dead_letters, clock_skew_ms }) => {
+    match place.perform(Command::Inspect {}).await {
+        Ok(Reply::Inspected { dead_letters, clock_skew_ms }) => {
             let skew = format!("{clock_skew_ms} ms");
             let is_near = clock_skew_ms.abs() < MOST_SKEW_MS;
             report.check(
@@ -152,9 +150,9 @@ async fn check_inside(report: &mut Report, place: &Place) {
 
 /// How an org's assistants and numbers are set up.
 async fn check_vapi(report: &mut Report, place: &Place, org_id: OrgId) {
-    match place.perform(Act::Connect { actor: "doctor".to_owned(), org_id, run: false }).await {
-        Ok(Answer::Connected(connection)) => {
-            for Inspected { what, wrong } in connection.found {
+    match place.perform(Command::Connect { actor: "doctor".to_owned(), org_id, run: false }).await {
+        Ok(Reply::Connected(connection)) => {
+            for ServerCheck { what, wrong } in connection.found {
                 let found =
                     if wrong.is_empty() { Ok("as it should be".to_owned()) } else { Err(Error::new(wrong.join("; "))) };
                 report.check(&what, found);
@@ -167,8 +165,8 @@ async fn check_vapi(report: &mut Report, place: &Place, org_id: OrgId) {
 
 /// The checks of `verify.sql`.
 async fn check_database(report: &mut Report, place: &Place) {
-    match place.perform(Act::Verify).await {
-        Ok(Answer::Verified { findings }) => {
+    match place.perform(Command::Verify).await {
+        Ok(Reply::Verified { findings }) => {
             for Finding { check, ok } in findings {
                 report.check(&check, if ok { Ok("holds".to_owned()) } else { Err(Error::new("does not hold")) });
             }

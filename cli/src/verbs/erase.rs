@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use migrate::erase::{Erase as What, Erasure};
-use migrate::{Act, Answer};
+use ringfence_protocol::admin::{Command, Erasure, Reply, Target as What};
 use ringfence_vapi::OrgId;
 
 use crate::administration::{Administrator, unexpected};
@@ -40,8 +39,8 @@ impl Erase {
             (Some(call), _) => What::Call(call),
             (None, number) => What::Number(number.unwrap_or_default().into()),
         };
-        let answer = administrator.perform(|actor| Act::Erase { actor, org_id: org, erase, run }).await?;
-        let Answer::Erased(erasure) = answer else { return Err(unexpected(&answer)) };
+        let answer = administrator.perform(|actor| Command::Erase { actor, org_id: org, target: erase, run }).await?;
+        let Reply::Erased(erasure) = answer else { return Err(unexpected(&answer)) };
         if json {
             println!("{}", serde_json::to_string(&erasure).unwrap_or_default());
         } else {

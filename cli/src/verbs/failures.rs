@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use migrate::{Act, Answer};
-use ringfence_core::admin::Selection;
-use ringfence_core::admin::failures::FailedOperation;
+use ringfence_protocol::admin::{Command, FailedOperation, Reply, Selection};
 
 use super::selection::Selected;
 use crate::administration::{Administrator, unexpected};
@@ -35,15 +33,15 @@ impl Failures {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let selection: Selection = self.selected.into();
         if let (Some(event_id), Some(org_id)) = (self.resolve, selection.org_id) {
-            let act = |actor| Act::SettleToolCall { actor, org_id, event_id };
+            let act = |actor| Command::SettleToolCall { actor, org_id, event_id };
             let answer = self.administrator.perform(act).await?;
-            let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+            let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
             println!("The failure is closed.");
             return Ok(ExitCode::SUCCESS);
         }
-        let act = Act::ListFailures { selection, resolved: self.resolved, limit: self.limit };
+        let act = Command::ListFailures { selection, resolved: self.resolved, limit: self.limit };
         let answer = self.administrator.perform(|_| act).await?;
-        let Answer::Failures { operations } = answer else { return Err(unexpected(&answer)) };
+        let Reply::Failures { operations } = answer else { return Err(unexpected(&answer)) };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&operations).context("write JSON")?);
         } else {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Subcommand};
-use migrate::{Act, Answer};
+use ringfence_protocol::admin::{Command, Reply};
 use ringfence_vapi::OrgId;
 use serde_json::{Map, Value};
 
@@ -56,8 +56,8 @@ impl Add {
     async fn run(self) -> Result<ExitCode> {
         let Self { org: org_id, phone, name, metadata, administrator } = self;
         let metadata = metadata.unwrap_or_default();
-        let answer = administrator.perform(|actor| Act::AddLead { actor, org_id, phone, name, metadata }).await?;
-        let Answer::Lead { id } = answer else { return Err(unexpected(&answer)) };
+        let answer = administrator.perform(|actor| Command::AddLead { actor, org_id, phone, name, metadata }).await?;
+        let Reply::Lead { id } = answer else { return Err(unexpected(&answer)) };
         println!("id  {id}");
         Ok(ExitCode::SUCCESS)
     }
@@ -86,8 +86,9 @@ struct Change {
 impl Change {
     async fn run(self) -> Result<ExitCode> {
         let Self { org: org_id, phone, name, metadata, administrator } = self;
-        let answer = administrator.perform(|actor| Act::ChangeLead { actor, org_id, phone, name, metadata }).await?;
-        let Answer::Lead { id } = answer else { return Err(unexpected(&answer)) };
+        let answer =
+            administrator.perform(|actor| Command::ChangeLead { actor, org_id, phone, name, metadata }).await?;
+        let Reply::Lead { id } = answer else { return Err(unexpected(&answer)) };
         println!("id  {id}");
         Ok(ExitCode::SUCCESS)
     }

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use maintenance::{Job, Order, Report};
+use ringfence_protocol::maintenance::{Job, JobRequest, Report};
+use strum::VariantNames as _;
 
 use crate::administration::{Place, order};
 use crate::error::{Context, Error, Result};
@@ -28,25 +29,24 @@ pub(crate) struct Maintain {
 }
 
 fn job(text: &str) -> std::result::Result<Job, String> {
-    let found = Job::SCHEDULES.into_iter().map(|(job, _)| job).find(|job| job.as_str() == text);
-    found.ok_or_else(|| format!("one of {}", Job::SCHEDULES.map(|(job, _)| job.as_str()).join(", ")))
+    text.parse().map_err(|_| format!("one of {}", Job::VARIANTS.join(", ")))
 }
 
 impl Maintain {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let asked = Order { job: self.job, dry_run: self.dry_run };
+        let asked = JobRequest { job: self.job, dry_run: self.dry_run };
         let report: Report = match &self.place.stack {
             Some(stack) => order(&format!("{stack}-maintenance"), &asked, "maintain").await?,
             None => here(&asked).await?,
         };
         let Report { found, done, more, .. } = report;
-        println!("{}: found {found}, done {done}{}", self.job.as_str(), if more { ", and there is more" } else { "" });
+        println!("{}: found {found}, done {done}{}", self.job, if more { ", and there is more" } else { "" });
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// On the local stack.
-pub(crate) async fn here(order: &Order) -> Result<Report> {
+pub(crate) async fn here(order: &JobRequest) -> Result<Report> {
     let stack = Stack::running(&Layout::find()?)?;
     let stack = stack.ok_or_else(|| Error::new("the local stack is not up: `cargo ringfence up` starts it"))?;
     let url = invocations_url(&stack.base_url, "maintenance");

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ::migrate::{Act, Answer};
+use ringfence_protocol::admin::{Command, Reply};
 
 use crate::administration::{Place, unexpected};
 use crate::error::Result;
@@ -16,8 +16,8 @@ pub(crate) struct Migrate {
 
 impl Migrate {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let answer = self.place.perform(Act::Migrate).await?;
-        let Answer::Migrated { applied } = answer else { return Err(unexpected(&answer)) };
+        let answer = self.place.perform(Command::Migrate).await?;
+        let Reply::Migrated { applied } = answer else { return Err(unexpected(&answer)) };
         if applied.is_empty() {
             println!("Nothing to apply: the schema is up to date.");
         }

@@ -4,9 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
-use migrate::OrganizationKey;
-use migrate::{Act, Answer};
-use ringfence_core::admin::Kept;
+use ringfence_protocol::admin::{Command, OrganizationKey, Reply, RetainedData};
 use ringfence_vapi::OrgId;
 use serde::Serialize;
 
@@ -59,7 +57,7 @@ struct Create {
 
 impl Create {
     async fn run(self) -> Result<ExitCode> {
-        let act = |actor| Act::CreateOrganization { actor, name: self.name };
+        let act = |actor| Command::CreateOrganization { actor, name: self.name };
         print_key(&self.administrator.perform(act).await?, self.json)
     }
 }
@@ -76,8 +74,8 @@ struct List {
 
 impl List {
     async fn run(self) -> Result<ExitCode> {
-        let answer = self.administrator.perform(|actor| Act::ListOrganizations { actor }).await?;
-        let Answer::Organizations { organizations } = answer else { return Err(unexpected(&answer)) };
+        let answer = self.administrator.perform(|actor| Command::ListOrganizations { actor }).await?;
+        let Reply::Organizations { organizations } = answer else { return Err(unexpected(&answer)) };
         if self.json {
             print_json(&organizations)?;
             return Ok(ExitCode::SUCCESS);
@@ -108,7 +106,7 @@ struct RotateKey {
 impl RotateKey {
     async fn run(self) -> Result<ExitCode> {
         let overlap_seconds = self.overlap.as_secs();
-        let act = |actor| Act::RotateKey { actor, org_id: self.org, overlap_seconds };
+        let act = |actor| Command::RotateKey { actor, org_id: self.org, overlap_seconds };
         print_key(&self.administrator.perform(act).await?, self.json)
     }
 }
@@ -129,8 +127,8 @@ impl VapiKey {
     async fn run(self) -> Result<ExitCode> {
         // Not an argument: those are seen by whoever lists processes, and kept by shells.
         let key = if self.remove { None } else { Some(read_line()?.into()) };
-        let answer = self.administrator.perform(|actor| Act::SetVapiKey { actor, org_id: self.org, key }).await?;
-        let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+        let answer = self.administrator.perform(|actor| Command::SetVapiKey { actor, org_id: self.org, key }).await?;
+        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
         println!("{}", if self.remove { "the key is forgotten" } else { "the key is kept" });
         Ok(ExitCode::SUCCESS)
     }
@@ -175,18 +173,18 @@ fn days(text: &str) -> std::result::Result<Days, String> {
 impl Retention {
     async fn run(self) -> Result<ExitCode> {
         let chosen = [
-            (Kept::Recordings, self.recordings),
-            (Kept::Transcripts, self.transcripts),
-            (Kept::Events, self.events.map(|days| Days(Some(days)))),
+            (RetainedData::Recordings, self.recordings),
+            (RetainedData::Transcripts, self.transcripts),
+            (RetainedData::Events, self.events.map(|days| Days(Some(days)))),
         ];
         for (kept, days) in chosen {
             let Some(Days(days)) = days else { continue };
-            let act = |actor| Act::SetRetention { actor, org_id: self.org, kept, days };
+            let act = |actor| Command::SetRetention { actor, org_id: self.org, data: kept, days };
             let answer = self.administrator.perform(act).await?;
-            let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+            let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
             match days {
-                Some(days) => println!("{} are kept for {days} days", kept.as_str()),
-                None => println!("{} are kept for ever", kept.as_str()),
+                Some(days) => println!("{kept} are retained for {days} days"),
+                None => println!("{kept} are retained without a limit"),
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -208,15 +206,15 @@ struct ZeroRetention {
 impl ZeroRetention {
     async fn run(self) -> Result<ExitCode> {
         let Self { org, is_zero, administrator } = self;
-        let answer = administrator.perform(|actor| Act::SetZeroRetention { actor, org_id: org, is_zero }).await?;
-        let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+        let answer = administrator.perform(|actor| Command::SetZeroRetention { actor, org_id: org, is_zero }).await?;
+        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
         println!("Vapi is {}asked for this org's missing reports", if is_zero { "not " } else { "" });
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn print_key(answer: &Answer, json: bool) -> Result<ExitCode> {
-    let Answer::Organization(organization) = answer else { return Err(unexpected(answer)) };
+fn print_key(answer: &Reply, json: bool) -> Result<ExitCode> {
+    let Reply::Organization(organization) = answer else { return Err(unexpected(answer)) };
     if json {
         print_json(organization)?;
         return Ok(ExitCode::SUCCESS);

@@ -5,12 +5,12 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use maintenance::{Job, Order};
-use migrate::{Act, Answer};
+use ringfence_protocol::admin::{Command, Reply};
+use ringfence_protocol::maintenance::{Job, JobRequest};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::Command;
+use tokio::process;
 
 use crate::administration::local::administration;
 use crate::administration::unexpected;
@@ -70,7 +70,7 @@ async fn install(layout: &Layout) -> Result<PathBuf> {
         tokio::fs::copy(source.join(name), home.join(name)).await.context(format_args!("copy {name}"))?;
     }
     progress("Installing what drives the browser");
-    let mut npm = Command::new(program(&["npm"])?);
+    let mut npm = process::Command::new(program(&["npm"])?);
     npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&home);
     logged(&mut npm, &layout.logs().join("pages-npm.log"), "install packages with npm").await?;
     Ok(home)
@@ -85,7 +85,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     async fn walk(&self, node: &Path, chromium: &Path, packages: &Path) -> Result<()> {
-        let mut browser = Command::new(node);
+        let mut browser = process::Command::new(node);
         browser
             .arg(self.layout.root().join("tests/pages/walk.mjs"))
             .env("PAGES_PACKAGES", packages)
@@ -133,7 +133,7 @@ impl Walk<'_> {
             "count" => {
                 // What its schedules do every few minutes.
                 for job in [Job::RollUp, Job::Watch] {
-                    maintain::here(&Order { job, dry_run: false }).await?;
+                    maintain::here(&JobRequest { job, dry_run: false }).await?;
                 }
                 Ok(json!({}))
             }
@@ -184,9 +184,9 @@ impl Walk<'_> {
     }
 
     async fn link(&self, org_id: Option<OrgId>) -> Result<String> {
-        let act = Act::MintConsoleToken { actor: "pages".to_owned(), org_id, lifetime_seconds: CONSOLE.as_secs() };
+        let act = Command::MintConsoleToken { actor: "pages".to_owned(), org_id, lifetime_seconds: CONSOLE.as_secs() };
         let answer = administration(self.layout, self.stack)?.perform(act).await.context("make a link")?;
-        let Answer::Console { link, .. } = answer else { return Err(unexpected(&answer)) };
+        let Reply::Console { link, .. } = answer else { return Err(unexpected(&answer)) };
         Ok(link)
     }
 

@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use migrate::redrive::Redriven;
-use migrate::{Act, Answer};
-use ringfence_core::admin::Selection;
+use ringfence_protocol::admin::{Command, DeadLetters, Reply, Selection};
 
 use super::selection::{Execution, Selected};
 use crate::administration::{Administrator, unexpected};
@@ -27,9 +25,9 @@ impl Redrive {
         let selection = Selection::from(self.selected);
         let (mut redriven, mut before) = (0, None);
         let found = loop {
-            let act = |actor| Act::Redrive { actor, selection: selection.clone(), run, per_second: rate, before };
+            let act = |actor| Command::Redrive { actor, selection: selection.clone(), run, per_second: rate, before };
             let answer = self.administrator.perform(act).await?;
-            let Answer::Redriven(found) = answer else { return Err(unexpected(&answer)) };
+            let Reply::DeadLetters(found) = answer else { return Err(unexpected(&answer)) };
             redriven += found.redriven;
             before = Some(found.before);
             // One act has a time limit. Another that moved nothing would find the same again.
@@ -42,7 +40,7 @@ impl Redrive {
     }
 }
 
-fn print(found: Redriven, redriven: u64, run: bool) {
+fn print(found: DeadLetters, redriven: u64, run: bool) {
     if run {
         println!("  redriven   {redriven}");
     } else {

@@ -3,9 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use migrate::{Act, Answer};
-use ringfence_core::admin::Selection;
-use ringfence_core::admin::replay::{Cursor, Replayable, Replayed};
+use ringfence_protocol::admin::{Command, ReplayCursor, Replayable, Replayed, Reply, Selection};
 use tokio::time::Instant;
 
 use super::selection::{Execution, Selected};
@@ -34,9 +32,9 @@ impl Replay {
         }
         let kind = if self.failed { Replayable::Failed } else { Replayable::Applied };
         let selection = Selection::from(self.selected);
-        let count = Act::CountReplay { kind, selection: selection.clone() };
+        let count = Command::CountReplay { kind, selection: selection.clone() };
         let answer = self.administrator.perform(|_| count).await?;
-        let Answer::Count { events } = answer else { return Err(unexpected(&answer)) };
+        let Reply::Count { events } = answer else { return Err(unexpected(&answer)) };
         println!("  selected   {events}");
         if !self.execution.run {
             if events > 0 {
@@ -57,13 +55,18 @@ impl Replay {
 /// A page holds what may be replayed in a second, and takes a second at least.
 async fn pages(administrator: &Administrator, kind: Replayable, selection: &Selection, rate: u32) -> Result<Replayed> {
     let mut total = Replayed::default();
-    let mut after: Option<Cursor> = None;
+    let mut after: Option<ReplayCursor> = None;
     loop {
         let next_page = Instant::now() + Duration::from_secs(1);
-        let page =
-            |actor| Act::Replay { actor, kind, selection: selection.clone(), after: after.clone(), limit: rate.into() };
+        let page = |actor| Command::Replay {
+            actor,
+            kind,
+            selection: selection.clone(),
+            after: after.clone(),
+            limit: rate.into(),
+        };
         let answer = administrator.perform(page).await?;
-        let Answer::Replayed(page) = answer else { return Err(unexpected(&answer)) };
+        let Reply::Replayed(page) = answer else { return Err(unexpected(&answer)) };
         total.replayed += page.replayed;
         total.failed += page.failed;
         after = page.next;

@@ -1,7 +1,7 @@
 //! The arguments that select events, the same for every verb that acts on some of them.
 
 use jiff::Timestamp;
-use ringfence_core::admin::Selection;
+use ringfence_protocol::admin::Selection;
 use ringfence_vapi::{FailureCode, OrgId};
 
 /// Which events. What is left out selects all.

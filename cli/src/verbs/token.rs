@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use migrate::{Act, Answer};
+use ringfence_protocol::admin::{Command, Reply};
 use ringfence_vapi::OrgId;
 
 use crate::administration::{Administrator, unexpected};
@@ -26,9 +26,9 @@ pub(crate) struct Token {
 impl Token {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let lifetime_seconds = self.lifetime.as_secs();
-        let act = |actor| Act::MintToken { actor, org_id: self.org, lifetime_seconds };
+        let act = |actor| Command::MintToken { actor, org_id: self.org, lifetime_seconds };
         let answer = self.administrator.perform(act).await?;
-        let Answer::Token { token, .. } = answer else { return Err(unexpected(&answer)) };
+        let Reply::Token { token, .. } = answer else { return Err(unexpected(&answer)) };
         println!("{token}");
         Ok(ExitCode::SUCCESS)
     }

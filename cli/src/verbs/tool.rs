@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Subcommand};
-use migrate::{Act, Answer};
-use ringfence_core::admin::tools::{Tool as Registered, ToolKind};
+use ringfence_protocol::admin::{Command, Reply, Tool as Registered, ToolKind};
 use ringfence_vapi::OrgId;
 
 use crate::administration::{Administrator, Place, unexpected};
@@ -85,8 +84,8 @@ impl Add {
         let org_id = named.org;
         let (kind, name) = named.kind_and_name();
         let tool = Registered { kind, name, endpoint, timeout_seconds: timeout, is_idempotent: idempotent };
-        let answer = administrator.perform(|actor| Act::SetTool { actor, org_id, tool }).await?;
-        let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+        let answer = administrator.perform(|actor| Command::SetTool { actor, org_id, tool }).await?;
+        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
         println!(
             "The tool is registered. `cargo ringfence tool secret --org {org_id}` shows what verifies its requests."
         );
@@ -106,8 +105,8 @@ struct List {
 
 impl List {
     async fn run(self) -> Result<ExitCode> {
-        let answer = self.place.perform(Act::ListTools { org_id: self.org }).await?;
-        let Answer::Tools { tools } = answer else { return Err(unexpected(&answer)) };
+        let answer = self.place.perform(Command::ListTools { org_id: self.org }).await?;
+        let Reply::Tools { tools } = answer else { return Err(unexpected(&answer)) };
         println!("{}", serde_json::to_string_pretty(&tools).context("write JSON")?);
         Ok(ExitCode::SUCCESS)
     }
@@ -127,8 +126,8 @@ impl Remove {
         let Self { named, administrator } = self;
         let org_id = named.org;
         let (kind, name) = named.kind_and_name();
-        let answer = administrator.perform(|actor| Act::RemoveTool { actor, org_id, kind, name }).await?;
-        let Answer::Done {} = answer else { return Err(unexpected(&answer)) };
+        let answer = administrator.perform(|actor| Command::RemoveTool { actor, org_id, kind, name }).await?;
+        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
         println!("The tool is removed.");
         Ok(ExitCode::SUCCESS)
     }
@@ -146,9 +145,9 @@ struct Secret {
 
 impl Secret {
     async fn run(self) -> Result<ExitCode> {
-        let act = |actor| Act::ShowToolSecret { actor, org_id: self.org };
+        let act = |actor| Command::ShowToolSecret { actor, org_id: self.org };
         let answer = self.administrator.perform(act).await?;
-        let Answer::ToolSecret { secret } = answer else { return Err(unexpected(&answer)) };
+        let Reply::ToolSecret { secret } = answer else { return Err(unexpected(&answer)) };
         println!("{secret}");
         Ok(ExitCode::SUCCESS)
     }

@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::interactive::{Admission, Found, Sender, find_answer};
-use ringfence_edge::auth::Unauthorised;
-use ringfence_edge::consumer::caught;
-use ringfence_edge::endpoints::Notice;
-use ringfence_edge::metrics::{Counts, Metric};
-use ringfence_edge::route::{Respond, wrong_route};
-use ringfence_edge::{Answer, Endpoints, Environment, Misconfigured, Verified};
+use ringfence_egress::{Endpoints, Notice};
+use ringfence_identity::{Unauthorised, Verified};
+use ringfence_runtime::metrics::{Counts, Metric};
+use ringfence_runtime::route::{Respond, wrong_route};
+use ringfence_runtime::{Answer, Environment, Misconfigured, catch_panics};
 use ringfence_vapi::interactive::{Inquiry, Interactive, Question, assistant, sentence, transfer_to};
 use ringfence_vapi::{FailureCode, nothing_configured};
 use serde_json::{Value, json};
@@ -160,7 +159,7 @@ impl Answers {
         data.insert("lead_id".to_owned(), json!(found.lead.as_ref().map(|lead| lead.id)));
         let id = verified.fingerprint();
         let notice = Notice { org_id: found.org_id, id: &id, kind: inquiry.kind.as_str(), data: Value::Object(data) };
-        let posted = self.endpoints.post(endpoint, &notice, until).await;
+        let posted = self.endpoints.post(endpoint.address(), &notice, until).await;
         match posted.and_then(|body| inquiry.kind.read_answer(&body).ok_or(FailureCode::ToolAnswerUnreadable)) {
             Ok(answer) => Some(answer),
             Err(code) => {
@@ -183,7 +182,7 @@ impl Answers {
     ) -> Result<Admission<Found>, Failure> {
         let (credential, received_at) = (verified.credential(), verified.received_at());
         let sender = Sender { credential, received_at, call: message.call.as_ref() };
-        let found = caught(find_answer(&self.database, &sender, message_type));
+        let found = catch_panics(find_answer(&self.database, &sender, message_type));
         tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| Err(FailureCode::DatabaseTimeout.into()))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use ringfence_core::Credential;
+use ringfence_protocol::Credential;
 use ringfence_vapi::{CallFacts, OrgId};
 use serde_json::Value;
 

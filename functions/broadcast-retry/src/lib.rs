@@ -1,101 +1,72 @@
-//! Pushes that a webhook does not wait for: to more viewers than it could, and to those that did not get a frame at first.
+//! Pushes that the webhook does not wait for: to more viewers than it could reach in time, and to viewers whose push failed.
 //!
-//! A message names an event of the log and the connections that still want it. Each time those that failed again get a message of
-//! their own; after [`MAX_FAILURES`] it is a dead letter. Nothing is lost with it: viewers have the frame with their next resume.
+//! A message names an event of the log and the connections that still need it. Each time, the connections that failed again get a
+//! message of their own; after [`MAX_FAILURES`] the message is a dead letter. Nothing is lost then: a viewer receives the frame with its
+//! next resume.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use jiff::{SignedDuration, Timestamp};
-use ringfence_core::error::Failure;
-use ringfence_core::{Database, live};
-use ringfence_edge::broadcast::Subject;
-use ringfence_edge::consumer::caught;
-use ringfence_edge::metrics::{Counts, Metric};
-use ringfence_edge::pusher::settle;
-use ringfence_edge::{Broadcast, Connections, FunctionQueues};
-use ringfence_vapi::frame::Logged;
-use ringfence_vapi::{FailureClass, FailureCode, Frame};
+use ringfence_aws::Connections;
+use ringfence_core::{Database, Failure, live};
+use ringfence_protocol::broadcast::Subject;
+use ringfence_protocol::live::Logged;
+use ringfence_protocol::{Broadcast, Frame};
+use ringfence_runtime::metrics::{Counts, Metric};
+use ringfence_runtime::pusher::settle;
+use ringfence_runtime::{Disposition, FunctionQueues, Record, Worker, catch_panics};
+use ringfence_vapi::{FailureClass, FailureCode};
 
-/// A push that failed so often is given up.
+/// A push that failed more often is a dead letter.
 pub const MAX_FAILURES: u32 = 5;
-/// More connections than this are told by messages of their own.
-const AUDIENCE: usize = 200;
-/// No message takes longer: to find what it is about (9 s), to push (6 s), to forget who is gone (9 s) and to hand over the rest (4 s).
-const LONGEST_RECORD: Duration = Duration::from_secs(28);
-/// The wait of a message that failed.
-const PAUSE: Duration = Duration::from_secs(5);
-/// A partial transcript that is older is not worth a push.
+/// A larger audience is split into messages of this many connections, so that none of them takes long.
+const MAX_CONNECTIONS: usize = 200;
+/// The delay of a message that could not be processed: a frame that is late is worth nothing.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
+/// An older partial transcript is not pushed.
 const PARTIAL_LIFETIME: SignedDuration = SignedDuration::from_secs(3);
 
-/// Works off the broadcast queue.
+/// Pushes to `connections`, and sends what fails back to `queues`.
 pub struct Broadcaster {
-    database: Arc<Database>,
-    connections: Connections,
-    queues: FunctionQueues,
+    pub database: Arc<Database>,
+    pub connections: Connections,
+    pub queues: FunctionQueues,
+}
+
+impl Worker for Broadcaster {
+    /// To find the event (9 s), push it (6 s), delete connections that are gone (9 s) and send the rest to the queue (4 s).
+    const LONGEST_RECORD: Duration = Duration::from_secs(28);
+
+    async fn process(&self, record: &Record<'_>, counts: &mut Counts) -> Disposition {
+        let Err(failure) = catch_panics(self.broadcast(record.body, counts)).await else { return Disposition::Done };
+        tracing::error!(failure.code = %failure.code, message.id = record.message_id, "a broadcast failed");
+        if failure.code.class() == FailureClass::Transient {
+            return Disposition::Retry(RETRY_DELAY);
+        }
+        // A partial transcript is never kept.
+        let is_partial = serde_json::from_str::<Broadcast>(record.body).is_ok_and(|broadcast| broadcast.is_partial());
+        if is_partial { Disposition::Done } else { Disposition::DeadLetter(failure.code) }
+    }
 }
 
 impl Broadcaster {
-    /// Pushes to `connections`; what fails goes back to `queues`.
-    #[must_use]
-    pub fn new(database: Arc<Database>, connections: Connections, queues: FunctionQueues) -> Self {
-        Self { database, connections, queues }
-    }
-
-    /// Pushes what the messages of a batch are about, each by itself, and names those that are to come again: what failed for now,
-    /// and what there is no time for before `deadline`.
-    pub async fn consume(&self, batch: SqsEvent, deadline: Instant) -> SqsBatchResponse {
-        let mut counts = Counts::default();
-        let mut response = SqsBatchResponse::default();
-        for (index, message) in batch.records.into_iter().enumerate() {
-            // The first is tried in any case, or none ever would be.
-            let is_late = index > 0 && Instant::now() + LONGEST_RECORD > deadline;
-            if is_late || !self.is_settled(&message, &mut counts).await {
-                self.postpone(&message).await;
-                let mut again = BatchItemFailure::default();
-                again.item_identifier = message.message_id.unwrap_or_default();
-                response.batch_item_failures.push(again);
-            }
-        }
-        counts.emit();
-        ringfence_edge::sentry::flush().await;
-        response
-    }
-
-    /// Whether a message is done with.
-    async fn is_settled(&self, message: &SqsMessage, counts: &mut Counts) -> bool {
-        match caught(self.one(message, counts)).await {
-            Ok(()) => true,
-            Err(failure) => self.is_given_up(message, &failure, counts).await,
-        }
-    }
-
-    /// What viewers are to see is worth something soon or not at all.
-    async fn postpone(&self, message: &SqsMessage) {
-        if let Some(handle) = &message.receipt_handle {
-            let _ = self.queues.retries.postpone(handle, PAUSE).await;
-        }
-    }
-
-    async fn one(&self, message: &SqsMessage, counts: &mut Counts) -> Result<(), Failure> {
-        let broadcast = serde_json::from_str(message.body.as_deref().unwrap_or_default());
-        let broadcast: Broadcast = broadcast.map_err(|_| FailureCode::EventUnreadable)?;
+    async fn broadcast(&self, body: &str, counts: &mut Counts) -> Result<(), Failure> {
+        let broadcast: Broadcast = serde_json::from_str(body).map_err(|_| FailureCode::EventUnreadable)?;
         let Some((frame, viewers)) = self.find(&broadcast).await? else { return Ok(()) };
-        if viewers.len() > AUDIENCE {
+        if viewers.len() > MAX_CONNECTIONS {
             return self.split(&broadcast, &viewers).await;
         }
         let text = serde_json::to_string(&frame).map_err(|_| FailureCode::EventUnreadable)?;
         let pushes = self.connections.push(&viewers, &text).await;
         settle(&self.database, broadcast.org_id, &pushes, counts).await;
-        let is_logged = matches!(broadcast.subject, Subject::Event { .. });
-        if is_logged && !pushes.failed.is_empty() {
-            self.again(&broadcast.again(pushes.failed), counts).await?;
+        if !broadcast.is_partial() && !pushes.failed.is_empty() {
+            self.retry(&broadcast.again(pushes.failed), counts).await?;
         }
         Ok(())
     }
 
-    /// The frame and who still wants it. None: nobody, or there is nothing to show.
+    /// The frame and the connections that still need it. None: there is nothing to push.
     async fn find(&self, broadcast: &Broadcast) -> Result<Option<(Frame, Vec<String>)>, Failure> {
         let (org, connections) = (broadcast.org_id, broadcast.connections.as_deref());
         match &broadcast.subject {
@@ -115,48 +86,30 @@ impl Broadcaster {
         }
     }
 
-    /// A message for each part of a large audience, so that they are pushed to side by side and none takes long.
     async fn split(&self, broadcast: &Broadcast, viewers: &[String]) -> Result<(), Failure> {
-        for part in viewers.chunks(AUDIENCE) {
+        for part in viewers.chunks(MAX_CONNECTIONS) {
             let part = Broadcast { connections: Some(part.to_vec()), ..broadcast.clone() };
             let message = serde_json::to_string(&part).map_err(|_| FailureCode::EventUnreadable)?;
-            self.queues.retries.send_later(message, Duration::ZERO).await.map_err(|error| Failure::from(error.0))?;
+            self.queues.retries.send_later(message, Duration::ZERO).await.map_err(|error| error.0)?;
         }
         Ok(())
     }
 
-    /// A message for those that did not get it, later; or a dead letter. The old message is done with: whoever got the frame
-    /// is not in the new one.
-    async fn again(&self, broadcast: &Broadcast, counts: &mut Counts) -> Result<(), Failure> {
+    /// A message for the connections that did not receive the frame, later; or a dead letter.
+    async fn retry(&self, broadcast: &Broadcast, counts: &mut Counts) -> Result<(), Failure> {
         let message = serde_json::to_string(broadcast).map_err(|_| FailureCode::EventUnreadable)?;
         let sent = if broadcast.failures > MAX_FAILURES {
             counts.add(Metric::DeadLettered, 1);
-            tracing::warn!(org.id = %broadcast.org_id, failure.code = %FailureCode::PushFailed, "a push was given up");
+            tracing::warn!(org.id = %broadcast.org_id, failure.code = %FailureCode::PushFailed, "a push became a dead letter");
             self.queues.dead_letters.send_text(message, Some(FailureCode::PushFailed)).await
         } else {
-            self.queues.retries.send_later(message, pause(broadcast.failures)).await
+            self.queues.retries.send_later(message, retry_delay(broadcast.failures)).await
         };
         sent.map_err(|error| error.0.into())
     }
-
-    /// Whether a message that failed is a dead letter now. What may succeed later comes again by itself.
-    async fn is_given_up(&self, message: &SqsMessage, failure: &Failure, counts: &mut Counts) -> bool {
-        tracing::error!(failure.code = %failure.code, message.id = message.message_id, "a broadcast failed");
-        if failure.code.class() == FailureClass::Transient {
-            return false;
-        }
-        let body = message.body.clone().unwrap_or_default();
-        let broadcast = serde_json::from_str(&body).ok();
-        if broadcast.is_some_and(|it: Broadcast| matches!(it.subject, Subject::Partial { .. })) {
-            // What somebody was saying is nothing to be kept.
-            return true;
-        }
-        counts.add(Metric::DeadLettered, 1);
-        self.queues.dead_letters.send_text(body, Some(failure.code)).await.is_ok()
-    }
 }
 
-/// One, two, four seconds and so on: five tries are over in half a minute, which is when viewers resume by themselves.
-fn pause(failures: u32) -> Duration {
+/// 1, 2, 4 seconds and so on: five tries end within half a minute, when viewers resume by themselves.
+fn retry_delay(failures: u32) -> Duration {
     Duration::from_secs(2u64.saturating_pow(failures.saturating_sub(1)))
 }

@@ -3,10 +3,10 @@
 //! Every address of an org has its id in it, and is looked at by that org's own people, or by an operator, which is audited before it
 //! is shown. What is not somebody's does not exist for him: 404, as for what never was.
 
-mod acts;
 mod assets;
 mod calls;
 mod codes;
+mod commands;
 mod failures;
 mod layout;
 mod numbers;
@@ -23,18 +23,19 @@ use jiff::{SignedDuration, Timestamp};
 use lambda_http::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use lambda_http::{Body, Request, RequestExt as _};
 use maud::Markup;
-use ringfence_core::admin::Selection;
-use ringfence_core::console::{CallFilter, FailureCursor};
+use ringfence_aws::Bucket;
+use ringfence_core::Database;
+use ringfence_core::console::{self, CallFilter, FailureCursor};
 use ringfence_core::error::Failure;
-use ringfence_core::{Database, console};
-use ringfence_edge::consumer::caught;
-use ringfence_edge::problem::problem_with;
-use ringfence_edge::{Audience, Bucket, Scope, Tokens};
+use ringfence_identity::{Audience, Scope, Tokens};
+use ringfence_protocol::admin::Selection;
+use ringfence_runtime::catch_panics;
+use ringfence_runtime::problem::problem_with;
 use ringfence_vapi::{FailureCode, OrgId};
 use serde::Serialize;
 use serde_json::json;
 
-pub use acts::Acts;
+pub use commands::Commands;
 
 use crate::layout::{Section, bare, page};
 use crate::query::{Query, Unreadable};
@@ -59,7 +60,7 @@ pub struct Console {
     /// Where recordings are.
     pub bucket: Bucket,
     /// What people do.
-    pub acts: Acts,
+    pub commands: Commands,
     /// The WebSocket API's URL.
     pub live_url: String,
 }
@@ -114,13 +115,13 @@ impl Console {
         let mut reply = if path.starts_with("/api/") {
             self.play(&request).await
         } else {
-            let answer = caught(async { Ok(self.page(&request, &path).await) }).await;
+            let answer = catch_panics(async { Ok(self.page(&request, &path).await) }).await;
             answer.unwrap_or_else(|failure| Err(failure.into())).unwrap_or_else(|miss| self.miss(&request, miss))
         };
         // The WebSocket API's host; where recordings are played from, S3's, differs by region and bucket.
         let media = self.bucket.origin().await.unwrap_or_default();
         Policy { media, live: origin(&self.live_url) }.apply(&mut reply);
-        ringfence_edge::sentry::flush().await;
+        ringfence_runtime::sentry::flush().await;
         reply
     }
 
@@ -253,7 +254,7 @@ impl Console {
     async fn replay(&self, visit: &Visit<'_>, call: &str) -> Answer {
         console::call(&self.database, visit.org, call).await?.ok_or(Miss::Nothing)?;
         let selection = Selection { org_id: Some(visit.org), call_id: Some(call.to_owned()), ..Selection::default() };
-        self.acts.replay(&visit.session.claims.holder, &selection).await?;
+        self.commands.replay(&visit.session.claims.holder, selection).await?;
         Ok(see_other(&format!("{}/{call}?replayed=1", Section::Calls.path(visit.org))))
     }
 
@@ -297,14 +298,14 @@ impl Console {
         }
         // What fails after the page was made is not what was looked at.
         let before = form.time("before")?.unwrap_or_else(Timestamp::now);
-        self.acts.redrive(&visit.session.claims.holder, &selection, before).await?;
+        self.commands.redrive(&visit.session.claims.holder, selection, before).await?;
         Ok(see_other(&Query::default().with(&Section::Failures.path(visit.org), "redriven", "1")))
     }
 
     /// A tool call whose fate people have found out.
     async fn settle(&self, visit: &Visit<'_>) -> Answer {
         let event_id = visit.form.text("event_id").ok_or(Miss::Nothing)?;
-        self.acts.settle(&visit.session.claims.holder, visit.org, &event_id).await?;
+        self.commands.settle(&visit.session.claims.holder, visit.org, event_id).await?;
         Ok(see_other(&Query::default().with(&Section::Failures.path(visit.org), "settled", "1")))
     }
 
@@ -348,7 +349,7 @@ impl Console {
             Miss::Nothing => (StatusCode::NOT_FOUND, FailureCode::NotServed, "there is nothing here"),
             Miss::Failed(failure) => {
                 tracing::warn!(failure.code = %failure.code, db.sqlstate = failure.sqlstate, "a screen was not served");
-                let status = ringfence_edge::problem::status_of(failure.code);
+                let status = ringfence_runtime::problem::status_of(failure.code);
                 (status, failure.code, "try again in a moment")
             }
         };

@@ -2,20 +2,22 @@
 
 use std::convert::Infallible;
 
-use console::{Acts, Console};
+use console::{Commands, Console};
 use lambda_http::{Error, service_fn};
-use ringfence_edge::{Bucket, Environment, Tokens, aws, start, telemetry};
+use ringfence_aws::Bucket;
+use ringfence_identity::Tokens;
+use ringfence_runtime::{Environment, start, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let environment = Environment::of_process();
-    let aws = aws::configuration(&environment);
+    let aws = environment.aws();
     let console = &Console {
         tokens: Tokens::new(&environment.master_keys()?),
         database: start::database(&environment)?,
-        bucket: Bucket::from_environment(&environment, Bucket::client(&aws))?,
-        acts: Acts::from_environment(&environment, Acts::client(&aws))?,
+        bucket: Bucket::new(Bucket::client(&aws), environment.required("RECORDINGS_BUCKET")?),
+        commands: Commands::new(&aws, environment.required("ADMIN_FUNCTION_NAME")?),
         live_url: environment.required("LIVE_URL")?,
     };
     lambda_http::run(service_fn(|request| async move { Ok::<_, Infallible>(console.answer(request).await) })).await

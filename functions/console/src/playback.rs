@@ -7,10 +7,11 @@ use lambda_http::http::StatusCode;
 use lambda_http::http::header::AUTHORIZATION;
 use lambda_http::{Request, RequestExt as _};
 use ringfence_core::error::Failure;
-use ringfence_core::{Recording, recordings};
-use ringfence_edge::Audience;
-use ringfence_edge::consumer::caught;
-use ringfence_edge::problem::{answer, problem};
+use ringfence_core::recordings;
+use ringfence_identity::Audience;
+use ringfence_protocol::Recording;
+use ringfence_runtime::catch_panics;
+use ringfence_runtime::problem::{answer, problem};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde::Serialize;
 use serde_json::json;
@@ -34,7 +35,7 @@ pub(crate) struct Link {
 impl Console {
     /// Answers `GET /api/calls/{call_id}/recordings/{kind}`, for a token that watches the org's calls.
     pub(crate) async fn play(&self, request: &Request) -> Reply {
-        match caught(self.by_token(request)).await {
+        match catch_panics(self.by_token(request)).await {
             Ok(link) => answer(StatusCode::OK, &json!(link)),
             Err(failure) => {
                 tracing::warn!(failure.code = %failure.code, db.sqlstate = failure.sqlstate, "a recording was not played");

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use lambda_http::Request;
 use lambda_http::http::{HeaderMap, header};
-use ringfence_edge::{Audience, Claims, Scope, Tokens};
+use ringfence_identity::{Audience, Claims, Scope, Tokens};
 use ringfence_vapi::OrgId;
 
 /// Sent to this host only, over TLS only, never from another site's pages, and not shown to scripts.

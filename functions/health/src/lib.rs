@@ -4,7 +4,7 @@ use lambda_http::Body;
 use lambda_http::http::{Response, StatusCode};
 use ringfence_core::Database;
 use ringfence_core::health::database_size_mb;
-use ringfence_edge::problem::{answer, problem};
+use ringfence_runtime::problem::{answer, problem};
 use serde_json::json;
 
 /// Answers a health check.

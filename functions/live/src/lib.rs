@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use jiff::{SignedDuration, Timestamp};
+use ringfence_aws::Connections;
 use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::live::{self, Cursor, Page, Resumed};
-use ringfence_edge::problem::status_of;
-use ringfence_edge::{Audience, Connections, Tokens};
-use ringfence_vapi::frame::Logged;
-use ringfence_vapi::{FailureCode, Frame};
+use ringfence_identity::{Audience, Tokens};
+use ringfence_protocol::Frame;
+use ringfence_protocol::live::Logged;
+use ringfence_runtime::problem::status_of;
+use ringfence_vapi::FailureCode;
 use serde::{Deserialize as _, Serialize};
 use serde_json::{Value, json};
 

@@ -3,7 +3,8 @@
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use live::Live;
-use ringfence_edge::{Connections, Environment, Tokens, aws, start, telemetry};
+use ringfence_identity::Tokens;
+use ringfence_runtime::{Environment, start, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -11,7 +12,7 @@ async fn main() -> Result<(), Error> {
     let environment = Environment::of_process();
     let database = start::database(&environment)?;
     let tokens = Tokens::new(&environment.master_keys()?);
-    let connections = Connections::from_environment(&environment, &aws::configuration(&environment))?;
+    let connections = start::connections(&environment, &environment.aws())?;
     let live = &Live::new(tokens, database, connections);
     let serve = |event: LambdaEvent<ApiGatewayWebsocketProxyRequest>| async move {
         Ok::<_, Error>(live.answer(&event.payload).await)

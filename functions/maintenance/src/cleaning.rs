@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use ringfence_core::error::Failure;
 use ringfence_core::{maintenance, numbers};
-use ringfence_edge::metrics::{Counts, Metric};
+use ringfence_runtime::metrics::{Counts, Metric};
 
-use crate::{Maintenance, Report, SHOWN};
+use ringfence_protocol::maintenance::Report;
+
+use crate::{Maintenance, SHOWN};
 
 /// What one statement removes: some tens of milliseconds, so that webhooks beside it do not notice.
 const PIECE: i32 = 1000;

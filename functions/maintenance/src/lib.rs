@@ -8,11 +8,12 @@ mod watching;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfence_aws::{Bucket, Queue};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, maintenance, recordings};
-use ringfence_edge::metrics::{Counts, Metric};
-use ringfence_edge::{Bucket, Queue, RecordingQueue};
-use serde::{Deserialize, Serialize};
+use ringfence_protocol::maintenance::{Job, JobRequest, Report};
+use ringfence_runtime::RecordingQueue;
+use ringfence_runtime::metrics::{Counts, Metric};
 
 pub use cleaning::rest;
 pub use reconcile::Reconciler;
@@ -23,86 +24,6 @@ const BATCH: i32 = 50;
 const SHOWN: i32 = 1000;
 /// What a batch that has begun is expected to take.
 const RESERVE: Duration = Duration::from_secs(20);
-
-/// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// Which job.
-    pub job: Job,
-    /// Only count what there is to do, up to a thousand.
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// A job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Job {
-    /// Recordings whose message was lost are asked for again.
-    SweepRecordings,
-    /// Recordings are removed that are kept for longer than their org wants, and those of erased calls.
-    ExpireRecordings,
-    /// What was said is removed from calls of which their org does not keep it any longer.
-    ExpireTranscripts,
-    /// Old events are removed: idempotency claims, timeline and source of replay.
-    CleanClaims,
-    /// Rows are removed that are over and of no use any more.
-    CleanRows,
-    /// Tool calls whose function died become failed operations.
-    SettleLeases,
-    /// Vapi is asked for calls whose report never came.
-    Reconcile,
-    /// Numbers are counted by the hour.
-    RollUp,
-    /// The depth of queues is kept, and what alarms are made of is published.
-    Watch,
-}
-
-impl Job {
-    /// All jobs, with how often they come (template.yaml).
-    pub const SCHEDULES: [(Self, Duration); 9] = [
-        (Self::SweepRecordings, Duration::from_mins(5)),
-        (Self::ExpireRecordings, Duration::from_hours(1)),
-        (Self::ExpireTranscripts, Duration::from_hours(1)),
-        (Self::CleanClaims, Duration::from_hours(1)),
-        (Self::CleanRows, Duration::from_hours(1)),
-        (Self::SettleLeases, Duration::from_mins(5)),
-        (Self::Reconcile, Duration::from_mins(15)),
-        (Self::RollUp, Duration::from_mins(5)),
-        (Self::Watch, Duration::from_mins(1)),
-    ];
-
-    /// The job's name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SweepRecordings => "sweep-recordings",
-            Self::ExpireRecordings => "expire-recordings",
-            Self::ExpireTranscripts => "expire-transcripts",
-            Self::CleanClaims => "clean-claims",
-            Self::CleanRows => "clean-rows",
-            Self::SettleLeases => "settle-leases",
-            Self::Reconcile => "reconcile",
-            Self::RollUp => "roll-up",
-            Self::Watch => "watch",
-        }
-    }
-}
-
-/// What a job did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// Which job.
-    pub job: Job,
-    /// Whether it only counted.
-    pub dry_run: bool,
-    /// What there was to do, as far as it was seen.
-    pub found: u64,
-    /// What was done.
-    pub done: u64,
-    /// There may be more: the time was up, or something refused, which is in the log.
-    pub more: bool,
-}
 
 /// What maintenance works with.
 pub struct Maintenance {
@@ -121,8 +42,8 @@ pub struct Maintenance {
 impl Maintenance {
     /// Does a job until `deadline` at the most, a batch of it in any case. An error: the database did not answer, or
     /// the bucket kept what should go; the schedule comes again.
-    pub async fn carry_out(&self, order: Order, deadline: Instant) -> Result<Report, Failure> {
-        let Order { job, dry_run } = order;
+    pub async fn run(&self, request: JobRequest, deadline: Instant) -> Result<Report, Failure> {
+        let JobRequest { job, dry_run } = request;
         let mut report = Report { job, dry_run, found: 0, done: 0, more: false };
         let until = deadline.checked_sub(RESERVE).unwrap_or(deadline);
         match job {
@@ -137,7 +58,7 @@ impl Maintenance {
             Job::Watch => self.watch(&mut report).await?,
         }
         tracing::info!(
-            job = job.as_str(),
+            job = <&str>::from(job),
             dry_run,
             found = report.found,
             done = report.done,

@@ -2,30 +2,33 @@
 
 use aws_sdk_sqs::Client;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use maintenance::{Maintenance, Order, Reconciler};
-use ringfence_edge::{Bucket, Environment, FunctionQueues, RecordingQueue, Sealer, VapiApi, aws, start, telemetry};
+use maintenance::{Maintenance, Reconciler};
+use ringfence_aws::Bucket;
+use ringfence_identity::Sealer;
+use ringfence_protocol::maintenance::JobRequest;
+use ringfence_runtime::{Environment, FunctionQueues, RecordingQueue, start, telemetry};
 use ringfence_vapi::Function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let environment = Environment::of_process();
-    let aws = aws::configuration(&environment);
+    let aws = environment.aws();
     let sqs = Client::new(&aws);
     let maintenance = &Maintenance {
         reconciler: Reconciler {
-            api: VapiApi::from_environment(&environment)?,
+            api: start::vapi_api(&environment)?,
             sealer: Sealer::new(&environment.master_keys()?),
             reports: FunctionQueues::from_environment(&environment, &sqs, Function::EndOfCallReport)?.retries,
         },
         queues: FunctionQueues::all_named(&environment, &sqs)?,
         database: start::database(&environment)?,
         recordings: RecordingQueue::from_environment(&environment, &sqs)?,
-        bucket: Bucket::from_environment(&environment, Bucket::client(&aws))?,
+        bucket: Bucket::new(Bucket::client(&aws), environment.required("RECORDINGS_BUCKET")?),
     };
-    let serve = |event: LambdaEvent<Order>| async move {
+    let serve = |event: LambdaEvent<JobRequest>| async move {
         let deadline = start::until(event.context.deadline);
-        Ok::<_, Error>(maintenance.carry_out(event.payload, deadline).await?)
+        Ok::<_, Error>(maintenance.run(event.payload, deadline).await?)
     };
     lambda_runtime::run(service_fn(serve)).await
 }

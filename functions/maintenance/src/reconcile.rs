@@ -4,16 +4,21 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use ringfence_aws::Queue;
 use ringfence_core::error::Failure;
 use ringfence_core::reconciliation::{self, Missing};
-use ringfence_core::{Credential, Delivery};
-use ringfence_edge::envelope::{self, Sealed};
-use ringfence_edge::metrics::{Counts, Metric};
-use ringfence_edge::{Queue, Sealer, VapiApi};
+use ringfence_egress::VapiApi;
+use ringfence_identity::Sealer;
+use ringfence_protocol::{Credential, Delivery};
+use ringfence_runtime::envelope::{self, Sealed};
+use ringfence_runtime::metrics::{Counts, Metric};
+use ringfence_runtime::trace::traced;
 use ringfence_vapi::{BadRequest, FailureCode, Message, parse};
 use serde_json::{Map, Value, json};
 
-use crate::{Maintenance, Report, SHOWN};
+use ringfence_protocol::maintenance::Report;
+
+use crate::{Maintenance, SHOWN};
 
 /// Calls that are looked at in one statement.
 const LOOKED_AT: i32 = 500;
@@ -107,7 +112,7 @@ impl Maintenance {
             return Err(FailureCode::EventUnreadable);
         }
         let credential = Credential::Org { org_id: *org_id, key_version: *key_version };
-        let delivery: Delivery = reconciler.sealer.delivery_of(credential, now, stored);
+        let delivery: Delivery = traced(reconciler.sealer.delivery_of(credential, now, stored));
         match envelope::seal(&delivery) {
             Ok(Sealed::Fits(message)) => reconciler.reports.send_text(message, None).await.map_err(|error| error.0)?,
             _ => return Err(FailureCode::EventTooLarge),

@@ -2,9 +2,11 @@
 
 use ringfence_core::error::Failure;
 use ringfence_core::maintenance::{self, QueueState};
-use ringfence_edge::metrics::{Counts, Metric};
+use ringfence_runtime::metrics::{Counts, Metric};
 
-use crate::{Maintenance, Report};
+use ringfence_protocol::maintenance::Report;
+
+use crate::Maintenance;
 
 impl Maintenance {
     /// Keeps the depth of each queue for who looks at the console, and publishes what is no count of events.

@@ -1,7 +1,7 @@
 //! The hosts that recordings may be fetched from.
 
 use lambda_http::http::Uri;
-use ringfence_edge::Misconfigured;
+use ringfence_runtime::Misconfigured;
 
 /// Where Vapi keeps recordings: its own hosts, and its buckets at Cloudflare.
 const VAPIS: &str = "*.vapi.ai,*.r2.cloudflarestorage.com";

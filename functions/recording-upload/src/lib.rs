@@ -12,16 +12,15 @@ mod store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use jiff::{SignedDuration, Timestamp};
+use ringfence_aws::Bucket;
+use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::recordings::{self, Claimed, Finished, Lease, StoredObject};
-use ringfence_core::{Database, Recording};
-use ringfence_edge::bucket::object_key;
-use ringfence_edge::consumer::{LAST_RECEIVE, caught, receive_count};
-use ringfence_edge::metrics::{Counts, Metric};
-use ringfence_edge::recordings::read;
-use ringfence_edge::{Backoff, Bucket, FunctionQueues, Pusher};
+use ringfence_protocol::Recording;
+use ringfence_runtime::metrics::{Counts, Metric};
+use ringfence_runtime::recordings::read;
+use ringfence_runtime::{Backoff, Disposition, Pusher, Record, Worker, catch_panics};
 use ringfence_vapi::{FailureClass, FailureCode};
 use uuid::Uuid;
 
@@ -47,8 +46,6 @@ const LONGEST_WAIT: Duration = Duration::from_mins(15);
 pub struct Uploader {
     /// Where the rows are.
     pub database: Arc<Database>,
-    /// Its queue, and where what can never be fetched is moved to.
-    pub queues: FunctionQueues,
     /// Where recordings come from.
     pub source: Source,
     /// Where they are kept.
@@ -67,73 +64,53 @@ enum Setback {
     Unsaid(Failure),
 }
 
-/// What is to become of a message.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Done,
-    /// It is hidden for so long, and then delivered again.
-    Again(Duration),
+impl Worker for Uploader {
+    /// A batch is one message (template.yaml): of a larger batch, all but the first are left for another invocation.
+    const LONGEST_RECORD: Duration = LEASE;
+
+    async fn process(&self, record: &Record<'_>, counts: &mut Counts) -> Disposition {
+        self.claim(record, counts).await
+    }
 }
 
 impl Uploader {
-    /// Fetches what the messages of a batch ask for, each by itself, and names those that are to come again.
-    pub async fn consume(&self, batch: SqsEvent, deadline: Instant) -> SqsBatchResponse {
-        let mut counts = Counts::default();
-        let mut response = SqsBatchResponse::default();
-        for (index, message) in batch.records.into_iter().enumerate() {
-            // A batch is one message (template.yaml). Of more, the others are left to somebody with more time.
-            let fate =
-                if index == 0 { self.one(&message, deadline, &mut counts).await } else { Fate::Again(Duration::ZERO) };
-            if let Fate::Again(delay) = fate {
-                self.postpone(&message, delay).await;
-                let mut again = BatchItemFailure::default();
-                again.item_identifier = message.message_id.unwrap_or_default();
-                response.batch_item_failures.push(again);
-            }
-        }
-        counts.emit();
-        ringfence_edge::sentry::flush().await;
-        response
-    }
-
-    async fn one(&self, message: &SqsMessage, deadline: Instant, counts: &mut Counts) -> Fate {
-        let delay = self.backoff.delay(receive_count(message));
-        let recording = match read(message.body.as_deref().unwrap_or_default()) {
+    async fn claim(&self, record: &Record<'_>, counts: &mut Counts) -> Disposition {
+        let recording = match read(record.body) {
             Ok(recording) => recording,
             Err(code) => {
-                tracing::error!(failure.code = %code, message.id = message.message_id, "no message about a recording");
-                return self.dead_letter(message, code, delay, counts).await;
+                tracing::error!(failure.code = %code, message.id = record.message_id, "not a message about a recording");
+                return Disposition::DeadLetter(code);
             }
         };
         let claimant = Uuid::new_v4();
         match recordings::claim(&self.database, &recording, claimant, LEASE).await {
-            Ok(Claimed::Done) => Fate::Done,
-            Ok(Claimed::Busy(wait)) => Fate::Again((wait + Duration::from_secs(1)).min(LONGEST_WAIT)),
-            Ok(Claimed::Leased(lease)) => self.fetch(message, &recording, claimant, &lease, deadline, counts).await,
+            Ok(Claimed::Done) => Disposition::Done,
+            Ok(Claimed::Busy(wait)) => Disposition::Retry((wait + Duration::from_secs(1)).min(LONGEST_WAIT)),
+            Ok(Claimed::Leased(lease)) => self.fetch(record, &recording, claimant, &lease, counts).await,
             Err(failure) => {
                 log_failure(&recording, &failure);
                 if failure.code.class() == FailureClass::Transient {
-                    return Fate::Again(delay);
+                    return Disposition::Retry(self.backoff.delay(record.receives));
                 }
-                self.dead_letter(message, failure.code, delay, counts).await
+                Disposition::DeadLetter(failure.code)
             }
         }
     }
 
     async fn fetch(
         &self,
-        message: &SqsMessage,
+        record: &Record<'_>,
         recording: &Recording,
         claimant: Uuid,
         lease: &Lease,
-        deadline: Instant,
         counts: &mut Counts,
-    ) -> Fate {
+    ) -> Disposition {
         let began = Instant::now();
-        let left = deadline.saturating_duration_since(began);
+        let left = record.deadline.saturating_duration_since(began);
         let limit = if left.is_zero() { WITHOUT_DEADLINE } else { left.saturating_sub(RESERVE) };
         // Boxed: the future holds the SDK's.
-        let kept = Box::pin(tokio::time::timeout(limit + TO_ABORT, caught(self.keep(recording, lease, began + limit))));
+        let kept =
+            Box::pin(tokio::time::timeout(limit + TO_ABORT, catch_panics(self.keep(recording, lease, began + limit))));
         let result = kept.await.unwrap_or_else(|_| Err(FailureCode::RecordingUnreachable.into()));
         let setback = match result {
             Ok(object) => match recordings::finish(&self.database, recording, &object).await {
@@ -142,12 +119,12 @@ impl Uploader {
             },
             Err(failure) => Setback::Failed(failure.code),
         };
-        self.settle(message, recording, claimant, lease, setback, counts).await
+        self.settle(record, recording, claimant, lease, setback, counts).await
     }
 
     /// Puts the recording into the bucket, unless it is there already since somebody died who had put it there.
     async fn keep(&self, recording: &Recording, lease: &Lease, until: Instant) -> Result<StoredObject, Failure> {
-        let key = object_key(recording);
+        let key = recording.object_key();
         if lease.attempt > 1
             && let Some(object) = Store(&self.bucket).measure(&key).await?
         {
@@ -165,7 +142,7 @@ impl Uploader {
         began: Instant,
         finished: Finished,
         counts: &mut Counts,
-    ) -> Fate {
+    ) -> Disposition {
         let Recording { org_id, call_id, kind } = recording;
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match finished {
@@ -183,25 +160,24 @@ impl Uploader {
             Finished::Unwanted => {
                 tracing::info!(org.id = %org_id, call.id = %call_id, recording.kind = %kind, "recording not wanted any more");
                 if self.bucket.delete(&object.key).await.is_err() {
-                    return Fate::Again(self.backoff.delay(1));
+                    return Disposition::Retry(self.backoff.delay(1));
                 }
             }
         }
-        Fate::Done
+        Disposition::Done
     }
 
     /// What may be fetched later waits and comes again; any other is given up now.
     async fn settle(
         &self,
-        message: &SqsMessage,
+        record: &Record<'_>,
         recording: &Recording,
         claimant: Uuid,
         lease: &Lease,
         setback: Setback,
         counts: &mut Counts,
-    ) -> Fate {
-        let receives = receive_count(message);
-        let delay = self.backoff.delay(receives);
+    ) -> Disposition {
+        let delay = self.backoff.delay(record.receives);
         let code = match setback {
             Setback::Failed(code) => code,
             Setback::Unsaid(failure) => {
@@ -209,7 +185,7 @@ impl Uploader {
                 failure.code
             }
         };
-        let is_over = receives >= LAST_RECEIVE
+        let is_over = record.is_last_receive()
             || code.class() != FailureClass::Transient
             || (code == FailureCode::RecordingNotFound && lease.queued_at.duration_until(Timestamp::now()) > LAG);
         let Recording { org_id, call_id, kind } = recording;
@@ -218,44 +194,27 @@ impl Uploader {
             failure.code = %code, failure.class = code.class().as_str(), recording.given_up = is_over, "recording failed"
         );
         let retry = (!is_over).then_some(delay);
-        match recordings::fail(&self.database, recording, claimant, code, retry, receives).await {
+        match recordings::fail(&self.database, recording, claimant, code, retry, record.receives).await {
             Ok(Some(recorded)) => {
                 if let Some(news) = recorded.news {
                     self.pusher.announce(*org_id, &news, counts).await;
                 }
             }
             // It is somebody else's by now, who will say what became of it.
-            Ok(None) => return Fate::Done,
+            Ok(None) => return Disposition::Done,
             Err(failure) => {
                 // The lease ends by itself, and a dead letter without a row would be known to nobody but its queue.
                 log_failure(recording, &failure);
-                return Fate::Again(delay);
+                return Disposition::Retry(delay);
             }
         }
         if is_over {
-            return self.dead_letter(message, code, delay, counts).await;
+            counts.field("failure.code", code.to_string());
+            return Disposition::DeadLetter(code);
         }
         counts.add(Metric::RecordingRetried, 1);
         counts.field("failure.code", code.to_string());
-        Fate::Again(delay)
-    }
-
-    /// Moves a message to the dead-letter queue, where people find it; or, if that refuses, leaves it to be tried again.
-    async fn dead_letter(&self, message: &SqsMessage, code: FailureCode, delay: Duration, counts: &mut Counts) -> Fate {
-        let body = message.body.clone().unwrap_or_default();
-        if self.queues.dead_letters.send_text(body, Some(code)).await.is_err() {
-            return Fate::Again(delay);
-        }
-        counts.add(Metric::DeadLettered, 1);
-        counts.field("failure.code", code.to_string());
-        Fate::Done
-    }
-
-    async fn postpone(&self, message: &SqsMessage, delay: Duration) {
-        if let Some(handle) = &message.receipt_handle {
-            // Should SQS refuse, the message comes again after the queue's own visibility timeout.
-            let _ = self.queues.retries.postpone(handle, delay).await;
-        }
+        Disposition::Retry(delay)
     }
 }
 

@@ -7,9 +7,12 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::http::{HeaderValue, Request, Response, StatusCode, Uri, header};
-use ringfence_core::Recording;
 use ringfence_core::recordings::Lease;
-use ringfence_edge::{Environment, Misconfigured, Outbound, OutboundError, Reach, Sealer};
+use ringfence_egress::vapi_api::VAPI_API;
+use ringfence_egress::{EgressClient, EgressError};
+use ringfence_identity::Sealer;
+use ringfence_protocol::Recording;
+use ringfence_runtime::{Environment, Misconfigured};
 use ringfence_vapi::{FailureClass, FailureCode};
 
 use crate::hosts::Hosts;
@@ -17,16 +20,13 @@ use crate::hosts::Hosts;
 /// The largest recording. A stereo one of Vapi's takes 230 MB an hour.
 pub const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 /// The longest wait for the head of a response.
-const PATIENCE: Duration = Duration::from_secs(20);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// A link that is about to expire is not begun with.
 const MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
-/// Vapi's API.
-const VAPI_API: &str = "https://api.vapi.ai";
-
 /// Opens recordings.
 pub struct Source {
-    outbound: Outbound,
+    outbound: EgressClient,
     sealer: Sealer,
     hosts: Hosts,
     api_url: String,
@@ -35,13 +35,13 @@ pub struct Source {
 impl Source {
     /// Fetches from these hosts and from Vapi's API at `api_url`.
     #[must_use]
-    pub fn new(outbound: Outbound, sealer: Sealer, hosts: Hosts, api_url: impl Into<String>) -> Self {
+    pub fn new(outbound: EgressClient, sealer: Sealer, hosts: Hosts, api_url: impl Into<String>) -> Self {
         Self { outbound, sealer, hosts, api_url: api_url.into() }
     }
 
-    /// With `ENDPOINT_REACH`, `RINGFENCE_MASTER_KEYS` and `RECORDING_HOSTS`.
+    /// With `EGRESS_POLICY`, `RINGFENCE_MASTER_KEYS` and `RECORDING_HOSTS`.
     pub fn from_environment(environment: &Environment<'_>) -> Result<Self, Misconfigured> {
-        let outbound = Outbound::new(Reach::from_environment(environment)?);
+        let outbound = EgressClient::new(environment.egress_policy()?);
         let hosts = Hosts::from_setting(environment.optional("RECORDING_HOSTS").as_deref())?;
         let sealer = Sealer::new(&environment.master_keys()?);
         Ok(Self::new(outbound, sealer, hosts, VAPI_API))
@@ -124,10 +124,10 @@ impl Source {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, FailureCode> {
-        let sent = tokio::time::timeout(PATIENCE, self.outbound.send(request)).await;
+        let sent = tokio::time::timeout(RESPONSE_TIMEOUT, self.outbound.send(request)).await;
         sent.map_err(|_| FailureCode::RecordingUnreachable)?.map_err(|error| match error {
-            OutboundError::AddressRefused => FailureCode::RecordingRefused,
-            OutboundError::Unreachable | OutboundError::ConnectionLost => FailureCode::RecordingUnreachable,
+            EgressError::AddressRefused => FailureCode::RecordingRefused,
+            EgressError::Unreachable | EgressError::ConnectionLost => FailureCode::RecordingUnreachable,
         })
     }
 }

@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use ringfence_aws::Bucket;
+use ringfence_aws::bucket::refused;
 use ringfence_core::recordings::StoredObject;
-use ringfence_edge::Bucket;
-use ringfence_edge::bucket::refused;
 use ringfence_vapi::FailureCode;
 use sha2::{Digest as _, Sha256};
 

@@ -12,12 +12,11 @@ use ringfence_core::error::Failure;
 use ringfence_core::interactive::{
     Admission, Claimed, Endpoint, Execution, Sender, Standing, Wanted, claim_tool_calls, finish_tool_call,
 };
-use ringfence_edge::auth::Unauthorised;
-use ringfence_edge::consumer::caught;
-use ringfence_edge::endpoints::Notice;
-use ringfence_edge::metrics::{Counts, Metric};
-use ringfence_edge::route::{Respond, wrong_route};
-use ringfence_edge::{Answer, Endpoints, Verified};
+use ringfence_egress::{Endpoints, Notice};
+use ringfence_identity::{Unauthorised, Verified};
+use ringfence_runtime::metrics::{Counts, Metric};
+use ringfence_runtime::route::{Respond, wrong_route};
+use ringfence_runtime::{Answer, catch_panics};
 use ringfence_vapi::interactive::{Interactive, Question, ToolCall, ToolResult, tool_results};
 use ringfence_vapi::{FailureCode, OrgId, nothing_configured};
 use serde_json::json;
@@ -121,7 +120,7 @@ impl Tools {
         let settled = executions.into_iter().map(async |execution| {
             let began = Instant::now();
             let id = execution.execution_id.clone();
-            let settled = caught(Box::pin(async { Ok(self.settle(batch, org_id, lead_id, execution).await) }));
+            let settled = catch_panics(Box::pin(async { Ok(self.settle(batch, org_id, lead_id, execution).await) }));
             let outcome = settled.await.unwrap_or_else(|failure| Outcome::failed(failure.code));
             log(org_id, batch, &id, &outcome, began.elapsed());
             (id, outcome)
@@ -185,7 +184,7 @@ impl Tools {
         let notice = Notice { org_id, id, kind: "tool-call", data };
         let left = batch.endpoints_until.saturating_duration_since(Instant::now());
         let is_cut_short = left + CUT_SHORT < Duration::from_secs(endpoint.timeout_seconds);
-        let posted = self.endpoints.post(endpoint, &notice, batch.endpoints_until).await;
+        let posted = self.endpoints.post(endpoint.address(), &notice, batch.endpoints_until).await;
         let read = posted.and_then(|body| ToolResult::read(&body).ok_or(FailureCode::ToolAnswerUnreadable));
         let outcome = match read {
             Ok(result) => Outcome { result, code: None, metric: Metric::ToolExecuted },
@@ -219,7 +218,7 @@ impl Tools {
 impl Batch<'_> {
     /// What the database answers, if it does before all time is up.
     async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let answer = tokio::time::timeout_at(self.end.into(), caught(asked)).await;
+        let answer = tokio::time::timeout_at(self.end.into(), catch_panics(asked)).await;
         answer.unwrap_or_else(|_| Err(FailureCode::DatabaseTimeout.into()))
     }
 
@@ -281,7 +280,7 @@ fn log(org_id: OrgId, batch: &Batch<'_>, id: &str, outcome: &Outcome, took: Dura
     let name = batch.calls.get(id).and_then(|call| call.name.as_deref()).filter(|_| is_registered);
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
-        org.id = %org_id, tool.execution = id, tool.name = name, tool.outcome = outcome.metric.name(),
+        org.id = %org_id, tool.execution = id, tool.name = name, tool.outcome = <&str>::from(outcome.metric),
         failure.code = outcome.code.map(tracing::field::display), duration_ms, "a tool call was answered"
     );
 }

@@ -1,10 +1,9 @@
-//! Starts the transcript function.
+//! Applies queued final transcripts.
 
-use ringfence_edge::start::event_function;
+use ringfence_runtime::events::event_function;
 use ringfence_vapi::Function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    event_function(Function::Transcript, async |database, delivery| transcript::handle(&database, &delivery).await)
-        .await
+    event_function(Function::Transcript).await
 }

@@ -1,51 +1,38 @@
-//! The door: every Vapi webhook comes in here. It verifies the sender over the raw bytes, parses, runs the event's handler
-//! in process and answers. 2xx for a stored event means that it is committed in the database or accepted by its retry queue.
-
-use std::sync::Arc;
+//! The webhook function: receives every Vapi webhook. It verifies the sender over the raw bytes, parses the message, runs the event
+//! pipeline in process and answers. 2xx for a stored event means that it is committed in the database or accepted by its retry queue.
 
 use assistant_request::Answers;
 use jiff::Timestamp;
 use lambda_http::http::Response;
 use lambda_http::{Body, Request};
-use ringfence_core::error::Failure;
-use ringfence_core::{Database, Delivery, FailedAttempt, Outcome, live};
-use ringfence_edge::auth::Unauthorised;
-use ringfence_edge::consumer::caught;
-use ringfence_edge::metrics::{Counts, Metric};
-use ringfence_edge::reception::{conclude, receive};
-use ringfence_edge::report::{Facts, metric};
-use ringfence_edge::route::{Respond as _, not_served};
-use ringfence_edge::sentry;
-use ringfence_edge::{Answer, Authenticator, Pusher, RecordingQueue, Refusal, RetryQueues, Sealer, Verified};
+use ringfence_core::{Failure, Outcome, live};
+use ringfence_identity::{Authenticator, Sealer, Unauthorised, Verified};
+use ringfence_protocol::Delivery;
+use ringfence_runtime::metrics::{Counts, Metric};
+use ringfence_runtime::reception::{conclude, receive};
+use ringfence_runtime::route::{Respond as _, not_served};
+use ringfence_runtime::trace::traced;
+use ringfence_runtime::{Answer, Pipeline, Refusal, RetryQueues, catch_panics, sentry};
 use ringfence_vapi::interactive::{Interactive, Question};
-use ringfence_vapi::{FailureCode, Function, Message, PartialTranscript, StoredEvent};
+use ringfence_vapi::{Message, PartialTranscript, StoredEvent};
 use serde_json::json;
 use tool_calls::Tools;
 
 /// The function's name in `failed_attempts`.
 const NAME: &str = "webhook";
 
-/// What the door needs to answer a webhook.
-pub struct Door {
-    /// Who may come in.
+/// Answers webhooks.
+pub struct Webhook {
     pub authenticator: Authenticator,
-    /// Where events are applied.
-    pub database: Arc<Database>,
-    /// Where they wait otherwise.
+    pub pipeline: Pipeline,
+    /// Where an event waits that could not be applied.
     pub queues: RetryQueues,
-    /// Who tells viewers.
-    pub pusher: Pusher,
-    /// Who seals links to recordings.
     pub sealer: Sealer,
-    /// Who asks for recordings.
-    pub recordings: RecordingQueue,
-    /// Who answers Vapi's questions.
     pub answers: Answers,
-    /// Who executes tool calls.
     pub tools: Tools,
 }
 
-impl Door {
+impl Webhook {
     /// Answers one webhook.
     pub async fn answer(&self, request: Request) -> Response<Body> {
         let mut counts = Counts::default();
@@ -58,22 +45,17 @@ impl Door {
     async fn receive(&self, request: &Request, counts: &mut Counts) -> Answer {
         let (verified, message) = receive(&self.authenticator, request, counts)?;
         match message {
-            Message::Stored(stored) => self.store(&verified, stored, counts).await,
-            Message::Interactive(message) => self.interact(&verified, &message, counts).await,
-            Message::NotServed => Err(not_served()),
-            Message::Partial(partial) => {
-                self.show(&verified, partial, counts).await;
-                Ok(json!({}))
-            }
-            Message::Informational => Ok(json!({})),
-            Message::Unknown => {
-                counts.add(Metric::UnknownMessage, 1);
-                Ok(json!({}))
-            }
+            Message::Stored(stored) => return self.store(&verified, stored, counts).await,
+            Message::Interactive(message) => return self.respond(&verified, &message, counts).await,
+            Message::NotServed => return Err(not_served()),
+            Message::Partial(partial) => self.push(&verified, partial, counts).await,
+            Message::Informational => {}
+            Message::Unknown => counts.add(Metric::UnknownMessage, 1),
         }
+        Ok(json!({}))
     }
 
-    async fn interact(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Answer {
+    async fn respond(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Answer {
         match &message.question {
             Question::Assistant | Question::Inquiry(_) => self.answers.answer(verified, message, counts).await,
             Question::ToolCalls(_) | Question::FunctionCall(_) => self.tools.answer(verified, message, counts).await,
@@ -81,61 +63,36 @@ impl Door {
     }
 
     async fn store(&self, verified: &Verified<'_>, stored: StoredEvent, counts: &mut Counts) -> Answer {
-        let mut delivery = self.sealer.delivery(verified, stored);
-        let facts = Facts::of(&delivery);
-        let result = caught(handle(&self.database, &delivery)).await;
-        facts.log(&result);
-        match result {
+        let delivery = traced(self.sealer.delivery(verified, stored));
+        match self.pipeline.apply(&delivery, counts).await {
             Ok(Outcome::Revoked) => Err(Unauthorised.into()),
-            Ok(outcome) => {
-                counts.add(metric(&outcome), 1);
-                self.recordings.announce(&outcome, &delivery.event, counts).await;
-                if let Outcome::Applied { org_id, sequence, viewers } = &outcome {
-                    self.pusher.event(*org_id, *sequence, viewers, &delivery, counts).await;
-                }
-                Ok(json!({}))
-            }
-            Err(failure) => {
-                delivery.failures.push(FailedAttempt::new(NAME, &failure, Timestamp::now()));
-                self.queue(&delivery, failure.code, counts).await
-            }
+            Ok(_) => Ok(json!({})),
+            Err(failure) => self.spill(delivery, &failure, counts).await,
         }
     }
 
-    /// Shows viewers what is being said. It is stored nowhere, so a failure loses nothing: the final transcript follows.
-    async fn show(&self, verified: &Verified<'_>, partial: PartialTranscript, counts: &mut Counts) {
+    /// Pushes a partial transcript to viewers. It is not stored, so a failure loses nothing: the final transcript follows.
+    async fn push(&self, verified: &Verified<'_>, partial: PartialTranscript, counts: &mut Counts) {
         let (credential, received_at) = (verified.credential(), verified.received_at());
-        let passed = caught(live::pass_partial(&self.database, credential, &partial.call, received_at)).await;
-        match passed {
-            Ok(Some((org, viewers))) => self.pusher.partial(org, &viewers, &partial, received_at, counts).await,
+        let Pipeline { store: database, pusher, .. } = &self.pipeline;
+        match catch_panics(live::pass_partial(database, credential, &partial.call, received_at)).await {
+            Ok(Some((org, viewers))) => pusher.partial(org, &viewers, &partial, received_at, counts).await,
             Ok(None) => {}
-            Err(failure) => tracing::warn!(failure.code = %failure.code, "a partial transcript was not shown"),
+            Err(failure) => tracing::warn!(failure.code = %failure.code, "a partial transcript was not pushed"),
         }
     }
 
-    /// What could not be applied waits in its function's queue, whatever the reason: also an event that can never apply
-    /// has a place there and then in the dead-letter queue, where people find it.
-    async fn queue(&self, delivery: &Delivery, code: FailureCode, counts: &mut Counts) -> Answer {
-        match self.queues.send(delivery, Some(code)).await {
-            Ok(()) => {
-                counts.add(Metric::Queued, 1);
-                counts.field("failure.code", code.to_string());
-                counts.failed(code);
-                Ok(json!({}))
-            }
-            Err(error) => {
-                Err(Refusal::new(error.0, &"neither the database nor the queue took the event: send it again"))
-            }
-        }
-    }
-}
-
-/// The handler of the event's function, in this process: a second hop would cost time and could fail.
-async fn handle(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
-    match delivery.event.function() {
-        Function::CallStarted => call_started::handle(database, delivery).await,
-        Function::CallEnded => call_ended::handle(database, delivery).await,
-        Function::Transcript => transcript::handle(database, delivery).await,
-        Function::EndOfCallReport => end_of_call_report::handle(database, delivery).await,
+    /// Sends an event that could not be applied to its retry queue, whatever the failure. An event that can never apply is moved from
+    /// there to the dead-letter queue.
+    async fn spill(&self, mut delivery: Delivery, failure: &Failure, counts: &mut Counts) -> Answer {
+        delivery.failures.push(failure.attempt(NAME, Timestamp::now()));
+        let sent = self.queues.send(&delivery, Some(failure.code)).await;
+        sent.map_err(|error| {
+            Refusal::new(error.0, &"neither the database nor the queue accepted the event: send it again")
+        })?;
+        counts.add(Metric::Queued, 1);
+        counts.field("failure.code", failure.code.to_string());
+        counts.failed(failure.code);
+        Ok(json!({}))
     }
 }

@@ -19,12 +19,12 @@ pub struct DatabaseSettings {
     /// Certificates (PEM) that may have signed the server's; absent: the system's public ones.
     pub ca_pem: Option<String>,
     /// How long to wait for it.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
 }
 
 /// How long to wait for the database, and how long to trust what was learnt of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// The longest wait for a connection.
     pub connect: Duration,
     /// The longest wait for a statement. Longer than the role's `statement_timeout`, so that a slow statement is ended by the
@@ -33,10 +33,10 @@ pub struct Patience {
     /// A connection that was idle for longer is not used again.
     pub max_idle: Duration,
     /// How long nobody waits again for a database that was found away.
-    pub outage_memory: Duration,
+    pub retry_after: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     /// What suits a webhook whose sender gives up after 20 s. Gateways and firewalls forget a connection that was idle for some
     /// minutes (350 s for a NAT gateway of AWS).
     fn default() -> Self {
@@ -44,16 +44,16 @@ impl Default for Patience {
             connect: Duration::from_secs(2),
             statement: Duration::from_secs(6),
             max_idle: Duration::from_mins(2),
-            outage_memory: Duration::from_millis(1_500),
+            retry_after: Duration::from_millis(1_500),
         }
     }
 }
 
 impl DatabaseSettings {
-    /// A database, with the usual patience.
+    /// A database, with the usual timeouts.
     #[must_use]
     pub fn new(url: impl Into<String>, ca_pem: Option<String>) -> Self {
-        Self { url: url.into(), ca_pem, patience: Patience::default() }
+        Self { url: url.into(), ca_pem, timeouts: Timeouts::default() }
     }
 }
 
@@ -89,14 +89,14 @@ impl Connector {
             }
             config.ssl_mode(SslMode::Require);
         }
-        config.connect_timeout(settings.patience.connect);
+        config.connect_timeout(settings.timeouts.connect);
         let tls = match config.get_ssl_mode() {
             SslMode::Require => Some(MakeTlsConnector::new(tls_connector(settings.ca_pem.as_deref())?)),
             _ => None,
         };
         // Each host that the URL names has its time.
         let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(1).max(1);
-        Ok(Self { config, tls, timeout: settings.patience.connect * hosts })
+        Ok(Self { config, tls, timeout: settings.timeouts.connect * hosts })
     }
 
     /// A new connection, driven by a task of its own until it closes.

@@ -8,9 +8,9 @@ use tokio::sync::Mutex;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use crate::connect::{ConfigurationError, Connector, DatabaseSettings, Patience};
+use crate::circuit_breaker::OpenCircuit;
+use crate::connect::{ConfigurationError, Connector, DatabaseSettings, Timeouts};
 use crate::error::Failure;
-use crate::outage::Outage;
 
 /// A parameter of a statement with its type. Naming the type saves the round trip in which the driver would ask for it.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -24,18 +24,18 @@ const QUICK: Duration = Duration::from_secs(1);
 /// An execution environment serves one request at a time, so one connection is all it can use. Statements go out unnamed and in
 /// one flush (`query_typed`): one round trip each, and safe behind a pooler that gives every transaction another server.
 ///
-/// Whoever asks waits a bounded time: for a connection and for a statement once each ([`Patience`]), and not at all while the
+/// Whoever asks waits a bounded time: for a connection and for a statement once each ([`Timeouts`]), and not at all while the
 /// database is known to be away.
 pub struct Database {
     connector: Connector,
-    patience: Patience,
+    timeouts: Timeouts,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     connection: Option<Connection>,
-    outage: Option<Outage>,
+    circuit: Option<OpenCircuit>,
 }
 
 struct Connection {
@@ -58,7 +58,7 @@ impl Database {
     pub fn new(settings: &DatabaseSettings) -> Result<Self, ConfigurationError> {
         Ok(Self {
             connector: Connector::new(settings)?,
-            patience: settings.patience,
+            timeouts: settings.timeouts,
             state: Mutex::new(State::default()),
         })
     }
@@ -79,7 +79,7 @@ impl Database {
     /// it dead is sent once more over a new one. That is safe also if the first one was committed and only its answer was lost:
     /// a statement that applies an event finds its own claim, and what the others write is the same when it is written twice.
     pub async fn query_one(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Row, Failure> {
-        self.query_one_within(self.patience.statement, statement, parameters).await
+        self.query_one_within(self.timeouts.statement, statement, parameters).await
     }
 
     /// The same for somebody who has less time: the statement is waited for as long as `limit`, and no longer than any other.
@@ -89,7 +89,7 @@ impl Database {
         statement: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Row, Failure> {
-        let limit = limit.min(self.patience.statement);
+        let limit = limit.min(self.timeouts.statement);
         let (client, reused) = self.connection().await?;
         let began = Instant::now();
         match self.run(&client, limit, statement, parameters).await {
@@ -112,8 +112,8 @@ impl Database {
         let query = client.query_typed(statement, parameters);
         let Ok(result) = tokio::time::timeout(limit, query).await else {
             // The server says nothing. Nobody knows what is still on its way over this connection.
-            let outage = Outage::new(SystemTime::now(), FailureCode::DatabaseTimeout);
-            *self.state.lock().await = State { connection: None, outage: Some(outage) };
+            let circuit = OpenCircuit::new(SystemTime::now(), FailureCode::DatabaseTimeout);
+            *self.state.lock().await = State { connection: None, circuit: Some(circuit) };
             return Err(FailureCode::DatabaseTimeout.into());
         };
         // Every statement here selects from a function that answers with one row, so none at all is a bug to report.
@@ -124,23 +124,23 @@ impl Database {
     async fn connection(&self) -> Result<(Arc<Client>, bool), Failure> {
         let mut state = self.state.lock().await;
         let now = SystemTime::now();
-        if let Some(connection) = state.connection.as_mut().filter(|c| c.is_usable(now, self.patience.max_idle)) {
+        if let Some(connection) = state.connection.as_mut().filter(|c| c.is_usable(now, self.timeouts.max_idle)) {
             connection.used_at = now;
             return Ok((Arc::clone(&connection.client), true));
         }
         state.connection = None;
-        if let Some(code) = state.outage.and_then(|outage| outage.remembered(now, self.patience.outage_memory)) {
+        if let Some(code) = state.circuit.and_then(|circuit| circuit.remembered(now, self.timeouts.retry_after)) {
             return Err(code.into());
         }
         match self.connector.connect().await {
             Ok(client) => {
                 let client = Arc::new(client);
                 let connection = Connection { client: Arc::clone(&client), used_at: SystemTime::now() };
-                *state = State { connection: Some(connection), outage: None };
+                *state = State { connection: Some(connection), circuit: None };
                 Ok((client, false))
             }
             Err(failure) => {
-                state.outage = Some(Outage::new(SystemTime::now(), failure.code));
+                state.circuit = Some(OpenCircuit::new(SystemTime::now(), failure.code));
                 Err(failure)
             }
         }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+use ringfence_protocol::FailedAttempt;
 use ringfence_vapi::FailureCode;
 use tokio_postgres::error::SqlState;
 
@@ -29,6 +31,36 @@ impl fmt::Display for Failure {
             write!(f, ", constraint {constraint}")?;
         }
         Ok(())
+    }
+}
+
+impl Failure {
+    /// The SQL function answered with an outcome that this release does not know: a deployment is in progress.
+    pub(crate) fn unknown_outcome() -> Self {
+        FailureCode::SchemaMismatch.into()
+    }
+
+    /// The database could not be reached, so the next statement would fail too. A statement that the server itself ended for taking too
+    /// long says nothing about the next one.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self.code {
+            FailureCode::DatabaseUnreachable => true,
+            FailureCode::DatabaseTimeout => self.sqlstate.is_none(),
+            _ => false,
+        }
+    }
+
+    /// The failed attempt of `function`, to be recorded with the event.
+    #[must_use]
+    pub fn attempt(&self, function: &str, failed_at: Timestamp) -> FailedAttempt {
+        FailedAttempt {
+            failed_at,
+            function: function.to_owned(),
+            code: self.code,
+            sqlstate: self.sqlstate.clone(),
+            constraint: self.constraint.clone(),
+        }
     }
 }
 

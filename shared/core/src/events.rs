@@ -1,85 +1,14 @@
 //! The stored events: one SQL statement each, which claims the event, applies its effects and returns the org's viewers.
 
-use jiff::Timestamp;
-use ringfence_vapi::{Event, EventKey, OrgId, RecordingKind, StoredEvent};
-use serde::{Deserialize, Serialize};
+use ringfence_protocol::{Credential, Delivery};
+use ringfence_vapi::{Event, OrgId};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use crate::database::{Database, Parameter};
 use crate::error::Failure;
-use crate::failures::{self, FailedAttempt};
-
-/// What the sender proved to be. Made by the verifier, and carried along if the event has to wait in a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Credential {
-    /// An org, by its own key.
-    Org {
-        /// The org that the key belongs to.
-        org_id: OrgId,
-        /// Which of its keys.
-        key_version: i32,
-    },
-    /// The platform, by its key: the org is found from what the event names.
-    Platform,
-}
-
-/// A stored event on its way to its rows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Delivery {
-    /// Who sent it.
-    pub credential: Credential,
-    /// The idempotency key.
-    pub key: EventKey,
-    /// The facts.
-    pub event: Event,
-    /// When the door received it.
-    pub received_at: Timestamp,
-    /// What fetches the recordings that the event names.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub links: Vec<SealedLink>,
-    /// The attempts that failed before, as far as nobody could write them down yet.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub failures: Vec<FailedAttempt>,
-    /// What its log lines have in common, from the door to the last attempt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trace_id: Option<String>,
-    /// How often the queue has delivered it, this time included; 0 at the door.
-    #[serde(skip)]
-    pub receives: u32,
-}
-
-impl Delivery {
-    /// An event that has just been received, without the links that came with it.
-    #[must_use]
-    pub fn new(credential: Credential, stored: StoredEvent, received_at: Timestamp) -> Self {
-        let StoredEvent { key, event, links: _ } = stored;
-        Self {
-            credential,
-            key,
-            event,
-            received_at,
-            links: Vec::new(),
-            failures: Vec::new(),
-            trace_id: None,
-            receives: 0,
-        }
-    }
-}
-
-/// A link to a recording, which only a master key can open: it may wait in a queue and in a row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SealedLink {
-    /// What it leads to.
-    pub kind: RecordingKind,
-    /// The link, sealed.
-    pub link: String,
-    /// From then on it leads nowhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-}
+use crate::failures;
 
 /// What became of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,56 +33,29 @@ pub enum Outcome {
     Revoked,
 }
 
-/// `status-update` of any status but `ended`.
-pub async fn apply_call_started(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
-    apply(database, "SELECT * FROM apply_call_started_v1($1, $2, $3, $4, $5, $6)", delivery).await
-}
-
-/// `status-update` `ended`.
-pub async fn apply_call_ended(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
-    apply(database, "SELECT * FROM apply_call_ended_v1($1, $2, $3, $4, $5, $6)", delivery).await
-}
-
-/// A final `transcript`.
-pub async fn apply_transcript(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
-    apply(database, "SELECT * FROM apply_transcript_v1($1, $2, $3, $4, $5, $6)", delivery).await
-}
-
-/// `end-of-call-report`.
-pub async fn apply_end_of_call_report(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
-    let statement = "SELECT * FROM apply_end_of_call_report_v1($1, $2, $3, $4, $5, $6, $7)";
-    let links = (!delivery.links.is_empty()).then_some(Json(&delivery.links));
-    apply_with(database, statement, delivery, &[(&links, Type::JSONB)]).await
-}
-
-/// An event that only belongs to the call's timeline.
-pub async fn apply_call_event(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
-    apply(database, "SELECT * FROM apply_call_event_v1($1, $2, $3, $4, $5, $6)", delivery).await
-}
-
-async fn apply(database: &Database, statement: &str, delivery: &Delivery) -> Result<Outcome, Failure> {
-    apply_with(database, statement, delivery, &[]).await
-}
-
-/// All event functions have one shape (`migrations/*__events.sql`); `more` is what one of them takes beyond it.
-async fn apply_with(
-    database: &Database,
-    statement: &str,
-    delivery: &Delivery,
-    more: &[Parameter<'_>],
-) -> Result<Outcome, Failure> {
+/// Applies a stored event of any kind: claims it, writes its effects and returns the org's viewers, in one statement.
+pub async fn apply_event(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
     let (org_id, key_version) = credential_columns(delivery.credential);
     let (key, event, failures) = (delivery.key.as_str(), Json(&delivery.event), failures::of(delivery));
-    let common: [Parameter<'_>; 6] = [
+    let links = (!delivery.links.is_empty()).then_some(Json(&delivery.links));
+    let parameters: [Parameter<'_>; 7] = [
         (&org_id, Type::UUID),
         (&key_version, Type::INT4),
         (&key, Type::TEXT),
         (&event, Type::JSONB),
         (&delivery.received_at, Type::TIMESTAMPTZ),
         (&failures, Type::JSONB),
+        (&links, Type::JSONB),
     ];
-    let row = database.query_one(statement, &[&common, more].concat()).await?;
-    Ok(outcome(&row)?)
+    let (statement, count) = match delivery.event {
+        Event::CallStarted(_) => ("SELECT * FROM apply_call_started_v1($1, $2, $3, $4, $5, $6)", 6),
+        Event::CallEnded(_) => ("SELECT * FROM apply_call_ended_v1($1, $2, $3, $4, $5, $6)", 6),
+        Event::CallEvent(_) => ("SELECT * FROM apply_call_event_v1($1, $2, $3, $4, $5, $6)", 6),
+        Event::Transcript(_) => ("SELECT * FROM apply_transcript_v1($1, $2, $3, $4, $5, $6)", 6),
+        Event::EndOfCallReport(_) => ("SELECT * FROM apply_end_of_call_report_v1($1, $2, $3, $4, $5, $6, $7)", 7),
+    };
+    let row = database.query_one(statement, &parameters[..count]).await?;
+    outcome(&row)
 }
 
 /// A credential as `p_org_id` and `p_key_version`; the platform's is NULL and NULL.
@@ -164,7 +66,7 @@ pub(crate) fn credential_columns(credential: Credential) -> (Option<Uuid>, Optio
     }
 }
 
-fn outcome(row: &Row) -> Result<Outcome, tokio_postgres::Error> {
+fn outcome(row: &Row) -> Result<Outcome, Failure> {
     let org_id = || row.try_get::<_, Uuid>("event_org").map(OrgId);
     Ok(match row.try_get("outcome")? {
         "applied" => {
@@ -172,7 +74,7 @@ fn outcome(row: &Row) -> Result<Outcome, tokio_postgres::Error> {
         }
         "duplicate" => Outcome::Duplicate { org_id: org_id()? },
         "unresolved" => Outcome::Unresolved,
-        // Fail closed: whatever else the database may answer, the event was not applied for this key.
-        _ => Outcome::Revoked,
+        "revoked" => Outcome::Revoked,
+        _ => return Err(Failure::unknown_outcome()),
     })
 }

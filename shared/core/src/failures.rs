@@ -1,47 +1,16 @@
 //! What is written of an event that failed: a row in `failed_operations`, and one in `failed_attempts` for each attempt.
 
-use jiff::Timestamp;
-use ringfence_vapi::{FailureCode, Function, OrgId};
-use serde::{Deserialize, Serialize};
+use ringfence_protocol::{Delivery, FailedAttempt};
+use ringfence_vapi::{Function, OrgId};
+use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use crate::database::Database;
 use crate::error::Failure;
-use crate::events::{Delivery, credential_columns};
+use crate::events::credential_columns;
 use crate::live::{self, Announcement};
-
-/// One attempt to apply an event, which failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailedAttempt {
-    /// When.
-    pub failed_at: Timestamp,
-    /// Who tried: `webhook` while the sender waited, or the event's function behind its queue.
-    pub function: String,
-    /// Why not.
-    pub code: FailureCode,
-    /// The server's SQLSTATE, if it answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sqlstate: Option<String>,
-    /// The constraint that was violated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub constraint: Option<String>,
-}
-
-impl FailedAttempt {
-    /// An attempt of `function` that failed.
-    #[must_use]
-    pub fn new(function: &str, failure: &Failure, failed_at: Timestamp) -> Self {
-        Self {
-            failed_at,
-            function: function.to_owned(),
-            code: failure.code,
-            sqlstate: failure.sqlstate.clone(),
-            constraint: failure.constraint.clone(),
-        }
-    }
-}
 
 /// Where a failed event is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +76,6 @@ pub(crate) struct Column<'a> {
 /// What a delivery's failures are to the SQL functions; none: nothing failed before.
 pub(crate) fn of(delivery: &Delivery) -> Option<Json<Column<'_>>> {
     let Delivery { event, receives, failures, .. } = delivery;
-    let column = Column { function: event.function(), receives: *receives, attempts: failures };
+    let column = Column { function: event.function(), receives: receives.unwrap_or(0), attempts: failures };
     (!failures.is_empty()).then_some(Json(column))
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::connect::Patience;
+use crate::connect::Timeouts;
 use crate::database::Database;
 use crate::error::Failure;
 
 /// How long a health check waits for the database: the caller has its answer within 2 s in any case, and asks again soon.
-pub const PATIENCE: Patience = Patience {
+pub const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_millis(700),
     statement: Duration::from_secs(1),
     max_idle: Duration::from_mins(2),
-    outage_memory: Duration::ZERO,
+    retry_after: Duration::ZERO,
 };
 
 /// The size of the database in megabytes (2^20 bytes), rounded.

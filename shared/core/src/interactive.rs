@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ringfence_protocol::Credential;
 use ringfence_vapi::interactive::{Agent, Lead, ToolResult};
 use ringfence_vapi::{CallFacts, FailureCode, OrgId};
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,10 @@ use uuid::Uuid;
 
 use crate::database::Database;
 use crate::error::Failure;
-use crate::events::{Credential, credential_columns};
+use crate::events::credential_columns;
 
 /// The longest wait for a statement while a caller waits for its answer. A database that says nothing for so long is taken for away.
-const PATIENCE: Duration = Duration::from_millis(2_500);
+const STATEMENT_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// Who asks, and about which call.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,13 @@ pub struct Endpoint {
     pub url: String,
     /// How long it may take.
     pub timeout_seconds: u64,
+}
+
+impl Endpoint {
+    #[must_use]
+    pub fn address(&self) -> (&str, Duration) {
+        (&self.url, Duration::from_secs(self.timeout_seconds))
+    }
 }
 
 /// What an org answers a message with.
@@ -127,7 +135,7 @@ pub async fn find_answer(
     let (org_id, key_version) = credential_columns(sender.credential);
     let row = database
         .query_one_within(
-            PATIENCE,
+            STATEMENT_TIMEOUT,
             "SELECT * FROM find_answer_v1($1, $2, $3, $4, $5)",
             &[
                 (&org_id, Type::UUID),
@@ -138,9 +146,9 @@ pub async fn find_answer(
             ],
         )
         .await?;
-    Ok(admission(&row, |row, org_id| {
+    admission(&row, |row, org_id| {
         Ok(Found { org_id, agent: json(row, "agent")?, lead: json(row, "lead")?, endpoint: json(row, "endpoint")? })
-    })?)
+    })
 }
 
 /// Claims tool calls for `claimant`: those that nobody has, or whose claimant died and which may be sent again.
@@ -153,7 +161,7 @@ pub async fn claim_tool_calls(
     let (org_id, key_version) = credential_columns(sender.credential);
     let row = database
         .query_one_within(
-            PATIENCE,
+            STATEMENT_TIMEOUT,
             "SELECT * FROM claim_tool_calls_v1($1, $2, $3, $4, $5, $6)",
             &[
                 (&org_id, Type::UUID),
@@ -165,10 +173,10 @@ pub async fn claim_tool_calls(
             ],
         )
         .await?;
-    Ok(admission(&row, |row, org_id| {
+    admission(&row, |row, org_id| {
         let Json(executions) = row.try_get("executions")?;
         Ok(Claimed { org_id, lead_id: row.try_get("lead_id")?, executions })
-    })?)
+    })
 }
 
 /// Stores the result of a tool call that `claimant` has sent. What it is told is what every delivery is told: another result, if it
@@ -183,7 +191,7 @@ pub async fn finish_tool_call(
 ) -> Result<ToolResult, Failure> {
     let row = database
         .query_one_within(
-            PATIENCE,
+            STATEMENT_TIMEOUT,
             "SELECT finish_tool_call_v1($1, $2, $3, $4, $5)",
             &[
                 (&org_id.0, Type::UUID),
@@ -201,12 +209,12 @@ pub async fn finish_tool_call(
 fn admission<T>(
     row: &Row,
     read: impl FnOnce(&Row, OrgId) -> Result<T, tokio_postgres::Error>,
-) -> Result<Admission<T>, tokio_postgres::Error> {
+) -> Result<Admission<T>, Failure> {
     Ok(match row.try_get("outcome")? {
         "known" => Admission::Known(read(row, OrgId(row.try_get("event_org")?))?),
         "unresolved" => Admission::Unresolved,
-        // Fail closed: whatever else the database may answer, this key opens nothing.
-        _ => Admission::Revoked,
+        "revoked" => Admission::Revoked,
+        _ => return Err(Failure::unknown_outcome()),
     })
 }
 

@@ -22,11 +22,10 @@ pub mod numbers;
 pub mod reconciliation;
 pub mod recordings;
 
-mod outage;
+mod circuit_breaker;
 
-pub use connect::{ConfigurationError, DatabaseSettings, Patience};
+pub use connect::{ConfigurationError, DatabaseSettings, Timeouts};
 pub use database::Database;
 pub use error::Failure;
-pub use events::{Credential, Delivery, Outcome, SealedLink};
-pub use failures::{FailedAttempt, FailedState};
-pub use recordings::Recording;
+pub use events::{Outcome, apply_event};
+pub use failures::FailedState;

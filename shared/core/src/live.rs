@@ -3,6 +3,7 @@
 mod cursor;
 
 use jiff::Timestamp;
+use ringfence_protocol::Credential;
 use ringfence_vapi::{CallFacts, EventKey, OrgId};
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,7 +15,7 @@ pub use cursor::{Cursor, InvalidCursor};
 
 use crate::database::Database;
 use crate::error::Failure;
-use crate::events::{Credential, credential_columns};
+use crate::events::credential_columns;
 
 /// An event at its place in an org's log.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -151,17 +152,19 @@ pub async fn resume(
             ],
         )
         .await?;
-    Ok(resumed(&row, cursor)?)
+    resumed(&row, cursor)
 }
 
-fn resumed(row: &Row, cursor: Option<Cursor>) -> Result<Resumed, tokio_postgres::Error> {
+fn resumed(row: &Row, cursor: Option<Cursor>) -> Result<Resumed, Failure> {
     let outcome: &str = row.try_get("outcome")?;
     if outcome == "unknown" {
         return Ok(Resumed::Unknown);
     }
-    let now = cursor::parse_transaction(row.try_get("floor")?).unwrap_or_default();
-    if outcome == "reset" {
-        return Ok(Resumed::Reset(Cursor { floor: now, after: None }));
+    let now = cursor::parse_transaction(row.try_get("floor")?).ok_or_else(Failure::unknown_outcome)?;
+    match outcome {
+        "reset" => return Ok(Resumed::Reset(Cursor { floor: now, after: None })),
+        "resumed" => {}
+        _ => return Err(Failure::unknown_outcome()),
     }
     // A sweep of several pages ends where it was when its first page was read.
     let floor = cursor.filter(|cursor| cursor.after.is_some()).map_or(now, |cursor| cursor.floor);

@@ -1,7 +1,7 @@
 //! The migrations: embedded, run under a lock by `functions/migrate` and `cargo ringfence migrate` alike.
 
 use postgres_protocol::password::scram_sha_256;
-use serde::{Deserialize, Serialize};
+use ringfence_protocol::admin::Finding;
 use tokio_postgres::Client;
 use tokio_postgres::error::DbError;
 
@@ -32,15 +32,6 @@ pub enum MigrationError {
     /// A migration failed or differs from the one that was applied. Its text holds no data, so it may be shown.
     #[error("{0}")]
     Migration(String),
-}
-
-/// One check of `verify.sql`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// What was checked.
-    pub check: String,
-    /// Whether it holds.
-    pub ok: bool,
 }
 
 /// The newest migration's version, a date and a number: `20261122100600`.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ringfence_vapi::{FailureCode, OrgId, RecordingKind, VapiCallId};
-use serde::{Deserialize, Serialize};
+use ringfence_protocol::Recording;
+use ringfence_vapi::FailureCode;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
@@ -13,25 +13,6 @@ use crate::database::Database;
 use crate::error::Failure;
 use crate::failures::{Recorded, recorded};
 use crate::live::{self, Announcement};
-
-/// A recording by its name: what a queue message and an object's key say of it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Recording {
-    /// Whose it is.
-    pub org_id: OrgId,
-    /// The call.
-    pub call_id: VapiCallId,
-    /// Which of the call's.
-    pub kind: RecordingKind,
-}
-
-impl Recording {
-    /// What names it among failed operations (`recording_id` in SQL).
-    #[must_use]
-    pub fn event_id(&self) -> String {
-        format!("recording:{}:{}", self.call_id, self.kind)
-    }
-}
 
 /// What is needed to fetch a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,10 +85,10 @@ pub async fn claim(
             ],
         )
         .await?;
-    Ok(claimed(&row)?)
+    claimed(&row)
 }
 
-fn claimed(row: &Row) -> Result<Claimed, tokio_postgres::Error> {
+fn claimed(row: &Row) -> Result<Claimed, Failure> {
     Ok(match row.try_get("outcome")? {
         "claimed" => Claimed::Leased(Box::new(Lease {
             attempt: row.try_get("attempt")?,
@@ -117,7 +98,8 @@ fn claimed(row: &Row) -> Result<Claimed, tokio_postgres::Error> {
             queued_at: row.try_get("queued_at")?,
         })),
         "busy" => Claimed::Busy(Duration::from_secs(u64::from(row.try_get::<_, i32>("wait_seconds")?.unsigned_abs()))),
-        _ => Claimed::Done,
+        "done" => Claimed::Done,
+        _ => return Err(Failure::unknown_outcome()),
     })
 }
 
@@ -138,14 +120,15 @@ pub async fn finish(database: &Database, recording: &Recording, object: &StoredO
             ],
         )
         .await?;
-    Ok(finished(&row)?)
+    finished(&row)
 }
 
-fn finished(row: &Row) -> Result<Finished, tokio_postgres::Error> {
+fn finished(row: &Row) -> Result<Finished, Failure> {
     Ok(match row.try_get("outcome")? {
         "stored" => Finished::Stored(live::announcement(row)?),
         "repeated" => Finished::Repeated,
-        _ => Finished::Unwanted,
+        "unwanted" => Finished::Unwanted,
+        _ => return Err(Failure::unknown_outcome()),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The messages of one call, as Vapi would post them, small and with every value chosen by the test.
 
 use jiff::Timestamp;
-use ringfence_core::{Credential, Delivery};
+use ringfence_protocol::{Credential, Delivery};
 use ringfence_vapi::{Message, OrgId, parse};
 use serde_json::{Value, json};
 

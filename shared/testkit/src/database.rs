@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use ringfence_core::admin::{Admin, NewAgent};
-use ringfence_core::{Database, DatabaseSettings, Outcome, Patience, events, migrations};
-use ringfence_vapi::{Event, OrgId};
+use ringfence_core::admin::Admin;
+use ringfence_core::{Database, DatabaseSettings, Outcome, Timeouts, apply_event, migrations};
+use ringfence_protocol::admin::NewAgent;
+use ringfence_vapi::OrgId;
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio_postgres::{Client, Config, NoTls};
@@ -69,13 +70,13 @@ impl TestDatabase {
     /// The database as the functions see it, through a proxy or pooler at `host:port`.
     #[must_use]
     pub fn app_at(&self, at: Option<&str>) -> Arc<Database> {
-        self.app_with(at, Patience::default())
+        self.app_with(at, Timeouts::default())
     }
 
-    /// Like [`TestDatabase::app_at`], with a patience of its own.
+    /// Like [`TestDatabase::app_at`], with a timeouts of its own.
     #[must_use]
-    pub fn app_with(&self, at: Option<&str>, patience: Patience) -> Arc<Database> {
-        let settings = DatabaseSettings { patience, ..DatabaseSettings::new(self.url("ringfence_app", at), None) };
+    pub fn app_with(&self, at: Option<&str>, timeouts: Timeouts) -> Arc<Database> {
+        let settings = DatabaseSettings { timeouts, ..DatabaseSettings::new(self.url("ringfence_app", at), None) };
         Arc::new(Database::new(&settings).expect("usable settings"))
     }
 
@@ -179,14 +180,7 @@ pub async fn try_apply(
     org: OrgId,
     body: &Value,
 ) -> Result<Outcome, ringfence_core::error::Failure> {
-    let delivery = delivery(org, body);
-    match delivery.event {
-        Event::CallStarted(_) => events::apply_call_started(database, &delivery).await,
-        Event::CallEnded(_) => events::apply_call_ended(database, &delivery).await,
-        Event::Transcript(_) => events::apply_transcript(database, &delivery).await,
-        Event::EndOfCallReport(_) => events::apply_end_of_call_report(database, &delivery).await,
-        Event::CallEvent(_) => events::apply_call_event(database, &delivery).await,
-    }
+    apply_event(database, &delivery(org, body)).await
 }
 
 /// What a test holds while it migrates by itself. The roles, which every migration sets up, belong to the whole server, and two

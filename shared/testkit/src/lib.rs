@@ -8,7 +8,6 @@ pub mod bodies;
 pub mod call;
 pub mod certificates;
 pub mod database;
-pub mod door;
 pub mod endpoint;
 pub mod pgbouncer;
 pub mod proxy;
@@ -16,6 +15,7 @@ pub mod queues;
 pub mod server;
 pub mod studio;
 pub mod tables;
+pub mod webhook;
 
 mod program;
 
@@ -23,13 +23,13 @@ pub use bodies::{sample, sample_bytes, sample_names};
 pub use call::Call;
 pub use certificates::TestCa;
 pub use database::TestDatabase;
-pub use door::TestDoor;
 pub use endpoint::TestEndpoint;
 pub use pgbouncer::PgBouncer;
 pub use proxy::Proxy;
 pub use queues::TestQueues;
 pub use server::TestServer;
 pub use studio::TestStudio;
+pub use webhook::TestWebhook;
 
 /// A setting that `cargo ringfence test` makes.
 #[must_use]

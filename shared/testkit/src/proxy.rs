@@ -46,10 +46,10 @@ impl Proxy {
         let accepting = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                accepting.connections.fetch_add(1, Ordering::SeqCst);
                 if accepting.refuse.load(Ordering::SeqCst) {
                     continue;
                 }
-                accepting.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(carry(client, target.clone(), Arc::clone(&accepting), cut.clone()));
             }
         });
@@ -63,7 +63,7 @@ impl Proxy {
         frontend.iter().filter(|kind| ENDS_ROUND_TRIP.contains(kind)).count()
     }
 
-    /// How many connections clients have made.
+    /// How many connections clients have asked for, refused ones included.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)

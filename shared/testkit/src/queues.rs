@@ -8,11 +8,12 @@ use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Credentials;
 use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName};
+use ringfence_aws::queue::FAILURE_CODE_ATTRIBUTE;
+use ringfence_aws::{Bucket, Connections};
 use ringfence_core::Database;
-use ringfence_edge::consumer::Consumer;
-use ringfence_edge::queue::FAILURE_CODE_ATTRIBUTE;
-use ringfence_edge::{
-    Backoff, Bucket, Connections, Environment, FunctionQueues, Handover, Parking, Pusher, RecordingQueue, RetryQueues,
+use ringfence_runtime::events::EventWorker;
+use ringfence_runtime::{
+    Backoff, Consumer, Environment, FunctionQueues, Handover, Parking, Pipeline, Pusher, RecordingQueue, RetryQueues,
 };
 use ringfence_vapi::Function;
 use uuid::Uuid;
@@ -83,6 +84,18 @@ impl TestQueues {
         Connections::new(&self.aws, self.connections.as_deref().unwrap_or("http://127.0.0.1:1"))
     }
 
+    /// A consumer with a worker of the test's own, behind the queue of recordings.
+    #[must_use]
+    pub fn recording_consumer<W>(&self, worker: W) -> Consumer<W> {
+        Consumer { worker, queues: self.of_recordings(), backoff: Backoff::default() }
+    }
+
+    /// A consumer of the queue of broadcasts.
+    #[must_use]
+    pub fn broadcast_consumer<W>(&self, worker: W) -> Consumer<W> {
+        Consumer { worker, queues: self.of_broadcasts(), backoff: Backoff::default() }
+    }
+
     /// The queues of broadcasts.
     #[must_use]
     pub fn of_broadcasts(&self) -> FunctionQueues {
@@ -126,7 +139,7 @@ impl TestQueues {
     /// The bucket of recordings.
     #[must_use]
     pub fn bucket(&self) -> Bucket {
-        Bucket::from_environment(&self.environment(), self.s3()).expect("a bucket")
+        Bucket::new(self.s3(), &self.urls["RECORDINGS_BUCKET"])
     }
 
     /// Who asks for recordings.
@@ -189,22 +202,37 @@ impl TestQueues {
     #[must_use]
     pub fn retry_queues(&self) -> RetryQueues {
         let aws = self.aws_at(self.functions.as_deref().unwrap_or("http://127.0.0.1:1"));
-        let handover = Handover::from_environment(&self.environment(), Handover::client(&aws)).expect("all functions");
+        let handover = Handover::from_environment(&self.environment(), &aws).expect("all functions");
         RetryQueues::from_environment(&self.environment(), &self.client, handover).expect("all queues")
     }
 
-    /// The consumer of a function's queue, which writes failures down in `database`.
+    /// The event pipeline over `database`.
     #[must_use]
-    pub fn consumer(&self, function: Function, database: Arc<Database>) -> Consumer {
-        Consumer {
-            function,
+    pub fn pipeline(&self, database: Arc<Database>) -> Pipeline {
+        Pipeline {
             pusher: self.pusher(Arc::clone(&database)),
-            database,
-            queues: self.queues_of(function),
+            recordings: Some(self.recording_queue()),
+            store: database,
+        }
+    }
+
+    /// The consumer of a function's retry queue.
+    #[must_use]
+    pub fn consumer(&self, function: Function, database: Arc<Database>) -> Consumer<EventWorker> {
+        self.consumer_of(function, Arc::clone(&database), database)
+    }
+
+    /// The same, with another store for events; the pusher uses `database`.
+    #[must_use]
+    pub fn consumer_of<S>(&self, function: Function, store: S, database: Arc<Database>) -> Consumer<EventWorker<S>> {
+        let pipeline = Pipeline { store, pusher: self.pusher(database), recordings: Some(self.recording_queue()) };
+        let worker = EventWorker {
+            function,
+            pipeline,
             parking: Parking::from_environment(&self.environment(), self.s3()).expect("a bucket"),
             backoff: Backoff::default(),
-            recordings: (function == Function::EndOfCallReport).then(|| self.recording_queue()),
-        }
+        };
+        Consumer { worker, queues: self.queues_of(function), backoff: Backoff::default() }
     }
 
     /// Puts a text on a function's retry queue.

@@ -10,7 +10,6 @@
 
 pub mod events;
 pub mod failure;
-pub mod frame;
 pub mod ids;
 pub mod interactive;
 pub mod reason;
@@ -37,7 +36,6 @@ pub use events::{
     RecordingKind, RecordingLink, Report, StatusUpdate, StoredEvent, UnknownRecordingKind,
 };
 pub use failure::{FailureClass, FailureCode};
-pub use frame::Frame;
 pub use ids::{EventKey, OrgId, VapiCallId};
 pub use interactive::{Interactive, nothing_configured};
 pub use message::{BadRequest, Message, Parsed};

@@ -23,8 +23,8 @@ async fn a_redrive_is_ordered_for_the_persons_org() {
         let reply = site.post(&of(site.acme), &path, &form).await;
         assert_eq!(reply.status, StatusCode::SEE_OTHER, "{form}");
         let order = site.lambda.invoked().pop().unwrap();
-        assert_eq!((order.path.as_str(), order.kind.as_str()), ("/2015-03-31/functions/migrate/invocations", "Event"));
-        assert_eq!((&order.payload["act"], &order.payload["actor"]), (&json!("redrive"), &json!("ada")));
+        assert_eq!((order.path.as_str(), order.kind.as_str()), ("/2015-03-31/functions/admin/invocations", "Event"));
+        assert_eq!((&order.payload["command"], &order.payload["actor"]), (&json!("redrive"), &json!("ada")));
         assert_eq!((&order.payload["run"], &order.payload["selection"]["org_id"]), (&json!(true), &json!(site.acme)));
         for key in ["code", "event_id", "call_id"] {
             assert_eq!(
@@ -34,7 +34,7 @@ async fn a_redrive_is_ordered_for_the_persons_org() {
             );
         }
         // What administers understands it.
-        assert!(serde_json::from_value::<migrate::Act>(order.payload).is_ok());
+        assert!(serde_json::from_value::<ringfence_protocol::admin::Command>(order.payload).is_ok());
     }
     let orders = site.lambda.invoked();
     assert_eq!(orders[2].payload["before"], "2026-11-01T00:00:00Z", "what failed after the page was made stays");
@@ -60,8 +60,8 @@ async fn a_tool_call_is_settled_and_not_sent_back() {
     let reply = site.post(&of(site.acme), &format!("{path}/settle"), "event_id=tool-calls%3Ac1%3At1").await;
     assert_eq!(reply.status, StatusCode::SEE_OTHER);
     let order = site.lambda.invoked().pop().unwrap().payload;
-    assert_eq!((&order["act"], &order["org_id"]), (&json!("settle-tool-call"), &json!(site.acme)));
-    assert!(serde_json::from_value::<migrate::Act>(order).is_ok());
+    assert_eq!((&order["command"], &order["org_id"]), (&json!("settle-tool-call"), &json!(site.acme)));
+    assert!(serde_json::from_value::<ringfence_protocol::admin::Command>(order).is_ok());
 }
 
 /// D9: a call's events are replayed from its page.
@@ -73,9 +73,9 @@ async fn a_replay_is_ordered_for_one_call() {
     let path = |call: &str| format!("/console/{}/calls/{call}/replay", site.acme);
     assert_eq!(site.post(&of(site.acme), &path(&call.id), "").await.status, StatusCode::SEE_OTHER);
     let order = site.lambda.invoked().pop().unwrap();
-    assert_eq!((&order.payload["act"], &order.payload["kind"]), (&json!("replay"), &json!("applied")));
+    assert_eq!((&order.payload["command"], &order.payload["kind"]), (&json!("replay"), &json!("applied")));
     assert_eq!(order.payload["selection"]["call_id"], call.id);
-    assert!(serde_json::from_value::<migrate::Act>(order.payload).is_ok());
+    assert!(serde_json::from_value::<ringfence_protocol::admin::Command>(order.payload).is_ok());
     assert_eq!(site.post(&of(site.acme), &path("never-was"), "").await.status, StatusCode::NOT_FOUND);
     assert_eq!(site.lambda.invoked().len(), 1);
 }
@@ -86,8 +86,8 @@ async fn the_live_page_gets_a_token_of_its_org() {
     let site = Site::open().await;
     let reply = site.post(&of(site.acme), &format!("/console/{}/live/token", site.acme), "").await;
     let answer: Value = serde_json::from_str(&reply.text).unwrap();
-    let tokens = ringfence_edge::Tokens::new(&ringfence_testkit::door::masters());
+    let tokens = ringfence_identity::Tokens::new(&ringfence_testkit::webhook::masters());
     let now = jiff::Timestamp::now();
-    let claims = tokens.verify(ringfence_edge::Audience::Live, answer["token"].as_str().unwrap(), now).unwrap();
+    let claims = tokens.verify(ringfence_identity::Audience::Live, answer["token"].as_str().unwrap(), now).unwrap();
     assert_eq!(claims.org(), Some(site.acme));
 }

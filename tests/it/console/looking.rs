@@ -1,7 +1,7 @@
 //! What is shown, and to whom.
 
 use lambda_http::http::StatusCode;
-use ringfence_edge::Scope;
+use ringfence_identity::Scope;
 use ringfence_testkit::Call;
 use serde_json::{Value, json};
 
@@ -271,7 +271,7 @@ async fn what_was_said_is_no_markup() {
 async fn a_code_leads_to_its_page() {
     let site = Site::open().await;
     let page = site.get(&of(site.acme), "/console/codes/RF2001").await;
-    assert!(page.text.contains("Constraint violated") && page.text.contains("<h2>What to do</h2>"), "{}", page.text);
+    assert!(page.text.contains("Constraint violated") && page.text.contains("<h2>Resolution</h2>"), "{}", page.text);
     assert_eq!(site.get(&of(site.acme), "/console/codes/RF9999").await.status, StatusCode::NOT_FOUND);
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lambda_http::http::{Method, StatusCode};
-use ringfence_edge::{Audience, Scope};
+use ringfence_identity::{Audience, Scope};
 
 use super::{Site, of, token_for};
 

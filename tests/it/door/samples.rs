@@ -1,6 +1,6 @@
 //! Every sample body against the design's table.
 
-use ringfence_testkit::{TestDatabase, TestDoor, TestQueues, sample, sample_bytes, sample_names};
+use ringfence_testkit::{TestDatabase, TestQueues, TestWebhook, sample, sample_bytes, sample_names};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::json;
 
@@ -78,7 +78,7 @@ async fn effects(database: &TestDatabase, org: OrgId) -> String {
 #[tokio::test]
 async fn every_sample_is_answered_and_stored_by_the_table() {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
-    let door = TestDoor::new(database.app(), &queues);
+    let door = TestWebhook::new(database.app(), &queues);
     assert_eq!(sample_names(), TABLE.map(|(name, ..)| name), "each sample has its line");
     for (name, status, answer, effect) in TABLE {
         let org = database.org(name).await;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assistant_request::{Answers, Fallback};
-use ringfence_core::Patience;
-use ringfence_testkit::door::{TestDoor, org_key};
+use ringfence_core::Timeouts;
+use ringfence_testkit::webhook::{TestWebhook, org_key};
 use ringfence_testkit::{Proxy, TestDatabase, TestQueues, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
@@ -144,12 +144,13 @@ async fn the_platforms_url_finds_the_org_by_the_number() {
 }
 
 /// A door whose database is behind a proxy, with a fallback.
-async fn behind_a_proxy(fallback: Fallback) -> (TestDatabase, Proxy, TestDoor, OrgId) {
+async fn behind_a_proxy(fallback: Fallback) -> (TestDatabase, Proxy, TestWebhook, OrgId) {
     let (database, proxy) = (TestDatabase::new().await, Proxy::start().await);
-    let patience = Patience { outage_memory: Duration::from_millis(50), ..Patience::default() };
+    let patience = Timeouts { retry_after: Duration::from_millis(50), ..Timeouts::default() };
     let app = database.app_with(Some(&proxy.address), patience);
-    let door =
-        TestDoor::with(Arc::clone(&app), &TestQueues::new().await, |endpoints| Answers::new(app, endpoints, fallback));
+    let door = TestWebhook::with(Arc::clone(&app), &TestQueues::new().await, |endpoints| {
+        Answers::new(app, endpoints, fallback)
+    });
     let org = database.org("Acme").await;
     (database, proxy, door, org)
 }

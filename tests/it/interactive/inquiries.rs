@@ -1,6 +1,6 @@
 //! The questions that an org may answer itself: by an endpoint, else by its agent's configuration, else "nothing configured".
 
-use ringfence_core::admin::tools::ToolKind;
+use ringfence_protocol::admin::ToolKind;
 use ringfence_testkit::endpoint::Manner;
 use ringfence_testkit::{TestEndpoint, sample};
 use serde_json::json;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use assistant_request::{Answers, Fallback};
 use lambda_http::http::Request as HttpRequest;
 use lambda_http::{Body, RequestExt as _};
-use ringfence_edge::route::{Respond, Route};
-use ringfence_edge::{Authenticator, Endpoints, Outbound, Reach, Sealer};
-use ringfence_testkit::door::{masters, org_key};
+use ringfence_egress::{EgressClient, EgressPolicy, Endpoints};
+use ringfence_identity::{Authenticator, Sealer};
+use ringfence_runtime::route::{Respond, Route};
+use ringfence_testkit::webhook::{masters, org_key};
 use ringfence_testkit::{Call, TestDatabase, TestQueues, sample};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Value, json};
@@ -36,7 +37,7 @@ struct Site {
 async fn open() -> Site {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
     let org = database.org("Acme").await;
-    let endpoints = Arc::new(Endpoints::new(Outbound::new(Reach::Anywhere), masters()));
+    let endpoints = Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Anywhere), masters()));
     let authenticator = || Authenticator::new(masters(), vec![1], false);
     let answers = Answers::new(database.app(), Arc::clone(&endpoints), Fallback::default());
     let assistant = Route::new(authenticator(), queues.retry_queues(), Sealer::new(&masters()), answers);

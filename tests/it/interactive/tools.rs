@@ -7,11 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use hmac::{Hmac, Mac as _};
-use ringfence_core::admin::Selection;
-use ringfence_core::admin::replay::Replayable;
-use ringfence_core::admin::tools::ToolKind;
-use ringfence_testkit::door::{TestDoor, masters};
+use ringfence_protocol::admin::{Replayable, Selection, ToolKind};
 use ringfence_testkit::endpoint::Manner;
+use ringfence_testkit::webhook::{TestWebhook, masters};
 use ringfence_testkit::{Proxy, TestDatabase, TestEndpoint, TestQueues, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
@@ -28,7 +26,7 @@ fn book(call: &str, id: &str) -> Value {
 const LAMBDAS_LIMIT: Duration = Duration::from_secs(20);
 
 /// The one result of an answer.
-fn result(message: &Value, reply: &ringfence_testkit::door::Reply) -> Value {
+fn result(message: &Value, reply: &ringfence_testkit::webhook::Reply) -> Value {
     answer(message, reply)["results"][0].clone()
 }
 
@@ -84,7 +82,7 @@ async fn a_storm_of_duplicates_executes_once() {
     let queues = TestQueues::new().await;
     let endpoint = TestEndpoint::start(Manner::Answers(json!({"result": "Booked"}))).await;
     tool(&database, org, "book", &endpoint.url, true).await;
-    let doors: Vec<TestDoor> = (0..16).map(|_| TestDoor::new(database.app(), &queues)).collect();
+    let doors: Vec<TestWebhook> = (0..16).map(|_| TestWebhook::new(database.app(), &queues)).collect();
     let message = book("c1", "call_1");
     let replies = join_all((0..100).map(|n| doors[n % doors.len()].post(org, &message))).await;
     for reply in &replies {
@@ -118,7 +116,7 @@ async fn a_delivery_waits_for_the_one_that_runs() {
     let permits = Arc::new(Semaphore::new(0));
     let endpoint = TestEndpoint::start(Manner::Waits(Arc::clone(&permits), json!({"result": "Booked"}))).await;
     tool(&database, org, "book", &endpoint.url, true).await;
-    let second = TestDoor::new(database.app(), &TestQueues::new().await);
+    let second = TestWebhook::new(database.app(), &TestQueues::new().await);
     let message = book("c1", "call_1");
     let (first, second, ()) = tokio::join!(
         door.post(org, &message),
@@ -143,7 +141,7 @@ async fn a_delivery_waits_for_the_one_that_runs() {
 
 /// A claimant that dies with the call on its way: its lease is what is left of it.
 async fn die_half_way(database: &TestDatabase, endpoint: &TestEndpoint, org: OrgId, message: &Value) {
-    let door = TestDoor::new(database.app(), &TestQueues::new().await);
+    let door = TestWebhook::new(database.app(), &TestQueues::new().await);
     tokio::select! {
         _ = door.post(org, message) => panic!("the endpoint answers nothing"),
         () = endpoint.until(1) => {}
@@ -210,7 +208,7 @@ async fn a_lease_that_ended_is_taken_over_once() {
     die_half_way(&database, &endpoint, org, &message).await;
     endpoint.behave(Manner::Answers(json!({"result": "Booked"})));
     let queues = TestQueues::new().await;
-    let doors: Vec<TestDoor> = (0..8).map(|_| TestDoor::new(database.app(), &queues)).collect();
+    let doors: Vec<TestWebhook> = (0..8).map(|_| TestWebhook::new(database.app(), &queues)).collect();
     for reply in join_all(doors.iter().map(|door| door.post(org, &message))).await {
         assert_eq!(result(&message, &reply)["result"], "Booked");
     }
@@ -227,7 +225,7 @@ async fn what_was_done_counts_also_when_it_comes_late() {
         let endpoint = TestEndpoint::start(Manner::Waits(Arc::clone(&permits), json!({"result": "Booked"}))).await;
         tool(&database, org, "book", &endpoint.url, is_idempotent).await;
         let message = book("c1", "call_1");
-        let second = TestDoor::new(database.app(), &TestQueues::new().await);
+        let second = TestWebhook::new(database.app(), &TestQueues::new().await);
         let (first, ()) = tokio::join!(door.post(org, &message), async {
             endpoint.until(1).await;
             expire_leases(&database).await;
@@ -255,7 +253,7 @@ async fn what_was_done_counts_also_when_it_comes_late() {
 #[tokio::test]
 async fn a_database_that_hangs_does_not_hold_a_result_back() {
     let (database, proxy) = (TestDatabase::new().await, Proxy::start().await);
-    let door = TestDoor::new(database.app_at(Some(&proxy.address)), &TestQueues::new().await);
+    let door = TestWebhook::new(database.app_at(Some(&proxy.address)), &TestQueues::new().await);
     let org = database.org("Acme").await;
     let permits = Arc::new(Semaphore::new(0));
     let endpoint = TestEndpoint::start(Manner::Waits(Arc::clone(&permits), json!({"result": "Booked"}))).await;
@@ -274,7 +272,7 @@ async fn a_database_that_hangs_does_not_hold_a_result_back() {
 #[tokio::test]
 async fn a_result_that_cannot_be_stored_is_told_all_the_same() {
     let (database, proxy) = (TestDatabase::new().await, Proxy::start().await);
-    let door = TestDoor::new(database.app_at(Some(&proxy.address)), &TestQueues::new().await);
+    let door = TestWebhook::new(database.app_at(Some(&proxy.address)), &TestQueues::new().await);
     let org = database.org("Acme").await;
     let permits = Arc::new(Semaphore::new(0));
     let endpoint = TestEndpoint::start(Manner::Waits(Arc::clone(&permits), json!({"result": "Booked"}))).await;
@@ -342,16 +340,16 @@ async fn an_endpoint_that_misbehaves_is_survived() {
 #[tokio::test]
 async fn an_address_that_is_not_public_is_refused_when_it_is_connected_to() {
     use assistant_request::{Answers, Fallback};
-    use ringfence_edge::{Endpoints, Outbound, Reach};
+    use ringfence_egress::{EgressClient, EgressPolicy, Endpoints};
     use tool_calls::Tools;
 
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
     let org = database.org("Acme").await;
     let endpoint = TestEndpoint::start(Manner::Answers(json!({"result": "internal"}))).await;
     let port = endpoint.url.rsplit_once(':').unwrap().1.to_owned();
-    let endpoints = Arc::new(Endpoints::new(Outbound::new(Reach::Public), masters()));
+    let endpoints = Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Public), masters()));
     let answers = Answers::new(database.app(), Arc::clone(&endpoints), Fallback::default());
-    let door = TestDoor::of(database.app(), &queues, answers, Tools::new(database.app(), endpoints));
+    let door = TestWebhook::of(database.app(), &queues, answers, Tools::new(database.app(), endpoints));
     for (index, url) in [
         endpoint.url.clone(),
         format!("https://localhost:{port}"),
@@ -370,7 +368,7 @@ async fn an_address_that_is_not_public_is_refused_when_it_is_connected_to() {
     assert_eq!(database.count("tool_executions WHERE code = 'RF7004'").await, 6);
     assert!(endpoint.requests().is_empty());
 
-    let nobody = TestDoor::new(database.app(), &queues);
+    let nobody = TestWebhook::new(database.app(), &queues);
     tool(&database, org, "book", "http://127.0.0.1:1/", false).await;
     let message = book("c1", "call_nobody");
     assert!(result(&message, &nobody.post(org, &message).await)["error"].is_string());
@@ -394,7 +392,7 @@ async fn an_endpoint_is_https_or_local() {
         ("https:///book", false),
     ] {
         let (name, endpoint) = ("book".to_owned(), endpoint.to_owned());
-        let tool = ringfence_core::admin::tools::Tool {
+        let tool = ringfence_protocol::admin::Tool {
             kind: ToolKind::Tool,
             name,
             endpoint: endpoint.clone(),
@@ -472,7 +470,7 @@ async fn a_legacy_function_call_is_executed_once() {
 #[tokio::test]
 async fn without_the_database_nothing_is_sent() {
     let (database, proxy) = (TestDatabase::new().await, Proxy::start().await);
-    let door = TestDoor::new(database.app_at(Some(&proxy.address)), &TestQueues::new().await);
+    let door = TestWebhook::new(database.app_at(Some(&proxy.address)), &TestQueues::new().await);
     let org = database.org("Acme").await;
     let endpoint = TestEndpoint::start(Manner::Answers(json!({"result": "Booked"}))).await;
     tool(&database, org, "book", &endpoint.url, true).await;

@@ -32,7 +32,7 @@ async fn a_viewer_comes_and_goes() {
 async fn a_forged_or_expired_token_is_refused() {
     let stage = Stage::new().await;
     let valid = token(stage.org, Duration::from_mins(5));
-    let other_master: ringfence_edge::MasterKeys =
+    let other_master: ringfence_identity::MasterKeys =
         "t:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=".parse().ok().unwrap();
     let forged = Tokens::new(&other_master)
         .mint(Audience::Live, Scope::Org(stage.org), "tester", Duration::from_mins(5), Timestamp::now())

@@ -1,8 +1,8 @@
 //! Pushes that fail.
 
 use broadcast_retry::MAX_FAILURES;
-use ringfence_edge::Broadcast;
-use ringfence_edge::broadcast::Subject;
+use ringfence_protocol::Broadcast;
+use ringfence_protocol::broadcast::Subject;
 use ringfence_testkit::Call;
 use ringfence_vapi::EventKey;
 
@@ -108,7 +108,9 @@ async fn a_bad_broadcast_does_not_fail_its_neighbours() {
     let batch = stage.queues.take_broadcasts().await;
     assert_eq!(batch.records.len(), 2);
     let away = stage.database.app_at(Some("127.0.0.1:1"));
-    let without = Broadcaster::new(away, stage.queues.connections(), stage.queues.of_broadcasts());
+    let worker =
+        Broadcaster { database: away, connections: stage.queues.connections(), queues: stage.queues.of_broadcasts() };
+    let without = stage.queues.broadcast_consumer(worker);
     assert_eq!(without.consume(batch.clone(), in_time()).await.batch_item_failures.len(), 1);
     assert_eq!(stage.queues.dead_broadcasts().await, 1);
     assert_eq!(stage.broadcaster().consume(batch, in_time()).await.batch_item_failures.len(), 0);

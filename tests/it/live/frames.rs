@@ -1,7 +1,7 @@
 //! What viewers are told.
 
-use ringfence_core::Recording;
 use ringfence_core::recordings::{self, Finished, StoredObject};
+use ringfence_protocol::Recording;
 use ringfence_testkit::Call;
 use ringfence_vapi::RecordingKind;
 
@@ -76,8 +76,7 @@ async fn a_failed_operation_is_told() {
     let function = ringfence_vapi::Function::CallEnded;
     let consumer = stage.queues.consumer(function, Arc::clone(&stage.app));
     let batch = stage.queues.take(function).await;
-    let handle = async |delivery: Arc<ringfence_core::Delivery>| call_ended::handle(&stage.app, &delivery).await;
-    consumer.consume(batch, std::time::Instant::now() + PATIENCE, handle).await;
+    consumer.consume(batch, std::time::Instant::now() + PATIENCE).await;
 
     viewer.wait_for(1).await;
     let frame = viewer.frames.values().next().unwrap().clone();
@@ -104,7 +103,7 @@ async fn a_recording_that_is_kept_is_told() {
     let finished = recordings::finish(&stage.app, &recording, &object).await.unwrap();
     let Finished::Stored(Some(news)) = finished else { panic!("{finished:?}") };
     assert_eq!(recordings::finish(&stage.app, &recording, &object).await.unwrap(), Finished::Repeated);
-    let mut counts = ringfence_edge::metrics::Counts::default();
+    let mut counts = ringfence_runtime::metrics::Counts::default();
     stage.queues.pusher(std::sync::Arc::clone(&stage.app)).announce(stage.org, &news, &mut counts).await;
 
     viewer.wait_for(1).await;

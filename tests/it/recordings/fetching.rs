@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use ringfence_edge::{Reach, Sealer};
-use ringfence_testkit::door::masters;
+use ringfence_egress::EgressPolicy;
+use ringfence_identity::Sealer;
 use ringfence_testkit::studio::{Asked, Reply};
+use ringfence_testkit::webhook::masters;
 use ringfence_testkit::{Call, Proxy};
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -189,7 +190,8 @@ async fn an_object_that_is_there_is_not_fetched_again() {
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
     let proxy = Proxy::start().await;
-    let uploader = stage.uploader_with(stage.database.app_at(Some(&proxy.address)), Reach::Anywhere, "127.0.0.1");
+    let uploader =
+        stage.uploader_with(stage.database.app_at(Some(&proxy.address)), EgressPolicy::Anywhere, "127.0.0.1");
     let cut = async {
         stage.studio.until(1).await;
         proxy.refuse(true);

@@ -1,9 +1,8 @@
 //! How long a recording is kept.
 
-use maintenance::Job;
-use ringfence_core::admin::replay::Replayable;
-use ringfence_core::admin::{Kept, Selection};
 use ringfence_core::recordings::{self, Finished, StoredObject};
+use ringfence_protocol::admin::{Replayable, RetainedData, Selection};
+use ringfence_protocol::maintenance::Job;
 use ringfence_testkit::Call;
 use ringfence_vapi::RecordingKind;
 use serde_json::json;
@@ -24,7 +23,7 @@ async fn a_recording_is_removed_after_its_orgs_retention() {
     stage.execute(&age).await;
     assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.found, 0, "without a retention all are kept");
 
-    assert!(stage.database.admin().await.set_retention(stage.org, Kept::Recordings, Some(7)).await.unwrap());
+    assert!(stage.database.admin().await.set_retention(stage.org, RetainedData::Recordings, Some(7)).await.unwrap());
     assert_eq!(stage.maintain(Job::ExpireRecordings, true).await.found, 1);
     assert_eq!(stage.queues.stored().await.len(), 2, "a dry run removes nothing");
     let report = stage.maintain(Job::ExpireRecordings, false).await;
@@ -50,7 +49,7 @@ async fn an_object_that_cannot_be_removed_keeps_no_other() {
     for call in [&locked, &other] {
         assert_eq!(stage.record(call, &wav(1000)).await, 0);
     }
-    stage.database.admin().await.set_retention(stage.org, Kept::Recordings, Some(1)).await.unwrap();
+    stage.database.admin().await.set_retention(stage.org, RetainedData::Recordings, Some(1)).await.unwrap();
     // No object has no name: S3 refuses it, and the row is the older one.
     let age = format!(
         "UPDATE recording_upload_queue SET stored_at = now() - interval '2 days';
@@ -58,8 +57,8 @@ async fn an_object_that_cannot_be_removed_keeps_no_other() {
         locked.id
     );
     stage.execute(&age).await;
-    let order = maintenance::Order { job: Job::ExpireRecordings, dry_run: false };
-    let result = stage.maintenance().carry_out(order, std::time::Instant::now()).await;
+    let order = ringfence_protocol::maintenance::JobRequest { job: Job::ExpireRecordings, dry_run: false };
+    let result = stage.maintenance().run(order, std::time::Instant::now()).await;
     assert_eq!(result.unwrap_err().code, ringfence_vapi::FailureCode::RecordingStorage);
     assert_eq!(
         (&stage.row(&locked).await["state"], &stage.row(&other).await["state"]),
@@ -86,7 +85,7 @@ async fn a_call_that_is_gone_does_not_come_back() {
 async fn an_object_that_is_gone_already_is_no_obstacle() {
     let (stage, call) = (Stage::new().await, Call::default());
     assert_eq!(stage.record(&call, &wav(1000)).await, 0);
-    stage.database.admin().await.set_retention(stage.org, Kept::Recordings, Some(1)).await.unwrap();
+    stage.database.admin().await.set_retention(stage.org, RetainedData::Recordings, Some(1)).await.unwrap();
     stage.execute("UPDATE recording_upload_queue SET stored_at = now() - interval '2 days'").await;
     stage.queues.bucket().delete(&format!("{}/{}/mono", stage.org, call.id)).await.unwrap();
     let (one, other) =

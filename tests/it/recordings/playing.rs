@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use console::{Acts, Console};
+use console::{Commands, Console};
 use jiff::Timestamp;
 use lambda_http::http::Request as HttpRequest;
 use lambda_http::{Body, RequestExt as _};
-use ringfence_edge::{Audience, Environment, Scope, Tokens};
+use ringfence_identity::{Audience, Scope, Tokens};
 use ringfence_testkit::Call;
-use ringfence_testkit::door::masters;
+use ringfence_testkit::webhook::masters;
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 
@@ -24,12 +24,11 @@ fn token(org: OrgId) -> String {
 
 /// Asks the console for a recording. Status and body of the answer.
 async fn play(stage: &Stage, token: Option<&str>, call: &str, kind: &str) -> (u16, Value) {
-    let acts = Environment::from_fn(|_| Some("migrate".to_owned()));
     let console = Console {
         tokens: Tokens::new(&masters()),
         database: stage.database.app(),
         bucket: stage.queues.bucket(),
-        acts: Acts::from_environment(&acts, Acts::client(&stage.queues.aws_at("http://127.0.0.1:1"))).unwrap(),
+        commands: Commands::new(&stage.queues.aws_at("http://127.0.0.1:1"), "admin".to_owned()),
         live_url: "wss://live.example/live".to_owned(),
     };
     let mut request = HttpRequest::get("https://ringfence.example/");

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aws_lambda_events::sqs::SqsEvent;
-use maintenance::Job;
-use ringfence_core::Delivery;
 use ringfence_core::recordings::{self, Claimed};
-use ringfence_edge::recordings::read;
+use ringfence_protocol::maintenance::Job;
+use ringfence_runtime::recordings::read;
 use ringfence_testkit::studio::Reply;
-use ringfence_testkit::{Call, TestDoor, TestQueues};
+use ringfence_testkit::{Call, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, RecordingKind};
 use serde_json::json;
 
@@ -61,7 +60,7 @@ async fn a_report_queues_each_kind_once_with_a_link_that_nobody_can_read() {
 #[tokio::test]
 async fn a_report_that_waited_in_its_queue_brings_its_links_along() {
     let (stage, call) = (Stage::new().await, Call::default());
-    let door = TestDoor::new(stage.database.app_at(Some("127.0.0.1:1")), &stage.queues);
+    let door = TestWebhook::new(stage.database.app_at(Some("127.0.0.1:1")), &stage.queues);
     let body = call.report(
         60_000,
         artifact(&json!({
@@ -77,8 +76,7 @@ async fn a_report_that_waited_in_its_queue_brings_its_links_along() {
     assert!(message.contains(r#""links""#) && !message.contains("Signature"), "{message}");
     let app = stage.database.app();
     let consumer = stage.queues.consumer(Function::EndOfCallReport, Arc::clone(&app));
-    let handle = async |delivery: Arc<Delivery>| end_of_call_report::handle(&app, &delivery).await;
-    let response = consumer.consume(batch, Instant::now() + PATIENCE, handle).await;
+    let response = consumer.consume(batch, Instant::now() + PATIENCE).await;
     assert_eq!(response.batch_item_failures.len(), 0);
     assert!(stage.row(&call).await["link"].is_string());
     assert_eq!(stage.queues.take_recording().await.records.len(), 1);
@@ -126,7 +124,7 @@ async fn a_later_report_revives_a_recording_that_was_given_up() {
 async fn a_fresh_link_does_not_depend_on_its_message() {
     let (stage, call) = (Stage::new().await, Call::default());
     let away = TestQueues::away().await;
-    let door = TestDoor::new(stage.database.app(), &away);
+    let door = TestWebhook::new(stage.database.app(), &away);
     let body = |summary: &str, minutes| {
         let mut body = call.report(60_000, json!({"summary": summary}));
         let expires_at = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
@@ -173,7 +171,7 @@ async fn an_upload_of_artifacts_queues_recordings_too() {
 async fn a_lost_message_is_sent_by_maintenance() {
     let (stage, call) = (Stage::new().await, Call::default());
     let away = TestQueues::away().await;
-    let door = TestDoor::new(stage.database.app(), &away);
+    let door = TestWebhook::new(stage.database.app(), &away);
     assert_eq!(door.post(stage.org, &call.report(60_000, json!({}))).await.status, 200);
     assert_eq!(stage.row(&call).await["state"], "pending");
     assert_eq!(stage.maintain(Job::SweepRecordings, false).await.found, 0, "its message may be on its way");

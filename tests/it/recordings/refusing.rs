@@ -1,13 +1,13 @@
 //! What is not fetched, and what becomes of it.
 
 use jiff::SignedDuration;
-use migrate::{Act, Answer};
 use recording_upload::MAX_BYTES;
-use ringfence_core::admin::Selection;
-use ringfence_edge::{Reach, Sealer};
+use ringfence_egress::EgressPolicy;
+use ringfence_identity::Sealer;
+use ringfence_protocol::admin::{Command, Selection};
 use ringfence_testkit::Call;
-use ringfence_testkit::door::masters;
 use ringfence_testkit::studio::Reply;
+use ringfence_testkit::webhook::masters;
 use serde_json::json;
 
 use super::{Stage, fetch_with, half_an_hour, wav};
@@ -25,13 +25,13 @@ async fn a_link_into_this_network_is_refused() {
     );
     let everywhere = "127.0.0.1,localhost,169.254.169.254";
     for (link, reach, hosts, asked) in [
-        ("https://169.254.169.254/latest/meta-data".to_owned(), Reach::Public, everywhere, 0),
-        (format!("https://localhost:{port}/file.wav"), Reach::Public, everywhere, 0),
-        (format!("https://127.0.0.1:{port}/file.wav"), Reach::Public, everywhere, 0),
-        (format!("http://127.0.0.1:{port}/file.wav"), Reach::Public, everywhere, 0),
-        (format!("http://127.0.0.1:{port}/file.wav"), Reach::Anywhere, "*.vapi.ai", 0),
-        (away, Reach::Anywhere, everywhere, 1),
-        (inside, Reach::Anywhere, everywhere, 1),
+        ("https://169.254.169.254/latest/meta-data".to_owned(), EgressPolicy::Public, everywhere, 0),
+        (format!("https://localhost:{port}/file.wav"), EgressPolicy::Public, everywhere, 0),
+        (format!("https://127.0.0.1:{port}/file.wav"), EgressPolicy::Public, everywhere, 0),
+        (format!("http://127.0.0.1:{port}/file.wav"), EgressPolicy::Public, everywhere, 0),
+        (format!("http://127.0.0.1:{port}/file.wav"), EgressPolicy::Anywhere, "*.vapi.ai", 0),
+        (away, EgressPolicy::Anywhere, everywhere, 1),
+        (inside, EgressPolicy::Anywhere, everywhere, 1),
     ] {
         let (call, before) = (Call::default(), stage.studio.asked().len());
         stage.report(&call, &link, half_an_hour()).await;
@@ -65,7 +65,8 @@ async fn where_vapis_api_leads_is_checked_too() {
         stage.studio.put(&format!("/call/{}/mono-recording", call.id), reply);
         stage.report(&call, &stage.studio.url, SignedDuration::from_secs(-1)).await;
         let batch = stage.queues.take_recording().await;
-        let again = fetch_with(&stage.uploader_with(stage.database.app(), Reach::Anywhere, "127.0.0.1"), batch).await;
+        let again =
+            fetch_with(&stage.uploader_with(stage.database.app(), EgressPolicy::Anywhere, "127.0.0.1"), batch).await;
         let row = stage.row(&call).await;
         assert_eq!((row["code"].as_str(), row["state"].as_str()), (Some(code), Some(state)));
         assert_eq!(again, usize::from(state == "pending"), "{code}");
@@ -122,7 +123,7 @@ async fn a_bucket_that_is_away_is_waited_for() {
     let link = stage.studio.put("/file.wav", Reply::File(wav(1000)));
     stage.report(&call, &link, half_an_hour()).await;
     let mut uploader = stage.uploader();
-    uploader.bucket.name = "no-such-bucket".to_owned();
+    uploader.worker.bucket.name = "no-such-bucket".to_owned();
     assert_eq!(fetch_with(&uploader, stage.queues.take_recording().await).await, 1);
     assert_eq!(stage.row(&call).await["code"], "RF8005");
 }
@@ -158,8 +159,10 @@ async fn a_recording_that_failed_is_seen_and_redriven() {
             code: Some("RF8001".parse().unwrap()),
             ..Selection::default()
         };
-        let act = Act::Redrive { actor: "ada".to_owned(), selection, run: true, per_second: 100, before: None };
-        let Ok(Answer::Redriven(redriven)) = administration.perform(act).await else { panic!("not redriven") };
+        let act = Command::Redrive { actor: "ada".to_owned(), selection, run: true, per_second: 100, before: None };
+        let Ok(ringfence_protocol::admin::Reply::DeadLetters(redriven)) = administration.perform(act).await else {
+            panic!("not redriven")
+        };
         (redriven.redriven, redriven.unknown)
     };
     assert_eq!(redrive("another").await, (0, 0));

@@ -1,43 +1,17 @@
 //! Failed operations, as people see them and send them back.
 
-use jiff::Timestamp;
+use ringfence_protocol::admin::{FailedOperation, Selection};
 use ringfence_vapi::{Event, OrgId};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
-use super::selection::SELECTED;
-use super::{Admin, Letter, Selection};
+use super::selection::{Parameters, SELECTED};
+use super::{Admin, DeadLetter};
 use crate::error::Failure;
 use crate::events::credential_columns;
 use crate::failures;
-
-/// An event that failed. Ids, codes and times only: the event itself holds personal data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailedOperation {
-    /// Whose event it is.
-    pub org_id: OrgId,
-    /// Vapi's id of the call.
-    pub call_id: String,
-    /// The idempotency key.
-    pub event_id: String,
-    /// The function on whose queue it waits.
-    pub function: String,
-    /// `retrying`, `dead`, `redriven` or `resolved`.
-    pub state: String,
-    /// The code of its latest failure.
-    pub code: String,
-    /// Failed attempts that were written down.
-    pub attempts: i64,
-    /// How often its message was received from the queue.
-    pub receives: i32,
-    /// When it failed first.
-    pub first_failed_at: Timestamp,
-    /// When it failed last.
-    pub last_failed_at: Timestamp,
-}
 
 impl Admin {
     /// The failed operations of a selection, the latest first, at most `limit`; also the resolved ones if `resolved`.
@@ -54,22 +28,20 @@ impl Admin {
             WHERE {SELECTED} AND ($6::text IS NULL OR code = $6) AND ($8 OR state <> 'resolved')
             ORDER BY last_failed_at DESC, org_id, event_id LIMIT $9"
         );
-        let rest: [&(dyn ToSql + Sync); 2] = [&resolved, &limit];
-        let rows = selection
-            .bind(async |parameters| self.client.query(&statement, &[parameters, &rest].concat()).await)
-            .await?;
+        let parameters = Parameters::of(selection);
+        let rows = self.client.query(&statement, &parameters.and(&[&resolved, &limit])).await?;
         Ok(rows.iter().map(failed_operation).collect::<Result<_, _>>()?)
     }
 
-    /// Notes that something goes back from its dead-letter queue to its retry queue, and that it failed where nobody could write that
+    /// Notes that something goes back from its dead-dead_letter queue to its retry queue, and that it failed where nobody could write that
     /// down before.
-    pub async fn mark_redriven(&self, org_id: OrgId, letter: &Letter) -> Result<(), Failure> {
+    pub async fn mark_redriven(&self, org_id: OrgId, dead_letter: &DeadLetter) -> Result<(), Failure> {
         let statement = "SELECT mark_redriven_v1($1, $2, $3, $4, $5, $6, $7)";
-        let event_id = letter.event_id();
+        let event_id = dead_letter.event_id();
         // A recording has failed where its row is, so that is known.
-        let delivery = match letter {
-            Letter::Event(delivery) => Some(delivery),
-            Letter::Recording { .. } => None,
+        let delivery = match dead_letter {
+            DeadLetter::Event(delivery) => Some(delivery),
+            DeadLetter::Recording { .. } => None,
         };
         let parameters: [&(dyn ToSql + Sync); 7] = [
             &self.actor,
@@ -85,8 +57,8 @@ impl Admin {
     }
 
     /// Takes that back: the queue did not take it.
-    pub async fn unmark_redriven(&self, org_id: OrgId, letter: &Letter) -> Result<(), Failure> {
-        let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.0, &letter.event_id()];
+    pub async fn unmark_redriven(&self, org_id: OrgId, dead_letter: &DeadLetter) -> Result<(), Failure> {
+        let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.0, &dead_letter.event_id()];
         self.client.execute("SELECT unmark_redriven_v1($1, $2, $3)", &parameters).await?;
         Ok(())
     }

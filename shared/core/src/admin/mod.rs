@@ -3,20 +3,19 @@
 //!
 //! Works over a connection of the database's owner, which acts as `ringfence_ops`. No function that serves webhooks can.
 
+mod dead_letter;
 pub mod erasure;
 pub mod failures;
-mod letter;
 pub mod replay;
 mod selection;
 pub mod tools;
 
-pub use letter::Letter;
-pub use selection::Selection;
+pub use dead_letter::DeadLetter;
 
 use std::time::Duration;
 
+use ringfence_protocol::admin::{AddedAgent, NewAgent, Organization, Resolved, RetainedData};
 use ringfence_vapi::OrgId;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
 use tokio_postgres::types::{Json, ToSql};
@@ -25,82 +24,6 @@ use uuid::Uuid;
 use crate::connect::{Connector, DatabaseSettings};
 use crate::error::Failure;
 use crate::migrations::MigrationError;
-
-/// An org, as `org list` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Organization {
-    /// Its id, part of its webhook URL.
-    pub id: OrgId,
-    /// Its name.
-    pub name: String,
-    /// The newest version of its key.
-    pub key_version: i32,
-}
-
-/// A Vapi assistant or squad and the number it answers or calls from. At least one of the ids is needed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewAgent {
-    /// What people call it.
-    pub name: String,
-    /// `inbound` or `outbound`.
-    pub role: String,
-    /// Vapi's assistant id.
-    pub assistant_id: Option<String>,
-    /// Vapi's squad id.
-    pub squad_id: Option<String>,
-    /// Vapi's phone number id.
-    pub phone_number_id: Option<String>,
-    /// The number itself, E.164.
-    pub phone_number: Option<String>,
-    /// Whether it answers the numbers that no agent names, in the place of whoever did.
-    #[serde(default)]
-    pub is_default: bool,
-    /// What it answers beyond its ids (`ringfence_vapi::interactive::Configuration`).
-    #[serde(default)]
-    pub configuration: Map<String, Value>,
-}
-
-/// A new agent, and what its registration set free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AddedAgent {
-    /// Its id.
-    pub id: Uuid,
-    /// The kept platform events that name it.
-    pub events: Resolved,
-}
-
-/// What became of the kept platform events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resolved {
-    /// Applied now that their org is known.
-    pub applied: u64,
-    /// Kept still, since applying them failed. Each is in the log with its code.
-    pub failed: u64,
-}
-
-/// What is kept of an org for a time of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kept {
-    /// Recordings, from when they were stored.
-    Recordings,
-    /// What was said in a call, and its summary, from when the call was first heard of.
-    Transcripts,
-    /// Kept events: idempotency claims, timeline and source of replay.
-    Events,
-}
-
-impl Kept {
-    /// Its name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recordings => "recordings",
-            Self::Transcripts => "transcripts",
-            Self::Events => "events",
-        }
-    }
-}
 
 /// The administrator of a database.
 pub struct Admin {
@@ -214,9 +137,9 @@ impl Admin {
     }
 
     /// Has something of an org removed after so many days, or never. False: no such org.
-    pub async fn set_retention(&self, org_id: OrgId, kept: Kept, days: Option<i32>) -> Result<bool, Failure> {
+    pub async fn set_retention(&self, org_id: OrgId, data: RetainedData, days: Option<i32>) -> Result<bool, Failure> {
         let statement = "SELECT set_retention_v1($1, $2, $3, $4)";
-        self.value(statement, &[&self.actor, org_id.as_uuid(), &kept.as_str(), &days]).await
+        self.value(statement, &[&self.actor, org_id.as_uuid(), &<&str>::from(data), &days]).await
     }
 
     /// A new lead. `phone` is E.164 and unique in the org.

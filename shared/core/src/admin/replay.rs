@@ -2,48 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use ringfence_protocol::admin::{ReplayCursor, Replayable, Replayed, Selection};
 use ringfence_vapi::OrgId;
-use serde::{Deserialize, Serialize};
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::selection::SELECTED;
-use super::{Admin, Selection};
+use super::Admin;
+use super::selection::{Parameters, SELECTED};
 use crate::error::Failure;
-
-/// Which kept events are replayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Replayable {
-    /// Those that were applied, from the claims.
-    Applied,
-    /// Those that failed and were not applied since, from the failed operations.
-    Failed,
-}
-
-/// How far a replay has come: the last event that it has seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
-    org_id: OrgId,
-    event_id: String,
-}
-
-/// What a page of a replay did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replayed {
-    /// Events whose effects are in the rows.
-    pub replayed: u64,
-    /// Events that failed. Each is in the log with its code.
-    pub failed: u64,
-    /// Where the next page begins; none: there is no more.
-    pub next: Option<Cursor>,
-}
 
 impl Admin {
     /// How many events a replay of this selection would take.
     pub async fn count_replayable(&self, kind: Replayable, selection: &Selection) -> Result<i64, Failure> {
         let statement = format!("SELECT count(*) FROM {}", selected(kind));
-        selection.bind(async |parameters| self.value(&statement, parameters).await).await
+        self.value(&statement, &Parameters::of(selection).and(&[])).await
     }
 
     /// Replays at most `limit` events of the selection, those after `after`, each in a transaction of its own: one that fails
@@ -52,7 +23,7 @@ impl Admin {
         &self,
         kind: Replayable,
         selection: &Selection,
-        after: Option<&Cursor>,
+        after: Option<&ReplayCursor>,
         limit: i64,
     ) -> Result<Replayed, Failure> {
         let page = self.page(kind, selection, after, limit).await?;
@@ -83,7 +54,7 @@ impl Admin {
     }
 
     /// False: the event is no longer there, was applied meanwhile, or its key does not count.
-    async fn replay_event(&self, kind: Replayable, event: &Cursor) -> Result<bool, Failure> {
+    async fn replay_event(&self, kind: Replayable, event: &ReplayCursor) -> Result<bool, Failure> {
         let statement = match kind {
             Replayable::Applied => "SELECT replay_event_v1($1, $2)",
             Replayable::Failed => "SELECT replay_failed_operation_v1($1, $2)",
@@ -96,20 +67,18 @@ impl Admin {
         &self,
         kind: Replayable,
         selection: &Selection,
-        after: Option<&Cursor>,
+        after: Option<&ReplayCursor>,
         limit: i64,
-    ) -> Result<Vec<Cursor>, Failure> {
+    ) -> Result<Vec<ReplayCursor>, Failure> {
         let statement = format!(
-            "SELECT org_id, event_id FROM {} AND (org_id, event_id) > ($8, $9) ORDER BY org_id, event_id LIMIT $10",
+            "SELECT org_id, event_id FROM {} AND ($8::uuid IS NULL OR (org_id, event_id) > ($8, $9)) ORDER BY org_id, event_id LIMIT $10",
             selected(kind)
         );
-        let (org_id, event_id) = after.map_or((Uuid::nil(), ""), |cursor| (cursor.org_id.0, cursor.event_id.as_str()));
-        let rest: [&(dyn ToSql + Sync); 3] = [&org_id, &event_id, &limit];
-        let rows = selection
-            .bind(async |parameters| self.client.query(&statement, &[parameters, &rest].concat()).await)
-            .await?;
+        let (org_id, event_id) = after.map(|cursor| (cursor.org_id.0, cursor.event_id.as_str())).unzip();
+        let parameters = Parameters::of(selection);
+        let rows = self.client.query(&statement, &parameters.and(&[&org_id, &event_id, &limit])).await?;
         let cursor = |row: &tokio_postgres::Row| {
-            Ok(Cursor { org_id: OrgId(row.try_get("org_id")?), event_id: row.try_get("event_id")? })
+            Ok(ReplayCursor { org_id: OrgId(row.try_get("org_id")?), event_id: row.try_get("event_id")? })
         };
         Ok(rows.iter().map(cursor).collect::<Result<_, tokio_postgres::Error>>()?)
     }

@@ -1,55 +1,63 @@
-//! Which events an act is about.
+//! Which events a command is about.
 
-use jiff::Timestamp;
+use ringfence_protocol::admin::Selection;
 use ringfence_vapi::{FailureCode, OrgId};
-use serde::{Deserialize, Serialize};
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
-use super::Letter;
+use super::{Admin, DeadLetter};
+use crate::error::Failure;
 
-/// Whether a row of events is selected: the parameters are those of [`Selection::bind`].
+/// Whether a row of events is selected. The parameters are those of [`Parameters`].
 pub(super) const SELECTED: &str = "($1::uuid IS NULL OR org_id = $1) AND ($2::text IS NULL OR vapi_call_id = $2)
     AND ($3::text IS NULL OR event_type = $3) AND ($4::timestamptz IS NULL OR received_at >= $4)
     AND ($5::timestamptz IS NULL OR received_at < $5) AND ($7::text IS NULL OR event_id = $7)";
 
-/// Events, by what is known of them. What is left out selects all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Selection {
-    /// Of one org.
-    pub org_id: Option<OrgId>,
-    /// Of one call, by Vapi's id.
-    pub call_id: Option<String>,
-    /// Of one type, as Vapi names it: `end-of-call-report`; or `recording`.
-    pub event_type: Option<String>,
-    /// Received at this time or later.
-    pub since: Option<Timestamp>,
-    /// Received before this time.
-    pub until: Option<Timestamp>,
-    /// Failed events only: by the code of their latest failure.
-    pub code: Option<FailureCode>,
-    /// One event, by its key.
-    #[serde(default)]
-    pub event_id: Option<String>,
+impl Admin {
+    /// Whether a selection chooses a dead letter of `org_id` that failed with `code`. The same predicate as for rows decides.
+    pub async fn selects(
+        &self,
+        selection: &Selection,
+        dead_letter: &DeadLetter,
+        org_id: OrgId,
+        code: Option<FailureCode>,
+    ) -> Result<bool, Failure> {
+        let statement = format!(
+            "SELECT coalesce({SELECTED} AND ($6::text IS NULL OR code = $6), false)
+            FROM (SELECT $8::uuid AS org_id, $9::text AS vapi_call_id, $10::text AS event_type,
+                $11::timestamptz AS received_at, $12::text AS event_id, $13::text AS code) dead_letter"
+        );
+        let code = code.map(|code| code.to_string());
+        let parameters = Parameters::of(selection);
+        let facts: [&(dyn ToSql + Sync); 6] = [
+            org_id.as_uuid(),
+            &dead_letter.call_id(),
+            &dead_letter.event_type(),
+            &dead_letter.received_at(),
+            &dead_letter.event_id(),
+            &code,
+        ];
+        self.value(&statement, &parameters.and(&facts)).await
+    }
 }
 
-impl Selection {
-    /// Whether it selects a dead letter of `org_id` that failed with `code`.
-    #[must_use]
-    pub fn selects(&self, letter: &Letter, org_id: OrgId, code: Option<FailureCode>) -> bool {
-        let Self { org_id: org, call_id, event_type, since, until, code: failed_with, event_id } = self;
-        org.is_none_or(|org| org == org_id)
-            && call_id.as_ref().is_none_or(|id| id == letter.call_id())
-            && event_type.as_ref().is_none_or(|name| name == letter.event_type())
-            && since.is_none_or(|since| letter.received_at() >= since)
-            && until.is_none_or(|until| letter.received_at() < until)
-            && (failed_with.is_none() || *failed_with == code)
-            && event_id.as_ref().is_none_or(|id| *id == letter.event_id())
+/// A selection as the parameters `$1` to `$7`, of which the sixth is the code.
+pub(super) struct Parameters<'a> {
+    selection: &'a Selection,
+    org_id: Option<Uuid>,
+    code: Option<String>,
+}
+
+impl<'a> Parameters<'a> {
+    pub(super) fn of(selection: &'a Selection) -> Self {
+        let (org_id, code) = (selection.org_id.map(|org| org.0), selection.code.map(|code| code.to_string()));
+        Self { selection, org_id, code }
     }
 
-    /// Hands it over as parameters `$1` to `$7`, of which the sixth is the code.
-    pub(super) async fn bind<T>(&self, run: impl AsyncFnOnce(&[&(dyn ToSql + Sync)]) -> T) -> T {
-        let Self { org_id, call_id, event_type, since, until, code, event_id } = self;
-        let (org_id, code) = (org_id.map(|org| org.0), code.map(|code| code.to_string()));
-        run(&[&org_id, call_id, event_type, since, until, &code, event_id]).await
+    /// The parameters, and then those of `rest`.
+    pub(super) fn and<'b>(&'b self, rest: &[&'b (dyn ToSql + Sync)]) -> Vec<&'b (dyn ToSql + Sync)> {
+        let Selection { call_id, event_type, since, until, event_id, .. } = self.selection;
+        let own: [&(dyn ToSql + Sync); 7] = [&self.org_id, call_id, event_type, since, until, &self.code, event_id];
+        own.into_iter().chain(rest.iter().copied()).collect()
     }
 }

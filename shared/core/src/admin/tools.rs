@@ -1,57 +1,13 @@
 //! Agents' configuration, and tools: what an org answers Vapi with, and what it lets its models do.
 
+use ringfence_protocol::admin::{ListedAgent, NewAgent, Tool, ToolKind};
 use ringfence_vapi::OrgId;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::{Admin, NewAgent};
+use super::Admin;
 use crate::error::Failure;
-
-/// An agent, as `agent list` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListedAgent {
-    /// Its id.
-    pub id: Uuid,
-    /// What was registered of it.
-    #[serde(flatten)]
-    pub agent: NewAgent,
-}
-
-/// What a tool is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ToolKind {
-    /// A function that models call, by its name.
-    Tool,
-    /// The answer to messages of a type.
-    Message,
-}
-
-impl ToolKind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tool => "tool",
-            Self::Message => "message",
-        }
-    }
-}
-
-/// An endpoint of an org.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tool {
-    /// What it is.
-    pub kind: ToolKind,
-    /// The function's name, or the message's type.
-    pub name: String,
-    /// HTTPS.
-    pub endpoint: String,
-    /// How long it may take, 1 to 15.
-    pub timeout_seconds: i32,
-    /// Whether it does the same once when it is asked twice with one idempotency key.
-    pub is_idempotent: bool,
-}
 
 impl Admin {
     /// The agents of an org, the oldest first.
@@ -109,7 +65,7 @@ impl Admin {
         let rows = self.client.query(statement, &[&org_id.0]).await?;
         rows.iter()
             .map(|row| {
-                let kind = if row.try_get::<_, &str>("kind")? == "tool" { ToolKind::Tool } else { ToolKind::Message };
+                let kind = row.try_get::<_, &str>("kind")?.parse().map_err(|_| Failure::unknown_outcome())?;
                 Ok(Tool {
                     kind,
                     name: row.try_get("name")?,
@@ -125,7 +81,7 @@ impl Admin {
     pub async fn set_tool(&self, org_id: OrgId, tool: &Tool) -> Result<(), Failure> {
         let Tool { kind, name, endpoint, timeout_seconds, is_idempotent } = tool;
         let statement = "SELECT set_tool_v1($1, $2, $3, $4, $5, $6, $7)";
-        let kind = kind.as_str();
+        let kind = <&str>::from(kind);
         self.client
             .execute(statement, &[&self.actor, &org_id.0, &kind, name, endpoint, timeout_seconds, is_idempotent])
             .await?;
@@ -134,7 +90,7 @@ impl Admin {
 
     /// Takes a tool away. False: there was none.
     pub async fn remove_tool(&self, org_id: OrgId, kind: ToolKind, name: &str) -> Result<bool, Failure> {
-        self.value("SELECT remove_tool_v1($1, $2, $3, $4)", &[&self.actor, &org_id.0, &kind.as_str(), &name]).await
+        self.value("SELECT remove_tool_v1($1, $2, $3, $4)", &[&self.actor, &org_id.0, &<&str>::from(kind), &name]).await
     }
 
     /// Notes that the secret which signs messages to an org's endpoints is shown. False: no such org.

@@ -1,0 +1,264 @@
+//! Who performs the acts: the only one with the credentials of the database's owner.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use jiff::Timestamp;
+use ringfence_core::DatabaseSettings;
+use ringfence_core::admin::Admin;
+use ringfence_core::migrations::{self, MigrationError};
+use ringfence_egress::vapi_api::VAPI_API;
+use ringfence_egress::{EgressClient, VapiApi};
+use ringfence_identity::tokens::MAX_LIFETIME;
+use ringfence_identity::{Audience, MasterKeys, Scope, Sealer, Subject, Tokens};
+use ringfence_protocol::admin::{Command, DeadLetters, OrganizationKey, Reply, Secret, Selection};
+use ringfence_runtime::{Environment, FunctionQueues, Misconfigured, Parking};
+use ringfence_vapi::interactive::Configuration;
+use ringfence_vapi::{Function, OrgId};
+use serde_json::{Map, Value, json};
+
+use crate::error::CommandError;
+use crate::redrive::{Manner, Redrive};
+
+/// Who reads: nothing is changed, so nobody is named in the audit log.
+const READER: &str = "reader";
+
+/// What administration works with.
+pub struct Administration {
+    database: DatabaseSettings,
+    app_password: String,
+    pub(crate) masters: MasterKeys,
+    pub(crate) base_url: String,
+    pub(crate) queues: Vec<FunctionQueues>,
+    pub(crate) recordings: FunctionQueues,
+    pub(crate) parking: Parking,
+    pub(crate) vapi: VapiApi,
+}
+
+impl Administration {
+    /// From `DATABASE_OWNER_URL`, `RINGFENCE_APP_PASSWORD`, `RINGFENCE_MASTER_KEYS`, `PUBLIC_BASE_URL`, `PARKING_BUCKET`, the queues
+    /// of each event function ([`FunctionQueues::from_environment`]) and those of recordings ([`FunctionQueues::of_recordings`]).
+    pub fn from_environment(
+        environment: &Environment<'_>,
+        sqs: &Client,
+        s3: aws_sdk_s3::Client,
+    ) -> Result<Self, Misconfigured> {
+        let vapi = VapiApi::new(EgressClient::new(environment.egress_policy()?), VAPI_API);
+        let queues = |function| FunctionQueues::from_environment(environment, sqs, function);
+        Ok(Self {
+            database: environment.owner_database()?,
+            app_password: environment.required("RINGFENCE_APP_PASSWORD")?,
+            masters: environment.master_keys()?,
+            base_url: environment.required("PUBLIC_BASE_URL")?,
+            parking: Parking::from_environment(environment, s3)?,
+            vapi,
+            queues: Function::ALL.into_iter().map(queues).collect::<Result<_, _>>()?,
+            recordings: FunctionQueues::of_recordings(environment, sqs)?,
+        })
+    }
+
+    /// Performs an act.
+    #[expect(clippy::too_many_lines, reason = "a line or two for each act")]
+    pub async fn perform(&self, command: Command) -> Result<Reply, CommandError> {
+        Ok(match command {
+            Command::Migrate => Reply::Migrated { applied: self.migrate().await? },
+            Command::Verify => Reply::Verified { findings: migrations::verify(&self.database).await? },
+            Command::CreateOrganization { actor, name } => {
+                let id = self.admin(actor).await?.create_organization(&name).await?;
+                Reply::Organization(self.key(id, 1))
+            }
+            Command::ListOrganizations { actor } => {
+                Reply::Organizations { organizations: self.admin(actor).await?.organizations().await? }
+            }
+            Command::RotateKey { actor, org_id, overlap_seconds } => {
+                let overlap = Duration::from_secs(overlap_seconds);
+                let version =
+                    self.admin(actor).await?.rotate_key(org_id, overlap).await?.ok_or(CommandError::NoSuchOrg)?;
+                Reply::Organization(self.key(org_id, version))
+            }
+            Command::AddAgent { actor, org_id, agent } => {
+                check(&agent.configuration)?;
+                Reply::Agent(self.admin(actor).await?.add_agent(org_id, &agent).await?)
+            }
+            Command::AddLead { actor, org_id, phone, name, metadata } => {
+                let admin = self.admin(actor).await?;
+                Reply::Lead { id: admin.add_lead(org_id, &phone, name.as_deref(), &metadata).await? }
+            }
+            Command::ChangeLead { actor, org_id, phone, name, metadata } => {
+                let admin = self.admin(actor).await?;
+                let metadata = metadata.map(Value::Object);
+                let changed = admin.change_lead(org_id, &phone, name.as_deref(), metadata.as_ref()).await?;
+                Reply::Lead { id: changed.ok_or(CommandError::NoSuch("lead"))? }
+            }
+            Command::ListAgents { org_id } => {
+                Reply::Agents { agents: self.admin(READER.to_owned()).await?.agents(org_id).await? }
+            }
+            Command::ConfigureAgent { actor, org_id, agent_id, is_default, configuration } => {
+                configuration.as_ref().map_or(Ok(()), check)?;
+                let admin = self.admin(actor).await?;
+                let configuration = configuration.map(Value::Object);
+                let found = admin.configure_agent(org_id, agent_id, is_default, configuration.as_ref()).await?;
+                done(found, "agent")?
+            }
+            Command::ListTools { org_id } => {
+                Reply::Tools { tools: self.admin(READER.to_owned()).await?.tools(org_id).await? }
+            }
+            Command::SetTool { actor, org_id, tool } => {
+                self.admin(actor).await?.set_tool(org_id, &tool).await?;
+                Reply::Done {}
+            }
+            Command::RemoveTool { actor, org_id, kind, name } => {
+                done(self.admin(actor).await?.remove_tool(org_id, kind, &name).await?, "tool")?
+            }
+            Command::ShowToolSecret { actor, org_id } => {
+                if !self.admin(actor).await?.note_tool_secret(org_id).await? {
+                    return Err(CommandError::NoSuchOrg);
+                }
+                let secret = self.masters.tool_secrets(org_id).next().map(|secret| secret.expose());
+                Reply::ToolSecret { secret: secret.unwrap_or_default() }
+            }
+            Command::SetVapiKey { actor, org_id, key } => {
+                let sealed = key.map(|key| self.seal_vapi_key(org_id, &key)).transpose()?;
+                of_known_org(self.admin(actor).await?.set_vapi_key(org_id, sealed.as_deref()).await?)?
+            }
+            Command::SetRetention { actor, org_id, data, days } => {
+                of_known_org(self.admin(actor).await?.set_retention(org_id, data, days).await?)?
+            }
+            Command::SetZeroRetention { actor, org_id, is_zero } => {
+                of_known_org(self.admin(actor).await?.set_zero_retention(org_id, is_zero).await?)?
+            }
+            Command::Connect { actor, org_id, run } => {
+                Reply::Connected(Box::pin(self.connect(actor, org_id, run)).await?)
+            }
+            Command::Inspect {} => self.inspect().await?,
+            Command::Erase { actor, org_id, target, run } => {
+                Reply::Erased(Box::pin(self.erase(actor, org_id, &target, run)).await?)
+            }
+            Command::SettleToolCall { actor, org_id, event_id } => {
+                let found = self.admin(actor).await?.settle_tool_call(org_id, &event_id).await?;
+                done(found, "open failure of a tool call")?
+            }
+            Command::MintToken { actor, org_id, lifetime_seconds } => {
+                let lifetime = Duration::from_secs(lifetime_seconds);
+                let (token, expires_at) = self.mint(actor, Audience::Live, Scope::Org(org_id), lifetime).await?;
+                Reply::Token { token, expires_at }
+            }
+            Command::MintConsoleToken { actor, org_id, lifetime_seconds } => {
+                let scope = org_id.map_or(Scope::Operator, Scope::Org);
+                let lifetime = Duration::from_secs(lifetime_seconds);
+                let (token, expires_at) = self.mint(actor, Audience::Console, scope, lifetime).await?;
+                Reply::Console { link: format!("{}/console/sign-in#token={token}", self.base_url), expires_at }
+            }
+            Command::ListFailures { selection, resolved, limit } => {
+                let admin = self.admin(READER.to_owned()).await?;
+                Reply::Failures { operations: admin.failed_operations(&selection, resolved, limit).await? }
+            }
+            Command::Redrive { actor, selection, run, per_second, before } => Reply::DeadLetters(
+                Box::pin(self.redrive(actor, &selection, Manner::back(run, per_second, before))).await?,
+            ),
+            Command::CountReplay { kind, selection } => {
+                let admin = self.admin(READER.to_owned()).await?;
+                Reply::Count { events: admin.count_replayable(kind, &selection).await? }
+            }
+            Command::Replay { actor, kind, selection, after, limit } => {
+                let admin = self.admin(actor).await?;
+                Reply::Replayed(admin.replay(kind, &selection, after.as_ref(), limit).await?)
+            }
+        })
+    }
+
+    /// Brings the schema up to date; names what was applied.
+    pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
+        let applied = migrations::run(&self.database, &self.app_password).await?;
+        tracing::info!(
+            migrations.applied = applied.len(),
+            migrations.newest = migrations::newest_version(),
+            "migrated"
+        );
+        Ok(applied)
+    }
+
+    /// Gives `ringfence_app` the password of this release again. A failure is in the log: who calls this cannot do anything about it.
+    pub(crate) async fn restore_password(&self) {
+        match migrations::set_app_password(&self.database, &self.app_password).await {
+            Ok(()) => tracing::info!("password restored"),
+            Err(error) => tracing::error!(%error, "the password could not be restored"),
+        }
+    }
+
+    pub(crate) async fn admin(&self, actor: String) -> Result<Admin, MigrationError> {
+        Admin::connect(&self.database, actor).await
+    }
+
+    async fn redrive(&self, actor: String, selection: &Selection, manner: Manner) -> Result<DeadLetters, CommandError> {
+        let admin = self.admin(actor).await?;
+        if manner.run {
+            admin.take_turn_to_redrive().await?;
+        }
+        let queues = self.queues.iter().chain([&self.recordings]);
+        let redriven = Redrive::new(&admin, &self.parking, selection, manner).all(queues).await?;
+        if manner.run {
+            admin.note_redrive(selection.org_id, &json!(redriven)).await?;
+        }
+        Ok(redriven)
+    }
+
+    async fn inspect(&self) -> Result<Reply, CommandError> {
+        let names = Function::ALL.into_iter().map(Function::as_str).chain(["recording-upload"]);
+        let mut dead_letters = Vec::new();
+        for (name, queues) in names.zip(self.queues.iter().chain([&self.recordings])) {
+            dead_letters.push((name.to_owned(), queues.dead_letters.depth().await?.waiting));
+        }
+        let clock_skew_ms = self.admin(READER.to_owned()).await?.clock_skew().await?;
+        Ok(Reply::Inspected { dead_letters, clock_skew_ms })
+    }
+
+    /// A token, noted before it is made, and until when it counts.
+    async fn mint(
+        &self,
+        actor: String,
+        audience: Audience,
+        scope: Scope,
+        lifetime: Duration,
+    ) -> Result<(String, Timestamp), CommandError> {
+        let lifetime = lifetime.min(MAX_LIFETIME);
+        let org_id = match scope {
+            Scope::Org(org_id) => Some(org_id),
+            Scope::Operator => None,
+        };
+        if !self.admin(actor.clone()).await?.note_token(audience.as_str(), org_id, lifetime).await? {
+            return Err(CommandError::NoSuchOrg);
+        }
+        let (token, claims) = Tokens::new(&self.masters).mint(audience, scope, &actor, lifetime, Timestamp::now())?;
+        Ok((token, claims.expires_at))
+    }
+
+    fn seal_vapi_key(&self, org_id: OrgId, key: &Secret) -> Result<String, CommandError> {
+        let key = key.expose();
+        let is_key = (8..=200).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        let sealed = is_key.then(|| Sealer::new(&self.masters).seal_api_key(org_id, key));
+        sealed.and_then(Result::ok).ok_or(CommandError::NotAKey)
+    }
+
+    fn key(&self, id: OrgId, key_version: i32) -> OrganizationKey {
+        OrganizationKey {
+            id,
+            key: self.masters.mint(Subject::Org(id), key_version).expose().to_owned(),
+            key_version,
+            webhook_url: format!("{}/vapi/{id}", self.base_url),
+        }
+    }
+}
+
+/// Whether Vapi would understand what an agent is to answer.
+fn check(configuration: &Map<String, Value>) -> Result<(), CommandError> {
+    Ok(Configuration::from_json(&json!(configuration).to_string()).map(drop)?)
+}
+
+fn of_known_org(found: bool) -> Result<Reply, CommandError> {
+    if found { Ok(Reply::Done {}) } else { Err(CommandError::NoSuchOrg) }
+}
+
+fn done(found: bool, what: &'static str) -> Result<Reply, CommandError> {
+    if found { Ok(Reply::Done {}) } else { Err(CommandError::NoSuch(what)) }
+}

@@ -1,0 +1,26 @@
+//! Migrations and administration, for CloudFormation at deploy time and for `cargo ringfence` at any time. The only function
+//! with the credentials of the database's owner.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
+
+pub mod administration;
+pub mod connect;
+pub mod deployment;
+pub mod erase;
+pub mod error;
+pub mod redrive;
+
+pub use administration::Administration;
+pub use error::CommandError;
+
+use ringfence_protocol::admin::Command;
+use serde::Deserialize;
+
+/// What the function is invoked with; anything else is refused.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum Invocation {
+    /// CloudFormation creates, updates or deletes the custom resource.
+    Deployment(deployment::Request),
+    /// The operator's tool, or the console.
+    Command(Command),
+}

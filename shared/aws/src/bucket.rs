@@ -1,0 +1,69 @@
+//! S3 buckets.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_types::SdkConfig;
+use ringfence_vapi::FailureCode;
+
+/// The longest wait for S3 to take or give a part of a recording, and for all attempts at it.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(70);
+
+/// The bucket.
+#[derive(Clone)]
+pub struct Bucket {
+    /// What asks S3.
+    pub client: Client,
+    /// Its name.
+    pub name: String,
+}
+
+impl Bucket {
+    #[must_use]
+    pub fn new(client: Client, name: impl Into<String>) -> Self {
+        Self { client, name: name.into() }
+    }
+
+    /// A client that waits as long as some megabytes may take.
+    #[must_use]
+    pub fn client(aws: &SdkConfig) -> Client {
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(OPERATION_TIMEOUT)
+            .build();
+        Client::from_conf(aws_sdk_s3::config::Builder::from(aws).timeout_config(timeouts).build())
+    }
+
+    /// Removes what is under a key, if anything is.
+    pub async fn delete(&self, key: &str) -> Result<(), FailureCode> {
+        let delete = self.client.delete_object().bucket(&self.name).key(key).send().await;
+        delete.map(drop).map_err(|error| refused(&error))
+    }
+
+    /// A link that plays what is under a key, for whoever has it, for so long. Asks nobody.
+    pub async fn link(&self, key: &str, lifetime: Duration) -> Result<String, FailureCode> {
+        let presigning = PresigningConfig::expires_in(lifetime).map_err(|error| refused(&error))?;
+        let get = self.client.get_object().bucket(&self.name).key(key).response_cache_control("private, no-store");
+        let link = get.presigned(presigning).await.map_err(|error| refused(&error))?;
+        Ok(link.uri().to_owned())
+    }
+}
+
+impl Bucket {
+    /// Scheme, host and port of its links.
+    pub async fn origin(&self) -> Result<String, FailureCode> {
+        let link = self.link("origin", Duration::from_secs(1)).await?;
+        Ok(link.splitn(4, '/').take(3).collect::<Vec<_>>().join("/"))
+    }
+}
+
+/// S3 did not do as asked. Why is in the log only: the SDK tells its errors' causes, and none of them holds what was sent.
+pub fn refused(error: &(impl std::error::Error + Send + Sync + 'static)) -> FailureCode {
+    let code = FailureCode::RecordingStorage;
+    tracing::error!(failure.code = %code, error = %DisplayErrorContext(error), "the bucket refused");
+    code
+}

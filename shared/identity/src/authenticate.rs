@@ -1,0 +1,236 @@
+//! Who sends a webhook. A request goes from [`Raw`] to [`Verified`]; only the verifier here can make the latter, and only it
+//! knows the org.
+
+use http::HeaderMap;
+use jiff::Timestamp;
+use ringfence_protocol::Credential;
+use sha2::{Digest as _, Sha256};
+
+use crate::keys::{Key, MasterKeys, Subject};
+use crate::signature::{Signature, is_fresh};
+
+/// A request of which nothing is believed yet.
+pub struct Raw<'a, 'b> {
+    /// The org that the path names, as text; none on the platform's URL.
+    pub org: Option<&'a str>,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// `?v=`: which version of the key signed. Only signatures need it, since a key names its own.
+    pub key_version: Option<&'a str>,
+    /// The body's bytes as received: a signature is over these.
+    pub body: &'b [u8],
+    /// When it was received.
+    pub received_at: Timestamp,
+}
+
+/// A request whose sender is known.
+#[derive(Debug)]
+pub struct Verified<'a> {
+    credential: Credential,
+    body: &'a [u8],
+    received_at: Timestamp,
+}
+
+impl<'a> Verified<'a> {
+    /// Who sent it.
+    #[must_use]
+    pub fn credential(&self) -> Credential {
+        self.credential
+    }
+
+    /// The body's bytes.
+    #[must_use]
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// When it was received.
+    #[must_use]
+    pub fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
+    /// What tells it from every other message: SHA-256 over its bytes, in hexadecimal digits.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        hex::encode(Sha256::digest(self.body))
+    }
+}
+
+/// No valid credential. An unknown org, a malformed org id and a wrong secret are not told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no valid credential")]
+pub struct Unauthorised;
+
+/// Verifies webhooks.
+pub struct Authenticator {
+    masters: MasterKeys,
+    platform_versions: Vec<i32>,
+    body_only_signatures: bool,
+}
+
+impl Authenticator {
+    /// `platform_versions` are the versions of the platform's key that count; those of an org's key are the database's to
+    /// judge. `body_only_signatures` accepts signatures without a timestamp, which can be replayed for ever.
+    #[must_use]
+    pub fn new(masters: MasterKeys, platform_versions: Vec<i32>, body_only_signatures: bool) -> Self {
+        Self { masters, platform_versions, body_only_signatures }
+    }
+
+    /// One valid credential is enough: `X-Vapi-Secret`, a bearer token, or a signature over the body.
+    pub fn verify<'b>(&self, raw: &Raw<'_, 'b>) -> Result<Verified<'b>, Unauthorised> {
+        let subject = match raw.org {
+            Some(org) => Subject::Org(org.parse().map_err(|_| Unauthorised)?),
+            None => Subject::Platform,
+        };
+        let version = self.presented_key(subject, raw.headers).or_else(|| self.signing_key(subject, raw));
+        let credential = self.credential(subject, version.ok_or(Unauthorised)?)?;
+        Ok(Verified { credential, body: raw.body, received_at: raw.received_at })
+    }
+
+    fn presented_key(&self, subject: Subject, headers: &HeaderMap) -> Option<i32> {
+        let secret = header(headers, "x-vapi-secret");
+        let bearer = header(headers, "authorization").and_then(bearer_token);
+        [secret, bearer].into_iter().flatten().find_map(|key| self.masters.verify(subject, key))
+    }
+
+    fn signing_key(&self, subject: Subject, raw: &Raw<'_, '_>) -> Option<i32> {
+        let signature = Signature::parse(header(raw.headers, "x-signature")?)?;
+        let version = raw.key_version.map_or(Some(1), |version| version.parse().ok())?;
+        let timestamp = header(raw.headers, "x-timestamp").filter(|text| is_fresh(text, raw.received_at));
+        let timestamped = timestamp.map(|text| vec![text.as_bytes(), b".".as_slice(), raw.body]);
+        // Vapi sends a timestamp by default, also where the signature leaves it out.
+        let body_only = self.body_only_signatures.then(|| vec![raw.body]);
+        let payloads: Vec<_> = timestamped.into_iter().chain(body_only).collect();
+        // Every master and payload is tried, so that the time taken does not tell which one it was.
+        let signs =
+            |key: &Key| payloads.iter().filter(|signed| signature.signs(key.expose().as_bytes(), signed)).count();
+        let matching: usize = self.masters.candidates(subject, version).map(|key| signs(&key)).sum();
+        (matching > 0).then_some(version)
+    }
+
+    fn credential(&self, subject: Subject, key_version: i32) -> Result<Credential, Unauthorised> {
+        match subject {
+            Subject::Org(org_id) => Ok(Credential::Org { org_id, key_version }),
+            Subject::Platform if self.platform_versions.contains(&key_version) => Ok(Credential::Platform),
+            Subject::Platform => Err(Unauthorised),
+        }
+    }
+}
+
+/// A header's text; an empty one counts as absent, since Vapi sends `X-Vapi-Secret` empty when no secret is set.
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())
+}
+
+fn bearer_token(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use hmac::{Hmac, Mac};
+    use http::HeaderValue;
+    use sha2::Sha256;
+
+    use super::*;
+
+    const ORG: &str = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11";
+    const OTHER: &str = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c12";
+    const BODY: &[u8] = br#"{"message":{"type":"hang"}}"#;
+
+    fn masters() -> MasterKeys {
+        format!("a:{}", base64::engine::general_purpose::STANDARD.encode([7; 32])).parse().ok().unwrap()
+    }
+
+    fn key(org: &str) -> String {
+        masters().mint(Subject::Org(org.parse().unwrap()), 1).expose().to_owned()
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-22T12:00:00Z".parse().unwrap()
+    }
+
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        list.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    fn verify(org: Option<&str>, list: &[(&'static str, &str)], body_only: bool) -> Result<Credential, Unauthorised> {
+        let headers = headers(list);
+        let raw = Raw { org, headers: &headers, key_version: None, body: BODY, received_at: now() };
+        Authenticator::new(masters(), vec![1], body_only).verify(&raw).map(|verified| verified.credential())
+    }
+
+    fn sign(key: &str, parts: &[&[u8]]) -> String {
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key.as_bytes()).unwrap();
+        for part in parts {
+            mac.update(part);
+        }
+        hex::encode(mac.finalize().into_bytes())
+    }
+
+    fn of_org() -> Credential {
+        Credential::Org { org_id: ORG.parse().unwrap(), key_version: 1 }
+    }
+
+    #[test]
+    fn each_mechanism_opens_the_org_of_its_key() {
+        let key = key(ORG);
+        let signature = sign(&key, &[b"1795348800.", BODY]);
+        assert_eq!(verify(Some(ORG), &[("x-vapi-secret", &key)], false), Ok(of_org()));
+        assert_eq!(verify(Some(ORG), &[("authorization", &format!("Bearer {key}"))], false), Ok(of_org()));
+        assert_eq!(
+            verify(Some(ORG), &[("x-signature", &signature), ("x-timestamp", "1795348800")], false),
+            Ok(of_org())
+        );
+    }
+
+    #[test]
+    fn one_valid_credential_is_enough_and_an_empty_header_counts_as_absent() {
+        let bearer = format!("bearer {}", key(ORG));
+        assert_eq!(verify(Some(ORG), &[("x-vapi-secret", ""), ("authorization", &bearer)], false), Ok(of_org()));
+        assert_eq!(verify(Some(ORG), &[("x-vapi-secret", "wrong"), ("authorization", &bearer)], false), Ok(of_org()));
+    }
+
+    #[test]
+    fn unknown_org_malformed_org_and_wrong_secret_are_refused_alike() {
+        let key = key(ORG);
+        for (org, presented) in [
+            (Some(OTHER), key.as_str()),
+            (Some("not-a-uuid"), key.as_str()),
+            (Some(""), key.as_str()),
+            (Some(ORG), "rf_a_1_wrong"),
+            (Some(ORG), ""),
+            (None, key.as_str()),
+        ] {
+            assert_eq!(verify(org, &[("x-vapi-secret", presented)], false), Err(Unauthorised), "{org:?}");
+        }
+        assert_eq!(verify(Some(ORG), &[], false), Err(Unauthorised));
+    }
+
+    #[test]
+    fn a_signature_needs_a_fresh_timestamp_unless_the_deployment_says_otherwise() {
+        let key = key(ORG);
+        let body_only = sign(&key, &[BODY]);
+        assert_eq!(verify(Some(ORG), &[("x-signature", &body_only)], false), Err(Unauthorised));
+        assert_eq!(verify(Some(ORG), &[("x-signature", &body_only)], true), Ok(of_org()));
+        // Vapi's plan may send a timestamp and sign the body alone.
+        let list = [("x-signature", body_only.as_str()), ("x-timestamp", "1795348800")];
+        assert_eq!(verify(Some(ORG), &list, false), Err(Unauthorised));
+        assert_eq!(verify(Some(ORG), &list, true), Ok(of_org()));
+        let stale = sign(&key, &[b"1795348000.", BODY]);
+        let list = [("x-signature", stale.as_str()), ("x-timestamp", "1795348000")];
+        assert_eq!(verify(Some(ORG), &list, true), Err(Unauthorised));
+    }
+
+    #[test]
+    fn the_platforms_key_opens_the_platforms_url_only() {
+        let key = masters().mint(Subject::Platform, 1).expose().to_owned();
+        assert_eq!(verify(None, &[("x-vapi-secret", &key)], false), Ok(Credential::Platform));
+        assert_eq!(verify(Some(ORG), &[("x-vapi-secret", &key)], false), Err(Unauthorised));
+        let retired = masters().mint(Subject::Platform, 2).expose().to_owned();
+        assert_eq!(verify(None, &[("x-vapi-secret", &retired)], false), Err(Unauthorised));
+    }
+}

@@ -1,0 +1,53 @@
+use ringfence_vapi::Sensitive;
+use serde::{Deserialize, Serialize};
+
+/// What is erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// A call, by Vapi's id. The call may be unknown.
+    Call(String),
+    /// The lead with a number, and all calls with it that began before now.
+    Number(Sensitive<String>),
+}
+
+/// Counts what is stored of calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasable {
+    /// Calls with rows.
+    pub calls: u64,
+    /// Retained events.
+    pub events: u64,
+    pub transcripts: u64,
+    /// Also those that are not stored yet. Maintenance removes their objects within the hour.
+    pub recordings: u64,
+    pub failures: u64,
+    /// Tool calls. Their rows stay; their results are erased.
+    pub tool_calls: u64,
+    /// Unresolved platform events.
+    pub unresolved: u64,
+}
+
+impl std::ops::AddAssign for Erasable {
+    fn add_assign(&mut self, other: Self) {
+        let Self { calls, events, transcripts, recordings, failures, tool_calls, unresolved } = other;
+        self.calls += calls;
+        self.events += events;
+        self.transcripts += transcripts;
+        self.recordings += recordings;
+        self.failures += failures;
+        self.tool_calls += tool_calls;
+        self.unresolved += unresolved;
+    }
+}
+
+/// What was erased, or in a dry run would be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasure {
+    pub known: Erasable,
+    pub leads: u64,
+    /// Dead letters. A dry run counts none, since only the tombstone tells which they are.
+    pub dead_letters: u64,
+    /// Dead letters may be left, since the time was up: run the erasure again.
+    pub more: bool,
+}

@@ -1,0 +1,89 @@
+use jiff::Timestamp;
+use ringfence_vapi::{FailureCode, OrgId};
+use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr};
+
+/// Selects events. An absent field selects all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    pub org_id: Option<OrgId>,
+    /// Vapi's id of the call.
+    pub call_id: Option<String>,
+    /// Vapi's name of the type, such as `end-of-call-report`; or `recording`.
+    pub event_type: Option<String>,
+    /// Received at this time or later.
+    pub since: Option<Timestamp>,
+    /// Received before this time.
+    pub until: Option<Timestamp>,
+    /// Of failed events: the code of the latest failure.
+    pub code: Option<FailureCode>,
+    /// The event's key.
+    #[serde(default)]
+    pub event_id: Option<String>,
+}
+
+/// A failed event: ids, codes and times. The event itself holds personal data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedOperation {
+    pub org_id: OrgId,
+    /// Vapi's id of the call.
+    pub call_id: String,
+    /// The idempotency key.
+    pub event_id: String,
+    /// The function whose queue holds it.
+    pub function: String,
+    /// `retrying`, `dead`, `redriven` or `resolved`.
+    pub state: String,
+    /// The code of the latest failure.
+    pub code: String,
+    /// Recorded failed attempts.
+    pub attempts: i64,
+    /// How often its message was received from the queue.
+    pub receives: i32,
+    pub first_failed_at: Timestamp,
+    pub last_failed_at: Timestamp,
+}
+
+/// What a pass over the dead-letter queues found and did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetters {
+    /// The pass left what became a dead letter later. The next pass of the same redrive takes the same time: an event whose cause
+    /// is not fixed becomes a dead letter again at once, and would otherwise be redriven without end.
+    pub before: Timestamp,
+    /// Messages that the selection chose.
+    pub selected: u64,
+    /// Of these, those that went back to their retry queue; in an erasure, those that were deleted.
+    pub redriven: u64,
+    /// Messages that are neither an event nor a recording, that belong to no known org, or that cannot be read now. They stay.
+    pub unknown: u64,
+    /// The pass ran out of time.
+    pub more: bool,
+}
+
+/// Which events a replay takes.
+#[derive(Clone, Copy, Debug, Display, IntoStaticStr, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Replayable {
+    /// Retained events that were applied.
+    Applied,
+    /// Events that failed and were not applied since.
+    Failed,
+}
+
+/// The last event that a replay has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayCursor {
+    pub org_id: OrgId,
+    pub event_id: String,
+}
+
+/// What a page of a replay did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    pub replayed: u64,
+    /// The log has the code of each.
+    pub failed: u64,
+    /// None: there are no more events.
+    pub next: Option<ReplayCursor>,
+}

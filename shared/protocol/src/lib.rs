@@ -1,0 +1,18 @@
+//! The messages that Ringfence's functions exchange: types and their JSON. No I/O, no SQL.
+//!
+//! A message that waits in a queue outlives the release that wrote it, so a change here must read what the previous release wrote.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
+
+pub mod admin;
+pub mod broadcast;
+pub mod delivery;
+pub mod envelope;
+pub mod live;
+pub mod maintenance;
+pub mod recording;
+
+pub use broadcast::Broadcast;
+pub use delivery::{Credential, Delivery, FailedAttempt, SealedLink};
+pub use envelope::{Envelope, ParkRequest};
+pub use live::Frame;
+pub use recording::{Recording, RecordingMessage};

@@ -1,0 +1,354 @@
+//! Frames: what a viewer's screen is told of a call, as `docs/live-frames.schema.json` describes it.
+//!
+//! Every frame but a partial transcript is made from an event of the org's log, so that a pushed one and a resumed one are the
+//! same. `seq` orders them and tells a repetition.
+
+use jiff::Timestamp;
+use ringfence_vapi::{
+    Direction, Event, FailureCode, FinalTranscript, PartialTranscript, ReasonFamily, RecordingKind, Report, Sensitive,
+    StatusUpdate, VapiCallId,
+};
+use serde::{Deserialize, Serialize};
+
+/// The version of the frames' format. A client shows nothing of a version that it does not know.
+const VERSION: u8 = 1;
+/// The longest text in a frame, in characters. Escaped as JSON it takes 24 KB at the worst, and a frame must stay below 32 KB.
+const MAX_TEXT: usize = 4_000;
+
+/// What a viewer is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Frame {
+    /// Always 1.
+    pub v: u8,
+    /// The event's place in the org's log; a partial transcript has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<i64>,
+    /// `Call.id`.
+    pub call_id: VapiCallId,
+    /// When Vapi made the message, or when it was received if the message does not say.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub news: News,
+}
+
+/// What happened to a call, with the few fields that a screen needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum News {
+    /// A call begins or goes on.
+    #[serde(rename = "call.status")]
+    CallStatus(CallStatus),
+    /// A call has ended.
+    #[serde(rename = "call.ended")]
+    CallEnded(CallEnded),
+    /// Something is being said.
+    #[serde(rename = "transcript.partial")]
+    TranscriptPartial(Speech),
+    /// Something was said.
+    #[serde(rename = "transcript.final")]
+    TranscriptFinal(Speech),
+    /// What a call came to.
+    #[serde(rename = "call.report")]
+    CallReport(CallReport),
+    /// An event of the call could not be applied.
+    #[serde(rename = "operation.failed")]
+    OperationFailed(OperationFailed),
+    /// A recording is kept and can be played back.
+    #[serde(rename = "recording.ready")]
+    RecordingReady(RecordingReady),
+}
+
+/// A status that is not the last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallStatus {
+    /// Vapi's text. Screens rank it: frames of one call may come in any order.
+    pub status: String,
+    /// `Call.type`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_type: Option<String>,
+    /// Who called whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// The other party.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_number: Option<Sensitive<String>>,
+    /// Our number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub our_number: Option<Sensitive<String>>,
+    /// Vapi's id of the assistant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assistant_id: Option<String>,
+}
+
+/// Why a call ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallEnded {
+    /// Vapi's text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_reason: Option<String>,
+    /// What kind of reason it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_family: Option<ReasonFamily>,
+}
+
+/// What somebody says or said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Speech {
+    /// `user`, `assistant`, or one that Vapi adds.
+    pub speaker: String,
+    /// The words, at most 4 000 characters of them.
+    pub text: Sensitive<String>,
+    /// Whether there were more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+}
+
+/// What a call came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallReport {
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// How long it lasted, in whole seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<i64>,
+    /// Vapi's text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_reason: Option<String>,
+    /// What kind of reason it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_family: Option<ReasonFamily>,
+    /// US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
+    /// At most 4 000 characters of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Sensitive<String>>,
+}
+
+/// An event that could not be applied: `failed_operations` has more of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OperationFailed {
+    /// Vapi's name of the event's type.
+    pub event_type: String,
+    /// Why.
+    pub code: FailureCode,
+    /// `retrying` or `dead`.
+    pub state: String,
+}
+
+/// A recording that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingReady {
+    /// Which of the call's.
+    pub recording: RecordingKind,
+    /// How large it is.
+    pub bytes: u64,
+}
+
+/// An event as the org's log holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Logged {
+    /// Something that Ringfence itself has to tell of a call.
+    OperationFailed {
+        /// The call.
+        call: CallReference,
+        /// What failed.
+        #[serde(flatten)]
+        failed: OperationFailed,
+    },
+    /// A recording of a call is kept.
+    RecordingReady {
+        /// The call.
+        call: CallReference,
+        /// What is kept.
+        #[serde(flatten)]
+        ready: RecordingReady,
+    },
+    /// A typed event of Vapi's.
+    #[serde(untagged)]
+    Event(Box<Event>),
+}
+
+/// A call by its id alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallReference {
+    /// `Call.id`.
+    pub id: VapiCallId,
+}
+
+impl Frame {
+    /// The frame of an event at its place in the log. None: the event is of the timeline only.
+    #[must_use]
+    pub fn of_event(seq: i64, at: Timestamp, event: &Event) -> Option<Self> {
+        let news = match event {
+            Event::CallStarted(update) => News::CallStatus(CallStatus::of(update)),
+            Event::CallEnded(update) => News::CallEnded(CallEnded::of(update)),
+            Event::Transcript(transcript) => News::TranscriptFinal(Speech::of_final(transcript)),
+            Event::EndOfCallReport(report) => News::CallReport(CallReport::of(report)),
+            Event::CallEvent(_) => return None,
+        };
+        Some(Self { v: VERSION, seq: Some(seq), call_id: event.call().id.clone(), at: in_ms(at), news })
+    }
+
+    /// The frame of what the log holds at a place.
+    #[must_use]
+    pub fn of_logged(seq: i64, at: Timestamp, logged: Logged) -> Option<Self> {
+        match logged {
+            Logged::Event(event) => Self::of_event(seq, at, &event),
+            Logged::OperationFailed { call, failed } => {
+                Some(Self::of_call(seq, at, call, News::OperationFailed(failed)))
+            }
+            Logged::RecordingReady { call, ready } => Some(Self::of_call(seq, at, call, News::RecordingReady(ready))),
+        }
+    }
+
+    fn of_call(seq: i64, at: Timestamp, call: CallReference, news: News) -> Self {
+        Self { v: VERSION, seq: Some(seq), call_id: call.id, at: in_ms(at), news }
+    }
+
+    /// The frame of something that is still being said.
+    #[must_use]
+    pub fn of_partial(at: Timestamp, partial: &PartialTranscript) -> Self {
+        let speech = Speech::new(&partial.role, partial.text.expose());
+        let call_id = partial.call.id.clone();
+        Self { v: VERSION, seq: None, call_id, at: in_ms(at), news: News::TranscriptPartial(speech) }
+    }
+}
+
+impl CallStatus {
+    fn of(update: &StatusUpdate) -> Self {
+        let StatusUpdate { call, status, .. } = update;
+        Self {
+            status: status.clone(),
+            call_type: call.call_type.clone(),
+            direction: call.direction,
+            customer_number: call.customer_number.clone(),
+            our_number: call.our_number.clone(),
+            assistant_id: call.assistant_id.clone(),
+        }
+    }
+}
+
+impl CallEnded {
+    fn of(update: &StatusUpdate) -> Self {
+        Self { ended_reason: update.ended_reason.clone(), reason_family: update.reason_family }
+    }
+}
+
+impl Speech {
+    fn of_final(transcript: &FinalTranscript) -> Self {
+        Self::new(&transcript.role, transcript.text.expose())
+    }
+
+    fn new(speaker: &str, text: &str) -> Self {
+        let shown = beginning(text);
+        Self { speaker: speaker.to_owned(), truncated: shown.len() < text.len(), text: shown.to_owned().into() }
+    }
+}
+
+impl CallReport {
+    fn of(report: &Report) -> Self {
+        Self {
+            started_at: report.started_at,
+            ended_at: report.ended_at,
+            duration_seconds: report.duration_seconds,
+            ended_reason: report.ended_reason.clone(),
+            reason_family: report.reason_family,
+            cost: report.cost,
+            summary: report.summary.as_ref().map(|summary| beginning(summary.expose()).to_owned().into()),
+        }
+    }
+}
+
+/// A time as Vapi gives it. The database keeps less of one than the clock tells.
+fn in_ms(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
+}
+
+/// As much of a text as a frame may hold.
+fn beginning(text: &str) -> &str {
+    let end = text.char_indices().nth(MAX_TEXT).map_or(text.len(), |(index, _)| index);
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_vapi::{Message, parse};
+    use serde_json::json;
+
+    use super::*;
+
+    fn received_at() -> Timestamp {
+        "2026-09-14T15:02:40Z".parse().unwrap()
+    }
+
+    fn message(body: &serde_json::Value) -> Message {
+        parse(body.to_string().as_bytes(), received_at()).unwrap().message
+    }
+
+    fn frame(body: &serde_json::Value) -> Option<Frame> {
+        let Message::Stored(stored) = message(body) else { panic!("not a stored message") };
+        Frame::of_event(7, received_at(), &stored.event)
+    }
+
+    fn transcript(kind: &str, text: &str) -> serde_json::Value {
+        json!({"message": {"type": "transcript", "transcriptType": kind, "role": "user", "transcript": text,
+            "timestamp": 1_789_398_160_000_u64, "call": {"id": "c1"}}})
+    }
+
+    #[test]
+    fn a_frame_is_flat_and_has_what_a_screen_needs() {
+        let body = json!({"message": {"type": "status-update", "status": "ringing", "call": {
+            "id": "c1", "type": "inboundPhoneCall", "customer": {"number": "+15555550142"}}}});
+        assert_eq!(
+            serde_json::to_value(frame(&body)).unwrap(),
+            json!({"v": 1, "seq": 7, "call_id": "c1", "at": "2026-09-14T15:02:40Z", "type": "call.status",
+                "status": "ringing", "call_type": "inboundPhoneCall", "direction": "inbound",
+                "customer_number": "+15555550142"})
+        );
+    }
+
+    #[test]
+    fn the_longest_frame_stays_below_what_a_websocket_frame_may_hold() {
+        // Each character takes six bytes in JSON.
+        let text = "\u{1}".repeat(100_000);
+        let frame = frame(&transcript("final", &text)).unwrap();
+        let News::TranscriptFinal(Speech { truncated, .. }) = &frame.news else { panic!("not a transcript") };
+        assert!(truncated);
+        let bytes = serde_json::to_vec(&frame).unwrap().len();
+        assert!(bytes > 20_000 && bytes < 32 * 1024, "{bytes}");
+    }
+
+    #[test]
+    fn a_partial_transcript_has_no_place_in_the_log() {
+        let Message::Partial(partial) = message(&transcript("partial", "I would")) else { panic!("not partial") };
+        let frame = serde_json::to_value(Frame::of_partial(received_at(), &partial)).unwrap();
+        assert_eq!(frame.get("seq"), None);
+        assert_eq!(frame["type"], "transcript.partial");
+        assert_eq!(frame["text"], "I would");
+    }
+
+    #[test]
+    fn an_event_of_the_timeline_makes_no_frame() {
+        assert_eq!(frame(&json!({"message": {"type": "hang", "call": {"id": "c1"}}})), None);
+    }
+
+    #[test]
+    fn what_the_log_holds_is_read_back() {
+        let failed = json!({"kind": "operation-failed", "call": {"id": "c1"}, "event_type": "transcript",
+            "code": "RF2001", "state": "dead"});
+        let logged: Logged = serde_json::from_value(failed).unwrap();
+        let frame = serde_json::to_value(Frame::of_logged(8, received_at(), logged)).unwrap();
+        assert_eq!((&frame["type"], &frame["code"]), (&json!("operation.failed"), &json!("RF2001")));
+
+        let Message::Stored(stored) = message(&transcript("final", "yes")) else { panic!("not stored") };
+        let logged: Logged = serde_json::from_value(serde_json::to_value(&stored.event).unwrap()).unwrap();
+        assert_eq!(logged, Logged::Event(Box::new(stored.event)));
+    }
+}

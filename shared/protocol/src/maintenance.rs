@@ -1,0 +1,79 @@
+//! What the maintenance function is asked to do, and what it reports.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr, VariantNames};
+
+/// A request to run a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRequest {
+    pub job: Job,
+    /// Only count what there is to do, up to a thousand.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Display,
+    EnumIter,
+    EnumString,
+    IntoStaticStr,
+    VariantNames,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Job {
+    /// Sends the message of each recording whose message was lost.
+    SweepRecordings,
+    /// Removes recordings after their org's retention, and those of erased calls.
+    ExpireRecordings,
+    /// Removes transcripts and summaries after their org's retention.
+    ExpireTranscripts,
+    /// Removes retained events after their org's retention.
+    CleanClaims,
+    /// Removes rows that are finished and that nothing reads any longer.
+    CleanRows,
+    /// Turns tool calls whose function died into failed operations.
+    SettleLeases,
+    /// Asks Vapi for the reports of calls whose report never arrived.
+    Reconcile,
+    /// Updates the hourly and daily metrics of each org.
+    RollUp,
+    /// Records the depth of the queues and publishes the metrics that alarms need.
+    Watch,
+}
+
+impl Job {
+    /// How often the job runs (template.yaml).
+    #[must_use]
+    pub const fn interval(self) -> Duration {
+        match self {
+            Self::ExpireRecordings | Self::ExpireTranscripts | Self::CleanClaims | Self::CleanRows => {
+                Duration::from_hours(1)
+            }
+            Self::Reconcile => Duration::from_mins(15),
+            Self::SweepRecordings | Self::SettleLeases | Self::RollUp => Duration::from_mins(5),
+            Self::Watch => Duration::from_mins(1),
+        }
+    }
+}
+
+/// What a job did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub job: Job,
+    pub dry_run: bool,
+    /// What there was to do, as far as the job looked.
+    pub found: u64,
+    pub done: u64,
+    /// There may be more: the job ran out of time, or something failed and is in the log.
+    pub more: bool,
+}

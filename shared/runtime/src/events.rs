@@ -1,0 +1,183 @@
+//! The event functions: each applies the events of its retry queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use ringfence_core::failures::{self, Recorded};
+use ringfence_core::{Database, FailedState, Failure, Outcome};
+use ringfence_protocol::{Delivery, ParkRequest};
+use ringfence_vapi::{FailureClass, FailureCode, Function};
+use serde::{Deserialize, Serialize};
+
+use crate::backoff::Backoff;
+use crate::configuration::Environment;
+use crate::consumer::{Consumer, Disposition, Record, Worker};
+use crate::metrics::{Counts, Measure, Metric};
+use crate::parking::Parking;
+use crate::pipeline::{EventStore, Pipeline};
+use crate::queues::FunctionQueues;
+use crate::recordings::RecordingQueue;
+use crate::{event_log, start, telemetry};
+
+/// Applies queued events.
+pub struct EventWorker<S = Arc<Database>> {
+    pub function: Function,
+    pub pipeline: Pipeline<S>,
+    pub parking: Parking,
+    pub backoff: Backoff,
+}
+
+impl<S: EventStore> Worker for EventWorker<S> {
+    /// To read the event (7 s), apply it (9 s), record its failure (8 s), push it (3 s), and move or postpone its message (4 s each).
+    const LONGEST_RECORD: Duration = Duration::from_secs(35);
+
+    async fn process(&self, record: &Record<'_>, counts: &mut Counts) -> Disposition {
+        let mut delivery = match self.parking.open(record.body).await {
+            Ok(delivery) => delivery,
+            Err(code) => {
+                tracing::error!(failure.code = %code, message.id = record.message_id, "an event could not be read");
+                counts.failed(code);
+                return self.unreadable(record, code, counts);
+            }
+        };
+        delivery.receives = Some(record.receives);
+        counts.measure(Measure::RetryAge, Timestamp::now().duration_since(delivery.received_at).as_secs_f64());
+        let failure = match self.pipeline.apply(&delivery, counts).await {
+            Ok(Outcome::Revoked) => FailureCode::KeyRevoked.into(),
+            Ok(_) => return Disposition::Done,
+            Err(failure) => failure,
+        };
+        counts.failed(failure.code);
+        self.settle(record, delivery, &failure, counts).await
+    }
+}
+
+impl<S: EventStore> EventWorker<S> {
+    /// An event that cannot be read has no row: nobody knows its org.
+    fn unreadable(&self, record: &Record<'_>, code: FailureCode, counts: &mut Counts) -> Disposition {
+        if code.class() != FailureClass::Transient || record.is_last_receive() {
+            return Disposition::DeadLetter(code);
+        }
+        counts.add(Metric::Retried, 1);
+        Disposition::Retry(self.backoff.delay(record.receives))
+    }
+
+    /// A transient failure is retried as long as the queue delivers the message. Any other failure ends in the dead-letter queue now.
+    async fn settle(
+        &self,
+        record: &Record<'_>,
+        delivery: Delivery,
+        failure: &Failure,
+        counts: &mut Counts,
+    ) -> Disposition {
+        let is_transient = failure.code.class() == FailureClass::Transient;
+        let is_over = !is_transient || record.is_last_receive();
+        if is_over && is_transient {
+            // A permanent failure was reported when it was logged.
+            event_log::report(&delivery, failure);
+        }
+        let state = if is_over { FailedState::Dead } else { FailedState::Retrying };
+        // A dead letter without a row would be known to its queue only, so the row comes first.
+        let is_recorded = self.record(delivery, failure, state, counts).await;
+        if is_over && is_recorded {
+            return Disposition::DeadLetter(failure.code);
+        }
+        counts.add(Metric::Retried, 1);
+        Disposition::Retry(self.backoff.delay(record.receives))
+    }
+
+    /// Records the failure, with those that the message brought along. False: it could not be recorded now and may be later.
+    ///
+    /// While the database is unavailable no row can be written: the redrive of the message writes it.
+    async fn record(&self, mut delivery: Delivery, failure: &Failure, state: FailedState, counts: &mut Counts) -> bool {
+        if failure.is_unavailable() {
+            return true;
+        }
+        delivery.failures.push(failure.attempt(self.function.as_str(), Timestamp::now()));
+        let key = delivery.key.as_str();
+        match failures::record(self.pipeline.store.database(), &delivery, state).await {
+            Ok(Some(Recorded { org_id, news })) => {
+                tracing::info!(org.id = %org_id, event.key = key, "failure recorded");
+                if let Some(news) = news {
+                    self.pipeline.pusher.announce(org_id, &news, counts).await;
+                }
+            }
+            Ok(None) => tracing::warn!(event.key = key, "an event that names no org failed"),
+            Err(failure) => {
+                tracing::warn!(event.key = key, %failure, "a failure could not be recorded");
+                return failure.code.class() != FailureClass::Transient;
+            }
+        }
+        true
+    }
+}
+
+/// What invokes an event function.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Invocation {
+    /// The webhook function: the event is too large for a queue message.
+    Park(ParkRequest),
+    /// The retry queue.
+    Batch(aws_lambda_events::sqs::SqsEvent),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Reply {
+    Parked {},
+    Batch(aws_lambda_events::sqs::SqsBatchResponse),
+}
+
+/// Parks an event and sends a message that names the object to its queue. An object whose message was never sent was not acknowledged
+/// either, and the bucket's lifecycle removes it.
+pub async fn park(consumer: &Consumer<EventWorker>, request: ParkRequest) -> Result<(), FailureCode> {
+    let (code, event_key) = (request.park.code, request.park.event_key.clone());
+    let message = consumer.worker.parking.park(request).await?;
+    consumer.queues.retries.send_text(message, code).await.map_err(|error| error.0)?;
+    tracing::info!(event.key = event_key.as_str(), failure.code = code.map(tracing::field::display), "event parked");
+    Ok(())
+}
+
+/// Runs the function of an event. It never returns without an error.
+pub async fn event_function(function: Function) -> Result<(), Error> {
+    telemetry::start();
+    let environment = Environment::of_process();
+    let consumer = &consumer(&environment, function)?;
+    // Boxed, because the future of a whole batch is nested too deep for the compiler.
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Invocation>| {
+        Box::pin(async move {
+            match event.payload {
+                Invocation::Park(request) => {
+                    park(consumer, request).await.map_err(|code| Error::from(code.title()))?;
+                    Ok(Reply::Parked {})
+                }
+                Invocation::Batch(batch) => {
+                    start::require_sqs(&batch)?;
+                    Ok::<_, Error>(Reply::Batch(consumer.consume(batch, start::until(event.context.deadline)).await))
+                }
+            }
+        })
+    }))
+    .await
+}
+
+fn consumer(environment: &Environment<'_>, function: Function) -> Result<Consumer<EventWorker>, Error> {
+    let aws = environment.aws();
+    let sqs = aws_sdk_sqs::Client::new(&aws);
+    let database = start::database(environment)?;
+    let worker = EventWorker {
+        function,
+        pipeline: Pipeline {
+            pusher: start::pusher(environment, &database, &aws)?,
+            recordings: RecordingQueue::optional(environment, &sqs),
+            store: Arc::clone(&database),
+        },
+        parking: Parking::from_environment(environment, Parking::client(&aws))?,
+        backoff: environment.backoff()?,
+    };
+    let queues = FunctionQueues::from_environment(environment, &sqs, function)?;
+    Ok(Consumer { worker, queues, backoff: environment.backoff()? })
+}

@@ -1,0 +1,39 @@
+//! Has an event that is too large for a queue message parked by the function of the event.
+
+use std::time::Duration;
+
+use aws_types::SdkConfig;
+use ringfence_aws::Invoker;
+use ringfence_protocol::ParkRequest;
+use ringfence_vapi::{FailureCode, Function};
+
+use crate::configuration::{Environment, Misconfigured};
+
+/// The function may have to start, and then moves some megabytes.
+const TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Invokes the event functions.
+pub struct Handover {
+    invoker: Invoker,
+    names: Vec<(Function, String)>,
+}
+
+impl Handover {
+    /// The functions named by `CALL_STARTED_FUNCTION_NAME` and its siblings.
+    pub fn from_environment(environment: &Environment<'_>, aws: &SdkConfig) -> Result<Self, Misconfigured> {
+        let name = |function: Function| {
+            let variable = format!("{}_FUNCTION_NAME", function.as_str().to_uppercase().replace('-', "_"));
+            Ok((function, environment.required(&variable)?))
+        };
+        let names = Function::ALL.into_iter().map(name).collect::<Result<_, _>>()?;
+        Ok(Self { invoker: Invoker::new(aws, TIMEOUT), names })
+    }
+
+    /// Has the event's function park the event and send a message to its queue. Both are done when this returns.
+    pub async fn park(&self, function: Function, request: &ParkRequest) -> Result<(), FailureCode> {
+        let name = self.names.iter().find(|(named, _)| *named == function).map(|(_, name)| name.as_str());
+        let payload = serde_json::to_vec(request).map_err(|_| FailureCode::EventUnreadable)?;
+        let invoked = self.invoker.invoke(name.unwrap_or(function.as_str()), payload).await;
+        invoked.map_err(|_| FailureCode::ParkingUnavailable)
+    }
+}

@@ -1,0 +1,88 @@
+//! Where an event waits that no queue message can hold: in S3, with a message on its queue that says where.
+//!
+//! The door links no S3 client. It hands such an event to the event's own function ([`crate::handover`]), which parks it here.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::types::ServerSideEncryption;
+use aws_types::SdkConfig;
+use ringfence_protocol::Delivery;
+use ringfence_protocol::envelope::{ParkRequest, ParkedEvent};
+use ringfence_vapi::FailureCode;
+use uuid::Uuid;
+
+use crate::configuration::{Environment, Misconfigured};
+use crate::envelope::{self, Opened};
+
+/// The longest wait for S3, all attempts together. Shorter than the door's for the function.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// The bucket of parked events.
+#[derive(Clone)]
+pub struct Parking {
+    client: Client,
+    bucket: String,
+}
+
+impl Parking {
+    /// The bucket in `PARKING_BUCKET`.
+    pub fn from_environment(environment: &Environment<'_>, client: Client) -> Result<Self, Misconfigured> {
+        Ok(Self { client, bucket: environment.required("PARKING_BUCKET")? })
+    }
+
+    /// A client that waits as long as some megabytes may take. The door waits for it, and does so once.
+    #[must_use]
+    pub fn client(aws: &SdkConfig) -> Client {
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(OPERATION_TIMEOUT)
+            .operation_timeout(OPERATION_TIMEOUT)
+            .build();
+        Client::from_conf(aws_sdk_s3::config::Builder::from(aws).timeout_config(timeouts).build())
+    }
+
+    /// Keeps an event and returns the message that says where.
+    pub async fn park(&self, request: ParkRequest) -> Result<String, FailureCode> {
+        let ParkedEvent { folder, envelope, .. } = request.park;
+        // Random in the end: two deliveries are two objects.
+        let key = format!("{folder}/{}", Uuid::new_v4());
+        let put = self.client.put_object().bucket(&self.bucket).key(&key).body(envelope.into_bytes().into());
+        let put = put.server_side_encryption(ServerSideEncryption::Aes256).send().await;
+        put.map_err(|error| unavailable(&error))?;
+        envelope::parked(key).map_err(|_| FailureCode::EventUnreadable)
+    }
+
+    /// The event of a queue's message, wherever it is. A parked one stays where it is when it was applied, since its message may be
+    /// delivered again; the bucket's lifecycle removes it.
+    pub async fn open(&self, message: &str) -> Result<Delivery, FailureCode> {
+        let key = match envelope::open(message).map_err(|_| FailureCode::EventUnreadable)? {
+            Opened::Event(delivery) => return Ok(*delivery),
+            Opened::Parked(key) => key,
+        };
+        // The client's own limit ends with the answer's head.
+        let parked = tokio::time::timeout(OPERATION_TIMEOUT, self.get(&key)).await;
+        match envelope::open(&parked.map_err(|elapsed| unavailable(&elapsed))??) {
+            Ok(Opened::Event(delivery)) => Ok(*delivery),
+            _ => Err(FailureCode::EventUnreadable),
+        }
+    }
+
+    async fn get(&self, key: &str) -> Result<String, FailureCode> {
+        let object = self.client.get_object().bucket(&self.bucket).key(key).send().await.map_err(|error| {
+            // What is gone does not come back. S3 says so only to who may list the bucket.
+            let is_gone = error.as_service_error().is_some_and(GetObjectError::is_no_such_key);
+            if is_gone { FailureCode::EventUnreadable } else { unavailable(&error) }
+        })?;
+        let bytes = object.body.collect().await.map_err(|error| unavailable(&error))?.into_bytes();
+        String::from_utf8(bytes.into()).map_err(|_| FailureCode::EventUnreadable)
+    }
+}
+
+fn unavailable(error: &(impl std::error::Error + Send + Sync + 'static)) -> FailureCode {
+    let code = FailureCode::ParkingUnavailable;
+    tracing::error!(failure.code = %code, error = %DisplayErrorContext(error), "parking unavailable");
+    code
+}

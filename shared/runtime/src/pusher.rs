@@ -1,0 +1,145 @@
+//! Pushes to an org's viewers, after the commit. A push is a hint: whoever does not get it has it after the next resume.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ringfence_aws::connections::Pushes;
+use ringfence_aws::{Connections, Queue};
+use ringfence_core::Database;
+use ringfence_core::live::{self, Announcement};
+use ringfence_protocol::broadcast::Subject;
+use ringfence_protocol::{Broadcast, Delivery, Frame};
+use ringfence_vapi::{EventKey, FailureCode, OrgId, PartialTranscript};
+
+use crate::configuration::{Environment, Misconfigured};
+use crate::metrics::{Counts, Metric};
+use crate::queues::BROADCAST_QUEUE;
+
+/// More viewers than this are told by the fan-out function, so that the sender of the webhook does not wait for them.
+pub const MAX_DIRECT: usize = 10;
+/// The longest wait for all that a push takes, the queue and the database included. Whatever it cuts off, a resume has.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(3);
+/// The wait before a failed push is tried again.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Pushes frames.
+pub struct Pusher {
+    database: Arc<Database>,
+    connections: Connections,
+    broadcasts: Queue,
+}
+
+impl Pusher {
+    /// To the viewers' `connections`; what cannot be pushed at once goes to the queue `broadcasts`.
+    #[must_use]
+    pub fn new(database: Arc<Database>, connections: Connections, broadcasts: Queue) -> Self {
+        Self { database, connections, broadcasts }
+    }
+
+    /// With the queue in `BROADCAST_QUEUE_URL`.
+    pub fn from_environment(
+        environment: &Environment<'_>,
+        database: Arc<Database>,
+        connections: Connections,
+        sqs: &aws_sdk_sqs::Client,
+    ) -> Result<Self, Misconfigured> {
+        let broadcasts = Queue::new(sqs.clone(), environment.required(BROADCAST_QUEUE)?);
+        Ok(Self::new(database, connections, broadcasts))
+    }
+
+    /// Tells an org's viewers of an event that was applied at `sequence` of its log.
+    pub async fn event(&self, org: OrgId, sequence: i64, viewers: &[String], delivery: &Delivery, counts: &mut Counts) {
+        if viewers.is_empty() {
+            return;
+        }
+        let at = delivery.event.message_time().unwrap_or(delivery.received_at);
+        if let Some(frame) = Frame::of_event(sequence, at, &delivery.event) {
+            self.push(org, &delivery.key, viewers, &frame, counts).await;
+        }
+    }
+
+    /// Tells an org's viewers what Ringfence itself has put into the org's log.
+    pub async fn announce(&self, org: OrgId, news: &Announcement, counts: &mut Counts) {
+        let Announcement { key, sequence, at, event, viewers } = news;
+        if viewers.is_empty() {
+            return;
+        }
+        let logged = serde_json::from_value(event.clone()).ok();
+        if let Some(frame) = logged.and_then(|logged| Frame::of_logged(*sequence, *at, logged)) {
+            self.push(org, key, viewers, &frame, counts).await;
+        }
+    }
+
+    /// Tells an org's viewers what is being said. Who misses it misses nothing: more follows, and then the final transcript.
+    pub async fn partial(
+        &self,
+        org: OrgId,
+        viewers: &[String],
+        partial: &PartialTranscript,
+        received_at: Timestamp,
+        counts: &mut Counts,
+    ) {
+        let frame = Frame::of_partial(partial.message_time.unwrap_or(received_at), partial);
+        if viewers.len() > MAX_DIRECT {
+            let subject = Subject::Partial { frame: Box::new(frame), received_at };
+            return in_time(self.hand_over(&Broadcast::to_all(org, subject), Duration::ZERO)).await;
+        }
+        let Ok(text) = serde_json::to_string(&frame) else { return };
+        let push = async {
+            let pushes = self.connections.push(viewers, &text).await;
+            settle(&self.database, org, &pushes, counts).await;
+        };
+        in_time(push).await;
+    }
+
+    async fn push(&self, org: OrgId, key: &EventKey, viewers: &[String], frame: &Frame, counts: &mut Counts) {
+        in_time(self.push_to(org, key, viewers, frame, counts)).await;
+    }
+
+    async fn push_to(&self, org: OrgId, key: &EventKey, viewers: &[String], frame: &Frame, counts: &mut Counts) {
+        let broadcast = Broadcast::to_all(org, Subject::Event { event_key: key.clone() });
+        if viewers.len() > MAX_DIRECT {
+            return self.hand_over(&broadcast, Duration::ZERO).await;
+        }
+        let Ok(text) = serde_json::to_string(frame) else { return };
+        let pushes = self.connections.push(viewers, &text).await;
+        settle(&self.database, org, &pushes, counts).await;
+        if !pushes.failed.is_empty() {
+            self.hand_over(&broadcast.again(pushes.failed), RETRY_DELAY).await;
+        }
+    }
+
+    /// One message, whatever there is to tell. Should SQS refuse, the viewers have the frame with their next resume.
+    async fn hand_over(&self, broadcast: &Broadcast, delay: Duration) {
+        let Ok(message) = serde_json::to_string(broadcast) else { return };
+        if self.broadcasts.send_later(message, delay).await.is_err() {
+            let org = broadcast.org_id;
+            tracing::warn!(org.id = %org, failure.code = %FailureCode::PushFailed, "a push is left to the next resume");
+        }
+    }
+}
+
+async fn in_time(push: impl Future<Output = ()>) {
+    if tokio::time::timeout(PUSH_TIMEOUT, push).await.is_err() {
+        tracing::warn!(failure.code = %FailureCode::PushFailed, "a push took too long");
+    }
+}
+
+/// Counts what became of pushes, and forgets the connections that are gone.
+pub async fn settle(database: &Database, org: OrgId, pushes: &Pushes, counts: &mut Counts) {
+    let Pushes { delivered, gone, failed } = pushes;
+    for (metric, count) in
+        [(Metric::Pushed, *delivered), (Metric::ViewerGone, gone.len()), (Metric::PushFailed, failed.len())]
+    {
+        if count > 0 {
+            counts.add(metric, count as u64);
+        }
+    }
+    if !gone.is_empty()
+        && let Err(failure) = live::close(database, Some(org), gone).await
+    {
+        // They are pushed to once more, and found to be gone again.
+        tracing::warn!(org.id = %org, %failure, "gone viewers could not be forgotten");
+    }
+}

@@ -1,0 +1,76 @@
+//! The queue of recordings: a message says that there is one to fetch. What is needed for it stands in its row, so that a message that
+//! was lost loses nothing; maintenance sends it again.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use ringfence_aws::{Queue, QueueError};
+use ringfence_protocol::{Recording, RecordingMessage};
+use ringfence_vapi::{Event, FailureCode, OrgId};
+
+use crate::configuration::{Environment, Misconfigured};
+use crate::metrics::{Counts, Metric};
+
+const QUEUE: &str = "RECORDING_UPLOAD_QUEUE_URL";
+
+/// What works off the queue, as failed operations name it.
+pub const RECORDING_UPLOAD: &str = "recording-upload";
+/// The longest that the sender of a webhook waits for the queue.
+const SEND_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Asks for recordings.
+#[derive(Clone)]
+pub struct RecordingQueue(Queue);
+
+impl RecordingQueue {
+    /// The queue in `RECORDING_UPLOAD_QUEUE_URL`.
+    pub fn from_environment(environment: &Environment<'_>, client: &Client) -> Result<Self, Misconfigured> {
+        Ok(Self(Queue::new(client.clone(), environment.required(QUEUE)?)))
+    }
+
+    /// The same, for functions that may have no right to send to it.
+    #[must_use]
+    pub fn optional(environment: &Environment<'_>, client: &Client) -> Option<Self> {
+        environment.optional(QUEUE).map(|url| Self(Queue::new(client.clone(), url)))
+    }
+
+    /// Asks for the recordings that an applied event names.
+    pub async fn announce(&self, org_id: OrgId, event: &Event, counts: &mut Counts) {
+        let call_id = &event.call().id;
+        let recordings = event.recordings().iter();
+        let recordings: Vec<_> =
+            recordings.map(|kind| Recording { org_id, call_id: call_id.clone(), kind: *kind }).collect();
+        if recordings.is_empty() {
+            return;
+        }
+        let count = recordings.len() as u64;
+        // A request that takes longer goes on, as long as this environment does: the first one of an environment has to connect.
+        let queue = self.clone();
+        let sending = tokio::spawn(async move { queue.send(&recordings).await });
+        let sent = tokio::time::timeout(SEND_TIMEOUT, sending).await;
+        let is_sent = matches!(sent, Ok(Ok(Ok(()))));
+        let metric = if is_sent { Metric::RecordingQueued } else { Metric::RecordingUnannounced };
+        counts.add(metric, count);
+        if !is_sent {
+            let code = FailureCode::QueueUnavailable;
+            tracing::warn!(org.id = %org_id, call.id = %call_id, failure.code = %code, "recordings may wait for maintenance");
+        }
+    }
+
+    /// Asks for recordings, in one request for ten of them.
+    pub async fn send(&self, recordings: &[Recording]) -> Result<(), QueueError> {
+        let texts: Vec<_> = recordings.iter().filter_map(|recording| text(recording.clone())).collect();
+        self.0.send_texts(&texts).await
+    }
+}
+
+fn text(recording: Recording) -> Option<String> {
+    serde_json::to_string(&RecordingMessage::Fetch { recording }).ok()
+}
+
+/// The recording that a message asks for.
+pub fn read(message: &str) -> Result<Recording, FailureCode> {
+    let RecordingMessage::Fetch { recording } =
+        serde_json::from_str(message).map_err(|_| FailureCode::EventUnreadable)?;
+    Ok(recording)
+}
