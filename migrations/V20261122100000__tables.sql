@@ -110,8 +110,10 @@ CREATE TABLE leads (
     CONSTRAINT leads_metadata_object CHECK (jsonb_typeof(metadata) = 'object')
 ) WITH (fillfactor = 80);
 
--- org_id is guarded by a named CHECK in these four tables (constraints_and_indexes), not by NOT NULL, which would answer
--- first and without a name. The free space on each page keeps the many updates of a call's rows on their page (HOT).
+-- In these four tables a named CHECK guards org_id (constraints_and_indexes), and not NOT NULL, which would be checked first
+-- and has no name; therefore their keys are unique constraints and not primary keys. Each event of a call updates its rows:
+-- the free space on each page keeps the new versions on the page of the old ones, without new index entries (HOT), and
+-- autovacuum runs before dead versions fill that space.
 CREATE TABLE call_logs (
     id                     uuid        NOT NULL DEFAULT time_ordered_uuid(),
     org_id                 uuid,
@@ -137,19 +139,27 @@ CREATE TABLE call_logs (
     agent_id               uuid,
     lead_id                uuid,
     metadata               jsonb,
+    folded_until           timestamptz DEFAULT '-infinity',
+    folded_report          boolean     NOT NULL DEFAULT false,
+    folded_parties         bigint,
     created_at             timestamptz NOT NULL DEFAULT now(),
     updated_at             timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT call_logs_pkey PRIMARY KEY (id),
     CONSTRAINT call_logs_org_id_id_key UNIQUE (org_id, id),
     CONSTRAINT call_logs_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
     CONSTRAINT call_logs_agent_fkey FOREIGN KEY (org_id, agent_id) REFERENCES agents (org_id, id),
     CONSTRAINT call_logs_lead_fkey FOREIGN KEY (org_id, lead_id) REFERENCES leads (org_id, id),
     CONSTRAINT call_logs_duration_not_negative CHECK (duration_seconds >= 0),
     CONSTRAINT call_logs_cost_not_negative CHECK (cost >= 0)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE call_logs IS 'The lasting record of a call. Every other row of a call is locked after its row here.';
 COMMENT ON COLUMN call_logs.cost IS 'US dollars.';
 COMMENT ON COLUMN call_logs.outcome IS 'The family of ended_reason.';
+COMMENT ON COLUMN call_logs.folded_until IS
+    'Message time of the newest event in the row: of its reports if it has any (folded_report), else of its status updates. '
+    '-infinity: it has none, or none with a time. NULL: the row has values that no event gave, so each event folds all retained ones.';
+COMMENT ON COLUMN call_logs.folded_report IS 'Whether a report is in the row. A report is newer than all status updates.';
+COMMENT ON COLUMN call_logs.folded_parties IS
+    'parties_hash of what the events in the row say together. NULL: unknown, so the next event folds all retained ones.';
 
 CREATE TABLE call_tracking (
     id               uuid        NOT NULL DEFAULT time_ordered_uuid(),
@@ -167,11 +177,10 @@ CREATE TABLE call_tracking (
     metadata         jsonb,
     created_at       timestamptz NOT NULL DEFAULT now(),
     updated_at       timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT call_tracking_pkey PRIMARY KEY (id),
     CONSTRAINT call_tracking_agent_fkey FOREIGN KEY (org_id, agent_id) REFERENCES agents (org_id, id),
     CONSTRAINT call_tracking_lead_fkey FOREIGN KEY (org_id, lead_id) REFERENCES leads (org_id, id),
     CONSTRAINT call_tracking_duration_not_negative CHECK (duration_seconds >= 0)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE call_tracking IS 'A call while it lives. phone_number is the other party''s.';
 
 -- One to one with call_logs and sharing its id.
@@ -189,11 +198,12 @@ CREATE TABLE calls (
     recording_path   text,
     created_at       timestamptz NOT NULL DEFAULT now(),
     updated_at       timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT calls_pkey PRIMARY KEY (id),
     CONSTRAINT calls_org_call_key UNIQUE (org_id, vapi_call_id),
+    -- For the foreign key: a deleted row of call_logs is looked for here.
+    CONSTRAINT calls_org_id_id_key UNIQUE (org_id, id),
     CONSTRAINT calls_call_log_fkey FOREIGN KEY (org_id, id) REFERENCES call_logs (org_id, id),
     CONSTRAINT calls_recording_state_known CHECK (recording_state IN ('none', 'linked', 'stored', 'removed'))
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE calls IS 'What lists and filters of calls need, narrow.';
 
 CREATE TABLE call_transcripts (
@@ -235,7 +245,6 @@ CREATE TABLE recording_upload_queue (
     sha256          bytea,
     created_at      timestamptz NOT NULL DEFAULT now(),
     stored_at       timestamptz,
-    CONSTRAINT recording_upload_queue_pkey PRIMARY KEY (id),
     CONSTRAINT recording_upload_queue_org_call_kind_key UNIQUE (org_id, vapi_call_id, kind),
     CONSTRAINT recording_upload_queue_call_log_fkey FOREIGN KEY (org_id, call_log_id) REFERENCES call_logs (org_id, id),
     CONSTRAINT recording_upload_queue_kind_known CHECK (kind IN ('mono', 'stereo', 'video')),
@@ -267,7 +276,7 @@ CREATE TABLE processed_webhook_events (
     received_at  timestamptz NOT NULL,
     processed_at timestamptz NOT NULL DEFAULT now(),
     xact         xid8        NOT NULL DEFAULT pg_current_xact_id()
-);
+) WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
 -- The log in the order in which viewers read it (resume_viewer_v1).
 CREATE INDEX processed_webhook_events_log_idx ON processed_webhook_events (org_id, xact, seq);
 COMMENT ON TABLE processed_webhook_events IS
@@ -278,6 +287,19 @@ COMMENT ON COLUMN processed_webhook_events.xact IS
 COMMENT ON COLUMN processed_webhook_events.event_id IS
     'type:call:hash of the facts. Byte order ("C"), so that the events of one call and type are one range of the index.';
 COMMENT ON COLUMN processed_webhook_events.event IS 'The typed event; never the raw body.';
+
+-- A report of 100 KB or more costs the server more time to compress than to apply with the default method.
+DO $$
+BEGIN
+    ALTER TABLE processed_webhook_events ALTER COLUMN event SET COMPRESSION lz4;
+    ALTER TABLE call_logs ALTER COLUMN transcript SET COMPRESSION lz4, ALTER COLUMN summary SET COMPRESSION lz4,
+        ALTER COLUMN structured_data SET COMPRESSION lz4, ALTER COLUMN structured_outputs SET COMPRESSION lz4,
+        ALTER COLUMN metadata SET COMPRESSION lz4;
+    ALTER TABLE call_tracking ALTER COLUMN metadata SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+    NULL; -- a server that was built without lz4 keeps its default
+END
+$$;
 
 -- Every event that failed has one row here until it applies and after, so that a failure is seen, told and mended. No foreign
 -- key but to the org: the event's call may not exist yet.
@@ -529,7 +551,7 @@ CREATE TABLE orphaned_objects (
     storage_key text        NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     seen_to_at  timestamptz,
-    CONSTRAINT orphaned_objects_pkey PRIMARY KEY (storage_key),
+    CONSTRAINT orphaned_objects_pkey PRIMARY KEY (org_id, storage_key),
     CONSTRAINT orphaned_objects_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
 );
 COMMENT ON TABLE orphaned_objects IS 'Recordings of erased calls, until they are surely gone from the bucket.';

@@ -1,7 +1,7 @@
--- The fence. Every tenant table has row-level security, forced, so that not even its owner escapes it by accident. The
+-- Tenant isolation. Every tenant table has row-level security, forced, so that it holds for the table's owner too. The
 -- functions' role sees the rows of the org that its transaction has entered and nothing else; with no org entered, none.
 
-CREATE FUNCTION enter_org(p_org_id uuid) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION enter_org(p_org_id uuid) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
     v_entered text := current_setting('ringfence.org_id', true);
 BEGIN
@@ -12,10 +12,12 @@ BEGIN
     IF v_entered <> '' AND v_entered <> p_org_id::text THEN
         RAISE EXCEPTION USING ERRCODE = 'RF006', MESSAGE = 'a transaction belongs to one org';
     END IF;
-    PERFORM set_config('ringfence.org_id', p_org_id::text, true);
+    -- An assignment is evaluated without a statement of its own; PERFORM would be one.
+    v_entered := set_config('ringfence.org_id', p_org_id::text, true);
+    RETURN p_org_id;
 END
 $$;
-COMMENT ON FUNCTION enter_org IS 'Sets the org of this transaction. A second org in one transaction is an error.';
+COMMENT ON FUNCTION enter_org IS 'Sets the org of this transaction, and returns it. A second org in one transaction is an error.';
 
 DO $$
 DECLARE
@@ -34,7 +36,8 @@ BEGIN
         EXECUTE format('GRANT SELECT ON %I TO ringfence_ops', v_table);
     END LOOP;
 
-    -- The sub-select makes the setting a constant of the statement, so that it is read once and indexes apply.
+    -- Every index leads with org_id, so the setting is compared with the index once per scan and not with each row. A sub-select
+    -- would be a plan of its own for each table of each statement, which costs a tenth of the time of a webhook.
     FOREACH v_table IN ARRAY ARRAY[
         'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
         'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'tools', 'tool_executions',
@@ -43,8 +46,8 @@ BEGIN
     ] LOOP
         EXECUTE format(
             'CREATE POLICY org_fence ON %I TO ringfence_app
-                 USING (org_id = (SELECT nullif(current_setting(''ringfence.org_id'', true), '''')::uuid))
-                 WITH CHECK (org_id = (SELECT nullif(current_setting(''ringfence.org_id'', true), '''')::uuid))',
+                 USING (org_id = nullif(current_setting(''ringfence.org_id'', true), '''')::uuid)
+                 WITH CHECK (org_id = nullif(current_setting(''ringfence.org_id'', true), '''')::uuid)',
             v_table);
     END LOOP;
 
@@ -55,9 +58,9 @@ END
 $$;
 -- What the functions do on somebody's behalf is audited by themselves. None of them reads the log.
 CREATE POLICY org_fence ON audit_log FOR INSERT TO ringfence_app
-    WITH CHECK (org_id = (SELECT nullif(current_setting('ringfence.org_id', true), '')::uuid));
+    WITH CHECK (org_id = nullif(current_setting('ringfence.org_id', true), '')::uuid);
 CREATE POLICY org_fence ON organizations TO ringfence_app
-    USING (id = (SELECT nullif(current_setting('ringfence.org_id', true), '')::uuid));
+    USING (id = nullif(current_setting('ringfence.org_id', true), '')::uuid);
 
 -- Only what the functions do. Of what is a call's nothing may be deleted by them, and a claim is never changed.
 GRANT SELECT ON organization_keys, agents, tools, vapi_credentials TO ringfence_app;

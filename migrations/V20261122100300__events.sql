@@ -1,25 +1,20 @@
--- One function per event: claim, effects and the org's viewers in one statement, so in one transaction and one round trip.
--- They raise when an effect fails, which takes the claim with it. The version in the name lets code of two releases run side
--- by side. All take the same parameters:
---   p_org_id       the org of the verified key; NULL for the platform's key, and the org is found here
---   p_key_version  version of the org's key
---   p_event_id     the idempotency key
---   p_event        the typed event (ringfence_vapi::Event)
---   p_received_at  when the door received it, also if it waited in a queue since
---   p_failures     what failed before, if anything did (note_failures)
--- the report's also p_links, what fetches the recordings that it names (keep_recordings),
--- and answer with one row:
---   outcome    applied, duplicate, revoked (the key no longer counted when the event came) or unresolved (org not known yet)
---   event_org  the org it belongs to; sequence: its place in the org's log; viewers: connections to push to
+-- A stored event is applied by one statement: claim, effects and the org's viewers in one transaction and one round trip.
+-- The statement raises when an effect fails, which takes the claim with it. The version in the name of its function lets code of
+-- two releases run side by side.
+--
+-- One function calls another by assignment, not in FROM: a FunctionScan would be a statement of its own.
 
-CREATE FUNCTION find_platform_org(p_call jsonb) RETURNS uuid[] LANGUAGE sql STABLE AS $$
-    SELECT coalesce(array_agg(DISTINCT d.org_id), '{}')
-    FROM (VALUES
-        ('phone_number_id', p_call ->> 'phone_number_id'),
-        ('phone_number', p_call ->> 'our_number'),
-        ('assistant', p_call ->> 'assistant_id'),
-        ('squad', p_call ->> 'squad_id')) AS named (kind, ref)
-    JOIN platform_directory d USING (kind, ref)
+CREATE FUNCTION find_platform_org(p_call jsonb) RETURNS uuid[] LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT DISTINCT d.org_id
+        FROM (VALUES
+            ('phone_number_id', p_call ->> 'phone_number_id'),
+            ('phone_number', p_call ->> 'our_number'),
+            ('assistant', p_call ->> 'assistant_id'),
+            ('squad', p_call ->> 'squad_id')) AS named (kind, ref)
+        JOIN platform_directory d USING (kind, ref));
+END
 $$;
 
 CREATE FUNCTION route_platform_event_v1(
@@ -37,11 +32,11 @@ BEGIN
 
     v_orgs := find_platform_org(p_event -> 'call');
     IF cardinality(v_orgs) <> 1 THEN
-        -- Registration takes this lock alone before it registers, so it either finds this event kept or is seen here.
+        -- Registration takes this lock alone before it registers, so it either finds this event retained or is seen here.
         PERFORM pg_advisory_xact_lock_shared(hashtext('ringfence platform directory'));
         v_orgs := find_platform_org(p_event -> 'call');
     END IF;
-    -- Two events of one call take turns from here on: one that is kept is seen by the one that makes the route, or sees it.
+    -- Two events of one call take turns from here on: one that is retained is seen by the one that makes the route, or sees it.
     PERFORM pg_advisory_xact_lock(hashtext('ringfence call route'), hashtext(v_call));
     SELECT org_id INTO event_org FROM call_routes WHERE vapi_call_id = v_call;
     IF FOUND THEN
@@ -62,7 +57,7 @@ END
 $$;
 COMMENT ON FUNCTION route_platform_event_v1 IS
     'The org of a platform event: the call''s route, else the one org that registered the number, assistant or squad it '
-    'names, which makes the route (is_new). None, or more than one: the event is kept in unresolved_events, and the org is NULL.';
+    'names, which makes the route (is_new). None, or more than one: the event is retained in unresolved_events, and the org is NULL.';
 
 CREATE FUNCTION take_unresolved_events_v1(p_vapi_call_id text) RETURNS SETOF unresolved_events
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -75,62 +70,107 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION take_unresolved_events_v1 IS
-    'Removes the kept events of a call that this transaction''s org is the route of, and hands them over to be applied.';
+    'Removes the unresolved events of a call that this transaction''s org is the route of, and returns them to be applied.';
 
 CREATE FUNCTION find_event_org_v1(p_event jsonb) RETURNS uuid
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT coalesce(
-        (SELECT org_id FROM call_routes WHERE vapi_call_id = p_event #>> '{call,id}'),
-        (SELECT orgs[1] FROM find_platform_org(p_event -> 'call') AS orgs WHERE cardinality(orgs) = 1))
-$$;
-COMMENT ON FUNCTION find_event_org_v1 IS
-    'The org of a platform event as route_platform_event_v1 would find it, without keeping or routing anything; NULL: unknown.';
-
-CREATE FUNCTION take_claim(
-    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
-    OUT outcome text, OUT sequence bigint
-) LANGUAGE plpgsql AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    v_org  uuid := (SELECT org_id FROM call_routes WHERE vapi_call_id = p_event #>> '{call,id}');
+    v_orgs uuid[];
 BEGIN
-    IF p_failures IS NOT NULL THEN
-        PERFORM lock_event(p_event_id);
+    IF v_org IS NULL THEN
+        v_orgs := find_platform_org(p_event -> 'call');
+        v_org := CASE WHEN cardinality(v_orgs) = 1 THEN v_orgs[1] END;
     END IF;
-    -- The unique key decides. A second claimant waits here for the first and applies if that one aborts.
-    INSERT INTO processed_webhook_events (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
-        VALUES (p_org_id, p_event_id, p_event ->> 'event_type', p_event #>> '{call,id}',
-            (p_event ->> 'message_time')::timestamptz, p_event, p_received_at)
-        ON CONFLICT (org_id, event_id) DO NOTHING
-        RETURNING seq INTO sequence;
-    outcome := CASE WHEN sequence IS NULL THEN 'duplicate' ELSE 'applied' END;
-    -- What was erased is done with, as a duplicate is.
-    IF outcome = 'applied' AND is_erased(p_org_id, p_event, p_received_at) THEN
-        PERFORM forget_claim(p_org_id, p_event_id);
-        outcome := 'duplicate';
-        sequence := NULL;
-        RETURN;
-    END IF;
-
-    -- Applied now or before: whatever failed is mended, in the transaction that mends it.
-    IF p_failures IS NOT NULL THEN
-        PERFORM note_failures(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures, 'resolved');
-    ELSE
-        UPDATE failed_operations SET state = 'resolved', resolved_at = now(), event = NULL
-            WHERE org_id = p_org_id AND event_id = p_event_id AND state <> 'resolved';
-    END IF;
+    RETURN v_org;
 END
 $$;
+COMMENT ON FUNCTION find_event_org_v1 IS
+    'The org of a platform event as route_platform_event_v1 would find it, without retaining or routing anything; NULL: unknown.';
 
-CREATE FUNCTION apply_kept_events(p_org_id uuid, p_vapi_call_id text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION is_key_valid(p_org_id uuid, p_key_version integer, p_received_at timestamptz) RETURNS boolean
+    LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM organization_keys k
+        WHERE k.org_id = p_org_id AND k.version = p_key_version
+            AND (k.valid_until IS NULL OR k.valid_until > p_received_at));
+END
+$$;
+COMMENT ON FUNCTION is_key_valid IS 'Whether this version of the key of the transaction''s org was valid when something was received with it.';
+
+CREATE TYPE claim AS (outcome text, event_org uuid, sequence bigint);
+
+CREATE FUNCTION take_claim(
+    p_org_id uuid, p_is_platform boolean, p_key_version integer, p_key text, p_event jsonb, p_received_at timestamptz,
+    p_failures jsonb
+) RETURNS claim LANGUAGE plpgsql AS $$
 DECLARE
-    v_kept    unresolved_events;
-    v_fresh   jsonb[] := '{}';
-    v_deleted jsonb;
+    v_claim   claim;
+    v_is_open boolean;
+BEGIN
+    IF p_failures IS NOT NULL THEN
+        PERFORM lock_event(p_key);
+    END IF;
+    v_claim.event_org := p_org_id;
+    -- The unique key decides. A second claimant waits here for the first and applies if that one aborts.
+    INSERT INTO processed_webhook_events AS e (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
+        SELECT p_org_id, p_key, p_event ->> 'event_type', p_event #>> '{call,id}', (p_event ->> 'message_time')::timestamptz,
+            p_event, p_received_at
+        -- is_key_valid and is_erased, inside this statement.
+        WHERE (p_is_platform OR EXISTS (
+                SELECT FROM organization_keys k
+                WHERE k.org_id = p_org_id AND k.version = p_key_version
+                    AND (k.valid_until IS NULL OR k.valid_until > p_received_at)))
+            AND NOT EXISTS (
+                SELECT FROM erasures r
+                WHERE r.org_id = p_org_id AND r.mark = ANY (erasure_marks(p_event))
+                    AND (r.cut_off IS NULL OR r.cut_off > latest_beginning(p_event, p_received_at)))
+        ON CONFLICT (org_id, event_id) DO NOTHING
+        RETURNING e.seq, EXISTS (
+            SELECT FROM failed_operations f WHERE f.org_id = p_org_id AND f.event_id = p_key AND f.state <> 'resolved')
+        INTO v_claim.sequence, v_is_open;
+    IF v_claim.sequence IS NOT NULL THEN
+        v_claim.outcome := 'applied';
+    ELSE
+        SELECT CASE WHEN p_is_platform OR is_key_valid(p_org_id, p_key_version, p_received_at) THEN 'duplicate' ELSE 'revoked' END,
+            EXISTS (
+                SELECT FROM failed_operations f WHERE f.org_id = p_org_id AND f.event_id = p_key AND f.state <> 'resolved')
+            INTO v_claim.outcome, v_is_open;
+        -- An erased event is acknowledged as a duplicate is, and nothing of it is written down.
+        IF v_claim.outcome = 'revoked' OR (v_is_open OR p_failures IS NOT NULL) AND is_erased(p_org_id, p_event, p_received_at) THEN
+            RETURN v_claim;
+        END IF;
+    END IF;
+
+    -- Applied now or before: its failures are resolved, in the transaction that applies it.
+    IF p_failures IS NOT NULL THEN
+        PERFORM note_failures(p_org_id, p_key_version, p_key, p_event, p_received_at, p_failures, 'resolved');
+    ELSIF v_is_open THEN
+        UPDATE failed_operations SET state = 'resolved', resolved_at = now(), event = NULL
+            WHERE org_id = p_org_id AND event_id = p_key AND state <> 'resolved';
+    END IF;
+    RETURN v_claim;
+END
+$$;
+COMMENT ON FUNCTION take_claim IS
+    'Claims an event in the org of the transaction. outcome: applied, duplicate, or revoked (the key was no longer valid when the '
+    'event was received). p_is_platform: it came by the platform''s key, which has no versions.';
+
+CREATE FUNCTION apply_unresolved_events(p_org_id uuid, p_vapi_call_id text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_unresolved unresolved_events;
+    v_claim      claim;
+    v_fresh      jsonb[] := '{}';
+    v_deleted    jsonb;
 BEGIN
     -- All claims, then all effects: the one order of locks.
-    FOR v_kept IN SELECT * FROM take_unresolved_events_v1(p_vapi_call_id) ORDER BY event_id LOOP
-        IF (take_claim(p_org_id, NULL, v_kept.event_id, v_kept.event, v_kept.received_at, NULL)).outcome = 'applied' THEN
-            v_fresh := v_fresh || v_kept.event;
-            IF v_kept.event ->> 'event_type' = 'call.deleted' THEN
-                v_deleted := v_kept.event;
+    FOR v_unresolved IN SELECT * FROM take_unresolved_events_v1(p_vapi_call_id) ORDER BY event_id LOOP
+        v_claim := take_claim(p_org_id, true, NULL, v_unresolved.event_id, v_unresolved.event, v_unresolved.received_at, NULL);
+        IF v_claim.outcome = 'applied' THEN
+            v_fresh := v_fresh || v_unresolved.event;
+            IF v_unresolved.event ->> 'event_type' = 'call.deleted' THEN
+                v_deleted := v_unresolved.event;
             END IF;
         END IF;
     END LOOP;
@@ -144,19 +184,8 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION apply_kept_events IS
-    'Applies what was kept of a call before one of its events named its org. Part of the statement that makes the route.';
-
-CREATE FUNCTION key_counts(p_org_id uuid, p_key_version integer, p_received_at timestamptz) RETURNS boolean
-    LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    RETURN EXISTS (
-        SELECT FROM organization_keys k
-        WHERE k.org_id = p_org_id AND k.version = p_key_version
-            AND (k.valid_until IS NULL OR k.valid_until > p_received_at));
-END
-$$;
-COMMENT ON FUNCTION key_counts IS 'Whether this version of the key of the transaction''s org counted when something was received with it.';
+COMMENT ON FUNCTION apply_unresolved_events IS
+    'Applies the events of a call that came before one of its events named its org. Part of the statement that makes the route.';
 
 CREATE FUNCTION enter_sender(
     p_org_id uuid, p_key_version integer, p_call jsonb, p_received_at timestamptz, OUT outcome text, OUT event_org uuid
@@ -168,208 +197,192 @@ BEGIN
         RETURN;
     END IF;
     PERFORM enter_org(event_org);
-    outcome := CASE WHEN p_org_id IS NULL OR key_counts(p_org_id, p_key_version, p_received_at) THEN 'known' ELSE 'revoked' END;
+    outcome := CASE WHEN p_org_id IS NULL OR is_key_valid(p_org_id, p_key_version, p_received_at) THEN 'known' ELSE 'revoked' END;
 END
 $$;
 COMMENT ON FUNCTION enter_sender IS
-    'Enters the org that a message without a claim is about. outcome: known; revoked (the key no longer counted when it came); '
+    'Enters the org that a message without a claim is about. outcome: known; revoked (the key was no longer valid when it came); '
     'unresolved (it came by the platform''s key and names no org).';
 
 CREATE FUNCTION claim_event(
-    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
-    OUT outcome text, OUT event_org uuid, OUT sequence bigint
-) LANGUAGE plpgsql AS $$
+    p_org_id uuid, p_key_version integer, p_key text, p_event jsonb, p_received_at timestamptz, p_failures jsonb
+) RETURNS claim LANGUAGE plpgsql AS $$
 DECLARE
-    v_is_new boolean := false;
+    v_claim claim;
+    v_route record;
 BEGIN
-    IF p_org_id IS NULL THEN
-        SELECT r.* INTO event_org, v_is_new FROM route_platform_event_v1(p_event_id, p_event, p_received_at) r;
-        IF event_org IS NULL THEN
-            outcome := 'unresolved';
-            RETURN;
-        END IF;
-        PERFORM enter_org(event_org);
-    ELSE
-        event_org := p_org_id;
-        PERFORM enter_org(event_org);
-        IF NOT key_counts(p_org_id, p_key_version, p_received_at) THEN
-            outcome := 'revoked';
-            RETURN;
-        END IF;
+    IF p_org_id IS NOT NULL THEN
+        RETURN take_claim(enter_org(p_org_id), false, p_key_version, p_key, p_event, p_received_at, p_failures);
     END IF;
-    SELECT c.* INTO outcome, sequence
-        FROM take_claim(event_org, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
-    IF v_is_new THEN
-        PERFORM apply_kept_events(event_org, p_event #>> '{call,id}');
-        IF is_call_erased(event_org, p_event #>> '{call,id}') THEN
+    v_route := route_platform_event_v1(p_key, p_event, p_received_at);
+    IF v_route.event_org IS NULL THEN
+        v_claim.outcome := 'unresolved';
+        RETURN v_claim;
+    END IF;
+    v_claim := take_claim(enter_org(v_route.event_org), true, NULL, p_key, p_event, p_received_at, p_failures);
+    IF v_route.is_new THEN
+        PERFORM apply_unresolved_events(v_route.event_org, p_event #>> '{call,id}');
+        IF is_call_erased(v_route.event_org, p_event #>> '{call,id}') THEN
             -- Vapi had deleted it: this claim is gone with all the rest.
-            outcome := 'duplicate';
-            sequence := NULL;
+            v_claim.outcome := 'duplicate';
+            v_claim.sequence := NULL;
         END IF;
     END IF;
+    RETURN v_claim;
 END
 $$;
+COMMENT ON FUNCTION claim_event IS
+    'Finds and enters the org of an event, and claims the event there. outcome: as of take_claim, or unresolved (no org known yet).';
 
-CREATE FUNCTION active_viewers(p_org_id uuid) RETURNS text[] LANGUAGE sql STABLE AS $$
+CREATE FUNCTION active_viewers(p_org_id uuid) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
+BEGIN
     -- Eleven tell that there are more than ten, for whom one message to the fan-out function is sent.
-    SELECT coalesce(array_agg(v.connection_id), '{}')
-    FROM (
+    RETURN ARRAY(
         SELECT connection_id FROM live_connections
         WHERE org_id = p_org_id AND state = 'active' AND expires_at > now()
-        LIMIT 11
-    ) AS v
+        LIMIT 11);
+END
 $$;
 
 -- The effects of an event on its call. Each may run again at any time, and ends in the same rows: replay does.
 
-CREATE FUNCTION fold_call(p_org_id uuid, p_event jsonb, p_links jsonb DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION fold_call(p_org_id uuid, p_event jsonb, p_links jsonb, p_is_replay boolean) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
-    v_call     text := p_event #>> '{call,id}';
-    v_call_log uuid := lock_call(p_org_id, v_call);
+    v_call  text       := p_event #>> '{call,id}';
+    v_facts call_facts := event_facts(p_event);
+    v_id    uuid;
 BEGIN
-    IF p_event ? 'recordings' THEN
-        PERFORM keep_recordings(p_org_id, v_call_log, p_event, p_links);
+    -- An event is the newest of its call, or the first, or all retained events are folded with it.
+    IF NOT p_is_replay THEN
+        v_id := merge_call(p_org_id, v_call, v_facts, true);
+        IF v_id IS NULL THEN
+            v_id := insert_call(p_org_id, v_call, v_facts);
+        END IF;
     END IF;
-    PERFORM merge_call(p_org_id, v_call, kept_call_facts(p_org_id, v_call));
+    IF v_id IS NULL THEN
+        v_id := lock_call(p_org_id, v_call);
+        v_id := merge_call(p_org_id, v_call, retained_call_facts(p_org_id, v_call));
+    END IF;
+    IF p_event ? 'recordings' THEN
+        PERFORM keep_recordings(p_org_id, v_id, p_event, p_links);
+    END IF;
+    RETURN v_id;
 END
 $$;
 COMMENT ON FUNCTION fold_call IS
-    'Computes the rows of an event''s call from all of its kept status updates and reports, and queues the recordings that this one names.';
+    'Brings a status update or a report into the rows of its call, and queues the recordings that it names. Returns the call''s id.';
 
-CREATE FUNCTION keep_transcript(p_org_id uuid, p_event jsonb) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION begin_call(p_org_id uuid, p_vapi_call_id text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    v_call     text := p_event #>> '{call,id}';
-    v_call_log uuid;
-    v_spoken   call_facts;
+    v_facts call_facts;
 BEGIN
-    -- Somebody speaks, so the call is in progress at least. Most transcripts find it so and need no lock.
-    SELECT id INTO v_call_log FROM call_logs
-        WHERE org_id = p_org_id AND vapi_call_id = v_call
-            AND call_status_rank(status) >= call_status_rank('in-progress');
-    IF v_call_log IS NULL THEN
-        v_call_log := lock_call(p_org_id, v_call);
-        v_spoken.status := 'in-progress';
-        PERFORM merge_call(p_org_id, v_call, v_spoken);
+    v_facts.status := 'in-progress';
+    IF insert_call(p_org_id, p_vapi_call_id, v_facts) IS NOT NULL THEN
+        RETURN;
     END IF;
-
-    INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
-        VALUES (p_org_id, v_call, decode(p_event ->> 'content_sha256', 'hex'), v_call_log, p_event ->> 'role',
-            p_event ->> 'text', (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer)
-        ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING;
+    UPDATE call_logs SET status = v_facts.status, updated_at = now()
+        WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id
+            AND call_status_rank(status) < call_status_rank(v_facts.status);
+    IF NOT FOUND THEN
+        IF is_call_erased(p_org_id, p_vapi_call_id) THEN
+            RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'the call is erased';
+        END IF;
+        RETURN;
+    END IF;
+    UPDATE call_tracking SET status = v_facts.status, updated_at = now()
+        WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
+    UPDATE calls SET status = v_facts.status, updated_at = now()
+        WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
 END
 $$;
-COMMENT ON FUNCTION keep_transcript IS 'What somebody said is one row in call_transcripts.';
+COMMENT ON FUNCTION begin_call IS 'Somebody speaks in a call, so it is in progress at least: inserts its rows, or raises their status.';
 
-CREATE FUNCTION apply_effects(p_org_id uuid, p_event jsonb) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION store_transcript(p_org_id uuid, p_event jsonb) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    v_call text := p_event #>> '{call,id}';
+    v_id   uuid;
+BEGIN
+    -- Most transcripts find their call in progress and need no lock on it. After begin_call, all do.
+    FOR attempt IN 1 .. 2 LOOP
+        INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
+            SELECT p_org_id, v_call, decode(p_event ->> 'content_sha256', 'hex'), l.id, p_event ->> 'role',
+                p_event ->> 'text', (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer
+            FROM call_logs l
+            WHERE l.org_id = p_org_id AND l.vapi_call_id = v_call
+                AND call_status_rank(l.status) >= call_status_rank('in-progress')
+            ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING
+            RETURNING call_log_id INTO v_id;
+        EXIT WHEN FOUND OR attempt = 2;
+        PERFORM begin_call(p_org_id, v_call);
+    END LOOP;
+    RETURN v_id;
+END
+$$;
+COMMENT ON FUNCTION store_transcript IS 'What somebody said is one row in call_transcripts. Returns the call''s id; NULL: the row was there.';
+
+CREATE FUNCTION apply_effects(p_org_id uuid, p_event jsonb, p_links jsonb DEFAULT NULL, p_is_replay boolean DEFAULT false)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_call text := p_event #>> '{call,id}';
+    v_id   uuid;
 BEGIN
     CASE p_event ->> 'kind'
-        WHEN 'transcript' THEN PERFORM keep_transcript(p_org_id, p_event);
-        WHEN 'call-started', 'call-ended', 'end-of-call-report' THEN PERFORM fold_call(p_org_id, p_event);
+        WHEN 'transcript' THEN v_id := store_transcript(p_org_id, p_event);
+        WHEN 'call-started', 'call-ended', 'end-of-call-report' THEN
+            v_id := fold_call(p_org_id, p_event, p_links, p_is_replay);
         WHEN 'call-event' THEN
             IF p_event ->> 'event_type' = 'call.deleted' THEN
-                PERFORM erase_call_v1('vapi', p_org_id, p_event #>> '{call,id}', true);
+                PERFORM erase_call_v1('vapi', p_org_id, v_call, true);
             ELSIF p_event ? 'recordings' THEN
-                PERFORM fold_call(p_org_id, p_event);
+                PERFORM keep_recordings(p_org_id, lock_call(p_org_id, v_call), p_event, p_links);
             END IF;
-        WHEN 'operation-failed', 'recording-ready' THEN NULL; -- it is in the timeline, and that is all
+        WHEN 'operation-failed', 'recording-ready' THEN NULL; -- only in the timeline
     END CASE;
 END
 $$;
-COMMENT ON FUNCTION apply_effects IS 'The effects of an event of any kind whose claim is held. An unknown kind is an error.';
+COMMENT ON FUNCTION apply_effects IS
+    'The effects of an event of any kind whose claim is held. An unknown kind is an error. p_links: what fetches the recordings that '
+    'a report names (keep_recordings). p_is_replay: folds all retained events of the call.';
 
-CREATE FUNCTION apply_call_started_v1(
-    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
-    p_failures jsonb DEFAULT NULL,
-    OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
-) LANGUAGE plpgsql AS $$
-BEGIN
-    SELECT c.* INTO outcome, event_org, sequence
-        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
-    IF outcome = 'applied' THEN
-        PERFORM fold_call(event_org, p_event);
-        viewers := active_viewers(event_org);
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION apply_call_started_v1 IS 'status-update of any status but ended: the call exists and has come this far.';
-
-CREATE FUNCTION apply_call_ended_v1(
-    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
-    p_failures jsonb DEFAULT NULL,
-    OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
-) LANGUAGE plpgsql AS $$
-BEGIN
-    SELECT c.* INTO outcome, event_org, sequence
-        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
-    IF outcome = 'applied' THEN
-        PERFORM fold_call(event_org, p_event);
-        viewers := active_viewers(event_org);
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION apply_call_ended_v1 IS 'status-update ended: the call is completed, and its lead was contacted.';
-
-CREATE FUNCTION apply_end_of_call_report_v1(
-    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
+CREATE FUNCTION apply_event_v1(
+    p_org_id uuid, p_key_version integer, p_key text, p_event jsonb, p_received_at timestamptz,
     p_failures jsonb DEFAULT NULL, p_links jsonb DEFAULT NULL,
     OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
 ) LANGUAGE plpgsql AS $$
+DECLARE
+    v_claim claim := claim_event(p_org_id, p_key_version, p_key, p_event, p_received_at, p_failures);
 BEGIN
-    SELECT c.* INTO outcome, event_org, sequence
-        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
+    outcome := v_claim.outcome;
+    event_org := v_claim.event_org;
+    sequence := v_claim.sequence;
     IF outcome = 'applied' THEN
-        PERFORM fold_call(event_org, p_event, p_links);
+        PERFORM apply_effects(event_org, p_event, p_links);
+        -- As late as possible: a viewer that connects meanwhile finds the event when it reads the log once more.
         viewers := active_viewers(event_org);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION apply_end_of_call_report_v1 IS
-    'end-of-call-report: completes the call, fills in cost, times, reason, summary and transcript, and queues its recordings.';
-
-CREATE FUNCTION apply_transcript_v1(
-    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
-    p_failures jsonb DEFAULT NULL,
-    OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
-) LANGUAGE plpgsql AS $$
-BEGIN
-    SELECT c.* INTO outcome, event_org, sequence
-        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
-    IF outcome = 'applied' THEN
-        PERFORM keep_transcript(event_org, p_event);
-        viewers := active_viewers(event_org);
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION apply_transcript_v1 IS 'A final transcript: one row in call_transcripts.';
-
-CREATE FUNCTION apply_call_event_v1(
-    p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
-    p_failures jsonb DEFAULT NULL,
-    OUT outcome text, OUT event_org uuid, OUT sequence bigint, OUT viewers text[]
-) LANGUAGE plpgsql AS $$
-BEGIN
-    SELECT c.* INTO outcome, event_org, sequence
-        FROM claim_event(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures) c;
-    IF outcome = 'applied' THEN
-        PERFORM apply_effects(event_org, p_event);
-        viewers := active_viewers(event_org);
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION apply_call_event_v1 IS 'An event of the call''s timeline: the claim is all there is to keep, and recordings that can be fetched since.';
+COMMENT ON FUNCTION apply_event_v1 IS
+'Applies a stored event of any kind.
+p_org_id: the org of the verified key; NULL: it came by the platform''s key, and the org is found here.
+p_key_version: version of the org''s key. p_key: the event key. p_event: the typed event (ringfence_vapi::Event).
+p_received_at: when the webhook function received it, also if it waited in a queue since. p_failures: what failed before, if
+anything did (note_failures). p_links: what fetches the recordings that it names (keep_recordings).
+outcome: applied, duplicate, revoked (the key was no longer valid when the event came) or unresolved (org not known yet).
+event_org: the org it belongs to. sequence: its place in the org''s log. viewers: connections to push it to.';
 
 CREATE FUNCTION apply_unresolved_event_v1(p_id bigint) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-    v_kept  unresolved_events;
-    v_claim record;
+    v_unresolved unresolved_events;
+    v_claim      claim;
 BEGIN
-    SELECT * INTO v_kept FROM unresolved_events WHERE id = p_id;
+    SELECT * INTO v_unresolved FROM unresolved_events WHERE id = p_id;
     IF NOT FOUND THEN
         RETURN 'duplicate';
     END IF;
-    SELECT * INTO v_claim FROM claim_event(NULL, NULL, v_kept.event_id, v_kept.event, v_kept.received_at, NULL);
+    v_claim := claim_event(NULL, NULL, v_unresolved.event_id, v_unresolved.event, v_unresolved.received_at, NULL);
     IF v_claim.outcome = 'applied' THEN
-        PERFORM apply_effects(v_claim.event_org, v_kept.event);
+        PERFORM apply_effects(v_claim.event_org, v_unresolved.event);
     END IF;
     IF v_claim.outcome IN ('applied', 'duplicate') THEN
         DELETE FROM unresolved_events WHERE id = p_id;
@@ -378,19 +391,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION apply_unresolved_event_v1 IS
-    'Applies a kept platform event whose org is known by now and removes it from unresolved_events, in one transaction.';
+    'Applies an unresolved platform event whose org is known by now and removes it from unresolved_events, in one transaction.';
 
 DO $$
 DECLARE
     v_function text;
 BEGIN
     FOREACH v_function IN ARRAY ARRAY[
-        'call_status_rank', 'higher_status', 'newer', 'latest_known', 'highest_status', 'find_agent', 'find_lead',
-        'kept_facts', 'kept_call_facts', 'lock_call',
-        'merge_call', 'route_platform_event_v1', 'take_unresolved_events_v1', 'find_event_org_v1', 'take_claim',
-        'apply_kept_events', 'key_counts', 'enter_sender', 'claim_event', 'active_viewers', 'fold_call',
-        'keep_transcript', 'apply_effects', 'apply_call_started_v1', 'apply_call_ended_v1', 'apply_transcript_v1',
-        'apply_end_of_call_report_v1', 'apply_call_event_v1'
+        'call_status_rank', 'higher_status', 'newer', 'latest_known', 'higher_status_step', 'highest_status', 'parties_hash',
+        'find_agent', 'find_lead', 'seconds_between', 'event_facts', 'retained_call_facts', 'insert_call', 'lock_call',
+        'contact_leads', 'merge_call', 'route_platform_event_v1', 'take_unresolved_events_v1', 'find_event_org_v1', 'is_key_valid',
+        'take_claim', 'apply_unresolved_events', 'enter_sender', 'claim_event', 'active_viewers', 'fold_call', 'begin_call',
+        'store_transcript', 'apply_effects', 'apply_event_v1'
     ] LOOP
         EXECUTE format('GRANT EXECUTE ON ROUTINE %I TO ringfence_app, ringfence_ops', v_function);
     END LOOP;

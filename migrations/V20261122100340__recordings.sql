@@ -50,7 +50,7 @@ BEGIN
             attempts = q.attempts + CASE WHEN q.claimed_by = p_claimant THEN 0 ELSE 1 END,
             lease_until = clock_timestamp() + make_interval(secs => p_lease_seconds),
             next_attempt_at = clock_timestamp() + make_interval(secs => p_lease_seconds)
-        WHERE q.id = v_row.id
+        WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind
         RETURNING q.attempts, q.link, q.link_expires_at, q.created_at
         INTO attempt, claim_recording_v1.link, claim_recording_v1.link_expires_at, queued_at;
     SELECT c.api_key INTO claim_recording_v1.api_key FROM vapi_credentials c WHERE c.org_id = p_org_id;
@@ -67,8 +67,8 @@ CREATE FUNCTION finish_recording_v1(
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    v_row   recording_upload_queue;
-    v_facts call_facts;
+    v_row  recording_upload_queue;
+    v_path text;
 BEGIN
     PERFORM enter_org(p_org_id);
     -- The lock makes a call's rows where there are none; of a call that was erased there shall be none.
@@ -87,14 +87,18 @@ BEGIN
     UPDATE recording_upload_queue SET state = 'stored', stored_at = now(), storage_key = p_storage_key,
             content_type = p_content_type, bytes = p_bytes, sha256 = p_sha256,
             link = NULL, link_expires_at = NULL, claimed_by = NULL, lease_until = NULL, code = NULL
-        WHERE id = v_row.id;
+        WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id AND kind = p_kind;
     UPDATE failed_operations f SET state = 'resolved', resolved_at = now(), event = NULL
         WHERE f.org_id = p_org_id AND f.event_id = recording_id(p_vapi_call_id, p_kind) AND f.state <> 'resolved';
     -- Which of several the call shows is decided by what they are, not by which came first.
-    SELECT q.storage_key INTO v_facts.recording_path FROM recording_upload_queue q
+    SELECT q.storage_key INTO v_path FROM recording_upload_queue q
         WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.state = 'stored'
         ORDER BY array_position('{mono,stereo,video}', q.kind) LIMIT 1;
-    PERFORM merge_call(p_org_id, p_vapi_call_id, v_facts);
+    UPDATE call_logs SET recording_storage_path = v_path, updated_at = now()
+        WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id AND recording_storage_path IS DISTINCT FROM v_path;
+    UPDATE calls SET recording_state = 'stored', recording_path = v_path, updated_at = now()
+        WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id
+            AND (recording_state, recording_path) IS DISTINCT FROM ('stored', v_path);
 
     event_id := 'recording-ready:' || p_vapi_call_id || ':' || p_kind;
     event := jsonb_build_object('kind', 'recording-ready', 'event_type', 'recording-ready', 'recording', p_kind,
@@ -188,8 +192,8 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY UPDATE recording_upload_queue u SET next_attempt_at = now() + interval '5 minutes'
-        WHERE u.id IN (
-            SELECT q.id FROM recording_upload_queue q
+        WHERE (u.org_id, u.vapi_call_id, u.kind) IN (
+            SELECT q.org_id, q.vapi_call_id, q.kind FROM recording_upload_queue q
             WHERE q.state = 'pending' AND q.next_attempt_at < now() - interval '2 minutes'
             ORDER BY q.next_attempt_at LIMIT least(p_limit, 1000) FOR UPDATE SKIP LOCKED)
         RETURNING u.org_id, u.vapi_call_id, u.kind;

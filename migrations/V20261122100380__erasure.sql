@@ -8,17 +8,31 @@ END
 $$;
 COMMENT ON FUNCTION is_call_erased IS 'Whether a call was erased: nothing of it is to be kept any more.';
 
+CREATE FUNCTION erasure_marks(p_event jsonb) RETURNS text[] LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    v_numbers jsonb  := p_event #> '{call,number_marks}';
+    v_marks   text[] := ARRAY['call:' || (p_event #>> '{call,id}')];
+BEGIN
+    FOR i IN 0 .. coalesce(jsonb_array_length(v_numbers), 0) - 1 LOOP
+        v_marks := v_marks || ('number:' || (v_numbers ->> i));
+    END LOOP;
+    RETURN v_marks;
+END
+$$;
+COMMENT ON FUNCTION erasure_marks IS 'The marks under which an event may be erased: of its call, and of the other party''s number.';
+
+CREATE FUNCTION latest_beginning(p_event jsonb, p_received_at timestamptz) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT least((p_event #>> '{call,created_at}')::timestamptz, (p_event ->> 'message_time')::timestamptz, p_received_at)
+$$;
+COMMENT ON FUNCTION latest_beginning IS 'The call of an event began by then.';
+
 CREATE FUNCTION is_erased(p_org_id uuid, p_event jsonb, p_received_at timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN EXISTS (
         SELECT FROM erasures e
-        WHERE e.org_id = p_org_id
-            AND e.mark = ANY (ARRAY(
-                SELECT 'number:' || n FROM jsonb_array_elements_text(p_event #> '{call,number_marks}') AS n
-                UNION ALL SELECT 'call:' || (p_event #>> '{call,id}')))
+        WHERE e.org_id = p_org_id AND e.mark = ANY (erasure_marks(p_event))
             -- Of a number, the calls that began before it was erased. Whoever calls again later is not forgotten again.
-            AND (e.cut_off IS NULL OR least((p_event #>> '{call,created_at}')::timestamptz,
-                (p_event ->> 'message_time')::timestamptz, p_received_at) < e.cut_off));
+            AND (e.cut_off IS NULL OR e.cut_off > latest_beginning(p_event, p_received_at)));
 END
 $$;
 COMMENT ON FUNCTION is_erased IS 'Whether an event is of a call that was erased, or of a number that was, from the time before.';
@@ -77,7 +91,7 @@ BEGIN
             WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.storage_key IS NOT NULL
         UNION SELECT p_org_id, recording_object(p_org_id, p_vapi_call_id, q.kind) FROM recording_upload_queue q
             WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id
-        ON CONFLICT (storage_key) DO UPDATE SET created_at = now();
+        ON CONFLICT (org_id, storage_key) DO UPDATE SET created_at = now();
     DELETE FROM processed_webhook_events e USING unnest(v_ranges) AS t (name)
         WHERE e.org_id = p_org_id AND e.event_id > t.name || ':' || p_vapi_call_id || ':' AND e.event_id < t.name || ':' || p_vapi_call_id || ';';
     DELETE FROM failed_attempts f USING unnest(v_ranges) AS t (name)
@@ -165,7 +179,7 @@ END
 $$;
 COMMENT ON FUNCTION note_orphan_removed_v1 IS 'An object of an erased call is gone from the bucket. False: somebody else said so.';
 
-GRANT EXECUTE ON FUNCTION is_call_erased, is_erased, kept_event_types, forget_claim, erase_call_v1 TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION is_call_erased, erasure_marks, latest_beginning, is_erased, kept_event_types, forget_claim, erase_call_v1 TO ringfence_app, ringfence_ops;
 GRANT EXECUTE ON FUNCTION find_orphaned_objects_v1, note_orphan_removed_v1 TO ringfence_app;
 GRANT EXECUTE ON FUNCTION mark_number_v1, find_calls_of_number_v1, erase_lead_v1 TO ringfence_ops;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;

@@ -95,9 +95,9 @@ BEGIN
     END IF;
 
     v_facts.recording_url := p_recording_url;
-    v_facts.recording_path := p_recording_storage_path;
+    v_facts.recording_storage_path := p_recording_storage_path;
     v_facts.transcript := p_transcript;
-    v_facts.call_type := p_call_type;
+    v_facts.type := p_call_type;
     PERFORM merge_call(p_org_id, p_vapi_call_id, v_facts);
     RETURN QUERY SELECT true, true, true, NULL::text;
 EXCEPTION WHEN OTHERS THEN

@@ -286,7 +286,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM apply_effects(p_org_id, v_event);
+    PERFORM apply_effects(p_org_id, v_event, p_is_replay => true);
     RETURN true;
 END
 $$;
@@ -297,7 +297,7 @@ COMMENT ON FUNCTION replay_event_v1 IS
 CREATE FUNCTION replay_failed_operation_v1(p_org_id uuid, p_event_id text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     v_failed failed_operations;
-    v_claim  record;
+    v_claim  claim;
 BEGIN
     PERFORM enter_org(p_org_id);
     SELECT * INTO v_failed FROM failed_operations
@@ -308,7 +308,7 @@ BEGIN
     END IF;
     -- The same way in as for a webhook, so with the same right: a key that had been revoked opens nothing here either, and a
     -- platform event (no key version) makes its call's route, or is an error should it lead to another org by now.
-    SELECT * INTO v_claim FROM claim_event(CASE WHEN v_failed.key_version IS NOT NULL THEN p_org_id END,
+    v_claim := claim_event(CASE WHEN v_failed.key_version IS NOT NULL THEN p_org_id END,
         v_failed.key_version, p_event_id, v_failed.event, v_failed.received_at, NULL);
     IF v_claim.outcome = 'applied' THEN
         PERFORM apply_effects(p_org_id, v_failed.event);

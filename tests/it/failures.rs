@@ -46,7 +46,7 @@ impl Setting {
     async fn deadlock(&self) {
         let deadlock = "CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$;
-            CREATE TRIGGER deadlock BEFORE UPDATE ON calls FOR EACH ROW EXECUTE FUNCTION deadlock()";
+            CREATE TRIGGER deadlock BEFORE INSERT OR UPDATE ON calls FOR EACH ROW EXECUTE FUNCTION deadlock()";
         self.database.superuser().await.batch_execute(deadlock).await.unwrap();
     }
 

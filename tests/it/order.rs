@@ -1,4 +1,5 @@
-//! Any order, any duplicates, same rows: over the real SQL.
+//! Any order, any duplicates, same rows: over the real SQL. The rows are the fold over the retained events, also where an event was
+//! merged into them by itself.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -50,7 +51,20 @@ async fn org_with_lead_and_agent(superuser: &Client) -> OrgId {
     OrgId(superuser.query_one(insert, &[&CUSTOMERS.as_slice(), &ASSISTANT]).await.unwrap().get(0))
 }
 
-/// Delivers the events in each order to an org of its own and asserts that all orgs have the same rows.
+/// Another org with the same retained events, of which the rows are computed from nothing, by a fold over all events.
+async fn fold_from_nothing(superuser: &Client, org: OrgId) -> OrgId {
+    let other = org_with_lead_and_agent(superuser).await;
+    let retain = "INSERT INTO processed_webhook_events (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
+        SELECT $1, event_id, event_type, vapi_call_id, message_time, event, received_at
+        FROM processed_webhook_events WHERE org_id = $2";
+    superuser.execute(retain, &[&other.0, &org.0]).await.unwrap();
+    let replay = "SELECT replay_event_v1(org_id, event_id) FROM processed_webhook_events WHERE org_id = $1";
+    superuser.query(replay, &[&other.0]).await.unwrap();
+    other
+}
+
+/// Delivers the events in each order to an org of its own and asserts that all orgs have the same rows, which are those of a fold
+/// over all events.
 async fn assert_order_never_shows(events: &[Value], orders: Vec<Vec<usize>>) {
     let database = TestDatabase::new().await;
     let (connection, superuser) = (database.app(), database.superuser().await);
@@ -59,6 +73,7 @@ async fn assert_order_never_shows(events: &[Value], orders: Vec<Vec<usize>>) {
         for position in &order {
             apply(&connection, org, &events[*position]).await;
         }
+        fold_from_nothing(&superuser, org).await;
     }
     let rows = database.rows_by_org().await;
     let (_, expected) = &rows[0];
@@ -168,9 +183,14 @@ fn event() -> impl Strategy<Value = Value> {
     prop_oneof![3 => updates, 3 => reports, 1 => transcripts]
 }
 
-/// One call, as its messages name who takes part: a handover may change the assistant, a transfer the number. Whether it is a
-/// test does not change here: a lead once contacted stays so, which is the one thing that order may show.
+/// One call, as its messages name who takes part: mostly the same, but a handover may change the assistant, a transfer the number.
+/// Whether it is a test does not change here: a lead once contacted stays so, which is the one thing that order may show.
 fn call() -> impl Strategy<Value = Call> {
+    let same = Call { id: CALL.to_owned(), ..Call::default() };
+    prop_oneof![2 => Just(same), 1 => call_of_any_parties()]
+}
+
+fn call_of_any_parties() -> impl Strategy<Value = Call> {
     let customer =
         prop::option::of(prop::sample::select(vec![CUSTOMERS[0], CUSTOMERS[1], "+15555550199", "sip:dana@x.example"]));
     let assistant = prop::option::of(prop::sample::select(vec![ASSISTANT, "an assistant of nobody"]));
@@ -186,7 +206,14 @@ fn call() -> impl Strategy<Value = Call> {
     })
 }
 
-/// D2: any set of events, any field of them unknown, in any two orders with any repeats.
+/// The events as Vapi made them one after another.
+fn in_order_of_time(mut events: Vec<Value>) -> Vec<Value> {
+    events.sort_by_key(|body| body["message"]["timestamp"].as_i64());
+    events
+}
+
+/// D2: any set of events, any field of them unknown, in any two orders with any repeats, in the order of their times, and folded
+/// from nothing.
 #[test]
 fn any_events_in_any_order_end_in_the_same_rows() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -199,18 +226,23 @@ fn any_events_in_any_order_end_in_the_same_rows() {
     let config = Config { cases: 200, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&sets, |(one_order, another)| {
-            let (one, other) = runtime.block_on(async {
+            let rows = runtime.block_on(async {
                 let mut rows = Vec::new();
-                for order in [one_order, another] {
+                let in_order = in_order_of_time(one_order.clone());
+                for order in [one_order, another, in_order] {
                     let org = org_with_lead_and_agent(&superuser).await;
                     for body in &order {
                         apply(&connection, org, body).await;
                     }
                     rows.push(database.rows_of(org).await);
+                    let folded = fold_from_nothing(&superuser, org).await;
+                    rows.push(database.rows_of(folded).await);
                 }
-                (rows.remove(0), rows.remove(0))
+                rows
             });
-            prop_assert_eq!(one, other);
+            for other in &rows[1..] {
+                prop_assert_eq!(&rows[0], other);
+            }
             Ok(())
         })
         .unwrap();

@@ -73,6 +73,8 @@ async fn make_large() -> Large {
     );
     let superuser = database.superuser().await;
     superuser.batch_execute(&fill).await.expect("the rows");
+    // So that later events of this call are the newest ones; of the other calls, the server folds all events.
+    database.apply(org, &[known_call().status("queued", 0)]).await;
     // What autovacuum would do at a time of its own.
     superuser.batch_execute("VACUUM ANALYZE").await.expect("the statistics");
     Large { database, org }
@@ -178,16 +180,13 @@ fn known_call() -> Call {
 fn calls(org: OrgId) -> Vec<(&'static str, String)> {
     let call = known_call();
     let new_call = Call { id: "call-of-nobody-yet".to_owned(), ..call.clone() };
-    let apply = |function: &str, body: &Value| {
+    let unfolded_call = Call { id: "call-4713".to_owned(), ..call.clone() };
+    let apply = |body: &Value| {
         let delivery = delivery(org, body);
         let event = serde_json::to_string(&delivery.event).expect("JSON").replace('\'', "''");
-        format!("{function}('{org}', 1, '{}', '{event}', now())", delivery.key)
+        format!("apply_event_v1('{org}', 1, '{}', '{event}', now())", delivery.key)
     };
-    let platform = apply("apply_call_started_v1", &call.status("in-progress", 5)).replacen(
-        &format!("'{org}', 1"),
-        "NULL, NULL",
-        1,
-    );
+    let platform = apply(&call.status("in-progress", 5)).replacen(&format!("'{org}', 1"), "NULL, NULL", 1);
     let facts = serde_json::to_string(delivery(org, &call.status("ringing", 6)).event.call()).expect("JSON");
     let find = |message: &str| format!("find_answer_v1('{org}', 1, '{message}', '{facts}', now())");
     let claim = |execution: &str| {
@@ -205,13 +204,15 @@ fn calls(org: OrgId) -> Vec<(&'static str, String)> {
                 "finish_tool_call_v1('{org}', 'tool-calls:call-4712:t1', md5('call-4712')::uuid, '{{\"outcome\": \"known\"}}', NULL)"
             ),
         ),
-        ("apply_call_started_v1", apply("apply_call_started_v1", &call.status("in-progress", 1))),
-        ("apply_call_started_v1, platform", platform),
-        ("apply_call_ended_v1", apply("apply_call_ended_v1", &call.status("ended", 2))),
-        ("apply_end_of_call_report_v1", apply("apply_end_of_call_report_v1", &call.report(3, json!({})))),
-        ("apply_transcript_v1", apply("apply_transcript_v1", &call.transcript("Yes.", 4))),
-        ("apply_transcript_v1, first event", apply("apply_transcript_v1", &new_call.transcript("Yes.", 4))),
-        ("apply_call_event_v1", apply("apply_call_event_v1", &call.message("hang", 5, json!({})))),
+        ("apply_event_v1, status update", apply(&call.status("in-progress", 1))),
+        ("apply_event_v1, status update, first event", apply(&new_call.status("in-progress", 1))),
+        ("apply_event_v1, status update, platform", platform),
+        ("apply_event_v1, status update, all events folded", apply(&unfolded_call.status("in-progress", 1))),
+        ("apply_event_v1, ended", apply(&call.status("ended", 2))),
+        ("apply_event_v1, report", apply(&call.report(3, json!({})))),
+        ("apply_event_v1, transcript", apply(&call.transcript("Yes.", 4))),
+        ("apply_event_v1, transcript, first event", apply(&new_call.transcript("Yes.", 4))),
+        ("apply_event_v1, timeline event", apply(&call.message("hang", 5, json!({})))),
         (
             "create_inbound_call_atomically",
             format!("create_inbound_call_atomically('{org}', 'call-4712', NULL, '+15550004712', NULL, '{{}}')"),

@@ -196,8 +196,7 @@ async fn an_event_that_names_its_org_takes_the_calls_kept_ones_along() {
     // Keys and hashes differ with the number, so the claims are compared by how many there are.
     assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{acme}'")).await, 5);
     assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{other}'")).await, 5);
-    let call_rows =
-        "SELECT jsonb_agg(to_jsonb(l) - '{id,org_id,agent_id,created_at,updated_at}'::text[])::text FROM call_logs l";
+    let call_rows = "SELECT jsonb_agg(to_jsonb(l) - '{id,org_id,agent_id,folded_parties,created_at,updated_at}'::text[])::text FROM call_logs l";
     let rows = async |org| database.text(&format!("{call_rows} WHERE org_id = '{org}'")).await.unwrap();
     assert_eq!(comparable(rows(acme).await, &late), comparable(rows(other).await, &in_order));
     assert_eq!(database.count("call_transcripts").await, 2);
@@ -310,8 +309,7 @@ async fn an_agent_added_while_an_event_is_being_kept_applies_it() {
     keeping.batch_execute("BEGIN").await.unwrap();
     let kept = delivery_with(Credential::Platform, &call.status("ended", 0));
     let event = serde_json::to_string(&kept.event).unwrap();
-    let keep =
-        format!("SELECT outcome FROM apply_call_ended_v1(NULL, NULL, '{}', $event${event}$event$, now())", kept.key);
+    let keep = format!("SELECT outcome FROM apply_event_v1(NULL, NULL, '{}', $event${event}$event$, now())", kept.key);
     assert_eq!(keeping.query_one(&keep, &[]).await.unwrap().get::<_, String>(0), "unresolved");
 
     let (admin, agent) = (database.admin().await, agent(Some(ASSISTANT), None));

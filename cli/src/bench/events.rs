@@ -102,16 +102,6 @@ impl Kind {
         }
     }
 
-    /// The SQL function that applies it.
-    pub(super) fn sql_function(self) -> &'static str {
-        match self {
-            Self::CallStarted => "apply_call_started_v1",
-            Self::CallEnded => "apply_call_ended_v1",
-            Self::Transcript | Self::Duplicate => "apply_transcript_v1",
-            Self::Report | Self::LargeReport => "apply_end_of_call_report_v1",
-        }
-    }
-
     /// How many events of this kind a call has.
     pub(super) fn of_a_call(self) -> u64 {
         if matches!(self, Self::Transcript | Self::Duplicate) { TRANSCRIPTS_OF_A_CALL } else { 1 }

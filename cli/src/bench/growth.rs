@@ -162,8 +162,7 @@ async fn pages(site: &Site<'_>, kind: Kind) -> Result<f64> {
     for index in 0..20 {
         let place = kind.place(FIRST_RUN + 500, 1, index);
         let statement = format!(
-            "{EXPLAIN} SELECT * FROM {}('{}', 1, '{}', $json${}$json$, now(), NULL)",
-            kind.sql_function(),
+            "{EXPLAIN} SELECT * FROM apply_event_v1('{}', 1, '{}', $json${}$json$, now(), NULL)",
             site.org,
             events.key.fill(place),
             events.event.fill(place),

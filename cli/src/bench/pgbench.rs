@@ -136,10 +136,11 @@ fn script(site: &Site<'_>, events: &Events, run: Run) -> Script {
     let key = script.expression("k", &events.key);
     let event = script.expression("e", &events.event);
     script.text = lines.join("\n");
-    let function = kind.sql_function();
     // Infallible: it writes into a String.
-    let _ =
-        writeln!(script.text, "\nSELECT * FROM {function}(:org, :version, {key}, ({event})::jsonb, :received, NULL);");
+    let _ = writeln!(
+        script.text,
+        "\nSELECT * FROM apply_event_v1(:org, :version, {key}, ({event})::jsonb, :received, NULL);"
+    );
     script
 }
 

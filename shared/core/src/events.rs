@@ -1,7 +1,7 @@
-//! The stored events: one SQL statement each, which claims the event, applies its effects and returns the org's viewers.
+//! The stored events: one SQL statement claims an event, applies its effects and returns the org's viewers.
 
 use ringfence_protocol::{Credential, Delivery};
-use ringfence_vapi::{Event, OrgId};
+use ringfence_vapi::OrgId;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
@@ -47,14 +47,7 @@ pub async fn apply_event(database: &Database, delivery: &Delivery) -> Result<Out
         (&failures, Type::JSONB),
         (&links, Type::JSONB),
     ];
-    let (statement, count) = match delivery.event {
-        Event::CallStarted(_) => ("SELECT * FROM apply_call_started_v1($1, $2, $3, $4, $5, $6)", 6),
-        Event::CallEnded(_) => ("SELECT * FROM apply_call_ended_v1($1, $2, $3, $4, $5, $6)", 6),
-        Event::CallEvent(_) => ("SELECT * FROM apply_call_event_v1($1, $2, $3, $4, $5, $6)", 6),
-        Event::Transcript(_) => ("SELECT * FROM apply_transcript_v1($1, $2, $3, $4, $5, $6)", 6),
-        Event::EndOfCallReport(_) => ("SELECT * FROM apply_end_of_call_report_v1($1, $2, $3, $4, $5, $6, $7)", 7),
-    };
-    let row = database.query_one(statement, &parameters[..count]).await?;
+    let row = database.query_one("SELECT * FROM apply_event_v1($1, $2, $3, $4, $5, $6, $7)", &parameters).await?;
     outcome(&row)
 }
 

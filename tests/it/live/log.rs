@@ -49,7 +49,7 @@ async fn a_transaction_held_open_hides_nothing() {
     let (late, early) = (Call::default(), Call::default());
     let claim = |call: &Call| {
         format!(
-            "SELECT outcome FROM apply_call_started_v1('{}', 1, 'status-update:{id}:ringing:x',
+            "SELECT outcome FROM apply_event_v1('{}', 1, 'status-update:{id}:ringing:x',
                 '{{\"kind\": \"call-started\", \"event_type\": \"status-update\", \"status\": \"ringing\", \"call\": {{\"id\": \"{id}\"}}}}',
                 now())",
             stage.org,
