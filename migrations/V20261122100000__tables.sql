@@ -198,9 +198,10 @@ CREATE TABLE calls (
     recording_path   text,
     created_at       timestamptz NOT NULL DEFAULT now(),
     updated_at       timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT calls_org_call_key UNIQUE (org_id, vapi_call_id),
-    -- For the foreign key: a deleted row of call_logs is looked for here.
+    -- For the foreign key: a deleted row of call_logs is looked for here. While the table is nearly empty, both keys seem equally good
+    -- to the planner for a search by call, and it takes the one that was made last.
     CONSTRAINT calls_org_id_id_key UNIQUE (org_id, id),
+    CONSTRAINT calls_org_call_key UNIQUE (org_id, vapi_call_id),
     CONSTRAINT calls_call_log_fkey FOREIGN KEY (org_id, id) REFERENCES call_logs (org_id, id),
     CONSTRAINT calls_recording_state_known CHECK (recording_state IN ('none', 'linked', 'stored', 'removed'))
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);

@@ -82,11 +82,11 @@ COMMENT ON TYPE call_facts IS
     'What is known of a call; NULL: unknown. contacted_numbers: all customers that events name, if there are several. '
     'folded_*: which events say so, as in call_logs; NULL: no event does.';
 
-CREATE FUNCTION parties_hash(p_facts call_facts) RETURNS bigint LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
-BEGIN
-    RETURN hash_record_extended(ROW(p_facts.assistant_id, p_facts.squad_id, p_facts.phone_number_id, p_facts.our_number,
-        p_facts.customer_number, coalesce(p_facts.is_test, false)), 0);
-END
+CREATE FUNCTION parties_hash(
+    p_assistant_id text, p_squad_id text, p_phone_number_id text, p_our_number text, p_customer_number text, p_is_test boolean
+) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT hash_record_extended(ROW(p_assistant_id, p_squad_id, p_phone_number_id, p_our_number, p_customer_number,
+        coalesce(p_is_test, false)), 0)
 $$;
 COMMENT ON FUNCTION parties_hash IS
     'Stands for who takes part in a call, and whether it is a test. An event that says the same as those before it leads to the '
@@ -147,7 +147,8 @@ BEGIN
     END IF;
     v_facts.folded_until := coalesce(v_facts.message_time, '-infinity');
     v_facts.folded_report := v_is_report;
-    v_facts.folded_parties := parties_hash(v_facts);
+    v_facts.folded_parties := parties_hash(v_facts.assistant_id, v_facts.squad_id, v_facts.phone_number_id, v_facts.our_number,
+        v_facts.customer_number, v_facts.is_test);
     RETURN v_facts;
 END
 $$;
@@ -224,7 +225,8 @@ BEGIN
     FROM unnest(v_said) AS k;
 
     v_facts.folded_until := coalesce(v_facts.folded_until, '-infinity');
-    v_parties := parties_hash(v_facts);
+    v_parties := parties_hash(v_facts.assistant_id, v_facts.squad_id, v_facts.phone_number_id, v_facts.our_number,
+        v_facts.customer_number, v_facts.is_test);
     v_facts.duration_seconds := coalesce(v_facts.duration_seconds, seconds_between(v_facts.started_at, v_facts.ended_at));
     v_facts.agent_id := find_agent(p_org_id, v_facts.assistant_id, v_facts.squad_id, v_facts.phone_number_id, v_facts.our_number);
     v_facts.lead_id := find_lead(p_org_id, v_facts.customer_number);
@@ -281,7 +283,7 @@ BEGIN
             coalesce(p_facts.answered, false), p_facts.called_at, v_call.started_at, v_call.ended_at, v_call.duration_seconds,
             v_call.metadata
         -- The row of call_logs may have been waited for while the call was erased, and was not there to be waited for otherwise.
-        WHERE NOT is_call_erased(p_org_id, p_vapi_call_id);
+        WHERE NOT EXISTS (SELECT FROM erasures WHERE org_id = p_org_id AND mark = 'call:' || p_vapi_call_id);
     IF NOT FOUND THEN
         -- Its next attempt finds the tombstone before anything is written.
         RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'the call is erased';

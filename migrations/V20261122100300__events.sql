@@ -99,7 +99,8 @@ END
 $$;
 COMMENT ON FUNCTION is_key_valid IS 'Whether this version of the key of the transaction''s org was valid when something was received with it.';
 
-CREATE TYPE claim AS (outcome text, event_org uuid, sequence bigint);
+CREATE TYPE claim AS (outcome text, event_org uuid, sequence bigint, is_first boolean);
+COMMENT ON TYPE claim IS 'is_first: no row of the event''s call was seen, so its rows are probably to be inserted.';
 
 CREATE FUNCTION take_claim(
     p_org_id uuid, p_is_platform boolean, p_key_version integer, p_key text, p_event jsonb, p_received_at timestamptz,
@@ -107,6 +108,7 @@ CREATE FUNCTION take_claim(
 ) RETURNS claim LANGUAGE plpgsql AS $$
 DECLARE
     v_claim   claim;
+    v_call    text := p_event #>> '{call,id}';
     v_is_open boolean;
 BEGIN
     IF p_failures IS NOT NULL THEN
@@ -115,9 +117,9 @@ BEGIN
     v_claim.event_org := p_org_id;
     -- The unique key decides. A second claimant waits here for the first and applies if that one aborts.
     INSERT INTO processed_webhook_events AS e (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
-        SELECT p_org_id, p_key, p_event ->> 'event_type', p_event #>> '{call,id}', (p_event ->> 'message_time')::timestamptz,
+        SELECT p_org_id, p_key, p_event ->> 'event_type', v_call, (p_event ->> 'message_time')::timestamptz,
             p_event, p_received_at
-        -- is_key_valid and is_erased, inside this statement.
+        -- is_key_valid and is_erased, inside this statement and the next.
         WHERE (p_is_platform OR EXISTS (
                 SELECT FROM organization_keys k
                 WHERE k.org_id = p_org_id AND k.version = p_key_version
@@ -127,13 +129,18 @@ BEGIN
                 WHERE r.org_id = p_org_id AND r.mark = ANY (erasure_marks(p_event))
                     AND (r.cut_off IS NULL OR r.cut_off > latest_beginning(p_event, p_received_at)))
         ON CONFLICT (org_id, event_id) DO NOTHING
-        RETURNING e.seq, EXISTS (
-            SELECT FROM failed_operations f WHERE f.org_id = p_org_id AND f.event_id = p_key AND f.state <> 'resolved')
-        INTO v_claim.sequence, v_is_open;
+        RETURNING e.seq,
+            EXISTS (SELECT FROM failed_operations f WHERE f.org_id = p_org_id AND f.event_id = p_key AND f.state <> 'resolved'),
+            NOT EXISTS (SELECT FROM call_logs l WHERE l.org_id = p_org_id AND l.vapi_call_id = v_call)
+        INTO v_claim.sequence, v_is_open, v_claim.is_first;
     IF v_claim.sequence IS NOT NULL THEN
         v_claim.outcome := 'applied';
     ELSE
-        SELECT CASE WHEN p_is_platform OR is_key_valid(p_org_id, p_key_version, p_received_at) THEN 'duplicate' ELSE 'revoked' END,
+        SELECT CASE WHEN p_is_platform OR EXISTS (
+                SELECT FROM organization_keys k
+                WHERE k.org_id = p_org_id AND k.version = p_key_version
+                    AND (k.valid_until IS NULL OR k.valid_until > p_received_at))
+                THEN 'duplicate' ELSE 'revoked' END,
             EXISTS (
                 SELECT FROM failed_operations f WHERE f.org_id = p_org_id AND f.event_id = p_key AND f.state <> 'resolved')
             INTO v_claim.outcome, v_is_open;
@@ -246,20 +253,19 @@ $$;
 
 -- The effects of an event on its call. Each may run again at any time, and ends in the same rows: replay does.
 
-CREATE FUNCTION fold_call(p_org_id uuid, p_event jsonb, p_links jsonb, p_is_replay boolean) RETURNS uuid LANGUAGE plpgsql AS $$
+CREATE FUNCTION fold_call(p_org_id uuid, p_event jsonb, p_links jsonb, p_is_first boolean, p_is_replay boolean)
+RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
-    v_call  text       := p_event #>> '{call,id}';
-    v_facts call_facts := event_facts(p_event);
-    v_id    uuid;
+    v_call text := p_event #>> '{call,id}';
+    v_id   uuid;
 BEGIN
-    -- An event is the newest of its call, or the first, or all retained events are folded with it.
-    IF NOT p_is_replay THEN
-        v_id := merge_call(p_org_id, v_call, v_facts, true);
-        IF v_id IS NULL THEN
-            v_id := insert_call(p_org_id, v_call, v_facts);
-        END IF;
+    IF p_is_first THEN
+        v_id := insert_call(p_org_id, v_call, event_facts(p_event));
+    ELSIF NOT p_is_replay THEN
+        v_id := merge_call(p_org_id, v_call, event_facts(p_event), true);
     END IF;
     IF v_id IS NULL THEN
+        -- It is neither the first event of its call nor the newest.
         v_id := lock_call(p_org_id, v_call);
         v_id := merge_call(p_org_id, v_call, retained_call_facts(p_org_id, v_call));
     END IF;
@@ -320,8 +326,9 @@ END
 $$;
 COMMENT ON FUNCTION store_transcript IS 'What somebody said is one row in call_transcripts. Returns the call''s id; NULL: the row was there.';
 
-CREATE FUNCTION apply_effects(p_org_id uuid, p_event jsonb, p_links jsonb DEFAULT NULL, p_is_replay boolean DEFAULT false)
-RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION apply_effects(
+    p_org_id uuid, p_event jsonb, p_links jsonb DEFAULT NULL, p_is_first boolean DEFAULT false, p_is_replay boolean DEFAULT false
+) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
     v_call text := p_event #>> '{call,id}';
     v_id   uuid;
@@ -329,20 +336,22 @@ BEGIN
     CASE p_event ->> 'kind'
         WHEN 'transcript' THEN v_id := store_transcript(p_org_id, p_event);
         WHEN 'call-started', 'call-ended', 'end-of-call-report' THEN
-            v_id := fold_call(p_org_id, p_event, p_links, p_is_replay);
+            v_id := fold_call(p_org_id, p_event, p_links, p_is_first, p_is_replay);
         WHEN 'call-event' THEN
             IF p_event ->> 'event_type' = 'call.deleted' THEN
                 PERFORM erase_call_v1('vapi', p_org_id, v_call, true);
             ELSIF p_event ? 'recordings' THEN
-                PERFORM keep_recordings(p_org_id, lock_call(p_org_id, v_call), p_event, p_links);
+                v_id := lock_call(p_org_id, v_call);
+                PERFORM keep_recordings(p_org_id, v_id, p_event, p_links);
             END IF;
         WHEN 'operation-failed', 'recording-ready' THEN NULL; -- only in the timeline
     END CASE;
+    RETURN v_id;
 END
 $$;
 COMMENT ON FUNCTION apply_effects IS
     'The effects of an event of any kind whose claim is held. An unknown kind is an error. p_links: what fetches the recordings that '
-    'a report names (keep_recordings). p_is_replay: folds all retained events of the call.';
+    'a report names (keep_recordings). p_is_first: as in claim. p_is_replay: folds all retained events of the call. Returns the call''s id, if its rows were written.';
 
 CREATE FUNCTION apply_event_v1(
     p_org_id uuid, p_key_version integer, p_key text, p_event jsonb, p_received_at timestamptz,
@@ -351,12 +360,13 @@ CREATE FUNCTION apply_event_v1(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_claim claim := claim_event(p_org_id, p_key_version, p_key, p_event, p_received_at, p_failures);
+    v_call  uuid;
 BEGIN
     outcome := v_claim.outcome;
     event_org := v_claim.event_org;
     sequence := v_claim.sequence;
     IF outcome = 'applied' THEN
-        PERFORM apply_effects(event_org, p_event, p_links);
+        v_call := apply_effects(event_org, p_event, p_links, v_claim.is_first);
         -- As late as possible: a viewer that connects meanwhile finds the event when it reads the log once more.
         viewers := active_viewers(event_org);
     END IF;
