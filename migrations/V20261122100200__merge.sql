@@ -306,7 +306,7 @@ CREATE FUNCTION lock_call(p_org_id uuid, p_vapi_call_id text) RETURNS uuid LANGU
 DECLARE
     v_id uuid;
 BEGIN
-    -- One lock order everywhere: claim, call_logs, call_tracking, calls, transcripts, leads.
+    -- One lock order everywhere: claim, call_logs, call_tracking, calls, transcripts, leads, recordings.
     SELECT id INTO v_id FROM call_logs WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id FOR NO KEY UPDATE;
     IF v_id IS NULL THEN
         v_id := insert_call(p_org_id, p_vapi_call_id, NULL);

@@ -44,16 +44,6 @@ $$;
 COMMENT ON FUNCTION kept_event_types IS
     'All types of kept events (ringfence_vapi::EventType, and ours): the events of a call are a range of event_id for each of them.';
 
-CREATE FUNCTION forget_claim(p_org_id uuid, p_event_id text) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-BEGIN
-    PERFORM enter_org(p_org_id);
-    DELETE FROM processed_webhook_events e
-        WHERE e.org_id = p_org_id AND e.event_id = p_event_id AND is_erased(p_org_id, e.event, e.received_at);
-END
-$$;
-COMMENT ON FUNCTION forget_claim IS 'Takes back a claim that this transaction has just made, of an event that turns out to be marked. Any other it leaves.';
-
 CREATE FUNCTION erase_call_v1(p_actor text, p_org_id uuid, p_vapi_call_id text, p_run boolean) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
@@ -83,7 +73,11 @@ BEGIN
     END IF;
 
     INSERT INTO erasures (org_id, mark) VALUES (p_org_id, 'call:' || p_vapi_call_id) ON CONFLICT (org_id, mark) DO NOTHING;
-    -- Alone from here on: whoever waits for this row finds it gone and the mark there (lock_call), and what refers to it is refused.
+    -- The first event of the call may be on its way in another transaction, whose rows are not seen yet: inserting the same row
+    -- waits for that transaction, or makes it wait.
+    INSERT INTO call_logs (org_id, vapi_call_id) VALUES (p_org_id, p_vapi_call_id) ON CONFLICT (org_id, vapi_call_id) DO NOTHING;
+    -- Alone from here on: a transaction that waits for this row finds it gone and the mark there (insert_call), and a row that refers
+    -- to it is refused.
     PERFORM FROM call_logs WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id FOR UPDATE;
     -- The objects by their names, whatever is known of them: a recording may be on its way.
     INSERT INTO orphaned_objects (org_id, storage_key)
@@ -179,11 +173,10 @@ END
 $$;
 COMMENT ON FUNCTION note_orphan_removed_v1 IS 'An object of an erased call is gone from the bucket. False: somebody else said so.';
 
-GRANT EXECUTE ON FUNCTION is_call_erased, erasure_marks, latest_beginning, is_erased, kept_event_types, forget_claim, erase_call_v1 TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION is_call_erased, erasure_marks, latest_beginning, is_erased, kept_event_types, erase_call_v1 TO ringfence_app, ringfence_ops;
 GRANT EXECUTE ON FUNCTION find_orphaned_objects_v1, note_orphan_removed_v1 TO ringfence_app;
 GRANT EXECUTE ON FUNCTION mark_number_v1, find_calls_of_number_v1, erase_lead_v1 TO ringfence_ops;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;
-ALTER FUNCTION forget_claim OWNER TO ringfence_ops;
 ALTER FUNCTION erase_call_v1 OWNER TO ringfence_ops;
 ALTER FUNCTION find_orphaned_objects_v1 OWNER TO ringfence_ops;
 REVOKE CREATE ON SCHEMA public FROM ringfence_ops;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use ringfence_protocol::admin::{Command, Erasure, NewAgent, Replayable, Reply, Selection, Target};
 use ringfence_protocol::maintenance::Job;
-use ringfence_testkit::Call;
+use ringfence_testkit::call::delivery;
+use ringfence_testkit::{Call, TestDatabase};
 use ringfence_vapi::{EventType, Function, RecordingKind};
 use serde_json::{Value, json};
 
@@ -55,6 +56,34 @@ async fn places(stage: &Stage, text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// D11: a call is erased while its first event is being applied in another transaction, and nothing of it stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_event_of_a_call_does_not_survive_its_erasure() {
+    let database = TestDatabase::new().await;
+    let org = database.org("Acme").await;
+    let call = Call::default();
+    let delivery = delivery(org, &call.status("in-progress", 0));
+    let event = serde_json::to_value(&delivery.event).unwrap();
+    let mut app = database.client("ringfence_app").await;
+    let transaction = app.transaction().await.unwrap();
+    let apply = "SELECT outcome FROM apply_event_v1($1, 1, $2, $3, now())";
+    transaction.query_one(apply, &[&org.0, &delivery.key.as_str(), &event]).await.unwrap();
+
+    let (eraser, id) = (database.superuser().await, call.id.clone());
+    let erasing =
+        tokio::spawn(async move { eraser.execute("SELECT erase_call_v1('ada', $1, $2, true)", &[&org.0, &id]).await });
+    let waiting = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    while database.count(waiting).await == 0 {
+        assert!(!erasing.is_finished(), "the erasure does not wait for the event");
+        tokio::task::yield_now().await;
+    }
+    transaction.commit().await.unwrap();
+    erasing.await.unwrap().unwrap();
+    for table in ["processed_webhook_events", "call_logs", "call_tracking", "calls"] {
+        assert_eq!(database.count(table).await, 0, "{table}");
+    }
 }
 
 /// D11: a call leaves every table and the bucket; a dry run says what there is and changes nothing; what is done is audited.
