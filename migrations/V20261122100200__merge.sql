@@ -282,7 +282,7 @@ BEGIN
         SELECT p_org_id, p_vapi_call_id, v_call.status, p_facts.customer_number, v_call.agent_id, v_call.lead_id,
             coalesce(p_facts.answered, false), p_facts.called_at, v_call.started_at, v_call.ended_at, v_call.duration_seconds,
             v_call.metadata
-        -- The row of call_logs may have been waited for while the call was erased, and was not there to be waited for otherwise.
+        -- This transaction may have waited for the row of call_logs while the call was erased.
         WHERE NOT EXISTS (SELECT FROM erasures WHERE org_id = p_org_id AND mark = 'call:' || p_vapi_call_id);
     IF NOT FOUND THEN
         -- Its next attempt finds the tombstone before anything is written.
@@ -339,7 +339,7 @@ BEGIN
     THEN
         RETURN;
     END IF;
-    -- Should the call's events name several customers, each of them was contacted, since a lead that was contacted stays so.
+    -- If the call's events name several customers, each of them was contacted: a lead that was contacted stays so.
     v_leads := ARRAY[p_call.lead_id];
     IF p_facts.contacted_numbers IS NOT NULL THEN
         v_leads := v_leads || ARRAY(
