@@ -1,4 +1,4 @@
-//! The queues of each function, by the names that the environment gives them.
+//! The queues of each function, by the names of their environment variables.
 
 use aws_sdk_sqs::Client;
 use ringfence_aws::{Queue, QueueError};
@@ -9,15 +9,12 @@ use crate::configuration::{Environment, Misconfigured};
 use crate::envelope::{self, Sealed};
 use crate::handover::Handover;
 
-/// What names the queue of broadcasts in the environment.
 pub(crate) const BROADCAST_QUEUE: &str = "BROADCAST_QUEUE_URL";
 
 /// The two queues of an event function.
 #[derive(Clone)]
 pub struct FunctionQueues {
-    /// Where its events wait to be tried again.
     pub retries: Queue,
-    /// Where what can never apply ends.
     pub dead_letters: Queue,
 }
 
@@ -36,7 +33,7 @@ impl FunctionQueues {
 }
 
 #[cfg(feature = "handover")]
-/// The retry queue of every event function, for the webhook function, and the way there for what is too large for a message.
+/// The retry queues of all event functions. An event that is too large for a message is handed over to its function.
 pub struct RetryQueues {
     handover: Handover,
     call_started: Queue,
@@ -62,8 +59,7 @@ impl RetryQueues {
         })
     }
 
-    /// Hands a delivery over to the queue of its function, with the reason why it has to wait, if there is one. Once this returns, it
-    /// is kept.
+    /// Sends a delivery to the queue of its function, with the code of its failure. It is durable when this returns.
     pub async fn send(&self, delivery: &Delivery, code: Option<FailureCode>) -> Result<(), QueueError> {
         let function = delivery.event.function();
         match envelope::seal(delivery) {
@@ -80,7 +76,6 @@ impl RetryQueues {
         }
     }
 
-    /// The queue on which a function's events wait.
     fn of(&self, function: Function) -> &Queue {
         match function {
             Function::CallStarted => &self.call_started,

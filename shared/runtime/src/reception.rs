@@ -1,5 +1,4 @@
-//! What every function does that Vapi calls, before and after it answers a message: it verifies the sender over the raw bytes and
-//! parses; and it counts.
+//! The HTTP reception of Vapi's messages: verifies the sender over the raw bytes, parses the message, and counts and formats the answer.
 
 use jiff::Timestamp;
 use lambda_http::http::{Response, StatusCode};
@@ -11,14 +10,13 @@ use serde_json::Value;
 use crate::metrics::{Counts, Metric};
 use crate::problem::{answer, problem, status_of};
 
-/// The largest body. Lambda takes requests of 6 MB with the body escaped as a JSON text inside, which leaves about 4.5 MB; anything
-/// near this came another way.
+/// The largest body. Lambda accepts requests of 6 MB with the body as an escaped JSON string, which leaves about 4.5 MB.
 const MAX_BODY_BYTES: usize = 5 * 1024 * 1024;
 
-/// An answer, or why there is none but an error.
+/// The body of a 200, or a refusal.
 pub type Answer = Result<Value, Refusal>;
 
-/// A failure with the words that the sender reads.
+/// A failure code with the detail that the sender reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     code: FailureCode,
@@ -26,7 +24,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// `detail` is in words of our own, and echoes nothing.
+    /// `detail` holds nothing of the request.
     #[must_use]
     pub fn new(code: FailureCode, detail: &impl ToString) -> Self {
         Self { code, detail: detail.to_string() }
@@ -68,7 +66,7 @@ pub fn receive<'a>(
     Ok((verified, parsed.message))
 }
 
-/// Counts what became of a request, and answers it.
+/// Counts the result of a request and makes the response.
 pub fn conclude(request: &Request, result: Answer, mut counts: Counts) -> Response<Body> {
     let response = match result {
         Ok(body) => answer(StatusCode::OK, &body),
@@ -89,8 +87,7 @@ pub fn conclude(request: &Request, result: Answer, mut counts: Counts) -> Respon
     response
 }
 
-/// The org that the path names, for the log: a key that stopped to fit is found by it. Only if it is an id, since anybody can
-/// post anything here.
+/// The org in the path, for the log, which then shows whose key stopped working. Only a valid id, since anybody can post here.
 fn named_org(request: &Request) -> Option<String> {
     let path = request.path_parameters();
     let org: OrgId = path.first("org_id")?.parse().ok()?;

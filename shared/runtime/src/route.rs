@@ -1,5 +1,5 @@
-//! The interactive functions' own routes. Phone numbers and tools can have a server URL of their own; then Vapi posts their messages
-//! past the door.
+//! The routes of the interactive functions. A phone number or a tool can have a server URL of its own, to which Vapi then posts its
+//! messages instead of the webhook URL.
 
 use std::future::Future;
 
@@ -18,7 +18,7 @@ use crate::trace::traced;
 
 /// Answers interactive messages.
 pub trait Respond {
-    /// Answers one that is its own, and any other as if nothing were configured.
+    /// Answers a message of its own kind; answers any other as if nothing were configured.
     fn answer(
         &self,
         verified: &Verified<'_>,
@@ -36,7 +36,7 @@ pub struct Route<R> {
 }
 
 impl<R: Respond> Route<R> {
-    /// Verifies with `authenticator` and answers by `responder`; what belongs to an event function waits in `queues`, its links sealed.
+    /// `queues` receive stored events that were posted to this route.
     #[must_use]
     pub fn new(authenticator: Authenticator, queues: RetryQueues, sealer: Sealer, responder: R) -> Self {
         Self { authenticator, queues, sealer, responder }
@@ -51,7 +51,7 @@ impl<R: Respond> Route<R> {
         response
     }
 
-    /// A message that is not interactive came to the wrong URL, but is not lost for that.
+    /// A stored event that was posted to the wrong URL is queued, not lost.
     async fn respond(&self, request: &Request, counts: &mut Counts) -> Answer {
         let (verified, message) = receive(&self.authenticator, request, counts)?;
         match message {
@@ -59,7 +59,7 @@ impl<R: Respond> Route<R> {
             Message::Stored(stored) => {
                 let delivery = traced(self.sealer.delivery(&verified, stored));
                 self.queues.send(&delivery, None).await.map_err(|error| {
-                    Refusal::new(error.0, &"the queue did not take the event: send it to the webhook URL, or again")
+                    Refusal::new(error.0, &"the queue did not accept the event: send it to the webhook URL, or again")
                 })?;
                 counts.add(Metric::Queued, 1);
             }
@@ -77,8 +77,8 @@ pub fn not_served() -> Refusal {
     Refusal::new(FailureCode::NotServed, &"voice requests are not served here: configure a voice provider")
 }
 
-/// The answer of a function that is asked what another one answers.
+/// The answer to a message of another function.
 pub fn wrong_route(message: &Interactive) -> Answer {
-    tracing::warn!("an interactive message came to the route of another: it is answered as if nothing were configured");
+    tracing::warn!("an interactive message was posted to the route of another function");
     Ok(nothing_configured(message))
 }

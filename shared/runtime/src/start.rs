@@ -1,5 +1,5 @@
-//! What every function's `main` does before its first invocation: log, read the configuration, start to connect. Nothing
-//! here waits for another machine, so a function starts also when the database is away.
+//! The start of a function: logging, configuration, the first connection. Nothing here waits for another machine, so a function also
+//! starts while the database is unavailable.
 
 #[cfg(feature = "handover")]
 use std::convert::Infallible;
@@ -18,12 +18,12 @@ use crate::configuration::Environment;
 use crate::consumer::{Consumer, Worker};
 use crate::pusher::Pusher;
 
-/// The database of the environment, its first connection under way.
+/// The database. Its first connection is started, not awaited.
 pub fn database(environment: &Environment<'_>) -> Result<Arc<Database>, Error> {
     database_with(environment, Timeouts::default())
 }
 
-/// The same, waited for as long as told.
+/// The same with other timeouts.
 pub fn database_with(environment: &Environment<'_>, timeouts: Timeouts) -> Result<Arc<Database>, Error> {
     let settings = DatabaseSettings { timeouts, ..environment.database()? };
     let database = Arc::new(Database::new(&settings)?);
@@ -41,20 +41,20 @@ pub fn vapi_api(environment: &Environment<'_>) -> Result<VapiApi, Error> {
     Ok(VapiApi::new(EgressClient::new(environment.egress_policy()?), vapi_api::VAPI_API))
 }
 
-/// What tells viewers.
+/// Pushes to viewers.
 pub fn pusher(environment: &Environment<'_>, database: &Arc<Database>, aws: &SdkConfig) -> Result<Pusher, Error> {
     let connections = connections(environment, aws)?;
     Ok(Pusher::from_environment(environment, Arc::clone(database), connections, &Client::new(aws))?)
 }
 
-/// The retry queues of the event functions, for those who take events that are not applied at once.
+/// The retry queues of the event functions.
 #[cfg(feature = "handover")]
 pub fn retry_queues(environment: &Environment<'_>, aws: &SdkConfig) -> Result<crate::RetryQueues, Error> {
     let handover = crate::Handover::from_environment(environment, aws)?;
     Ok(crate::RetryQueues::from_environment(environment, &Client::new(aws), handover)?)
 }
 
-/// What asks orgs' endpoints.
+/// The client of the orgs' endpoints.
 pub fn endpoints(environment: &Environment<'_>) -> Result<Arc<Endpoints>, Error> {
     let client = EgressClient::new(environment.egress_policy()?);
     Ok(Arc::new(Endpoints::new(client, environment.master_keys()?)))
