@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_types::SdkConfig;
 use jiff::Timestamp;
+use lambda_runtime::Error;
 use ringfence_aws::connections::Pushes;
 use ringfence_aws::{Connections, Queue};
 use ringfence_core::Database;
@@ -15,6 +17,7 @@ use ringfence_vapi::{EventKey, FailureCode, OrgId, PartialTranscript};
 use crate::configuration::{Environment, Misconfigured};
 use crate::metrics::{Counts, Metric};
 use crate::queues::BROADCAST_QUEUE;
+use crate::start;
 
 /// The function `broadcast-retry` pushes to larger audiences, so that the sender of the webhook does not wait for them.
 pub const MAX_DIRECT: usize = 10;
@@ -35,6 +38,12 @@ impl Pusher {
     #[must_use]
     pub fn new(database: Arc<Database>, connections: Connections, broadcasts: Queue) -> Self {
         Self { database, connections, broadcasts }
+    }
+
+    /// Pushes to the WebSocket API of the environment.
+    pub fn connect(environment: &Environment<'_>, database: &Arc<Database>, aws: &SdkConfig) -> Result<Self, Error> {
+        let connections = start::connections(environment, aws)?;
+        Ok(Self::from_environment(environment, Arc::clone(database), connections, &aws_sdk_sqs::Client::new(aws))?)
     }
 
     /// With the queue in `BROADCAST_QUEUE_URL`.
