@@ -1,10 +1,10 @@
 -- Roles and their settings. The owner of the database runs this file before the dated migrations, every time. It only
 -- adds what is missing, so a second run changes nothing. It drops no role, because roles belong to the whole cluster.
 --
--- ringfence_owner   owns all objects and runs the migrations. No Lambda function logs in as this role. ringfence_app
--- is the login of the Lambda functions. Row-level security limits each transaction to one org. ringfence_router  owns
--- the SECURITY DEFINER functions that find the org of an event from the platform URL. It cannot log in. ringfence_ops
--- runs administration and maintenance. It is reached by SET ROLE, and a policy gives it access to all orgs.
+-- ringfence_owner   owns all objects and runs the migrations. No Lambda function logs in as this role.
+-- ringfence_app     is the login of the Lambda functions. Row-level security limits each transaction to one org.
+-- ringfence_router  owns the SECURITY DEFINER functions that find the org of an event from the platform URL. No login.
+-- ringfence_ops     runs administration and maintenance. SET ROLE reaches it, and a policy gives it access to all orgs.
 
 DO $$
 DECLARE
@@ -41,7 +41,7 @@ BEGIN
 END
 $$;
 
--- A webhook that waits longer than these timeouts is spilled to SQS.
+-- An event whose statement exceeds these timeouts is spilled to SQS.
 ALTER ROLE ringfence_app SET statement_timeout = '5s';
 ALTER ROLE ringfence_app SET lock_timeout = '3s';
 ALTER ROLE ringfence_app SET idle_in_transaction_session_timeout = '10s';
