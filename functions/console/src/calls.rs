@@ -78,7 +78,7 @@ fn table(org: OrgId, calls: &[ListedCall]) -> Markup {
                         td data-label="Status" { (tag(&call.status)) }
                         td data-label="From" { (call.from_number.as_deref().unwrap_or_default()) }
                         td data-label="To" { (call.to_number.as_deref().unwrap_or_default()) }
-                        td data-label="Heard of" { (time(call.heard_at)) }
+                        td data-label="Heard of" { (time(call.created_at)) }
                         td.number data-label="Duration" { @if let Some(seconds) = call.duration_seconds { (duration(seconds)) } }
                         td data-label="Ended by" { (call.family.as_deref().unwrap_or_default()) }
                         td.number data-label="Cost" { @if let Some(cost) = call.cost { "$" (format!("{cost:.3}")) } }

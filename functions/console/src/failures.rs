@@ -55,7 +55,7 @@ pub(crate) fn list(
             }
             button { "Choose" }
         }
-        @if shown.is_cut { p.note { "More than 10 000 are open. What is counted here is the latest of them." } }
+        @if shown.is_truncated { p.note { "More than 10 000 are open. What is counted here is the latest of them." } }
         p { (shown.selected) " chosen, of which " (shown.dead) " are dead letters." }
         @if shown.dead > 0 && (filter.function.is_some() || filter.state.is_some()) {
             p.note { "Dead letters are sent back by code or by call: leave function and state empty." }

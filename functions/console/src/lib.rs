@@ -177,7 +177,7 @@ impl Console {
         }
         if session.is_operator() {
             let subject = visit.subject(rest).ok_or(Miss::Nothing)?;
-            if !console::note_view(&self.database, *org, &session.claims.holder, &subject).await? {
+            if !console::record_view(&self.database, *org, &session.claims.holder, &subject).await? {
                 return Err(Miss::Nothing);
             }
         }

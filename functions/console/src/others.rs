@@ -25,7 +25,7 @@ pub(crate) fn audit(org: OrgId, query: &Query, filter: &AuditFilter, audit: &Aud
             table.list {
                 thead { tr { th { "When (UTC)" } th { "Who" } th { "What" } th { "Of what" } th { "More" } } }
                 tbody {
-                    @for act in &audit.acts {
+                    @for act in &audit.entries {
                         tr {
                             td data-label="When" { (time(act.at)) }
                             td data-label="Who" { (act.actor) }
@@ -98,7 +98,7 @@ fn card(calls: &str, call: Option<&ListedCall>) -> Markup {
         _ => call.from_number.as_deref(),
     });
     html! {
-        li id=[call.map(|_| format!("call-{id}"))] data-since=[call.map(|call| call.heard_at)] {
+        li id=[call.map(|_| format!("call-{id}"))] data-since=[call.map(|call| call.created_at)] {
             p { a.mono href={ (calls) "/" (id) } { (id) } }
             p { span.tag.wait.status { (call.map_or("", |call| &call.status)) } " " span.number { (number.unwrap_or_default()) } " " span.age.note {} }
             ol.turns.lines tabindex="0" aria-label="What is said" {}

@@ -28,16 +28,16 @@ impl Maintenance {
     pub(crate) async fn clean_rows(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
         let piece = async |limit, run| {
             let cleaned = maintenance::clean_rows(&self.database, limit, run).await?;
-            for kind in cleaned.iter().filter(|kind| kind.done > 0) {
-                tracing::info!(rows.kind = kind.what, rows.count = kind.done, "rows cleaned");
+            for kind in cleaned.iter().filter(|kind| kind.row_count > 0) {
+                tracing::info!(rows.kind = kind.row_kind, rows.count = kind.row_count, "rows cleaned");
             }
-            Ok(cleaned.iter().map(|kind| kind.done).sum())
+            Ok(cleaned.iter().map(|kind| kind.row_count).sum())
         };
         piecewise(report, until, PIECE, piece).await
     }
 
     pub(crate) async fn settle_leases(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
-        let piece = async |limit, run| maintenance::settle_leases(&self.database, limit, run).await;
+        let piece = async |limit, run| maintenance::interrupt_expired_tool_calls(&self.database, limit, run).await;
         let result = piecewise(report, until, CALLS, piece).await;
         emit(Metric::ToolFailed, report);
         result

@@ -116,7 +116,7 @@ impl Maintenance {
             report.found += orphans.len() as u64;
             for (org, key) in orphans {
                 self.bucket.delete(&key).await?;
-                report.done += u64::from(maintenance::note_orphan_removed(&self.database, org, &key).await?);
+                report.done += u64::from(maintenance::record_orphan_removal(&self.database, org, &key).await?);
             }
             if Instant::now() > until {
                 report.more = true;

@@ -58,7 +58,7 @@ impl Maintenance {
             if looked.missing > 0 {
                 counts.add(Metric::CallsWithoutReport, looked.missing);
             }
-            if looked.looked_at == 0 {
+            if looked.examined == 0 {
                 break;
             }
             if Instant::now() > until {
@@ -153,7 +153,7 @@ impl Maintenance {
                 (Some(code), (!is_over).then_some(backoff))
             }
         };
-        reconciliation::settle(&self.database, missing, code, retry).await?;
+        reconciliation::record(&self.database, missing, code, retry).await?;
         Ok(())
     }
 }

@@ -156,8 +156,8 @@ impl Uploader {
                     self.pusher.announce(*org_id, &news, counts).await;
                 }
             }
-            Finished::Repeated => {}
-            Finished::Unwanted => {
+            Finished::AlreadyStored => {}
+            Finished::Removed => {
                 tracing::info!(org.id = %org_id, call.id = %call_id, recording.kind = %kind, "recording not wanted any more");
                 if self.bucket.delete(&object.key).await.is_err() {
                     return Disposition::Retry(self.backoff.delay(1));

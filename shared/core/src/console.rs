@@ -54,8 +54,8 @@ pub struct ListedCall {
     pub to_number: Option<String>,
     /// When it was answered.
     pub started_at: Option<Timestamp>,
-    /// When it was first heard of.
-    pub heard_at: Timestamp,
+    /// When its first event was received.
+    pub created_at: Timestamp,
     /// Whole seconds.
     pub duration_seconds: Option<i64>,
     /// The family of the reason why it ended.
@@ -206,8 +206,8 @@ pub struct ListedFailure {
 pub struct Failures {
     /// All open failures.
     pub groups: Vec<FailureGroup>,
-    /// There are more than 10 000: what follows is of the latest of them.
-    pub is_cut: bool,
+    /// There may be more than 10 000: the counts and the list are of the newest of them.
+    pub is_truncated: bool,
     /// How many the filter chooses.
     pub selected: i64,
     /// How many of these are dead letters, which can be sent back.
@@ -314,7 +314,7 @@ pub struct AuditedAct {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Audit {
     /// The latest first.
-    pub acts: Vec<AuditedAct>,
+    pub entries: Vec<AuditedAct>,
     /// Where the next page begins.
     pub next: Option<i64>,
 }
@@ -423,10 +423,10 @@ pub async fn organizations(database: &Database, actor: &str) -> Result<Organizat
     answer(database, "SELECT list_organizations_v1($1)", &[(&actor, Type::TEXT)]).await
 }
 
-/// Notes that an operator is about to see something of an org. False: there is no such org.
-pub async fn note_view(database: &Database, org: OrgId, actor: &str, subject: &str) -> Result<bool, Failure> {
+/// Audits an operator's access to a page of an org, before it is shown. False: there is no such org.
+pub async fn record_view(database: &Database, org: OrgId, actor: &str, subject: &str) -> Result<bool, Failure> {
     let parameters: [Parameter<'_>; 3] = [(&org.0, Type::UUID), (&actor, Type::TEXT), (&subject, Type::TEXT)];
-    Ok(database.query_one("SELECT note_view_v1($1, $2, $3)", &parameters).await?.try_get(0)?)
+    Ok(database.query_one("SELECT record_view_v1($1, $2, $3)", &parameters).await?.try_get(0)?)
 }
 
 /// The one JSON value that a statement answers with; SQL's NULL reads as JSON's.

@@ -197,8 +197,8 @@ fn broadcast(row: &Row) -> Result<Broadcast, tokio_postgres::Error> {
     Ok(Broadcast { entry, viewers: row.try_get("viewers")? })
 }
 
-/// Who is to see a partial transcript of a call: its org and the org's viewers, or nobody.
-pub async fn pass_partial(
+/// The org and the viewers to push a partial transcript to, at most four times per second and call. None: no push.
+pub async fn throttle_partial(
     database: &Database,
     credential: Credential,
     call: &CallFacts,
@@ -207,7 +207,7 @@ pub async fn pass_partial(
     let (org_id, key_version) = credential_columns(credential);
     let row = database
         .query_one(
-            "SELECT * FROM pass_partial_v1($1, $2, $3, $4)",
+            "SELECT * FROM throttle_partial_v1($1, $2, $3, $4)",
             &[
                 (&org_id, Type::UUID),
                 (&key_version, Type::INT4),

@@ -26,19 +26,19 @@ pub struct Watched {
     pub unresolved_events: u64,
     /// How old the oldest event is that keeps failing. 0: none does.
     pub oldest_retry_seconds: u64,
-    /// Recordings that are not fetched yet and whose links die within ten minutes, or have died in the last hour.
-    pub recording_links_dying: u64,
+    /// Recordings that are not fetched yet and whose links expire within ten minutes, or expired in the last hour.
+    pub recording_links_expiring: u64,
     /// Orgs that had calls on five of the seven days before, and none for a day.
     pub silent_orgs: Vec<OrgId>,
 }
 
-/// Rows that are of no use any more.
+/// Rows that were deleted after their retention.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Cleaned {
-    /// Of what kind.
-    pub what: String,
-    /// How many.
-    pub done: u64,
+    /// Their kind, such as `routes`.
+    pub row_kind: String,
+    /// Their count.
+    pub row_count: u64,
 }
 
 /// Removes events, at most `limit`, that their org keeps for too long. With `run` false it only counts those it would remove.
@@ -52,9 +52,9 @@ pub async fn clean_rows(database: &Database, limit: i32, run: bool) -> Result<Ve
     answer(database, statement, &[(&limit, Type::INT4), (&run, Type::BOOL)]).await
 }
 
-/// Gives tool calls up, at most `limit`, whose function died.
-pub async fn settle_leases(database: &Database, limit: i32, run: bool) -> Result<u64, Failure> {
-    count(database, "SELECT settle_leases_v1($1, $2)", limit, run).await
+/// Ends tool calls, at most `limit`, whose lease ended without a result.
+pub async fn interrupt_expired_tool_calls(database: &Database, limit: i32, run: bool) -> Result<u64, Failure> {
+    count(database, "SELECT interrupt_expired_tool_calls_v1($1, $2)", limit, run).await
 }
 
 /// Removes what was said in calls, at most `limit`, of which their org does not keep it any longer.
@@ -62,9 +62,9 @@ pub async fn expire_transcripts(database: &Database, limit: i32, run: bool) -> R
     count(database, "SELECT expire_transcripts_v1($1, $2)", limit, run).await
 }
 
-/// Keeps the states of queues for who looks, and tells what alarms are made of.
+/// Stores the states of queues for the console, and returns the gauges of the alarms.
 pub async fn watch(database: &Database, queues: &[QueueState]) -> Result<Watched, Failure> {
-    answer(database, "SELECT watch_v1($1)", &[(&Json(queues), Type::JSONB)]).await
+    answer(database, "SELECT collect_metrics_v1($1)", &[(&Json(queues), Type::JSONB)]).await
 }
 
 /// Objects of erased calls, at most `limit`, that have to go, with their org.
@@ -73,10 +73,10 @@ pub async fn find_orphans(database: &Database, limit: i32) -> Result<Vec<(OrgId,
     answer(database, statement, &[(&limit, Type::INT4)]).await
 }
 
-/// Writes down that such an object is gone. False: somebody else did.
-pub async fn note_orphan_removed(database: &Database, org: OrgId, storage_key: &str) -> Result<bool, Failure> {
+/// Records that such an object was deleted. False: it is not listed any more.
+pub async fn record_orphan_removal(database: &Database, org: OrgId, storage_key: &str) -> Result<bool, Failure> {
     let parameters = [(&org.0 as _, Type::UUID), (&storage_key as _, Type::TEXT)];
-    Ok(database.query_one("SELECT note_orphan_removed_v1($1, $2)", &parameters).await?.try_get(0)?)
+    Ok(database.query_one("SELECT record_orphan_removal_v1($1, $2)", &parameters).await?.try_get(0)?)
 }
 
 async fn count(database: &Database, statement: &str, limit: i32, run: bool) -> Result<u64, Failure> {

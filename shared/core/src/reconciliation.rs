@@ -29,16 +29,16 @@ pub struct Missing {
     pub api_key: Option<String>,
 }
 
-/// What was looked at.
+/// The calls that were examined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Looked {
-    /// Calls. 0: there are no more.
-    pub looked_at: u64,
+    /// How many. 0: there are no more.
+    pub examined: u64,
     /// Those of them that have no report.
     pub missing: u64,
 }
 
-/// Looks at further calls, at most `limit`, and notes those without a report; with `run` false it notes nothing.
+/// Examines further calls, at most `limit`, and records those without a report. `run` false: a dry run.
 pub async fn find(database: &Database, limit: i32, run: bool) -> Result<Looked, Failure> {
     let statement = "SELECT to_jsonb(f) FROM find_missing_reports_v1($1, $2) f";
     answer(database, statement, &[(&limit, Type::INT4), (&run, Type::BOOL)]).await
@@ -50,8 +50,9 @@ pub async fn take(database: &Database, limit: i32) -> Result<Vec<Missing>, Failu
     answer(database, statement, &[(&limit, Type::INT4)]).await
 }
 
-/// Writes down what asking has brought: it is asked for again after `retry`, or never (None). False: its report has come meanwhile.
-pub async fn settle(
+/// Records the result of a request to Vapi. `retry`: when to ask again; None: never. False: the report has
+/// arrived since.
+pub async fn record(
     database: &Database,
     missing: &Missing,
     code: Option<FailureCode>,
@@ -61,7 +62,7 @@ pub async fn settle(
     let code = code.map(|code| code.to_string());
     let row = database
         .query_one(
-            "SELECT settle_reconciliation_v1($1, $2, $3, $4)",
+            "SELECT record_reconciliation_v1($1, $2, $3, $4)",
             &[
                 (&missing.org_id.0, Type::UUID),
                 (&missing.vapi_call_id.as_str(), Type::TEXT),

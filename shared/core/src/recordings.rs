@@ -56,12 +56,12 @@ pub struct StoredObject {
 /// What became of a recording that is in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finished {
-    /// The rows say so now.
+    /// The rows name it now.
     Stored(Option<Announcement>),
-    /// They said so before.
-    Repeated,
-    /// It was removed meanwhile: its object has to go.
-    Unwanted,
+    /// The rows named it before.
+    AlreadyStored,
+    /// It was removed since: the caller must delete its object.
+    Removed,
 }
 
 /// Leases a recording to `claimant`.
@@ -126,8 +126,8 @@ pub async fn finish(database: &Database, recording: &Recording, object: &StoredO
 fn finished(row: &Row) -> Result<Finished, Failure> {
     Ok(match row.try_get("outcome")? {
         "stored" => Finished::Stored(live::announcement(row)?),
-        "repeated" => Finished::Repeated,
-        "unwanted" => Finished::Unwanted,
+        "already-stored" => Finished::AlreadyStored,
+        "removed" => Finished::Removed,
         _ => return Err(Failure::unknown_outcome()),
     })
 }

@@ -154,15 +154,15 @@ impl MasterKeys {
         self.0.iter().filter_map(move |master| mac(master, &[TOOL_LABEL, &name, &master.kid]).map(ToolSecret))
     }
 
-    /// What stands for a phone number where the number itself must not be kept, `{kid}.{hash}`, one for each master: without a master
-    /// nobody can tell whose it is.
+    /// The keyed hashes of a phone number, `{kid}.{hash}`, one for each master. They identify the number's tombstones.
+    /// Without a master nobody can tell which number a hash belongs to.
     #[must_use]
-    pub fn number_marks(&self, number: &str) -> Vec<String> {
-        let mark = |master: &Master| {
+    pub fn number_tombstones(&self, number: &str) -> Vec<String> {
+        let tombstone = |master: &Master| {
             let mac = mac(master, &[NUMBER_LABEL, &master.kid, number])?;
             Some(format!("{}.{}", master.kid, URL_SAFE_NO_PAD.encode(mac.get(..16)?)))
         };
-        self.0.iter().filter_map(mark).collect()
+        self.0.iter().filter_map(tombstone).collect()
     }
 
     /// The keys of a version, one for each master.

@@ -49,7 +49,7 @@ impl Sealer {
     pub fn delivery_of(&self, credential: Credential, received_at: Timestamp, mut stored: StoredEvent) -> Delivery {
         let call = stored.event.call_mut();
         if let Some(number) = &call.customer_number {
-            call.number_marks = self.masters.number_marks(number.expose());
+            call.number_tombstones = self.masters.number_tombstones(number.expose());
         }
         let call = &stored.event.call().id;
         let links = stored.links.iter().filter_map(|link| {

@@ -249,7 +249,7 @@ async fn a_failures_event_is_masked_until_somebody_unmasks_it() {
         "audit_log WHERE action = 'failure.unmask' AND actor = 'ada' AND subject = 'transcript:failed-call:1'";
     assert_eq!(site.database.count(audited).await, 1);
     let (_, audit) = site.json(&token, &format!("{org}/audit?action=failure.unmask")).await;
-    assert_eq!(audit["acts"][0]["actor"], "ada");
+    assert_eq!(audit["entries"][0]["actor"], "ada");
 }
 
 /// What people typed is shown as text, never as a part of the page.

@@ -1,4 +1,5 @@
-//! Erasure (`migrations/*__erasure.sql`): a call leaves every place, and a mark stays that keeps it from coming back.
+//! Erasure (`migrations/*__erasure.sql`): deletes the data of a call and leaves a tombstone, which drops
+//! its later events.
 
 use jiff::Timestamp;
 use ringfence_protocol::admin::Erasable;
@@ -16,10 +17,15 @@ impl Admin {
         Ok(known)
     }
 
-    /// Marks a number, by its hashes, for all calls that began before `cut_off`.
-    pub async fn mark_number(&self, org_id: OrgId, marks: &[String], cut_off: Timestamp) -> Result<(), Failure> {
-        let statement = "SELECT mark_number_v1($1, $2, $3, $4)";
-        self.client.execute(statement, &[&self.actor, org_id.as_uuid(), &marks, &cut_off]).await?;
+    /// Adds the tombstones of a number, its keyed hashes, for all calls that began before `cut_off`.
+    pub async fn add_number_tombstones(
+        &self,
+        org_id: OrgId,
+        tombstones: &[String],
+        cut_off: Timestamp,
+    ) -> Result<(), Failure> {
+        let statement = "SELECT add_number_tombstones_v1($1, $2, $3, $4)";
+        self.client.execute(statement, &[&self.actor, org_id.as_uuid(), &tombstones, &cut_off]).await?;
         Ok(())
     }
 
@@ -28,11 +34,11 @@ impl Admin {
         &self,
         org_id: OrgId,
         number: &str,
-        marks: &[String],
+        tombstones: &[String],
         cut_off: Timestamp,
     ) -> Result<Vec<String>, Failure> {
         let statement = "SELECT find_calls_of_number_v1($1, $2, $3, $4)";
-        self.value(statement, &[org_id.as_uuid(), &number, &marks, &cut_off]).await
+        self.value(statement, &[org_id.as_uuid(), &number, &tombstones, &cut_off]).await
     }
 
     /// Erases the lead with a number, or (without `run`) counts it.

@@ -92,10 +92,15 @@ impl Admin {
         Ok(AddedAgent { id, events: self.apply_unresolved().await? })
     }
 
-    /// Notes that a token is about to be made, for an org or (None) for an operator. False: no such org.
-    pub async fn note_token(&self, purpose: &str, org_id: Option<OrgId>, lifetime: Duration) -> Result<bool, Failure> {
+    /// Audits that a token is minted, for an org or (None) for an operator. False: no such org.
+    pub async fn record_token_mint(
+        &self,
+        purpose: &str,
+        org_id: Option<OrgId>,
+        lifetime: Duration,
+    ) -> Result<bool, Failure> {
         let (org, seconds) = (org_id.map(|org| org.0), i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX));
-        self.value("SELECT note_token_v1($1, $2, $3, $4)", &[&self.actor, &purpose, &org, &seconds]).await
+        self.value("SELECT record_token_mint_v1($1, $2, $3, $4)", &[&self.actor, &purpose, &org, &seconds]).await
     }
 
     /// The newest version of an org's key. None: no such org.

@@ -93,9 +93,9 @@ impl Admin {
         self.value("SELECT remove_tool_v1($1, $2, $3, $4)", &[&self.actor, &org_id.0, &<&str>::from(kind), &name]).await
     }
 
-    /// Notes that the secret which signs messages to an org's endpoints is shown. False: no such org.
-    pub async fn note_tool_secret(&self, org_id: OrgId) -> Result<bool, Failure> {
-        self.value("SELECT note_tool_secret_v1($1, $2)", &[&self.actor, &org_id.0]).await
+    /// Audits that the secret that signs requests to an org's endpoints is shown. False: no such org.
+    pub async fn record_tool_secret_view(&self, org_id: OrgId) -> Result<bool, Failure> {
+        self.value("SELECT record_tool_secret_view_v1($1, $2)", &[&self.actor, &org_id.0]).await
     }
 
     /// Closes the failure of a tool call whose fate people have found out. False: there is none such that is open.
