@@ -120,7 +120,7 @@ fn client(policy: EgressPolicy) -> ClientResult {
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let https = HttpsConnector::from((tcp, tls::connector()?.into()));
-    // No connection is kept: while the environment is frozen, a router may forget it. A request sent over it would be
+    // No connection is reused: while the environment is frozen, a router may drop it. A request sent over it would be
     // lost, and it would be unknown whether it had arrived. A handshake for each request costs less.
     Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https))
 }
