@@ -1,6 +1,7 @@
-//! The WebSocket API: who connects with a token watches its org's calls. `docs/LIVE.md` describes the protocol.
+//! The WebSocket API: a client that connects with a token receives the calls of its org. `docs/LIVE.md` describes the
+//! protocol.
 //!
-//! `$connect` makes a viewer that is pending, the client's first `resume` makes it active, `$disconnect` forgets it.
+//! `$connect` creates a pending viewer, the client's first `resume` makes it active, and `$disconnect` deletes it.
 
 mod request;
 
@@ -25,36 +26,34 @@ use self::request::{Action, PROTOCOL, offered_token};
 
 /// API Gateway ends a connection after two hours.
 const MAX_CONNECTION: SignedDuration = SignedDuration::from_hours(2);
-/// Entries of the log in one page, at most.
+/// The most log entries in one page.
 const PAGE_ENTRIES: i32 = 200;
-/// The frames of a page in bytes of JSON, about: a message may be 128 KB long.
+/// The approximate size of a page's frames in bytes of JSON. API Gateway limits a message to 128 KB.
 const PAGE_BYTES: usize = 96 * 1024;
 
-/// What the function needs to serve viewers.
 pub struct Live {
     tokens: Tokens,
     database: Arc<Database>,
     connections: Connections,
 }
 
-/// The answer to API Gateway. The name of the header is spelt as browsers do: whether another spelling reaches them is not documented.
+/// The response to API Gateway. The header name is spelt as browsers spell it, because it is not documented whether
+/// another spelling reaches them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
-    /// The HTTP status: 200 lets a viewer in.
+    /// The HTTP status. 200 accepts the connection.
     pub status_code: u16,
-    /// The subprotocol that was chosen.
+    /// The chosen subprotocol.
     headers: BTreeMap<&'static str, &'static str>,
 }
 
 impl Live {
-    /// Verifies with `tokens`, keeps viewers in `database` and answers over `connections`.
     #[must_use]
     pub fn new(tokens: Tokens, database: Arc<Database>, connections: Connections) -> Self {
         Self { tokens, database, connections }
     }
 
-    /// Serves one event of the WebSocket API.
     pub async fn answer(&self, event: &ApiGatewayWebsocketProxyRequest) -> Answer {
         let context = &event.request_context;
         let Some(connection) = context.connection_id.as_deref() else { return status(400) };
@@ -76,7 +75,7 @@ impl Live {
         let org = claims.org().ok_or(FailureCode::Unauthorised)?;
         let expires_at = claims.expires_at.min(now + MAX_CONNECTION);
         if !live::open(&self.database, org, connection, expires_at).await? {
-            // API Gateway names each connection once, so somebody else has asked for this one.
+            // API Gateway uses each connection id once, so another request has taken this id.
             return Err(FailureCode::Unauthorised.into());
         }
         tracing::info!(org.id = %org, connection.id = connection, "viewer connected");
@@ -94,12 +93,12 @@ impl Live {
             Some(Action::Resume { cursor: None }) => self.resume(connection, None).await?,
             Some(Action::Resume { cursor: Some(cursor) }) => match cursor.parse::<Cursor>() {
                 Ok(cursor) => self.resume(connection, Some(cursor)).await?,
-                Err(_) => error("the cursor is not one of this server"),
+                Err(_) => error("the cursor is not valid"),
             },
             None => error("not a message of this protocol"),
         };
         let is_expired = answer["type"] == "expired";
-        // A client that gets no answer asks again, so a failure is nobody's loss.
+        // A client without an answer sends its request again, so a failed push needs no handling.
         self.connections.push(&[connection.to_owned()], &answer.to_string()).await;
         if is_expired {
             self.connections.close(connection).await;
@@ -116,12 +115,12 @@ impl Live {
     }
 }
 
-/// The page as a message, cut where it would be too long for one.
+/// The page as a message. It ends early if the message would be too large.
 fn page_of_frames(mut page: Page) -> Value {
     let (mut frames, mut bytes) = (Vec::new(), 0);
     let mut taken = 0;
     for entry in &page.entries {
-        // What this release cannot read is of no use to its clients either.
+        // An entry that this release cannot read is skipped, because its clients could not read it either.
         let logged = Logged::deserialize(&entry.event).ok();
         let frame = logged.and_then(|logged| Frame::of_logged(entry.seq, entry.at, logged));
         let frame = frame.and_then(|frame| serde_json::to_value(frame).ok());

@@ -1,18 +1,18 @@
-//! What clients ask for.
+//! The messages of clients.
 
 use aws_lambda_events::http::HeaderMap;
 use serde::Deserialize;
 
-/// The subprotocol. A browser can send no header of its own with a WebSocket, so the token follows it in the same list.
+/// The subprotocol. A browser cannot set headers on a WebSocket request, so the token follows the subprotocol in the
+/// same header.
 pub(crate) const PROTOCOL: &str = "ringfence.v1";
 
-/// A client's message.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub(crate) enum Action {
-    /// Is anybody there?
+    /// Asks for a `pong`.
     Ping,
-    /// What was missed since `cursor`; without one: where the log ends now.
+    /// Asks for the log since `cursor`, or without a cursor for the current end of the log.
     Resume {
         #[serde(default)]
         cursor: Option<String>,
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_read_and_others_are_not() {
+    fn only_messages_of_the_protocol_are_read() {
         assert_eq!(Action::read(r#"{"action":"ping"}"#), Some(Action::Ping));
         let resume = |cursor: Option<&str>| Some(Action::Resume { cursor: cursor.map(str::to_owned) });
         assert_eq!(Action::read(r#"{"action":"resume","cursor":"7"}"#), resume(Some("7")));

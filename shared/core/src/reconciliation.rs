@@ -1,4 +1,4 @@
-//! Calls whose report never came (`migrations/*__reconciliation.sql`).
+//! Calls whose report did not arrive (`migrations/*__reconciliation.sql`).
 
 use std::time::Duration;
 
@@ -10,48 +10,46 @@ use crate::console::answer;
 use crate::database::Database;
 use crate::error::Failure;
 
-/// A call that Vapi is to be asked for.
+/// A call to be requested from Vapi.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Missing {
-    /// Its org.
     pub org_id: OrgId,
-    /// Vapi's id.
     pub vapi_call_id: VapiCallId,
-    /// How often it was asked for, this time included.
+    /// The number of requests, this one included.
     pub attempts: u32,
-    /// There is nothing to ask any more: its report has come, or it was erased.
+    /// No request is needed: the report has arrived, or the call was erased.
     pub is_over: bool,
-    /// Vapi does not keep it any longer.
+    /// Vapi no longer retains the call.
     pub is_expired: bool,
-    /// The newest version of the org's key, with which its report is applied.
+    /// The newest version of the org's key, which authorises the report.
     pub key_version: i32,
     /// The org's API key at Vapi, sealed.
     pub api_key: Option<String>,
 }
 
-/// The calls that were examined.
+/// The result of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct Looked {
-    /// How many. 0: there are no more.
+pub struct Scan {
+    /// The number of examined calls. 0: there are no more.
     pub examined: u64,
-    /// Those of them that have no report.
+    /// The number of these calls that have no report.
     pub missing: u64,
 }
 
-/// Examines further calls, at most `limit`, and records those without a report. `run` false: a dry run.
-pub async fn find(database: &Database, limit: i32, run: bool) -> Result<Looked, Failure> {
+/// Examines at most `limit` further calls and records those without a report. Without `run` it records nothing.
+pub async fn find(database: &Database, limit: i32, run: bool) -> Result<Scan, Failure> {
     let statement = "SELECT to_jsonb(f) FROM find_missing_reports_v1($1, $2) f";
     answer(database, statement, &[(&limit, Type::INT4), (&run, Type::BOOL)]).await
 }
 
-/// Calls, at most `limit`, that are to be asked for now. Nobody else gets them for ten minutes.
+/// Takes at most `limit` calls that are due. Other invocations do not get them for ten minutes.
 pub async fn take(database: &Database, limit: i32) -> Result<Vec<Missing>, Failure> {
     let statement = "SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') FROM take_reconciliations_v1($1) t";
     answer(database, statement, &[(&limit, Type::INT4)]).await
 }
 
-/// Records the result of a request to Vapi. `retry`: when to ask again; None: never. False: the report has
-/// arrived since.
+/// Records the result of a request. Vapi is asked again after `retry`, or never (None). False: the report has arrived
+/// meanwhile.
 pub async fn record(
     database: &Database,
     missing: &Missing,

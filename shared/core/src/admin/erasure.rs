@@ -1,5 +1,5 @@
-//! Erasure (`migrations/*__erasure.sql`): deletes the data of a call and leaves a tombstone, which drops
-//! its later events.
+//! Erasure (`migrations/*__erasure.sql`): deletes a call everywhere and leaves a tombstone, which ends later
+//! deliveries.
 
 use jiff::Timestamp;
 use ringfence_protocol::admin::Erasable;
@@ -10,26 +10,21 @@ use super::{Admin, DeadLetter};
 use crate::error::Failure;
 
 impl Admin {
-    /// Erases a call, or (without `run`) counts what there is of it.
+    /// Erases a call. Without `run` it only counts the call's data.
     pub async fn erase_call(&self, org_id: OrgId, call_id: &str, run: bool) -> Result<Erasable, Failure> {
         let statement = "SELECT erase_call_v1($1, $2, $3, $4)";
-        let Json(known) = self.value(statement, &[&self.actor, org_id.as_uuid(), &call_id, &run]).await?;
-        Ok(known)
+        let Json(erasable) = self.value(statement, &[&self.actor, org_id.as_uuid(), &call_id, &run]).await?;
+        Ok(erasable)
     }
 
-    /// Adds the tombstones of a number, its keyed hashes, for all calls that began before `cut_off`.
-    pub async fn add_number_tombstones(
-        &self,
-        org_id: OrgId,
-        tombstones: &[String],
-        cut_off: Timestamp,
-    ) -> Result<(), Failure> {
+    /// Writes the tombstones of a number, one per hash, for all calls that began before `cut_off`.
+    pub async fn add_number_tombstones(&self, org_id: OrgId, tombstones: &[String], cut_off: Timestamp) -> Result<(), Failure> {
         let statement = "SELECT add_number_tombstones_v1($1, $2, $3, $4)";
         self.client.execute(statement, &[&self.actor, org_id.as_uuid(), &tombstones, &cut_off]).await?;
         Ok(())
     }
 
-    /// The calls with a number that began before `cut_off`.
+    /// The calls with a number that began before `cut_off`. `tombstones` are the hashes of the number.
     pub async fn calls_of_number(
         &self,
         org_id: OrgId,
@@ -41,13 +36,13 @@ impl Admin {
         self.value(statement, &[org_id.as_uuid(), &number, &tombstones, &cut_off]).await
     }
 
-    /// Erases the lead with a number, or (without `run`) counts it.
+    /// Erases the lead with a number. Without `run` it only counts it.
     pub async fn erase_lead(&self, org_id: OrgId, number: &str, run: bool) -> Result<u64, Failure> {
         let leads: i64 = self.value("SELECT erase_lead_v1($1, $2, $3)", &[org_id.as_uuid(), &number, &run]).await?;
         Ok(leads.unsigned_abs())
     }
 
-    /// Whether a dead letter is of what was erased.
+    /// Whether a tombstone covers the dead letter.
     pub async fn is_erased(&self, org_id: OrgId, dead_letter: &DeadLetter) -> Result<bool, Failure> {
         match dead_letter {
             DeadLetter::Event(delivery) => {
