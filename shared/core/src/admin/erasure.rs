@@ -18,7 +18,12 @@ impl Admin {
     }
 
     /// Writes the tombstones of a number, one per hash, for all calls that began before `cut_off`.
-    pub async fn add_number_tombstones(&self, org_id: OrgId, tombstones: &[String], cut_off: Timestamp) -> Result<(), Failure> {
+    pub async fn add_number_tombstones(
+        &self,
+        org_id: OrgId,
+        tombstones: &[String],
+        cut_off: Timestamp,
+    ) -> Result<(), Failure> {
         let statement = "SELECT add_number_tombstones_v1($1, $2, $3, $4)";
         self.client.execute(statement, &[&self.actor, org_id.as_uuid(), &tombstones, &cut_off]).await?;
         Ok(())

@@ -94,7 +94,12 @@ impl Admin {
 
     /// Records in the audit log that a token is about to be created, for an org or (None) for an operator. False: no
     /// such org.
-    pub async fn record_token_mint(&self, purpose: &str, org_id: Option<OrgId>, lifetime: Duration) -> Result<bool, Failure> {
+    pub async fn record_token_mint(
+        &self,
+        purpose: &str,
+        org_id: Option<OrgId>,
+        lifetime: Duration,
+    ) -> Result<bool, Failure> {
         let (org, seconds) = (org_id.map(|org| org.0), i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX));
         self.value("SELECT record_token_mint_v1($1, $2, $3, $4)", &[&self.actor, &purpose, &org, &seconds]).await
     }
