@@ -16,13 +16,12 @@ use ringfence_core::error::Failure;
 use ringfence_core::live::{self, Cursor, Page, Resumed};
 use ringfence_identity::{Audience, Tokens};
 use ringfence_protocol::Frame;
-use ringfence_protocol::live::Logged;
+use ringfence_protocol::live::{ClientMessage, LiveReply, Logged, ServerMessage};
 use ringfence_runtime::problem::status_of;
 use ringfence_vapi::FailureCode;
 use serde::{Deserialize as _, Serialize};
-use serde_json::{Value, json};
 
-use self::request::{Action, PROTOCOL, offered_token};
+use self::request::{PROTOCOL, offered_token, read};
 
 /// API Gateway ends a connection after two hours.
 const MAX_CONNECTION: SignedDuration = SignedDuration::from_hours(2);
@@ -88,44 +87,42 @@ impl Live {
     }
 
     async fn message(&self, connection: &str, body: &str) -> Result<Answer, Failure> {
-        let answer = match Action::read(body) {
-            Some(Action::Ping) => json!({"v": 1, "type": "pong"}),
-            Some(Action::Resume { cursor: None }) => self.resume(connection, None).await?,
-            Some(Action::Resume { cursor: Some(cursor) }) => match cursor.parse::<Cursor>() {
+        let reply = match read(body) {
+            Some(ClientMessage::Ping) => LiveReply::Pong,
+            Some(ClientMessage::Resume { cursor: None }) => self.resume(connection, None).await?,
+            Some(ClientMessage::Resume { cursor: Some(cursor) }) => match cursor.parse::<Cursor>() {
                 Ok(cursor) => self.resume(connection, Some(cursor)).await?,
-                Err(_) => error("the cursor is not valid"),
+                Err(error) => LiveReply::Error { message: error.to_string() },
             },
-            None => error("not a message of this protocol"),
+            None => LiveReply::Error { message: "not a message of this protocol".to_owned() },
         };
-        let is_expired = answer["type"] == "expired";
+        let is_expired = reply == LiveReply::Expired;
+        let message = serde_json::to_string(&ServerMessage::from(reply)).map_err(|_| FailureCode::EventUnreadable)?;
         // A client without an answer sends its request again, so a failed push needs no handling.
-        self.connections.push(&[connection.to_owned()], &answer.to_string()).await;
+        self.connections.push(&[connection.to_owned()], &message).await;
         if is_expired {
             self.connections.close(connection).await;
         }
         Ok(status(200))
     }
 
-    async fn resume(&self, connection: &str, cursor: Option<Cursor>) -> Result<Value, Failure> {
+    async fn resume(&self, connection: &str, cursor: Option<Cursor>) -> Result<LiveReply, Failure> {
         Ok(match live::resume(&self.database, connection, cursor, PAGE_ENTRIES).await? {
             Resumed::Page(page) => page_of_frames(page),
-            Resumed::Reset(cursor) => json!({"v": 1, "type": "reset", "cursor": cursor.to_string()}),
-            Resumed::Unknown => json!({"v": 1, "type": "expired"}),
+            Resumed::Reset(cursor) => LiveReply::Reset { cursor: cursor.to_string() },
+            Resumed::Unknown => LiveReply::Expired,
         })
     }
 }
 
 /// The page as a message. It ends early if the message would be too large.
-fn page_of_frames(mut page: Page) -> Value {
-    let (mut frames, mut bytes) = (Vec::new(), 0);
-    let mut taken = 0;
+fn page_of_frames(mut page: Page) -> LiveReply {
+    let (mut frames, mut bytes, mut taken) = (Vec::new(), 0, 0);
     for entry in &page.entries {
         // An entry that this release cannot read is skipped, because its clients could not read it either.
         let logged = Logged::deserialize(&entry.event).ok();
-        let frame = logged.and_then(|logged| Frame::of_logged(entry.seq, entry.at, logged));
-        let frame = frame.and_then(|frame| serde_json::to_value(frame).ok());
-        if let Some(frame) = frame {
-            bytes += frame.to_string().len();
+        if let Some(frame) = logged.and_then(|logged| Frame::of_logged(entry.seq, entry.at, logged)) {
+            bytes += frame.json_bytes();
             if bytes > PAGE_BYTES && !frames.is_empty() {
                 break;
             }
@@ -134,11 +131,7 @@ fn page_of_frames(mut page: Page) -> Value {
         taken += 1;
     }
     page.truncate(taken);
-    json!({"v": 1, "type": "page", "frames": frames, "cursor": page.next().to_string(), "more": page.has_more()})
-}
-
-fn error(message: &str) -> Value {
-    json!({"v": 1, "type": "error", "message": message})
+    LiveReply::Page { frames, cursor: page.next().to_string(), more: page.has_more() }
 }
 
 fn status(status_code: u16) -> Answer {
