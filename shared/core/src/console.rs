@@ -88,8 +88,8 @@ pub struct ShownCall {
     pub transcript: Vec<Turn>,
     /// What was recorded.
     pub recordings: Vec<ShownRecording>,
-    /// What happened, in order.
-    pub timeline: Vec<Happening>,
+    /// The timeline, in order.
+    pub timeline: Vec<TimelineEvent>,
 }
 
 /// Who was called, or called.
@@ -127,20 +127,20 @@ pub struct ShownRecording {
     pub code: Option<FailureCode>,
 }
 
-/// An event of a call.
+/// A retained event of a call, as its timeline shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Happening {
-    /// Its key.
+pub struct TimelineEvent {
+    /// The event key.
     pub event_id: String,
-    /// Vapi's name of its type, or ours.
+    /// Vapi's message type, or a type of Ringfence.
     pub event_type: String,
     /// The kind of the typed event.
     pub kind: Option<String>,
-    /// When Vapi made the message.
+    /// Time of the message at Vapi.
     pub at: Timestamp,
     /// When it was received.
     pub received_at: Timestamp,
-    /// The few words that are worth showing.
+    /// A short text for the page.
     pub detail: String,
 }
 
