@@ -8,7 +8,8 @@ use crate::reply::{Reply, asset};
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Name, content type and text of each file. The name of a third-party file has its version; its licence is in `assets`.
+/// Name, content type and text of each file. Third-party files have their version in the name and a licence file in
+/// `assets`.
 const FILES: [(&str, &str, &str); 9] = [
     ("console.css", "text/css; charset=utf-8", include_str!("../assets/console.css")),
     ("sign-in.js", SCRIPT, include_str!("../assets/sign-in.js")),
