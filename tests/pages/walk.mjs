@@ -1,6 +1,6 @@
-// Opens the console's pages in a real browser. `cargo ringfence pages` starts this script against the local stack. For an
-// action outside of the browser, the script writes a line "do: ..." to standard output, and `pages` answers with a line on
-// standard input.
+// Opens the console's pages in a real browser. `cargo ringfence pages` starts this script against the local stack.
+// For an action outside of the browser, the script writes a line "do: ..." to standard output, and `pages` answers
+// with a line on standard input.
 
 import { readFile, mkdir } from "node:fs/promises";
 import { createInterface } from "node:readline";
