@@ -126,7 +126,7 @@ BEGIN
                     AND (k.valid_until IS NULL OR k.valid_until > p_received_at)))
             AND NOT EXISTS (
                 SELECT FROM erasures r
-                WHERE r.org_id = p_org_id AND r.mark = ANY (erasure_marks(p_event))
+                WHERE r.org_id = p_org_id AND r.mark = ANY (event_tombstones(p_event))
                     AND (r.cut_off IS NULL OR r.cut_off > latest_beginning(p_event, p_received_at)))
         ON CONFLICT (org_id, event_id) DO NOTHING
         RETURNING e.seq,
@@ -152,7 +152,7 @@ BEGIN
 
     -- Applied now or before: its failures are resolved, in the transaction that applies it.
     IF p_failures IS NOT NULL THEN
-        PERFORM note_failures(p_org_id, p_key_version, p_key, p_event, p_received_at, p_failures, 'resolved');
+        PERFORM record_failed_operation(p_org_id, p_key_version, p_key, p_event, p_received_at, p_failures, 'resolved');
     ELSIF v_is_open THEN
         UPDATE failed_operations SET state = 'resolved', resolved_at = now(), event = NULL
             WHERE org_id = p_org_id AND event_id = p_key AND state <> 'resolved';
@@ -270,7 +270,7 @@ BEGIN
         v_id := merge_call(p_org_id, v_call, retained_call_facts(p_org_id, v_call));
     END IF;
     IF p_event ? 'recordings' THEN
-        PERFORM keep_recordings(p_org_id, v_id, p_event, p_links);
+        PERFORM queue_recordings(p_org_id, v_id, p_event, p_links);
     END IF;
     RETURN v_id;
 END
@@ -342,7 +342,7 @@ BEGIN
                 PERFORM erase_call_v1('vapi', p_org_id, v_call, true);
             ELSIF p_event ? 'recordings' THEN
                 v_id := lock_call(p_org_id, v_call);
-                PERFORM keep_recordings(p_org_id, v_id, p_event, p_links);
+                PERFORM queue_recordings(p_org_id, v_id, p_event, p_links);
             END IF;
         WHEN 'operation-failed', 'recording-ready' THEN NULL; -- only in the timeline
     END CASE;
@@ -351,7 +351,7 @@ END
 $$;
 COMMENT ON FUNCTION apply_effects IS
     'The effects of an event of any kind whose claim is held. An unknown kind is an error. p_links: what fetches the recordings that '
-    'a report names (keep_recordings). p_is_first: as in claim. p_is_replay: folds all retained events of the call. Returns the call''s id, if its rows were written.';
+    'a report names (queue_recordings). p_is_first: as in claim. p_is_replay: folds all retained events of the call. Returns the call''s id, if its rows were written.';
 
 CREATE FUNCTION apply_event_v1(
     p_org_id uuid, p_key_version integer, p_key text, p_event jsonb, p_received_at timestamptz,
@@ -377,7 +377,7 @@ COMMENT ON FUNCTION apply_event_v1 IS
 p_org_id: the org of the verified key; NULL: it came by the platform''s key, and the org is found here.
 p_key_version: version of the org''s key. p_key: the event key. p_event: the typed event (ringfence_vapi::Event).
 p_received_at: when the webhook function received it, also if it waited in a queue since. p_failures: what failed before, if
-anything did (note_failures). p_links: what fetches the recordings that it names (keep_recordings).
+anything did (record_failed_operation). p_links: what fetches the recordings that it names (queue_recordings).
 outcome: applied, duplicate, revoked (the key was no longer valid when the event came) or unresolved (org not known yet).
 event_org: the org it belongs to. sequence: its place in the org''s log. viewers: connections to push it to.';
 

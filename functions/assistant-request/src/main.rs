@@ -1,7 +1,7 @@
 //! Starts the assistant-request function behind its own route.
 
 use assistant_request::{Answers, Fallback};
-use ringfence_runtime::start::interactive_function;
+use ringfence_runtime::route::interactive_function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {

@@ -2,6 +2,7 @@
 
 use aws_sdk_sqs::Client;
 use broadcast_retry::Broadcaster;
+use ringfence_runtime::consumer::queue_function;
 use ringfence_runtime::{Consumer, Environment, FunctionQueues, start, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
@@ -15,5 +16,5 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         connections: start::connections(&environment, &aws)?,
         queues: queues.clone(),
     };
-    start::queue_function(Consumer { worker, queues, backoff: environment.backoff()? }).await
+    queue_function(Consumer { worker, queues, backoff: environment.backoff()? }).await
 }

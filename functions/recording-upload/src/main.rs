@@ -5,7 +5,8 @@ use std::sync::Arc;
 use aws_sdk_sqs::Client;
 use recording_upload::{Source, Uploader};
 use ringfence_aws::Bucket;
-use ringfence_runtime::{Consumer, Environment, FunctionQueues, start, telemetry};
+use ringfence_runtime::consumer::queue_function;
+use ringfence_runtime::{Consumer, Environment, FunctionQueues, Pusher, start, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
@@ -16,10 +17,10 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let worker = Uploader {
         source: Source::from_environment(&environment)?,
         bucket: Bucket::new(Bucket::client(&aws), environment.required("RECORDINGS_BUCKET")?),
-        pusher: start::pusher(&environment, &database, &aws)?,
+        pusher: Pusher::connect(&environment, &database, &aws)?,
         backoff: environment.backoff()?,
         database: Arc::clone(&database),
     };
     let queues = FunctionQueues::of_recordings(&environment, &Client::new(&aws))?;
-    start::queue_function(Consumer { worker, queues, backoff: environment.backoff()? }).await
+    queue_function(Consumer { worker, queues, backoff: environment.backoff()? }).await
 }

@@ -1,6 +1,6 @@
 //! Starts the tool-calls function behind its own route.
 
-use ringfence_runtime::start::interactive_function;
+use ringfence_runtime::route::interactive_function;
 use tool_calls::Tools;
 
 #[tokio::main(flavor = "current_thread")]

@@ -3,16 +3,14 @@
 
 use assistant_request::Answers;
 use jiff::Timestamp;
-use lambda_http::http::Response;
-use lambda_http::{Body, Request};
 use ringfence_core::{Failure, Outcome, live};
-use ringfence_identity::{Authenticator, Sealer, Unauthorised, Verified};
+use ringfence_identity::{Sealer, Unauthorised, Verified};
 use ringfence_protocol::Delivery;
 use ringfence_runtime::metrics::{Counts, Metric};
-use ringfence_runtime::reception::{conclude, receive};
+use ringfence_runtime::reception::Handler;
 use ringfence_runtime::route::{Respond as _, not_served};
 use ringfence_runtime::trace::traced;
-use ringfence_runtime::{Answer, Pipeline, Refusal, RetryQueues, catch_panics, sentry};
+use ringfence_runtime::{Answer, Pipeline, Refusal, RetryQueues, catch_panics};
 use ringfence_vapi::interactive::{Interactive, Question};
 use ringfence_vapi::{Message, PartialTranscript, StoredEvent};
 use serde_json::json;
@@ -21,9 +19,8 @@ use tool_calls::Tools;
 /// The function's name in `failed_attempts`.
 const NAME: &str = "webhook";
 
-/// Answers webhooks.
+/// Handles webhooks.
 pub struct Webhook {
-    pub authenticator: Authenticator,
     pub pipeline: Pipeline,
     /// Where an event waits that could not be applied.
     pub queues: RetryQueues,
@@ -32,29 +29,21 @@ pub struct Webhook {
     pub tools: Tools,
 }
 
-impl Webhook {
-    /// Answers one webhook.
-    pub async fn answer(&self, request: Request) -> Response<Body> {
-        let mut counts = Counts::default();
-        let result = self.receive(&request, &mut counts).await;
-        let response = conclude(&request, result, counts);
-        sentry::flush().await;
-        response
-    }
-
-    async fn receive(&self, request: &Request, counts: &mut Counts) -> Answer {
-        let (verified, message) = receive(&self.authenticator, request, counts)?;
+impl Handler for Webhook {
+    async fn handle(&self, verified: &Verified<'_>, message: Message, counts: &mut Counts) -> Answer {
         match message {
-            Message::Stored(stored) => return self.store(&verified, stored, counts).await,
-            Message::Interactive(message) => return self.respond(&verified, &message, counts).await,
+            Message::Stored(stored) => return self.store(verified, stored, counts).await,
+            Message::Interactive(message) => return self.respond(verified, &message, counts).await,
             Message::NotServed => return Err(not_served()),
-            Message::Partial(partial) => self.push(&verified, partial, counts).await,
+            Message::Partial(partial) => self.push(verified, partial, counts).await,
             Message::Informational => {}
             Message::Unknown => counts.add(Metric::UnknownMessage, 1),
         }
         Ok(json!({}))
     }
+}
 
+impl Webhook {
     async fn respond(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Answer {
         match &message.question {
             Question::Assistant | Question::Inquiry(_) => self.answers.answer(verified, message, counts).await,
@@ -75,7 +64,7 @@ impl Webhook {
     async fn push(&self, verified: &Verified<'_>, partial: PartialTranscript, counts: &mut Counts) {
         let (credential, received_at) = (verified.credential(), verified.received_at());
         let Pipeline { store: database, pusher, .. } = &self.pipeline;
-        match catch_panics(live::pass_partial(database, credential, &partial.call, received_at)).await {
+        match catch_panics(live::throttle_partial(database, credential, &partial.call, received_at)).await {
             Ok(Some((org, viewers))) => pusher.partial(org, &viewers, &partial, received_at, counts).await,
             Ok(None) => {}
             Err(failure) => tracing::warn!(failure.code = %failure.code, "a partial transcript was not pushed"),

@@ -7,7 +7,7 @@ use assistant_request::{Answers, Fallback};
 use aws_sdk_sqs::Client;
 use lambda_http::{Error, service_fn};
 use ringfence_identity::Sealer;
-use ringfence_runtime::{Environment, Pipeline, RecordingQueue, start, telemetry};
+use ringfence_runtime::{Environment, Pipeline, Pusher, Reception, RecordingQueue, RetryQueues, start, telemetry};
 use tool_calls::Tools;
 use webhook::Webhook;
 
@@ -18,17 +18,17 @@ async fn main() -> Result<(), Error> {
     let database = start::database(&environment)?;
     let aws = environment.aws();
     let endpoints = start::endpoints(&environment)?;
-    let webhook = &Webhook {
-        authenticator: environment.authenticator()?,
-        queues: start::retry_queues(&environment, &aws)?,
+    let handler = Webhook {
+        queues: RetryQueues::connect(&environment, &aws)?,
         sealer: Sealer::new(&environment.master_keys()?),
         answers: Answers::new(Arc::clone(&database), Arc::clone(&endpoints), Fallback::from_environment(&environment)?),
         tools: Tools::new(Arc::clone(&database), endpoints),
         pipeline: Pipeline {
-            pusher: start::pusher(&environment, &database, &aws)?,
+            pusher: Pusher::connect(&environment, &database, &aws)?,
             recordings: Some(RecordingQueue::from_environment(&environment, &Client::new(&aws))?),
             store: database,
         },
     };
-    lambda_http::run(service_fn(|request| async move { Ok::<_, Infallible>(webhook.answer(request).await) })).await
+    let reception = &Reception { authenticator: environment.authenticator()?, handler };
+    lambda_http::run(service_fn(|request| async move { Ok::<_, Infallible>(reception.answer(request).await) })).await
 }

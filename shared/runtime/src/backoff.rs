@@ -1,12 +1,12 @@
-//! How long a failed event waits before it is tried again.
+//! The delay before a failed record is retried.
 
 use std::time::Duration;
 
-/// Exponential with full jitter: a random time up to `2^receive_count` seconds, at most the cap. Spread out like this, the
-/// events of an outage do not come back all at once.
+/// Exponential with full jitter: a random time up to `2^receive_count` seconds, at most the cap. The jitter keeps the queued events of an
+/// outage from being retried all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// No wait is longer than this many seconds.
+    /// The longest delay.
     pub cap_seconds: u64,
 }
 
@@ -17,7 +17,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The wait after a message was received for the `receive_count`th time. SQS waits whole seconds.
+    /// The delay after a message was received for the `receive_count`th time, in whole seconds as SQS needs them.
     #[must_use]
     pub fn delay(self, receive_count: u32) -> Duration {
         let ceiling = 2u64.saturating_pow(receive_count).min(self.cap_seconds);
@@ -39,8 +39,8 @@ mod tests {
         }
     }
 
-    /// D1: an event is received 200 times before SQS gives it up (template.yaml). With full jitter the waits are half of their
-    /// ceilings in the mean; the chance that 199 of them add up to less than twelve hours is beyond counting.
+    /// D1: SQS delivers an event 200 times before it moves it to the dead-letter queue (template.yaml). With full jitter the delays are
+    /// half of their ceilings on average, so that 199 of them practically never add up to less than twelve hours.
     #[test]
     fn the_receives_of_a_queue_outlast_twelve_hours() {
         for _ in 0..1_000 {

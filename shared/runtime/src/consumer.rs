@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::FutureExt as _;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 use ringfence_vapi::FailureCode;
 
 use crate::backoff::Backoff;
 use crate::metrics::{Counts, Metric};
 use crate::queues::FunctionQueues;
-use crate::sentry;
+use crate::{sentry, start};
 
 /// How often a queue delivers a message before SQS itself moves it to the dead-letter queue (`maxReceiveCount` in template.yaml).
 pub const LAST_RECEIVE: u32 = 200;
@@ -129,4 +130,23 @@ impl<W: Worker> Consumer<W> {
 /// A message without a readable count counts as received once.
 fn receive_count(message: &SqsMessage) -> u32 {
     message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+/// Refuses an invocation that does not come from SQS.
+pub fn require_sqs(batch: &SqsEvent) -> Result<(), Error> {
+    let is_sqs = batch.records.iter().all(|record| record.event_source.as_deref() == Some("aws:sqs"));
+    if is_sqs { Ok(()) } else { Err(Error::from("not an SQS event")) }
+}
+
+/// Runs a function behind a queue.
+pub async fn queue_function<W: Worker>(consumer: Consumer<W>) -> Result<(), Error> {
+    let consumer = &consumer;
+    // Boxed, because the future of a whole batch is nested too deep for the compiler.
+    let serve = |event: LambdaEvent<SqsEvent>| {
+        Box::pin(async move {
+            require_sqs(&event.payload)?;
+            Ok::<_, Error>(consumer.consume(event.payload, start::until(event.context.deadline)).await)
+        })
+    };
+    lambda_runtime::run(service_fn(serve)).await
 }

@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
 use crate::configuration::Environment;
-use crate::consumer::{Consumer, Disposition, Record, Worker};
+use crate::consumer::{Consumer, Disposition, Record, Worker, require_sqs};
 use crate::metrics::{Counts, Measure, Metric};
 use crate::parking::Parking;
 use crate::pipeline::{EventStore, Pipeline};
+use crate::pusher::Pusher;
 use crate::queues::FunctionQueues;
 use crate::recordings::RecordingQueue;
 use crate::{event_log, start, telemetry};
@@ -98,10 +99,10 @@ impl<S: EventStore> EventWorker<S> {
         delivery.failures.push(failure.attempt(self.function.as_str(), Timestamp::now()));
         let key = delivery.key.as_str();
         match failures::record(self.pipeline.store.database(), &delivery, state).await {
-            Ok(Some(Recorded { org_id, news })) => {
+            Ok(Some(Recorded { org_id, log_entry })) => {
                 tracing::info!(org.id = %org_id, event.key = key, "failure recorded");
-                if let Some(news) = news {
-                    self.pipeline.pusher.announce(org_id, &news, counts).await;
+                if let Some(entry) = log_entry {
+                    self.pipeline.pusher.announce(org_id, &entry, counts).await;
                 }
             }
             Ok(None) => tracing::warn!(event.key = key, "an event that names no org failed"),
@@ -155,7 +156,7 @@ pub async fn event_function(function: Function) -> Result<(), Error> {
                     Ok(Reply::Parked {})
                 }
                 Invocation::Batch(batch) => {
-                    start::require_sqs(&batch)?;
+                    require_sqs(&batch)?;
                     Ok::<_, Error>(Reply::Batch(consumer.consume(batch, start::until(event.context.deadline)).await))
                 }
             }
@@ -171,7 +172,7 @@ fn consumer(environment: &Environment<'_>, function: Function) -> Result<Consume
     let worker = EventWorker {
         function,
         pipeline: Pipeline {
-            pusher: start::pusher(environment, &database, &aws)?,
+            pusher: Pusher::connect(environment, &database, &aws)?,
             recordings: RecordingQueue::optional(environment, &sqs),
             store: Arc::clone(&database),
         },

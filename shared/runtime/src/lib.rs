@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod configuration;
+#[cfg(feature = "queues")]
 pub mod consumer;
 pub mod envelope;
 #[cfg(feature = "parking")]
@@ -12,11 +13,15 @@ pub mod handover;
 pub mod metrics;
 #[cfg(feature = "parking")]
 pub mod parking;
+#[cfg(feature = "pipeline")]
 pub mod pipeline;
 pub mod problem;
+#[cfg(feature = "pipeline")]
 pub mod pusher;
+#[cfg(feature = "queues")]
 pub mod queues;
 pub mod reception;
+#[cfg(feature = "queues")]
 pub mod recordings;
 #[cfg(feature = "handover")]
 pub mod route;
@@ -25,23 +30,27 @@ pub mod start;
 pub mod telemetry;
 pub mod trace;
 
+#[cfg(feature = "pipeline")]
 mod event_log;
 mod panics;
 
 pub use backoff::Backoff;
 pub use configuration::{Environment, Misconfigured};
+#[cfg(feature = "queues")]
 pub use consumer::{Consumer, Disposition, Record, Worker};
 #[cfg(feature = "handover")]
-pub use handover::Handover;
+pub use handover::{Handover, RetryQueues};
 pub use panics::catch_panics;
 #[cfg(feature = "parking")]
 pub use parking::Parking;
+#[cfg(feature = "pipeline")]
 pub use pipeline::Pipeline;
+#[cfg(feature = "pipeline")]
 pub use pusher::Pusher;
+#[cfg(feature = "queues")]
 pub use queues::FunctionQueues;
-#[cfg(feature = "handover")]
-pub use queues::RetryQueues;
-pub use reception::{Answer, Refusal};
+pub use reception::{Answer, Reception, Refusal};
+#[cfg(feature = "queues")]
 pub use recordings::RecordingQueue;
 #[cfg(feature = "handover")]
 pub use route::Route;

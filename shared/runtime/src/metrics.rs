@@ -1,6 +1,7 @@
-//! Counts, as CloudWatch's embedded metric format: one line of JSON on standard output, from which CloudWatch makes the
-//! metrics. No metric has a dimension by org, call or message type: each combination would be billed as a metric of its own. The
-//! line carries them as fields, to be searched. One metric alone has a dimension, the failure's code.
+//! Metrics in CloudWatch's embedded metric format: one line of JSON on standard output, from which CloudWatch extracts the metrics.
+//!
+//! No metric has a dimension by org, call or message type, since CloudWatch bills each combination as a metric of its own. The line
+//! carries them as fields, which Logs Insights can search. Only the metric [`FAILED`] has a dimension: the failure code.
 
 use std::io::Write as _;
 use std::sync::LazyLock;
@@ -11,46 +12,46 @@ use ringfence_vapi::FailureCode;
 use serde_json::{Map, Value, json};
 use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
-/// The namespace of all metrics: `METRICS_NAMESPACE`, which is the stack's name where it is deployed.
+/// `METRICS_NAMESPACE`: the stack's name in a deployment.
 static NAMESPACE: LazyLock<String> =
     LazyLock::new(|| std::env::var("METRICS_NAMESPACE").unwrap_or_else(|_| "ringfence".to_owned()));
 
-/// What is counted.
+/// A count.
 #[derive(Clone, Copy, Debug, EnumIter, IntoStaticStr, PartialEq, Eq)]
 pub enum Metric {
-    /// A webhook came in, whoever sent it.
+    /// A webhook was received, authenticated or not.
     Received,
     /// A stored event was claimed and applied.
     Applied,
     /// A stored event had been applied before.
     Duplicate,
-    /// A stored event waits in a retry queue.
+    /// A stored event was sent to its retry queue.
     Queued,
-    /// A platform event waits for its org to be registered.
+    /// A platform event whose org is not registered yet was stored.
     Unresolved,
-    /// A webhook was refused: no valid credential, or a body that cannot be used.
+    /// A webhook without a valid credential or with an unusable body was refused.
     Refused,
-    /// A stored event was taken by neither the database nor a queue.
+    /// Neither the database nor a queue accepted a stored event.
     NotTaken,
-    /// A message of a type not known here.
+    /// A message of an unknown type was acknowledged.
     UnknownMessage,
-    /// Fields of a wrong type, which counted as absent.
+    /// Fields of a wrong type that were treated as absent.
     UnreadableFields,
-    /// An event went to a dead-letter queue.
+    /// A message was moved to a dead-letter queue.
     DeadLettered,
-    /// An event from a retry queue failed and will be tried again.
+    /// A queued event failed and will be retried.
     Retried,
     /// Frames that reached a viewer.
     Pushed,
-    /// Frames that did not reach a viewer who is there.
+    /// Frames that did not reach a connected viewer.
     PushFailed,
-    /// Viewers who turned out to be gone.
+    /// Viewers whose connection no longer exists.
     ViewerGone,
-    /// An interactive message was answered by what its org has configured.
+    /// An interactive message was answered from the org's configuration.
     Answered,
     /// An interactive message was answered with "nothing configured".
     NothingConfigured,
-    /// An assistant request was answered from memory or by the fallback, since the database was away.
+    /// An assistant request was answered from memory or by the fallback, since the database was unavailable.
     FellBack,
     /// A tool call was sent to its endpoint.
     ToolExecuted,
@@ -58,42 +59,42 @@ pub enum Metric {
     ToolRepeated,
     /// A tool call, or a question to an endpoint, failed.
     ToolFailed,
-    /// A recording was asked for.
+    /// The message to fetch a recording was sent.
     RecordingQueued,
-    /// A recording could not be asked for in time: maintenance does.
+    /// The message to fetch a recording was not sent in time: maintenance sends it.
     RecordingUnannounced,
-    /// A recording was fetched and is kept.
+    /// A recording was stored in the bucket.
     RecordingStored,
-    /// A recording could not be fetched and will be tried again.
+    /// A recording could not be fetched; the fetch will be retried.
     RecordingRetried,
     /// A recording was removed after its retention.
     RecordingRemoved,
-    /// An event was removed after its retention.
+    /// A retained event was removed after its retention.
     ClaimsRemoved,
-    /// A call was found whose report never came.
+    /// A call without a report was found.
     CallsWithoutReport,
-    /// Vapi was asked for a missing report, and it is on its way.
+    /// A missing report was fetched from Vapi and queued.
     Reconciled,
-    /// A missing report cannot be had.
+    /// A missing report cannot be fetched.
     CallsUnreachable,
-    /// A maintenance job that watches has run.
+    /// The maintenance job `watch` ran.
     MaintenanceRan,
-    /// Platform events that wait for their org to be registered: how many there are, as maintenance saw it.
+    /// Gauge: platform events whose org is not registered.
     UnresolvedEvents,
-    /// Seconds since the oldest event came that keeps failing.
+    /// Gauge: age in seconds of the oldest event that keeps failing.
     OldestRetrySeconds,
-    /// Recordings that are not fetched and whose links are about to die.
+    /// Gauge: recordings that are not fetched and whose links expire soon.
     RecordingLinksDying,
-    /// Orgs that used to have calls, and have none for a day.
+    /// Gauge: orgs that had calls regularly and have had none for a day.
     OrgsSilent,
 }
 
-/// What is measured.
+/// A measured value.
 #[derive(Clone, Copy, Debug, EnumIter, IntoStaticStr, PartialEq, Eq)]
 pub enum Measure {
     /// Milliseconds from a webhook's bytes to its answer.
     Latency,
-    /// Seconds since a queued event was received, when it is tried.
+    /// Seconds from the receipt of a queued event to an attempt.
     RetryAge,
 }
 
@@ -106,10 +107,10 @@ impl Measure {
     }
 }
 
-/// Counts failures and refusals, with the code as its one dimension: there are some fifty, and never more by what is sent.
+/// The metric of failures and refusals. Its dimension is the failure code: some fifty values, which no sender can add to.
 pub const FAILED: &str = "Failed";
 
-/// The counts of one invocation.
+/// The metrics of one invocation.
 #[derive(Debug)]
 pub struct Counts {
     began: Instant,
@@ -127,7 +128,6 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Adds to a metric.
     pub fn add(&mut self, metric: Metric, count: u64) {
         match self.totals.iter_mut().find(|(counted, _)| *counted == metric) {
             Some((_, total)) => *total += count,
@@ -135,17 +135,16 @@ impl Counts {
         }
     }
 
-    /// Adds a measured value.
     pub fn measure(&mut self, measure: Measure, value: f64) {
         self.values.push((measure, value));
     }
 
-    /// Measures the time since these counts were begun.
+    /// Measures the time since the invocation started.
     pub fn measure_latency(&mut self) {
         self.measure(Measure::Latency, self.began.elapsed().as_secs_f64() * 1000.0);
     }
 
-    /// Counts a failure, or a refusal, by its code.
+    /// Counts a failure or a refusal.
     pub fn failed(&mut self, code: FailureCode) {
         match self.failed.iter_mut().find(|(counted, _)| *counted == code) {
             Some((_, total)) => *total += 1,
@@ -153,12 +152,12 @@ impl Counts {
         }
     }
 
-    /// Adds a field to search by. Never personal data.
+    /// Adds a searchable field. Never personal data.
     pub fn field(&mut self, name: &str, value: impl Into<Value>) {
         self.fields.insert(name.to_owned(), value.into());
     }
 
-    /// Writes the lines, if anything was counted.
+    /// Writes the lines to standard output.
     pub fn emit(self) {
         let now = Timestamp::now();
         for line in self.lines(now) {
@@ -167,7 +166,7 @@ impl Counts {
         }
     }
 
-    /// One line, and one more for each code: a line has one value for a dimension.
+    /// One line, and one more for each failure code, since a line has one value for a dimension.
     fn lines(mut self, now: Timestamp) -> Vec<Value> {
         let failed = std::mem::take(&mut self.failed);
         let mut lines = Vec::new();

@@ -36,7 +36,7 @@ pub struct Pipeline<S = Arc<Database>> {
 }
 
 impl<S: EventStore> Pipeline<S> {
-    /// Applies an event. Recordings and viewers are told after the commit; a failure there loses nothing, so it is no error here.
+    /// Applies an event. Recordings are queued and viewers are pushed to after the commit; a failure there loses nothing and is no error.
     pub async fn apply(&self, delivery: &Delivery, counts: &mut Counts) -> Result<Outcome, Failure> {
         let log = EventLog::start(delivery);
         let result = catch_panics(self.store.apply(delivery)).await;

@@ -1,11 +1,11 @@
-//! Error answers: `application/problem+json` (RFC 9457) with the failure code. Nothing of the request is echoed.
+//! Error responses: `application/problem+json` (RFC 9457) with the failure code. They hold nothing of the request.
 
 use lambda_http::Body;
 use lambda_http::http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use ringfence_vapi::{FailureClass, FailureCode};
 use serde_json::{Value, json};
 
-/// The HTTP status of a failure that the sender hears of.
+/// The HTTP status of a failure that is returned to the sender.
 #[must_use]
 pub fn status_of(code: FailureCode) -> StatusCode {
     match (code, code.class()) {
@@ -13,18 +13,18 @@ pub fn status_of(code: FailureCode) -> StatusCode {
         (FailureCode::NotServed | FailureCode::RecordingNotFound, _) => StatusCode::NOT_FOUND,
         (_, FailureClass::BadRequest) => StatusCode::BAD_REQUEST,
         (_, FailureClass::Unauthorised) => StatusCode::UNAUTHORIZED,
-        // The event is neither in the database nor in a queue: whatever the cause, sending it again is right.
+        // The event is neither in the database nor in a queue, so the sender must send it again, whatever the cause.
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
-/// The answer to a request that failed. `detail` says what is wrong in words of our own.
+/// The response to a failed request. `detail` holds nothing of the request.
 #[must_use]
 pub fn problem(code: FailureCode, detail: &str) -> Response<Body> {
     problem_with(status_of(code), code, detail)
 }
 
-/// The same with a status of its own.
+/// The same with another status.
 #[must_use]
 pub fn problem_with(status: StatusCode, code: FailureCode, detail: &str) -> Response<Body> {
     let body = json!({
@@ -37,7 +37,7 @@ pub fn problem_with(status: StatusCode, code: FailureCode, detail: &str) -> Resp
     respond(status, "application/problem+json", &body)
 }
 
-/// A JSON answer.
+/// A JSON response.
 #[must_use]
 pub fn answer(status: StatusCode, body: &Value) -> Response<Body> {
     respond(status, "application/json", body)

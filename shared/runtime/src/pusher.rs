@@ -1,9 +1,11 @@
-//! Pushes to an org's viewers, after the commit. A push is a hint: whoever does not get it has it after the next resume.
+//! Pushes frames to the viewers of an org after the commit. A viewer that misses a push receives the frame with its next resume.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_types::SdkConfig;
 use jiff::Timestamp;
+use lambda_runtime::Error;
 use ringfence_aws::connections::Pushes;
 use ringfence_aws::{Connections, Queue};
 use ringfence_core::Database;
@@ -15,12 +17,13 @@ use ringfence_vapi::{EventKey, FailureCode, OrgId, PartialTranscript};
 use crate::configuration::{Environment, Misconfigured};
 use crate::metrics::{Counts, Metric};
 use crate::queues::BROADCAST_QUEUE;
+use crate::start;
 
-/// More viewers than this are told by the fan-out function, so that the sender of the webhook does not wait for them.
+/// The function `broadcast-retry` pushes to larger audiences, so that the sender of the webhook does not wait for them.
 pub const MAX_DIRECT: usize = 10;
-/// The longest wait for all that a push takes, the queue and the database included. Whatever it cuts off, a resume has.
+/// Bounds a push, its queue message and its database statement together.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(3);
-/// The wait before a failed push is tried again.
+/// The delay before a failed push is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Pushes frames.
@@ -31,10 +34,16 @@ pub struct Pusher {
 }
 
 impl Pusher {
-    /// To the viewers' `connections`; what cannot be pushed at once goes to the queue `broadcasts`.
+    /// Pushes to `connections`, and sends what it cannot push at once to the queue `broadcasts`.
     #[must_use]
     pub fn new(database: Arc<Database>, connections: Connections, broadcasts: Queue) -> Self {
         Self { database, connections, broadcasts }
+    }
+
+    /// Pushes to the WebSocket API of the environment.
+    pub fn connect(environment: &Environment<'_>, database: &Arc<Database>, aws: &SdkConfig) -> Result<Self, Error> {
+        let connections = start::connections(environment, aws)?;
+        Ok(Self::from_environment(environment, Arc::clone(database), connections, &aws_sdk_sqs::Client::new(aws))?)
     }
 
     /// With the queue in `BROADCAST_QUEUE_URL`.
@@ -48,7 +57,7 @@ impl Pusher {
         Ok(Self::new(database, connections, broadcasts))
     }
 
-    /// Tells an org's viewers of an event that was applied at `sequence` of its log.
+    /// Pushes an event that was applied at `sequence` of the org's log.
     pub async fn event(&self, org: OrgId, sequence: i64, viewers: &[String], delivery: &Delivery, counts: &mut Counts) {
         if viewers.is_empty() {
             return;
@@ -59,7 +68,7 @@ impl Pusher {
         }
     }
 
-    /// Tells an org's viewers what Ringfence itself has put into the org's log.
+    /// Pushes an entry that Ringfence itself added to the org's log.
     pub async fn announce(&self, org: OrgId, news: &Announcement, counts: &mut Counts) {
         let Announcement { key, sequence, at, event, viewers } = news;
         if viewers.is_empty() {
@@ -71,7 +80,7 @@ impl Pusher {
         }
     }
 
-    /// Tells an org's viewers what is being said. Who misses it misses nothing: more follows, and then the final transcript.
+    /// Pushes a partial transcript. A missed one loses nothing: the final transcript follows.
     pub async fn partial(
         &self,
         org: OrgId,
@@ -110,12 +119,12 @@ impl Pusher {
         }
     }
 
-    /// One message, whatever there is to tell. Should SQS refuse, the viewers have the frame with their next resume.
+    /// Sends a broadcast to the queue. If SQS refuses it, viewers receive the frame with their next resume.
     async fn hand_over(&self, broadcast: &Broadcast, delay: Duration) {
         let Ok(message) = serde_json::to_string(broadcast) else { return };
         if self.broadcasts.send_later(message, delay).await.is_err() {
             let org = broadcast.org_id;
-            tracing::warn!(org.id = %org, failure.code = %FailureCode::PushFailed, "a push is left to the next resume");
+            tracing::warn!(org.id = %org, failure.code = %FailureCode::PushFailed, "a broadcast was not queued");
         }
     }
 }
@@ -126,7 +135,7 @@ async fn in_time(push: impl Future<Output = ()>) {
     }
 }
 
-/// Counts what became of pushes, and forgets the connections that are gone.
+/// Counts pushes, and deletes connections that no longer exist.
 pub async fn settle(database: &Database, org: OrgId, pushes: &Pushes, counts: &mut Counts) {
     let Pushes { delivered, gone, failed } = pushes;
     for (metric, count) in
@@ -139,7 +148,7 @@ pub async fn settle(database: &Database, org: OrgId, pushes: &Pushes, counts: &m
     if !gone.is_empty()
         && let Err(failure) = live::close(database, Some(org), gone).await
     {
-        // They are pushed to once more, and found to be gone again.
-        tracing::warn!(org.id = %org, %failure, "gone viewers could not be forgotten");
+        // The next push finds them again.
+        tracing::warn!(org.id = %org, %failure, "closed connections could not be deleted");
     }
 }

@@ -1,5 +1,4 @@
-//! The queue of recordings: a message says that there is one to fetch. What is needed for it stands in its row, so that a message that
-//! was lost loses nothing; maintenance sends it again.
+//! The queue of recordings. A message names a recording to fetch; its row holds everything else, so maintenance can resend a lost message.
 
 use std::time::Duration;
 
@@ -13,12 +12,12 @@ use crate::metrics::{Counts, Metric};
 
 const QUEUE: &str = "RECORDING_UPLOAD_QUEUE_URL";
 
-/// What works off the queue, as failed operations name it.
+/// The function behind the queue, as failed operations name it.
 pub const RECORDING_UPLOAD: &str = "recording-upload";
-/// The longest that the sender of a webhook waits for the queue.
+/// The sender of the webhook waits this long at most.
 const SEND_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Asks for recordings.
+/// Sends the messages.
 #[derive(Clone)]
 pub struct RecordingQueue(Queue);
 
@@ -34,7 +33,7 @@ impl RecordingQueue {
         environment.optional(QUEUE).map(|url| Self(Queue::new(client.clone(), url)))
     }
 
-    /// Asks for the recordings that an applied event names.
+    /// Sends a message for each recording that an applied event names.
     pub async fn announce(&self, org_id: OrgId, event: &Event, counts: &mut Counts) {
         let call_id = &event.call().id;
         let recordings = event.recordings().iter();
@@ -44,7 +43,7 @@ impl RecordingQueue {
             return;
         }
         let count = recordings.len() as u64;
-        // A request that takes longer goes on, as long as this environment does: the first one of an environment has to connect.
+        // The first request of an environment has to connect and may take longer. It continues in the background.
         let queue = self.clone();
         let sending = tokio::spawn(async move { queue.send(&recordings).await });
         let sent = tokio::time::timeout(SEND_TIMEOUT, sending).await;
@@ -53,11 +52,11 @@ impl RecordingQueue {
         counts.add(metric, count);
         if !is_sent {
             let code = FailureCode::QueueUnavailable;
-            tracing::warn!(org.id = %org_id, call.id = %call_id, failure.code = %code, "recordings may wait for maintenance");
+            tracing::warn!(org.id = %org_id, call.id = %call_id, failure.code = %code, "recordings were not queued in time");
         }
     }
 
-    /// Asks for recordings, in one request for ten of them.
+    /// Sends messages, ten per request.
     pub async fn send(&self, recordings: &[Recording]) -> Result<(), QueueError> {
         let texts: Vec<_> = recordings.iter().filter_map(|recording| text(recording.clone())).collect();
         self.0.send_texts(&texts).await

@@ -1,24 +1,28 @@
-//! The interactive functions' own routes. Phone numbers and tools can have a server URL of their own; then Vapi posts their messages
-//! past the door.
+//! The routes of the interactive functions. A phone number or a tool can have a server URL of its own, to which Vapi then posts its
+//! messages instead of the webhook URL.
 
+use std::convert::Infallible;
 use std::future::Future;
+use std::sync::Arc;
 
-use lambda_http::http::Response;
-use lambda_http::{Body, Request};
-use ringfence_identity::{Authenticator, Sealer, Verified};
+use lambda_http::Error;
+use ringfence_core::Database;
+use ringfence_egress::Endpoints;
+use ringfence_identity::{Sealer, Verified};
 use ringfence_vapi::interactive::Interactive;
 use ringfence_vapi::{FailureCode, Message, nothing_configured};
 use serde_json::json;
 
+use crate::configuration::Environment;
+use crate::handover::RetryQueues;
 use crate::metrics::{Counts, Metric};
-use crate::queues::RetryQueues;
-use crate::reception::{Answer, Refusal, conclude, receive};
-use crate::sentry;
+use crate::reception::{Answer, Handler, Reception, Refusal};
 use crate::trace::traced;
+use crate::{start, telemetry};
 
 /// Answers interactive messages.
 pub trait Respond {
-    /// Answers one that is its own, and any other as if nothing were configured.
+    /// Answers a message of its own kind; answers any other as if nothing were configured.
     fn answer(
         &self,
         verified: &Verified<'_>,
@@ -27,39 +31,23 @@ pub trait Respond {
     ) -> impl Future<Output = Answer> + Send;
 }
 
-/// A function's own route.
+/// The handler of an interactive function's own route.
 pub struct Route<R> {
-    authenticator: Authenticator,
-    queues: RetryQueues,
-    sealer: Sealer,
-    responder: R,
+    /// The queues of stored events that were posted to this route.
+    pub queues: RetryQueues,
+    pub sealer: Sealer,
+    pub responder: R,
 }
 
-impl<R: Respond> Route<R> {
-    /// Verifies with `authenticator` and answers by `responder`; what belongs to an event function waits in `queues`, its links sealed.
-    #[must_use]
-    pub fn new(authenticator: Authenticator, queues: RetryQueues, sealer: Sealer, responder: R) -> Self {
-        Self { authenticator, queues, sealer, responder }
-    }
-
-    /// Answers one request.
-    pub async fn answer(&self, request: Request) -> Response<Body> {
-        let mut counts = Counts::default();
-        let result = self.respond(&request, &mut counts).await;
-        let response = conclude(&request, result, counts);
-        sentry::flush().await;
-        response
-    }
-
-    /// A message that is not interactive came to the wrong URL, but is not lost for that.
-    async fn respond(&self, request: &Request, counts: &mut Counts) -> Answer {
-        let (verified, message) = receive(&self.authenticator, request, counts)?;
+impl<R: Respond + Sync> Handler for Route<R> {
+    /// A stored event that was posted to the wrong URL is queued, not lost.
+    async fn handle(&self, verified: &Verified<'_>, message: Message, counts: &mut Counts) -> Answer {
         match message {
-            Message::Interactive(message) => return self.responder.answer(&verified, &message, counts).await,
+            Message::Interactive(message) => return self.responder.answer(verified, &message, counts).await,
             Message::Stored(stored) => {
-                let delivery = traced(self.sealer.delivery(&verified, stored));
+                let delivery = traced(self.sealer.delivery(verified, stored));
                 self.queues.send(&delivery, None).await.map_err(|error| {
-                    Refusal::new(error.0, &"the queue did not take the event: send it to the webhook URL, or again")
+                    Refusal::new(error.0, &"the queue did not accept the event: send it to the webhook URL, or again")
                 })?;
                 counts.add(Metric::Queued, 1);
             }
@@ -77,8 +65,25 @@ pub fn not_served() -> Refusal {
     Refusal::new(FailureCode::NotServed, &"voice requests are not served here: configure a voice provider")
 }
 
-/// The answer of a function that is asked what another one answers.
+/// The answer to a message of another function.
 pub fn wrong_route(message: &Interactive) -> Answer {
-    tracing::warn!("an interactive message came to the route of another: it is answered as if nothing were configured");
+    tracing::warn!("an interactive message was posted to the route of another function");
     Ok(nothing_configured(message))
+}
+
+/// Runs an interactive function behind its own route.
+pub async fn interactive_function<R: Respond + Sync>(
+    responder: impl FnOnce(&Environment<'_>, Arc<Database>, Arc<Endpoints>) -> Result<R, Error>,
+) -> Result<(), Error> {
+    telemetry::start();
+    let environment = Environment::of_process();
+    let responder = responder(&environment, start::database(&environment)?, start::endpoints(&environment)?)?;
+    let queues = RetryQueues::connect(&environment, &environment.aws())?;
+    let sealer = Sealer::new(&environment.master_keys()?);
+    let reception =
+        &Reception { authenticator: environment.authenticator()?, handler: Route { queues, sealer, responder } };
+    lambda_http::run(lambda_http::service_fn(
+        |request| async move { Ok::<_, Infallible>(reception.answer(request).await) },
+    ))
+    .await
 }

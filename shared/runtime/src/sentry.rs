@@ -1,7 +1,7 @@
-//! Sentry hears of transactions that failed for good, and of panics: ids and codes, and never what an event says.
+//! Reports to Sentry: permanently failed events and panics, by ids and codes, never by content.
 //!
-//! Its own protocol and types, over the HTTP client that is linked anyway. What is to be told is kept until the invocation is about to be
-//! answered, since an execution environment may be frozen after it; and telling takes half a second at the most, whatever Sentry does.
+//! Sentry's envelope protocol over the HTTP client that is linked anyway. Reports are buffered and sent before the invocation is answered,
+//! since Lambda may freeze the execution environment afterwards.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -17,49 +17,43 @@ use sentry_types::Dsn;
 use sentry_types::protocol::v7::{Envelope, Event, Level};
 use uuid::Uuid;
 
-/// The longest that telling takes, all of it.
+/// Bounds the sending of all buffered reports.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
-/// As much is told of one code and org in a minute: what there is more of is in the rows.
+/// Reports of one code and org per minute. The rows have the rest.
 const PER_MINUTE: u32 = 3;
-/// As much is kept until it is told.
-const MOST_KEPT: usize = 20;
+/// The size of the buffer.
+const MAX_BUFFERED: usize = 20;
 const MINUTE: Duration = Duration::from_mins(1);
 const CLIENT: &str = concat!("ringfence/", env!("CARGO_PKG_VERSION"));
 
-/// A transaction that failed, by what may be told of it.
+/// What is reported of a failed event.
 #[derive(Clone, Copy, Debug)]
 pub struct FailedTransaction<'a> {
-    /// Whose it was; None: nobody's yet.
     pub org_id: Option<OrgId>,
-    /// Vapi's id of the call.
     pub call_id: &'a str,
-    /// The event's key.
     pub event_key: &'a str,
-    /// Its type.
     pub event_type: &'a str,
-    /// Why.
     pub failure: &'a Failure,
-    /// What its log lines have in common.
     pub trace_id: Option<&'a str>,
 }
 
-/// Who tells Sentry.
+/// Buffers reports and sends them.
 pub struct Reporter {
     dsn: Dsn,
     client: EgressClient,
     function: String,
-    kept: Mutex<Kept>,
+    buffer: Mutex<Buffer>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Buffer {
     events: Vec<Event<'static>>,
-    told: HashMap<String, (SystemTime, u32)>,
+    sent: HashMap<String, (SystemTime, u32)>,
 }
 
 static REPORTER: OnceLock<Reporter> = OnceLock::new();
 
-/// Starts telling, if `SENTRY_DSN` says where. One that cannot be read is said in the log, and nobody is told.
+/// Starts reporting if `SENTRY_DSN` is set. An invalid DSN is logged, and nothing is reported.
 pub(crate) fn start() {
     let Some(dsn) = std::env::var("SENTRY_DSN").ok().filter(|dsn| !dsn.is_empty()) else { return };
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
@@ -70,26 +64,26 @@ pub(crate) fn start() {
     install(Reporter::new(dsn, EgressClient::new(EgressPolicy::Anywhere), function));
 }
 
-/// Makes this one the process's own. The first stays.
+/// Installs the process's reporter. A second call has no effect.
 pub fn install(reporter: Reporter) {
     let _ = REPORTER.set(reporter);
 }
 
-/// Keeps a failed transaction to be told.
+/// Buffers a failed event.
 pub fn failed(failed: &FailedTransaction<'_>) {
     if let Some(reporter) = REPORTER.get() {
         reporter.failed(failed);
     }
 }
 
-/// Keeps a panic to be told: its place only, since its message may quote what could not be handled.
-pub fn panicked(place: &str) {
+/// Buffers a panic: its location only, since its message may quote data.
+pub fn panicked(location: &str) {
     if let Some(reporter) = REPORTER.get() {
-        reporter.panicked(place);
+        reporter.panicked(location);
     }
 }
 
-/// Tells what is kept. Called before an invocation is answered.
+/// Sends the buffered reports. Called before an invocation is answered.
 pub async fn flush() {
     if let Some(reporter) = REPORTER.get() {
         reporter.flush().await;
@@ -97,13 +91,12 @@ pub async fn flush() {
 }
 
 impl Reporter {
-    /// Tells the project of `dsn`, as `function`.
+    /// Reports to the project of `dsn`, as `function`.
     #[must_use]
     pub fn new(dsn: Dsn, client: EgressClient, function: impl Into<String>) -> Self {
-        Self { dsn, client, function: function.into(), kept: Mutex::default() }
+        Self { dsn, client, function: function.into(), buffer: Mutex::default() }
     }
 
-    /// Keeps a failed transaction to be told.
     pub fn failed(&self, failed: &FailedTransaction<'_>) {
         let FailedTransaction { org_id, call_id, event_key, event_type, failure, trace_id } = *failed;
         let code = failure.code.to_string();
@@ -123,31 +116,30 @@ impl Reporter {
                 event.tags.insert(name.to_owned(), value.to_owned());
             }
         }
-        self.keep(format!("{code} {org}"), event);
+        self.buffer(format!("{code} {org}"), event);
     }
 
-    /// Keeps a panic to be told.
-    pub fn panicked(&self, place: &str) {
-        let mut event = self.event("panicked".to_owned(), &["panicked", place]);
-        event.tags.insert("panic.location".to_owned(), place.to_owned());
-        self.keep(format!("panic {place}"), event);
+    pub fn panicked(&self, location: &str) {
+        let mut event = self.event("panicked".to_owned(), &["panicked", location]);
+        event.tags.insert("panic.location".to_owned(), location.to_owned());
+        self.buffer(format!("panic {location}"), event);
     }
 
-    /// Tells what is kept. What cannot be told in time is lost to Sentry, and stands in log and rows.
+    /// Sends the buffered reports. What cannot be sent in time is in the log and the rows only.
     pub async fn flush(&self) {
-        let events = std::mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner).events);
+        let events = std::mem::take(&mut self.buffer.lock().unwrap_or_else(PoisonError::into_inner).events);
         if events.is_empty() {
             return;
         }
         let count = events.len();
-        let tell = async {
+        let send = async {
             for event in events {
-                self.tell(event).await?;
+                self.send(event).await?;
             }
             Some(())
         };
-        if !matches!(tokio::time::timeout(FLUSH_TIMEOUT, tell).await, Ok(Some(()))) {
-            tracing::warn!(count, "Sentry could not be told");
+        if !matches!(tokio::time::timeout(FLUSH_TIMEOUT, send).await, Ok(Some(()))) {
+            tracing::warn!(count, "reports to Sentry were not sent");
         }
     }
 
@@ -165,19 +157,19 @@ impl Reporter {
         }
     }
 
-    fn keep(&self, kind: String, event: Event<'static>) {
-        // The wall clock: timers stand still while an environment is frozen.
+    fn buffer(&self, kind: String, event: Event<'static>) {
+        // The wall clock, because a monotonic clock stops while the environment is frozen.
         let now = SystemTime::now();
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.told.retain(|_, (since, _)| now.duration_since(*since).unwrap_or_default() < MINUTE);
-        let (_, told) = kept.told.entry(kind).or_insert((now, 0));
-        *told += 1;
-        if *told <= PER_MINUTE && kept.events.len() < MOST_KEPT {
-            kept.events.push(event);
+        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        buffer.sent.retain(|_, (since, _)| now.duration_since(*since).unwrap_or_default() < MINUTE);
+        let (_, sent) = buffer.sent.entry(kind).or_insert((now, 0));
+        *sent += 1;
+        if *sent <= PER_MINUTE && buffer.events.len() < MAX_BUFFERED {
+            buffer.events.push(event);
         }
     }
 
-    async fn tell(&self, event: Event<'static>) -> Option<()> {
+    async fn send(&self, event: Event<'static>) -> Option<()> {
         let mut body = Vec::new();
         Envelope::from(event).to_writer(&mut body).ok()?;
         let mut authorization = HeaderValue::from_str(&self.dsn.to_auth(Some(CLIENT)).to_string()).ok()?;

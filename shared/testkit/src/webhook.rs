@@ -9,6 +9,7 @@ use lambda_http::{Body, Request, RequestExt as _};
 use ringfence_core::Database;
 use ringfence_egress::{EgressClient, EgressPolicy, Endpoints};
 use ringfence_identity::{Authenticator, MasterKeys, Sealer, Subject};
+use ringfence_runtime::Reception;
 use ringfence_vapi::OrgId;
 use serde_json::Value;
 use tool_calls::Tools;
@@ -22,7 +23,7 @@ type Parameters = HashMap<String, Vec<String>>;
 pub const MASTER_KEYS: &str = "t:dGVzdC1tYXN0ZXIta2V5LW9mLTMyLWJ5dGVzLS0tLS0=";
 
 /// A door over a test's database and queues.
-pub struct TestWebhook(Webhook);
+pub struct TestWebhook(Reception<Webhook>);
 
 /// What the door answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,14 +57,14 @@ impl TestWebhook {
     /// The same, with all that answers of the test's own.
     #[must_use]
     pub fn of(database: Arc<Database>, queues: &TestQueues, answers: Answers, tools: Tools) -> Self {
-        Self(Webhook {
-            authenticator: Authenticator::new(masters(), vec![1], false),
+        let handler = Webhook {
             queues: queues.retry_queues(),
             sealer: Sealer::new(&masters()),
             answers,
             tools,
             pipeline: queues.pipeline(database),
-        })
+        };
+        Self(Reception { authenticator: Authenticator::new(masters(), vec![1], false), handler })
     }
 
     /// Posts a body to the org's URL with version 1 of the org's key as `X-Vapi-Secret`.

@@ -8,6 +8,7 @@ use lambda_http::http::Request as HttpRequest;
 use lambda_http::{Body, RequestExt as _};
 use ringfence_egress::{EgressClient, EgressPolicy, Endpoints};
 use ringfence_identity::{Authenticator, Sealer};
+use ringfence_runtime::Reception;
 use ringfence_runtime::route::{Respond, Route};
 use ringfence_testkit::webhook::{masters, org_key};
 use ringfence_testkit::{Call, TestDatabase, TestQueues, sample};
@@ -17,8 +18,14 @@ use tool_calls::Tools;
 
 use super::agent;
 
+/// A route as the interactive functions start it.
+fn reception<R>(queues: &TestQueues, responder: R) -> Reception<Route<R>> {
+    let handler = Route { queues: queues.retry_queues(), sealer: Sealer::new(&masters()), responder };
+    Reception { authenticator: Authenticator::new(masters(), vec![1], false), handler }
+}
+
 /// Posts a body to a function's own route. Status and body of the answer.
-async fn post<R: Respond>(route: &Route<R>, org: OrgId, key: &str, body: &Value) -> (u16, Value) {
+async fn post<R: Respond + Sync>(route: &Reception<Route<R>>, org: OrgId, key: &str, body: &Value) -> (u16, Value) {
     let request = HttpRequest::post("https://ringfence.example/").header("x-vapi-secret", key);
     let request = request.body(Body::Text(body.to_string())).unwrap();
     let parameters = HashMap::from([("org_id".to_owned(), vec![org.to_string()])]);
@@ -30,23 +37,17 @@ struct Site {
     database: TestDatabase,
     queues: TestQueues,
     org: OrgId,
-    assistant: Route<Answers>,
-    tools: Route<Tools>,
+    assistant: Reception<Route<Answers>>,
+    tools: Reception<Route<Tools>>,
 }
 
 async fn open() -> Site {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
     let org = database.org("Acme").await;
     let endpoints = Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Anywhere), masters()));
-    let authenticator = || Authenticator::new(masters(), vec![1], false);
     let answers = Answers::new(database.app(), Arc::clone(&endpoints), Fallback::default());
-    let assistant = Route::new(authenticator(), queues.retry_queues(), Sealer::new(&masters()), answers);
-    let tools = Route::new(
-        authenticator(),
-        queues.retry_queues(),
-        Sealer::new(&masters()),
-        Tools::new(database.app(), endpoints),
-    );
+    let assistant = reception(&queues, answers);
+    let tools = reception(&queues, Tools::new(database.app(), endpoints));
     Site { database, queues, org, assistant, tools }
 }
 
