@@ -125,13 +125,13 @@ async fn nothing_brings_an_erased_call_back() {
         ringfence_runtime::envelope::seal(&ringfence_testkit::call::delivery(stage.org, &call.status("ended", 61_000)));
     let ringfence_runtime::envelope::Sealed::Fits(waiting) = waiting.unwrap() else { panic!("it is small") };
     stage.queues.put(Function::CallEnded, &waiting).await;
-    stage.execute("ALTER TABLE calls ADD CONSTRAINT nobody_ends CHECK (status <> 'completed') NOT VALID").await;
+    stage.execute("ALTER TABLE call_logs ADD CONSTRAINT nobody_ends CHECK (status <> 'completed') NOT VALID").await;
     let (broken, late) = (Call::default(), call.status("ended", 62_000));
     for body in [&broken.status("ended", 0), &late] {
         assert_eq!(stage.door().post(stage.org, body).await.status, 200);
     }
     consume(&stage, 3).await;
-    stage.execute("ALTER TABLE calls DROP CONSTRAINT nobody_ends").await;
+    stage.execute("ALTER TABLE call_logs DROP CONSTRAINT nobody_ends").await;
     assert_eq!(stage.database.count("failed_operations WHERE state = 'dead'").await, 3);
     let uploader = stage.uploader();
 

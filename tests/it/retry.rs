@@ -246,7 +246,7 @@ async fn a_transient_failure_comes_again() {
     let (database, queues, org) = set_up().await;
     let deadlock = "CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$;
-        CREATE TRIGGER deadlock BEFORE UPDATE ON calls FOR EACH ROW EXECUTE FUNCTION deadlock()";
+        CREATE TRIGGER deadlock BEFORE INSERT OR UPDATE ON calls FOR EACH ROW EXECUTE FUNCTION deadlock()";
     database.superuser().await.batch_execute(deadlock).await.unwrap();
     let app = database.app();
     post(&TestWebhook::new(Arc::clone(&app), &queues), org, &Call::default().report(60_000, json!({}))).await;
