@@ -30,6 +30,9 @@ pub enum CommandError {
     /// A token could not be signed.
     #[error(transparent)]
     Token(#[from] InvalidToken),
+    /// A token of one org for another one.
+    #[error("the token is not for this org")]
+    OtherOrg,
     /// Vapi did not do as asked.
     #[error("{0}: {text}", text = .0.title())]
     Vapi(FailureCode),
