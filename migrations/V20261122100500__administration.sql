@@ -350,7 +350,7 @@ BEGIN
     RETURN v_event;
 END
 $$;
-COMMENT ON FUNCTION unmask_failure_v1 IS 
+COMMENT ON FUNCTION unmask_failure_v1 IS
     'Returns the event of a failed operation with its personal data, and audits that. NULL: no such event, or it was applied.';
 
 -- Operations. The holder of the lease works on an operation and is the only one whose changes are accepted: an invocation that
