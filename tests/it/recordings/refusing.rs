@@ -160,11 +160,12 @@ async fn a_recording_that_failed_is_seen_and_redriven() {
             code: Some("RF8001".parse().unwrap()),
             ..Selection::default()
         };
-        let act = Command::Redrive { actor: "ada".to_owned(), selection, run: true, per_second: 100, before: None };
-        let Ok(ringfence_protocol::admin::Reply::DeadLetters(redriven)) = administration.perform(act).await else {
+        let (actor, id) = ("ada".to_owned(), uuid::Uuid::new_v4());
+        let act = Command::StartRedrive { actor, id, selection, per_second: 100, before: None };
+        let Ok(ringfence_protocol::admin::Reply::Operation(operation)) = administration.perform(act).await else {
             panic!("not redriven")
         };
-        (redriven.redriven, redriven.unknown)
+        (operation.done, operation.failed)
     };
     assert_eq!(redrive("another").await, (0, 0));
     stage.studio.put("/file.wav", Reply::File(wav(1000)));

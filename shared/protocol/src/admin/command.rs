@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use ringfence_vapi::{OrgId, Sensitive};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
 use super::{NewAgent, Replayable, RetainedData, Selection, Target, Tool, ToolKind};
@@ -11,7 +11,7 @@ use super::{NewAgent, Replayable, RetainedData, Selection, Target, Tool, ToolKin
 pub type Secret = Sensitive<String>;
 
 /// A command. `actor` is the name that the audit log records.
-#[derive(Clone, Debug, IntoStaticStr, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, IntoStaticStr, VariantNames, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Command {
