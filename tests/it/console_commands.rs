@@ -116,7 +116,7 @@ fn all_commands(org_id: OrgId) -> Vec<Command> {
         Command::SetZeroRetention { actor: actor(), org_id, is_zero: true },
         Command::Connect { actor: actor(), org_id, run: true },
         Command::Inspect {},
-        Command::Erase { actor: actor(), org_id, target: Target::Call("c1".to_owned().into()), run: true },
+        Command::Erase { actor: actor(), org_id, target: Target::Call("c1".to_owned()), run: true },
         Command::SettleToolCall { actor: actor(), org_id, event_id: "tool-calls:c1:t1".to_owned() },
         Command::MintToken { actor: actor(), org_id, lifetime_seconds: 60 },
         Command::MintConsoleToken { actor: actor(), org_id: None, lifetime_seconds: 60 },

@@ -27,7 +27,7 @@ pub enum CommandError {
     /// SQS did not do as asked.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// A token could not be signed.
+    /// A token could not be signed, or is not valid.
     #[error(transparent)]
     Token(#[from] InvalidToken),
     /// A token of one org for another one.
