@@ -190,7 +190,9 @@ impl Operations {
             return Ok(Outcome::Busy);
         }
         let pass = Redrive::new(admin, &self.parking, selection, manner, until).of_operation(lease);
-        let found = pass.all(self.queues()).await?;
+        let found = pass.all(self.queues()).await;
+        admin.end_turn_to_redrive().await?;
+        let found = found?;
         admin.note_redrive(selection.org_id, &json!(found)).await?;
         if found.more || self.hidden().await? > 0 {
             return Ok(Outcome::Interrupted);

@@ -75,6 +75,12 @@ impl Admin {
         self.value("SELECT pg_try_advisory_lock(hashtext('ringfence redrive'))", &[]).await
     }
 
+    /// Lets the next redrive begin before this connection is closed, of which the server learns a moment later.
+    pub async fn end_turn_to_redrive(&self) -> Result<(), Failure> {
+        self.client.execute("SELECT pg_advisory_unlock(hashtext('ringfence redrive'))", &[]).await?;
+        Ok(())
+    }
+
     /// The event of a failed operation with its personal data, which is audited. None: the org has none such, or it was applied.
     pub async fn unmask(&self, org_id: OrgId, event_id: &str) -> Result<Option<Value>, Failure> {
         self.value("SELECT unmask_failure_v1($1, $2, $3)", &[&self.actor, &org_id.0, &event_id]).await
