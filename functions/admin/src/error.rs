@@ -4,7 +4,7 @@ use ringfence_aws::QueueError;
 use ringfence_core::ConfigurationError;
 use ringfence_core::error::Failure;
 use ringfence_core::migrations::MigrationError;
-use ringfence_identity::InvalidToken;
+use ringfence_identity::MintError;
 use ringfence_runtime::Misconfigured;
 use ringfence_vapi::FailureCode;
 use ringfence_vapi::interactive::InvalidConfiguration;
@@ -29,7 +29,7 @@ pub enum CommandError {
     Queue(#[from] QueueError),
     /// A token could not be signed.
     #[error(transparent)]
-    Token(#[from] InvalidToken),
+    Token(#[from] MintError),
     /// Vapi did not do as asked.
     #[error("{0}: {text}", text = .0.title())]
     Vapi(FailureCode),

@@ -3,7 +3,6 @@
 use jiff::SignedDuration;
 use recording_upload::MAX_BYTES;
 use ringfence_egress::EgressPolicy;
-use ringfence_identity::Sealer;
 use ringfence_protocol::admin::{Command, Selection};
 use ringfence_testkit::Call;
 use ringfence_testkit::studio::Reply;
@@ -49,7 +48,7 @@ async fn a_link_into_this_network_is_refused() {
 #[tokio::test]
 async fn where_vapis_api_leads_is_checked_too() {
     let stage = Stage::new().await;
-    let sealed = Sealer::new(&masters()).seal_api_key(stage.org, "private-key").unwrap();
+    let sealed = masters().api_key_sealer().seal(stage.org, "private-key").unwrap();
     stage.database.admin().await.set_vapi_key(stage.org, Some(&sealed)).await.unwrap();
     let onwards = stage.studio.put("/onwards", Reply::Redirect(stage.studio.url.clone()));
     for (reply, code, state) in [
