@@ -4,7 +4,7 @@ use admin::{Administration, ConsoleCommands};
 use ringfence_runtime::Environment;
 use ringfence_testkit::TestQueues;
 use ringfence_testkit::database::APP_PASSWORD;
-use ringfence_testkit::webhook::MASTER_KEYS;
+use ringfence_testkit::webhook::{MASTER_KEYS, keys};
 
 /// Administration over the database at `owner_url` and the given queues.
 pub(crate) fn administration(owner_url: &str, queues: &TestQueues) -> Administration {
@@ -23,6 +23,7 @@ fn environment<'a>(owner_url: &'a str, queues: &'a Environment<'_>) -> Environme
         "DATABASE_OWNER_URL" => Some(owner_url.to_owned()),
         "RINGFENCE_APP_PASSWORD" => Some(APP_PASSWORD.to_owned()),
         "RINGFENCE_MASTER_KEYS" => Some(MASTER_KEYS.to_owned()),
+        "RINGFENCE_KEYS" => Some(keys().expose()),
         "PUBLIC_BASE_URL" => Some("https://ringfence.example".to_owned()),
         queue => queues.optional(queue),
     })

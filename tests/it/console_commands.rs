@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use admin::{CommandError, ConsoleCommands};
 use jiff::Timestamp;
-use ringfence_identity::{Audience, Scope, Tokens};
+use ringfence_identity::Scope;
 use ringfence_protocol::admin::{
     Command, ConsoleReply, ConsoleRequest, NewAgent, OperationState, Replayable, RetainedData, Selection, Target, Tool,
     ToolKind,
@@ -64,11 +64,12 @@ impl Setting {
 }
 
 fn token(scope: Scope) -> String {
-    token_at(Audience::Console, scope, Timestamp::now())
+    token_at(scope, Timestamp::now())
 }
 
-fn token_at(audience: Audience, scope: Scope, issued_at: Timestamp) -> String {
-    Tokens::new(&masters()).mint(audience, scope, "ada", Duration::from_mins(5), issued_at).unwrap().0
+fn token_at(scope: Scope, issued_at: Timestamp) -> String {
+    let minter = masters().console_token_minter().unwrap();
+    minter.mint(scope, "ada", Duration::from_mins(5), issued_at).unwrap().0
 }
 
 fn settle(org: OrgId) -> Value {
@@ -165,10 +166,11 @@ async fn a_token_that_does_not_cover_the_org_is_refused() {
     setting.fail(setting.acme).await;
     let acme = Scope::Org(setting.acme);
     let long_ago = Timestamp::now() - jiff::SignedDuration::from_mins(6);
+    let live = masters().live_tokens().mint(setting.acme, "ada", Duration::from_mins(5), Timestamp::now()).unwrap().0;
     for (why, token) in [
         ("another org", token(Scope::Org(setting.other))),
-        ("expired", token_at(Audience::Console, acme, long_ago)),
-        ("another audience", token_at(Audience::Live, acme, Timestamp::now())),
+        ("expired", token_at(acme, long_ago)),
+        ("another audience", live),
         ("altered", format!("{}x", token(acme))),
         ("none", String::new()),
     ] {
@@ -180,7 +182,7 @@ async fn a_token_that_does_not_cover_the_org_is_refused() {
             settle(org_id),
         ] {
             let refused = setting.perform(&token, command.clone()).await;
-            assert!(matches!(refused, Err(CommandError::Token(_) | CommandError::OtherOrg)), "{why} {command}");
+            assert!(matches!(refused, Err(CommandError::InvalidToken(_) | CommandError::OtherOrg)), "{why} {command}");
         }
     }
     assert_eq!(setting.audited().await, [""; 0]);

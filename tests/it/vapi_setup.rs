@@ -10,7 +10,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use ringfence_egress::{EgressClient, EgressPolicy, VapiApi};
-use ringfence_identity::Sealer;
 use ringfence_protocol::admin::{Command, Connection, NewAgent, Reply};
 use ringfence_testkit::webhook::masters;
 use ringfence_testkit::{TestDatabase, TestQueues};
@@ -92,7 +91,7 @@ impl Setting {
     }
 
     async fn give_key(&self, key: &str) {
-        let sealed = Sealer::new(&masters()).seal_api_key(self.org, key).unwrap();
+        let sealed = masters().api_key_sealer().seal(self.org, key).unwrap();
         assert!(self.database.admin().await.set_vapi_key(self.org, Some(&sealed)).await.unwrap());
     }
 

@@ -123,7 +123,7 @@ impl<'a> Site<'a> {
             environments,
             memory_mb: MEMORY_MB,
             timeout: TIMEOUT,
-            variables: self.variables(url, NOWHERE),
+            variables: self.variables(url, NOWHERE)?,
             log,
             name: name.to_owned(),
         })
@@ -136,7 +136,7 @@ impl<'a> Site<'a> {
     }
 
     /// The functions' environment, with the database at `url` and AWS at `endpoint`.
-    pub(super) fn variables(&self, url: &str, endpoint: &str) -> Environment {
+    pub(super) fn variables(&self, url: &str, endpoint: &str) -> Result<Environment> {
         let mut variables = vec![
             ("DATABASE_URL".to_owned(), url.to_owned()),
             ("DATABASE_OWNER_URL".to_owned(), self.owner_url.clone()),
@@ -144,6 +144,7 @@ impl<'a> Site<'a> {
             ("SSL_CERT_FILE".to_owned(), "/dev/null".to_owned()),
             ("RINGFENCE_APP_PASSWORD".to_owned(), self.secrets.app_password.clone()),
             ("RINGFENCE_MASTER_KEYS".to_owned(), self.secrets.master_keys_variable()),
+            ("RINGFENCE_KEYS".to_owned(), self.secrets.keys_variable()?),
         ];
         variables.extend(of_waiting_work(&queues()));
         // Nobody watches a bench.
@@ -151,7 +152,7 @@ impl<'a> Site<'a> {
         // The bench's own endpoint is on this machine.
         variables.push(("EGRESS_POLICY".to_owned(), "anywhere".to_owned()));
         variables.extend(of_aws(endpoint));
-        variables
+        Ok(variables)
     }
 
     /// The functions' URL as that of another machine, so that they demand TLS.

@@ -75,7 +75,7 @@ impl<'a> Site<'a> {
 
         let mut variables = vec![
             ("DATABASE_URL".to_owned(), at_port(&database.app_url, to_database.port())?),
-            ("RINGFENCE_MASTER_KEYS".to_owned(), secrets.master_keys_variable()),
+            ("RINGFENCE_KEYS".to_owned(), secrets.keys_variable()?),
             ("RETRY_WAIT_CAP_SECONDS".to_owned(), RETRY_WAIT_CAP_SECONDS.to_owned()),
             ("RUST_LOG".to_owned(), "warn".to_owned()),
         ];

@@ -9,7 +9,7 @@ use ringfence_core::migrations::{self, MigrationError};
 use ringfence_egress::vapi_api::VAPI_API;
 use ringfence_egress::{EgressClient, VapiApi};
 use ringfence_identity::tokens::MAX_LIFETIME;
-use ringfence_identity::{Audience, MasterKeys, Scope, Sealer, Subject, Tokens};
+use ringfence_identity::{Audience, ConsoleClaims, MasterKeys, MintError, Scope, Subject};
 use ringfence_protocol::admin::{Command, OrganizationKey, Reply, Secret};
 use ringfence_runtime::{Environment, Misconfigured};
 use ringfence_vapi::interactive::Configuration;
@@ -108,8 +108,7 @@ impl Administration {
                 if !self.admin(actor).await?.record_tool_secret_view(org_id).await? {
                     return Err(CommandError::NoSuchOrg);
                 }
-                let secret = self.masters.tool_secrets(org_id).next().map(|secret| secret.expose());
-                Reply::ToolSecret { secret: secret.unwrap_or_default() }
+                Reply::ToolSecret { secret: self.masters.endpoint_secrets().newest(org_id).expose() }
             }
             Command::SetVapiKey { actor, org_id, key } => {
                 let sealed = key.map(|key| self.seal_vapi_key(org_id, &key)).transpose()?;
@@ -133,15 +132,16 @@ impl Administration {
                 done(found, "open failure of a tool call")?
             }
             Command::MintToken { actor, org_id, lifetime_seconds } => {
-                let lifetime = Duration::from_secs(lifetime_seconds);
-                let (token, expires_at) = self.mint(actor, Audience::Live, Scope::Org(org_id), lifetime).await?;
-                Reply::Token { token, expires_at }
+                let lifetime = self.record_token_mint(&actor, Audience::Live, Some(org_id), lifetime_seconds).await?;
+                let (token, claims) = self.masters.live_tokens().mint(org_id, &actor, lifetime, Timestamp::now())?;
+                Reply::Token { token, expires_at: claims.expires_at }
             }
             Command::MintConsoleToken { actor, org_id, lifetime_seconds } => {
+                let lifetime = self.record_token_mint(&actor, Audience::Console, org_id, lifetime_seconds).await?;
                 let scope = org_id.map_or(Scope::Operator, Scope::Org);
-                let lifetime = Duration::from_secs(lifetime_seconds);
-                let (token, expires_at) = self.mint(actor, Audience::Console, scope, lifetime).await?;
-                Reply::Console { link: format!("{}/console/sign-in#token={token}", self.base_url), expires_at }
+                let (token, claims) = self.console_token(scope, &actor, lifetime)?;
+                let link = format!("{}/console/sign-in#token={token}", self.base_url);
+                Reply::Console { link, expires_at: claims.expires_at }
             }
             Command::ListFailures { selection, resolved, limit } => {
                 let admin = self.admin(READER.to_owned()).await?;
@@ -205,30 +205,33 @@ impl Administration {
         Ok(Reply::Inspected { dead_letters, clock_skew_ms })
     }
 
-    /// A token, noted before it is made, and until when it counts.
-    async fn mint(
+    /// Writes the token to the audit log before it is created. Returns its lifetime.
+    async fn record_token_mint(
         &self,
-        actor: String,
+        actor: &str,
         audience: Audience,
+        org_id: Option<OrgId>,
+        lifetime_seconds: u64,
+    ) -> Result<Duration, CommandError> {
+        let lifetime = Duration::from_secs(lifetime_seconds).min(MAX_LIFETIME);
+        let is_recorded =
+            self.admin(actor.to_owned()).await?.record_token_mint(audience.as_str(), org_id, lifetime).await?;
+        if is_recorded { Ok(lifetime) } else { Err(CommandError::NoSuchOrg) }
+    }
+
+    fn console_token(
+        &self,
         scope: Scope,
+        holder: &str,
         lifetime: Duration,
-    ) -> Result<(String, Timestamp), CommandError> {
-        let lifetime = lifetime.min(MAX_LIFETIME);
-        let org_id = match scope {
-            Scope::Org(org_id) => Some(org_id),
-            Scope::Operator => None,
-        };
-        if !self.admin(actor.clone()).await?.record_token_mint(audience.as_str(), org_id, lifetime).await? {
-            return Err(CommandError::NoSuchOrg);
-        }
-        let (token, claims) = Tokens::new(&self.masters).mint(audience, scope, &actor, lifetime, Timestamp::now())?;
-        Ok((token, claims.expires_at))
+    ) -> Result<(String, ConsoleClaims), MintError> {
+        self.masters.console_token_minter()?.mint(scope, holder, lifetime, Timestamp::now())
     }
 
     fn seal_vapi_key(&self, org_id: OrgId, key: &Secret) -> Result<String, CommandError> {
         let key = key.expose();
         let is_key = (8..=200).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-        let sealed = is_key.then(|| Sealer::new(&self.masters).seal_api_key(org_id, key));
+        let sealed = is_key.then(|| self.masters.api_key_sealer().seal(org_id, key));
         sealed.and_then(Result::ok).ok_or(CommandError::NotAKey)
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use ringfence_egress::VapiApi;
 use ringfence_egress::vapi_api::Method;
-use ringfence_identity::{Sealer, Subject};
+use ringfence_identity::Subject;
 use ringfence_protocol::admin::{Connection, ServerCheck};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde_json::{Map, Value, json};
@@ -35,7 +35,7 @@ impl Administration {
         let admin = self.admin(actor).await?;
         let version = admin.key_version(org_id).await?.ok_or(CommandError::NoSuchOrg)?;
         let sealed = admin.vapi_key(org_id).await?.ok_or(CommandError::NoVapiKey)?;
-        let key = Sealer::new(&self.masters).open_api_key(org_id, &sealed).ok_or(FailureCode::VapiKeyRefused)?;
+        let key = self.masters.api_key_sealer().open(org_id, &sealed).ok_or(FailureCode::VapiKeyRefused)?;
         let agents = admin.agents(org_id).await?;
         // An agent may share its number with another.
         let served: BTreeSet<(&'static str, String)> = agents

@@ -3,7 +3,7 @@
 
 use aws_sdk_sqs::Client;
 use jiff::Timestamp;
-use ringfence_identity::{Audience, Claims, Scope, Tokens};
+use ringfence_identity::{ConsoleClaims, ConsoleTokenVerifier, Scope};
 use ringfence_protocol::admin::{ConsoleCommand, ConsoleReply, ConsoleRequest, Replayable, Secret, Selection};
 use ringfence_runtime::{Environment, Misconfigured};
 use ringfence_vapi::OrgId;
@@ -16,19 +16,19 @@ use crate::operations::Operations;
 const PER_SECOND: u32 = 50;
 
 pub struct ConsoleCommands {
-    tokens: Tokens,
+    tokens: ConsoleTokenVerifier,
     operations: Operations,
 }
 
 impl ConsoleCommands {
-    /// From `RINGFENCE_MASTER_KEYS` and the variables of [`Operations::from_environment`].
+    /// From `RINGFENCE_KEYS` and the variables of [`Operations::from_environment`].
     pub fn from_environment(
         environment: &Environment<'_>,
         sqs: &Client,
         s3: aws_sdk_s3::Client,
     ) -> Result<Self, Misconfigured> {
         Ok(Self {
-            tokens: Tokens::new(&environment.master_keys()?),
+            tokens: environment.keys()?.console_token_verifier()?,
             operations: Operations::from_environment(environment, sqs, s3)?,
         })
     }
@@ -36,7 +36,7 @@ impl ConsoleCommands {
     /// Carries out a command in the name of the token's holder.
     pub async fn perform(&self, request: ConsoleRequest) -> Result<ConsoleReply, CommandError> {
         let ConsoleRequest { token, command } = request;
-        let Claims { holder: actor, .. } = self.authorise(&token, command.org_id())?;
+        let ConsoleClaims { holder: actor, .. } = self.authorise(&token, command.org_id())?;
         Ok(match command {
             ConsoleCommand::Redrive { org_id, call_id, code, event_id, before } => {
                 let selection = Selection { org_id: Some(org_id), call_id, code, event_id, ..Selection::default() };
@@ -62,8 +62,8 @@ impl ConsoleCommands {
         })
     }
 
-    fn authorise(&self, token: &Secret, org_id: OrgId) -> Result<Claims, CommandError> {
-        let claims = self.tokens.verify(Audience::Console, token.expose(), Timestamp::now())?;
+    fn authorise(&self, token: &Secret, org_id: OrgId) -> Result<ConsoleClaims, CommandError> {
+        let claims = self.tokens.verify(token.expose(), Timestamp::now())?;
         match claims.scope {
             Scope::Operator => Ok(claims),
             Scope::Org(own) if own == org_id => Ok(claims),

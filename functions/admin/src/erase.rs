@@ -23,7 +23,7 @@ impl Administration {
             Target::Call(call_id) => erasure.known = admin.erase_call(org_id, call_id, run).await?,
             Target::Number(number) => {
                 let number = number.expose().as_str();
-                let (tombstones, cut_off) = (self.masters.number_tombstones(number), Timestamp::now());
+                let (tombstones, cut_off) = (self.masters.number_hasher().hashes(number), Timestamp::now());
                 // The tombstones first: they drop events that arrive during the erasure.
                 if run {
                     admin.add_number_tombstones(org_id, &tombstones, cut_off).await?;

@@ -4,7 +4,7 @@ use ringfence_aws::QueueError;
 use ringfence_core::ConfigurationError;
 use ringfence_core::error::Failure;
 use ringfence_core::migrations::MigrationError;
-use ringfence_identity::InvalidToken;
+use ringfence_identity::{InvalidToken, MintError};
 use ringfence_runtime::Misconfigured;
 use ringfence_vapi::FailureCode;
 use ringfence_vapi::interactive::InvalidConfiguration;
@@ -27,9 +27,12 @@ pub enum CommandError {
     /// SQS did not do as asked.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// A token could not be signed, or is not valid.
+    /// A token could not be signed.
     #[error(transparent)]
-    Token(#[from] InvalidToken),
+    Token(#[from] MintError),
+    /// A token is not valid.
+    #[error(transparent)]
+    InvalidToken(#[from] InvalidToken),
     /// A token of one org for another one.
     #[error("the token is not for this org")]
     OtherOrg,

@@ -45,7 +45,7 @@ impl Fallback {
             .as_ref()
             .is_some_and(|to| !to.starts_with('+') && !to.starts_with("sip:") && !to.starts_with("sips:"))
         {
-            return Err(Misconfigured { name: name.to_owned(), fault: "is neither a number in E.164 nor a SIP URI" });
+            return Err(Misconfigured::new(name, "is neither a number in E.164 nor a SIP URI"));
         }
         Ok(Self { destination, sentence: environment.optional("FALLBACK_SENTENCE") })
     }

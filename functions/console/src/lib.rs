@@ -32,7 +32,7 @@ use ringfence_aws::Bucket;
 use ringfence_core::Database;
 use ringfence_core::console::{self, CallFilter, FailureCursor};
 use ringfence_core::error::Failure;
-use ringfence_identity::{Audience, Scope, Tokens};
+use ringfence_identity::{ConsoleTokenVerifier, LiveTokens, Scope};
 use ringfence_protocol::admin::{ConsoleCommand, Operation};
 use ringfence_runtime::catch_panics;
 use ringfence_runtime::problem::problem_with;
@@ -58,8 +58,8 @@ const LIVE_TOKEN: Duration = Duration::from_mins(15);
 
 /// Handles the requests to the console.
 pub struct Console {
-    /// Verifies console tokens.
-    pub tokens: Tokens,
+    pub console_tokens: ConsoleTokenVerifier,
+    pub live_tokens: LiveTokens,
     pub database: Arc<Database>,
     /// The bucket of the recordings.
     pub bucket: Bucket,
@@ -137,7 +137,7 @@ impl Console {
             (&Method::POST, ["session"]) => return self.start_session(request),
             _ => {}
         }
-        let session = Session::of(request, &self.tokens).ok_or(PageError::Unauthenticated)?;
+        let session = Session::of(request, &self.console_tokens).ok_or(PageError::Unauthenticated)?;
         if request.method() != Method::GET && session.by_cookie && !is_same_origin(request.headers()) {
             return Err(PageError::CrossOrigin);
         }
@@ -213,7 +213,7 @@ impl Console {
             return Err(PageError::CrossOrigin);
         }
         let token = Query::read(request.body()).text("token").unwrap_or_default();
-        match self.tokens.verify(Audience::Console, &token, Timestamp::now()) {
+        match self.console_tokens.verify(&token, Timestamp::now()) {
             Ok(claims) => {
                 tracing::info!(token.holder = claims.holder, "signed in");
                 Ok(with_cookie(see_other("/console"), &set_cookie(&token, &claims)))
@@ -234,8 +234,7 @@ impl Console {
     fn live_token(&self, request: &PageRequest<'_>) -> PageResult {
         let (now, claims) = (Timestamp::now(), &request.session.claims);
         let left = Duration::try_from(claims.expires_at.duration_since(now)).unwrap_or_default();
-        let minted =
-            self.tokens.mint(Audience::Live, Scope::Org(request.org), &claims.holder, LIVE_TOKEN.min(left), now);
+        let minted = self.live_tokens.mint(request.org, &claims.holder, LIVE_TOKEN.min(left), now);
         let (token, _) = minted.map_err(|_| PageError::Unauthenticated)?;
         Ok(reply::json(&json!({ "token": token })))
     }
@@ -377,7 +376,7 @@ impl Console {
             }
         };
         if is_page {
-            let session = Session::of(request, &self.tokens);
+            let session = Session::of(request, &self.console_tokens);
             let title = match status {
                 StatusCode::NOT_FOUND => "Not found",
                 StatusCode::BAD_REQUEST => "Invalid request",

@@ -14,7 +14,7 @@ use ringfence_aws::Connections;
 use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::live::{self, Cursor, Page, Resumed};
-use ringfence_identity::{Audience, Tokens};
+use ringfence_identity::LiveTokens;
 use ringfence_protocol::Frame;
 use ringfence_protocol::live::{ClientMessage, LiveReply, Logged, ServerMessage};
 use ringfence_runtime::problem::status_of;
@@ -31,7 +31,7 @@ const PAGE_ENTRIES: i32 = 200;
 const PAGE_BYTES: usize = 96 * 1024;
 
 pub struct Live {
-    tokens: Tokens,
+    tokens: LiveTokens,
     database: Arc<Database>,
     connections: Connections,
 }
@@ -49,7 +49,7 @@ pub struct Answer {
 
 impl Live {
     #[must_use]
-    pub fn new(tokens: Tokens, database: Arc<Database>, connections: Connections) -> Self {
+    pub fn new(tokens: LiveTokens, database: Arc<Database>, connections: Connections) -> Self {
         Self { tokens, database, connections }
     }
 
@@ -70,8 +70,8 @@ impl Live {
     async fn connect(&self, event: &ApiGatewayWebsocketProxyRequest, connection: &str) -> Result<Answer, Failure> {
         let now = Timestamp::now();
         let token = offered_token(&event.headers).ok_or(FailureCode::Unauthorised)?;
-        let claims = self.tokens.verify(Audience::Live, token, now).map_err(|_| FailureCode::Unauthorised)?;
-        let org = claims.org().ok_or(FailureCode::Unauthorised)?;
+        let claims = self.tokens.verify(token, now).map_err(|_| FailureCode::Unauthorised)?;
+        let org = claims.scope;
         let expires_at = claims.expires_at.min(now + MAX_CONNECTION);
         if !live::open(&self.database, org, connection, expires_at).await? {
             // API Gateway uses each connection id once, so another request has taken this id.

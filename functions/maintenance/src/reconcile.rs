@@ -8,7 +8,7 @@ use ringfence_aws::Queue;
 use ringfence_core::error::Failure;
 use ringfence_core::reconciliation::{self, Missing};
 use ringfence_egress::VapiApi;
-use ringfence_identity::Sealer;
+use ringfence_identity::{ApiKeySealer, DeliverySealer};
 use ringfence_protocol::{Credential, Delivery};
 use ringfence_runtime::envelope::{self, Sealed};
 use ringfence_runtime::metrics::{Counts, Metric};
@@ -32,7 +32,8 @@ const RETRY_DELAYS: (Duration, Duration) = (Duration::from_mins(15), Duration::f
 pub struct Reconciler {
     pub api: VapiApi,
     /// Opens the orgs' API keys.
-    pub sealer: Sealer,
+    pub api_keys: ApiKeySealer,
+    pub sealer: DeliverySealer,
     /// The retry queue of reports.
     pub reports: Queue,
 }
@@ -98,7 +99,7 @@ impl Maintenance {
         }
         let sealed = missing.api_key.as_ref().ok_or(FailureCode::VapiKeyMissing)?;
         let reconciler = &self.reconciler;
-        let key = reconciler.sealer.open_api_key(*org_id, sealed).ok_or(FailureCode::VapiKeyRefused)?;
+        let key = reconciler.api_keys.open(*org_id, sealed).ok_or(FailureCode::VapiKeyRefused)?;
         tokio::time::sleep(REQUEST_INTERVAL).await;
         let call = reconciler.api.call(&key, vapi_call_id).await?;
         let Some(body) = report_of(&call) else { return Ok(false) };

@@ -10,7 +10,7 @@ use lambda_http::http::{HeaderValue, Request, Response, StatusCode, Uri, header}
 use ringfence_core::recordings::Lease;
 use ringfence_egress::vapi_api::VAPI_API;
 use ringfence_egress::{EgressClient, EgressError};
-use ringfence_identity::Sealer;
+use ringfence_identity::{ApiKeySealer, KeyRing, KeyRingError, LinkSealer};
 use ringfence_protocol::Recording;
 use ringfence_runtime::{Environment, Misconfigured};
 use ringfence_vapi::{FailureClass, FailureCode};
@@ -26,24 +26,29 @@ const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
 pub struct Source {
     outbound: EgressClient,
-    sealer: Sealer,
+    links: LinkSealer,
+    api_keys: ApiKeySealer,
     hosts: Hosts,
     api_url: String,
 }
 
 impl Source {
     /// Links may lead to `hosts` only. `api_url` is the base URL of Vapi's API.
-    #[must_use]
-    pub fn new(outbound: EgressClient, sealer: Sealer, hosts: Hosts, api_url: impl Into<String>) -> Self {
-        Self { outbound, sealer, hosts, api_url: api_url.into() }
+    pub fn new(
+        outbound: EgressClient,
+        keys: &KeyRing,
+        hosts: Hosts,
+        api_url: impl Into<String>,
+    ) -> Result<Self, KeyRingError> {
+        let (links, api_keys) = (keys.link_sealer()?, keys.api_key_sealer()?);
+        Ok(Self { outbound, links, api_keys, hosts, api_url: api_url.into() })
     }
 
-    /// With `EGRESS_POLICY`, `RINGFENCE_MASTER_KEYS` and `RECORDING_HOSTS`.
+    /// With `EGRESS_POLICY`, `RINGFENCE_KEYS` and `RECORDING_HOSTS`.
     pub fn from_environment(environment: &Environment<'_>) -> Result<Self, Misconfigured> {
         let outbound = EgressClient::new(environment.egress_policy()?);
         let hosts = Hosts::from_setting(environment.optional("RECORDING_HOSTS").as_deref())?;
-        let sealer = Sealer::new(&environment.master_keys()?);
-        Ok(Self::new(outbound, sealer, hosts, VAPI_API))
+        Ok(Self::new(outbound, &environment.keys()?, hosts, VAPI_API)?)
     }
 
     /// A response whose body is the recording, from the link or from the API. If both fail, the error of the API,
@@ -58,7 +63,7 @@ impl Source {
                     failure.code = %code, call.id = %recording.call_id,
                     "the link failed: the recording is fetched from Vapi's API"
                 );
-                let by_api = match self.sealer.open_api_key(recording.org_id, sealed) {
+                let by_api = match self.api_keys.open(recording.org_id, sealed) {
                     Some(key) => self.by_api(recording, &key).await,
                     None => Err(FailureCode::RecordingForbidden),
                 };
@@ -83,7 +88,7 @@ impl Source {
     async fn by_link(&self, recording: &Recording, lease: &Lease) -> Result<Response<Incoming>, FailureCode> {
         let expired = lease.link_expires_at.is_some_and(|expires_at| expires_at < Timestamp::now() + EXPIRY_MARGIN);
         let link = lease.link.as_ref().filter(|_| !expired).ok_or(FailureCode::RecordingExpired)?;
-        let link = self.sealer.open_link(&recording.call_id, recording.kind, link);
+        let link = self.links.open(&recording.call_id, recording.kind, link);
         let response = self.get(&link.ok_or(FailureCode::RecordingExpired)?).await?;
         match response.status() {
             status if status.is_success() => Ok(response),

@@ -4,7 +4,7 @@
 use assistant_request::Answers;
 use jiff::Timestamp;
 use ringfence_core::{Failure, Outcome, live};
-use ringfence_identity::{Sealer, Unauthorised, Verified};
+use ringfence_identity::{DeliverySealer, Unauthorised, Verified};
 use ringfence_protocol::Delivery;
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::reception::Handler;
@@ -24,7 +24,7 @@ pub struct Webhook {
     pub pipeline: Pipeline,
     /// Where an event waits that could not be applied.
     pub queues: RetryQueues,
-    pub sealer: Sealer,
+    pub sealer: DeliverySealer,
     pub answers: Answers,
     pub tools: Tools,
 }

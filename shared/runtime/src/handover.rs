@@ -26,7 +26,7 @@ impl Handover {
     pub fn from_environment(environment: &Environment<'_>, aws: &SdkConfig) -> Result<Self, Misconfigured> {
         let name = |function: Function| {
             let variable = format!("{}_FUNCTION_NAME", function.as_str().to_uppercase().replace('-', "_"));
-            Ok((function, environment.required(&variable)?))
+            Ok::<_, Misconfigured>((function, environment.required(&variable)?))
         };
         let names = Function::ALL.into_iter().map(name).collect::<Result<_, _>>()?;
         Ok(Self { invoker: Invoker::new(aws, TIMEOUT), names })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lambda_http::Error;
 use ringfence_core::Database;
 use ringfence_egress::Endpoints;
-use ringfence_identity::{Sealer, Verified};
+use ringfence_identity::{DeliverySealer, Verified};
 use ringfence_vapi::interactive::Interactive;
 use ringfence_vapi::{FailureCode, Message, nothing_configured};
 use serde_json::json;
@@ -35,7 +35,7 @@ pub trait Respond {
 pub struct Route<R> {
     /// The queues of stored events that were posted to this route.
     pub queues: RetryQueues,
-    pub sealer: Sealer,
+    pub sealer: DeliverySealer,
     pub responder: R,
 }
 
@@ -79,9 +79,9 @@ pub async fn interactive_function<R: Respond + Sync>(
     let environment = Environment::of_process();
     let responder = responder(&environment, start::database(&environment)?, start::endpoints(&environment)?)?;
     let queues = RetryQueues::connect(&environment, &environment.aws())?;
-    let sealer = Sealer::new(&environment.master_keys()?);
+    let sealer = environment.keys()?.delivery_sealer()?;
     let reception =
-        &Reception { authenticator: environment.authenticator()?, handler: Route { queues, sealer, responder } };
+        &Reception { authenticator: environment.org_authenticator()?, handler: Route { queues, sealer, responder } };
     lambda_http::run(lambda_http::service_fn(
         |request| async move { Ok::<_, Infallible>(reception.answer(request).await) },
     ))

@@ -3,6 +3,7 @@
 use lambda_http::http::StatusCode;
 use ringfence_protocol::admin::ConsoleRequest;
 use ringfence_testkit::Call;
+use ringfence_testkit::webhook::keys;
 use serde_json::{Value, json};
 
 use super::{Site, of};
@@ -10,9 +11,8 @@ use super::{Site, of};
 /// The function that carries commands out can read this one, which has the person's token.
 fn is_understood(payload: Value) {
     let request: ConsoleRequest = serde_json::from_value(payload).unwrap();
-    let tokens = ringfence_identity::Tokens::new(&ringfence_testkit::webhook::masters());
-    let audience = ringfence_identity::Audience::Console;
-    assert_eq!(tokens.verify(audience, request.token.expose(), jiff::Timestamp::now()).unwrap().holder, "ada");
+    let verifier = keys().console_token_verifier().unwrap();
+    assert_eq!(verifier.verify(request.token.expose(), jiff::Timestamp::now()).unwrap().holder, "ada");
 }
 
 /// B7: a dead letter, or all of a filter, is sent back: ordered, not waited for.
@@ -98,8 +98,7 @@ async fn the_live_page_gets_a_token_of_its_org() {
     let site = Site::open().await;
     let reply = site.post(&of(site.acme), &format!("/console/{}/live/token", site.acme), "").await;
     let answer: Value = serde_json::from_str(&reply.text).unwrap();
-    let tokens = ringfence_identity::Tokens::new(&ringfence_testkit::webhook::masters());
-    let now = jiff::Timestamp::now();
-    let claims = tokens.verify(ringfence_identity::Audience::Live, answer["token"].as_str().unwrap(), now).unwrap();
-    assert_eq!(claims.org(), Some(site.acme));
+    let tokens = ringfence_testkit::webhook::keys().live_tokens().unwrap();
+    let claims = tokens.verify(answer["token"].as_str().unwrap(), jiff::Timestamp::now()).unwrap();
+    assert_eq!(claims.scope, site.acme);
 }
