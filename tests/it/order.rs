@@ -5,6 +5,7 @@ use proptest::test_runner::{Config, TestRunner};
 use ringfence_testkit::database::apply;
 use ringfence_testkit::{Call, TestDatabase};
 use ringfence_vapi::OrgId;
+use ringfence_vapi::status::STATUSES;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
@@ -214,4 +215,23 @@ fn any_events_in_any_order_end_in_the_same_rows() {
             Ok(())
         })
         .unwrap();
+}
+
+/// The list of statuses in Rust has the order of the ranks in SQL, and a status that Vapi adds never replaces a known one.
+#[tokio::test]
+async fn statuses_are_ranked_alike_in_rust_and_in_sql() {
+    let database = TestDatabase::new().await;
+    let superuser = database.superuser().await;
+    let rank = async |status: &str| -> i16 {
+        superuser.query_one("SELECT call_status_rank($1)", &[&status]).await.unwrap().get(0)
+    };
+    let mut ranks = Vec::new();
+    for status in STATUSES {
+        ranks.push(rank(status).await);
+    }
+    assert!(ranks.is_sorted_by(|lower, higher| lower < higher), "{STATUSES:?}: {ranks:?}");
+    assert_eq!(rank("ended").await, rank("completed").await);
+    for added in ["", "Ringing", "not-found", "paused"] {
+        assert_eq!(rank(added).await, rank("unknown").await, "{added}");
+    }
 }

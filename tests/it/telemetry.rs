@@ -15,6 +15,7 @@ use ringfence_testkit::endpoint::Manner;
 use ringfence_testkit::{Call, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample_bytes, sample_names};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
+use strum::IntoEnumIterator as _;
 use tokio::sync::OnceCell;
 
 use crate::recordings::Stage;
@@ -255,7 +256,7 @@ async fn a_door_speaks() {
         door.send(Some(&org.to_string()), &[("x-vapi-secret", "somebody's secret")], b"{}".to_vec()).await.status,
         401
     );
-    for function in Function::ALL {
+    for function in Function::iter() {
         let consumer = queues.consumer_of(function, Panicking(Arc::clone(&app)), Arc::clone(&app));
         consumer.consume(queues.take(function).await, Instant::now() + Duration::from_mins(5)).await;
     }

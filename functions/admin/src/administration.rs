@@ -16,6 +16,7 @@ use ringfence_runtime::{Environment, FunctionQueues, Misconfigured, Parking};
 use ringfence_vapi::interactive::Configuration;
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Map, Value, json};
+use strum::IntoEnumIterator as _;
 
 use crate::error::CommandError;
 use crate::redrive::{Manner, Redrive};
@@ -52,7 +53,7 @@ impl Administration {
             base_url: environment.required("PUBLIC_BASE_URL")?,
             parking: Parking::from_environment(environment, s3)?,
             vapi,
-            queues: Function::ALL.into_iter().map(queues).collect::<Result<_, _>>()?,
+            queues: Function::iter().map(queues).collect::<Result<_, _>>()?,
             recordings: FunctionQueues::of_recordings(environment, sqs)?,
         })
     }
@@ -204,7 +205,7 @@ impl Administration {
     }
 
     async fn inspect(&self) -> Result<Reply, CommandError> {
-        let names = Function::ALL.into_iter().map(Function::as_str).chain(["recording-upload"]);
+        let names = Function::iter().map(Function::as_str).chain(["recording-upload"]);
         let mut dead_letters = Vec::new();
         for (name, queues) in names.zip(self.queues.iter().chain([&self.recordings])) {
             dead_letters.push((name.to_owned(), queues.dead_letters.depth().await?.waiting));

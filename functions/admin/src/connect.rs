@@ -7,25 +7,11 @@ use ringfence_egress::VapiApi;
 use ringfence_egress::vapi_api::Method;
 use ringfence_identity::{Sealer, Subject};
 use ringfence_protocol::admin::{Connection, ServerCheck};
-use ringfence_vapi::{FailureCode, OrgId};
+use ringfence_vapi::{FailureCode, OrgId, server_messages};
 use serde_json::{Map, Value, json};
 
 use crate::{Administration, CommandError};
 
-/// What an assistant sends: what is stored, and what is answered. Vapi's default has each turn's whole conversation besides.
-const MESSAGES: [&str; 11] = [
-    "assistant.started",
-    "end-of-call-report",
-    "handoff-destination-request",
-    "hang",
-    "language-change-detected",
-    "status-update",
-    "tool-calls",
-    "transcript[transcriptType=\"final\"]",
-    "transfer-destination-request",
-    "transfer-update",
-    "user-interrupted",
-];
 /// What a repetition changes nothing about.
 const NOT_AGAIN: [u16; 6] = [400, 401, 403, 404, 413, 422];
 
@@ -124,8 +110,9 @@ impl Administration {
         if kind == "assistant" {
             let sent: BTreeSet<&str> =
                 shown["serverMessages"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let missing: Vec<&str> = MESSAGES.into_iter().filter(|message| !sent.contains(message)).collect();
-            let unused: Vec<&str> = sent.iter().copied().filter(|message| !MESSAGES.contains(message)).collect();
+            let used = server_messages();
+            let missing: Vec<&str> = used.difference(&sent).copied().collect();
+            let unused: Vec<&str> = sent.difference(&used).copied().collect();
             if !missing.is_empty() {
                 wrong.push(format!("serverMessages lack {}", missing.join(", ")));
             }
@@ -151,7 +138,7 @@ impl Administration {
         );
         let mut change = Map::from_iter([("server".to_owned(), Value::Object(server))]);
         if kind == "assistant" {
-            change.insert("serverMessages".to_owned(), json!(MESSAGES));
+            change.insert("serverMessages".to_owned(), json!(server_messages()));
         }
         Value::Object(change)
     }

@@ -370,7 +370,7 @@ impl Visit<'_> {
     /// What is about to be looked at, as the audit log names it: never what somebody searches for, which may be a number.
     fn subject(&self, rest: &[&str]) -> Option<String> {
         let [section, more @ ..] = rest else { return None };
-        let section = Section::ALL.into_iter().find(|each| each.segment() == *section)?.segment();
+        let section = section.parse::<Section>().ok()?.segment();
         let event = self.query.text("event_id").or_else(|| self.form.text("event_id"));
         let mut subject = match (section, more, event) {
             ("calls", [call, ..], _) => format!("calls/{call}"),

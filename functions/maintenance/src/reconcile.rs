@@ -13,8 +13,7 @@ use ringfence_protocol::{Credential, Delivery};
 use ringfence_runtime::envelope::{self, Sealed};
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::trace::traced;
-use ringfence_vapi::{BadRequest, FailureCode, Message, parse};
-use serde_json::{Map, Value, json};
+use ringfence_vapi::{BadRequest, FailureCode, Message, end_of_call_report, parse};
 
 use ringfence_protocol::maintenance::Report;
 
@@ -103,7 +102,7 @@ impl Maintenance {
         let key = reconciler.sealer.open_api_key(*org_id, sealed).ok_or(FailureCode::VapiKeyRefused)?;
         tokio::time::sleep(PACE).await;
         let call = reconciler.api.call(&key, vapi_call_id).await?;
-        let Some(body) = report_of(&call) else { return Ok(false) };
+        let Some(body) = end_of_call_report(&call) else { return Ok(false) };
         let now = Timestamp::now();
         let parsed = parse(body.to_string().as_bytes(), now).map_err(BadRequest::code)?;
         let Message::Stored(stored) = parsed.message else { return Err(FailureCode::EventUnreadable) };
@@ -156,42 +155,4 @@ impl Maintenance {
         reconciliation::settle(&self.database, missing, code, retry).await?;
         Ok(())
     }
-}
-
-/// The `end-of-call-report` that Vapi would have sent of this `Call`. None: it has not ended.
-///
-/// Vapi's `Call` has the report's fields of the same names; `endedReason` says that it is over, also where the status is not kept up.
-/// The message's time is the call's last change, so that who is asked twice says the same.
-fn report_of(call: &Value) -> Option<Value> {
-    let is_over = call.get("status").and_then(Value::as_str) == Some("ended");
-    if !is_over && call.get("endedReason").is_none_or(Value::is_null) {
-        return None;
-    }
-    let mut message = Map::new();
-    message.insert("type".to_owned(), json!("end-of-call-report"));
-    for name in [
-        "endedReason",
-        "startedAt",
-        "endedAt",
-        "cost",
-        "costs",
-        "costBreakdown",
-        "analysis",
-        "artifact",
-        "destination",
-        "customer",
-        "phoneNumber",
-        "assistant",
-        "compliance",
-    ] {
-        if let Some(value) = call.get(name) {
-            message.insert(name.to_owned(), value.clone());
-        }
-    }
-    let changed = ["updatedAt", "endedAt", "createdAt"].into_iter().find_map(|name| call.get(name)?.as_str());
-    if let Some(at) = changed.and_then(|text| text.parse::<Timestamp>().ok()) {
-        message.insert("timestamp".to_owned(), json!(at.as_millisecond()));
-    }
-    message.insert("call".to_owned(), call.clone());
-    Some(json!({ "message": message }))
 }

@@ -3,6 +3,7 @@
 use ringfence_protocol::{Delivery, FailedAttempt};
 use ringfence_vapi::{Function, OrgId};
 use serde::Serialize;
+use strum::IntoStaticStr;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
@@ -13,21 +14,13 @@ use crate::events::credential_columns;
 use crate::live::{self, Announcement};
 
 /// Where a failed event is now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, IntoStaticStr, PartialEq, Eq)]
+#[strum(serialize_all = "kebab-case")]
 pub enum FailedState {
     /// In its retry queue, to be tried again.
     Retrying,
     /// In its dead-letter queue.
     Dead,
-}
-
-impl FailedState {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Retrying => "retrying",
-            Self::Dead => "dead",
-        }
-    }
 }
 
 /// What was written down of a failure.
@@ -53,7 +46,7 @@ pub async fn record(database: &Database, delivery: &Delivery, state: FailedState
                 (&Json(&delivery.event), Type::JSONB),
                 (&delivery.received_at, Type::TIMESTAMPTZ),
                 (&of(delivery), Type::JSONB),
-                (&state.as_str(), Type::TEXT),
+                (&<&str>::from(state), Type::TEXT),
             ],
         )
         .await?;

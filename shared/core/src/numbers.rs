@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use ringfence_vapi::OrgId;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
@@ -111,21 +112,13 @@ pub struct AgentNumbers {
 }
 
 /// What the numbers of a period are read by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, IntoStaticStr, PartialEq, Eq)]
+#[strum(serialize_all = "kebab-case")]
 pub enum By {
     /// For a day or two.
     Hour,
     /// For longer.
     Day,
-}
-
-impl By {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hour => "hour",
-            Self::Day => "day",
-        }
-    }
 }
 
 /// The numbers of an org, of one agent or of all, from the beginning of the hour or the day of `since` until `until`.
@@ -142,7 +135,7 @@ pub async fn show(
         (&agent, Type::UUID),
         (&since, Type::TIMESTAMPTZ),
         (&until, Type::TIMESTAMPTZ),
-        (&by.as_str(), Type::TEXT),
+        (&<&str>::from(by), Type::TEXT),
     ];
     answer(database, "SELECT show_numbers_v1($1, $2, $3, $4, $5)", &parameters).await
 }

@@ -6,6 +6,7 @@ use aws_types::SdkConfig;
 use ringfence_aws::Invoker;
 use ringfence_protocol::ParkRequest;
 use ringfence_vapi::{FailureCode, Function};
+use strum::IntoEnumIterator as _;
 
 use crate::configuration::{Environment, Misconfigured};
 
@@ -25,7 +26,7 @@ impl Handover {
             let variable = format!("{}_FUNCTION_NAME", function.as_str().to_uppercase().replace('-', "_"));
             Ok((function, environment.required(&variable)?))
         };
-        let names = Function::ALL.into_iter().map(name).collect::<Result<_, _>>()?;
+        let names = Function::iter().map(name).collect::<Result<_, _>>()?;
         Ok(Self { invoker: Invoker::new(aws, TIMEOUT), names })
     }
 

@@ -11,6 +11,7 @@ use ringfence_testkit::studio::Reply;
 use ringfence_testkit::{Call, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, RecordingKind};
 use serde_json::json;
+use strum::IntoEnumIterator as _;
 
 use super::{PATIENCE, Stage, artifact, half_an_hour, wav};
 
@@ -53,7 +54,7 @@ async fn a_report_queues_each_kind_once_with_a_link_that_nobody_can_read() {
         asked.push(read(message.body.as_deref().unwrap()).unwrap());
     }
     asked.sort_by_key(|recording| recording.kind);
-    assert_eq!(asked, RecordingKind::ALL.map(|kind| stage.recording(&call, kind)));
+    assert_eq!(asked, RecordingKind::iter().map(|kind| stage.recording(&call, kind)).collect::<Vec<_>>());
 }
 
 /// D1, D8: a report that had to wait in its queue keeps its links, which nobody can read there, and asks for its recording then.
