@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use ringfence_egress::VapiApi;
 use ringfence_egress::vapi_api::Method;
+use ringfence_egress::{VapiApi, VapiApiError};
 use ringfence_identity::{Sealer, Subject};
 use ringfence_protocol::admin::{Connection, ServerCheck};
-use ringfence_vapi::{FailureCode, OrgId, server_messages};
+use ringfence_vapi::{OrgId, server_messages};
 use serde_json::{Map, Value, json};
 
 use crate::{Administration, CommandError};
@@ -21,7 +21,7 @@ impl Administration {
         let admin = self.admin(actor).await?;
         let version = admin.key_version(org_id).await?.ok_or(CommandError::NoSuchOrg)?;
         let sealed = admin.vapi_key(org_id).await?.ok_or(CommandError::NoVapiKey)?;
-        let key = Sealer::new(&self.masters).open_api_key(org_id, &sealed).ok_or(FailureCode::VapiKeyRefused)?;
+        let key = Sealer::new(&self.masters).open_api_key(org_id, &sealed).ok_or(VapiApiError::KeyRefused)?;
         let agents = admin.agents(org_id).await?;
         // An agent may share its number with another.
         let served: BTreeSet<(&'static str, String)> = agents
@@ -41,7 +41,7 @@ impl Administration {
         for (kind, id) in served {
             let (what, path) = (format!("{kind} {id}"), format!("/{kind}/{id}"));
             let shown = match self.vapi.ask(Method::GET, &key, &path, None).await {
-                Err(FailureCode::VapiCallUnknown) => {
+                Err(VapiApiError::NotFound) => {
                     let wrong = vec!["Vapi does not know it: is it registered with the right id?".to_owned()];
                     connection.found.push(ServerCheck { what, wrong });
                     continue;
@@ -160,7 +160,7 @@ impl Administration {
         let plan = json!({"type": "bearer", "token": token.expose()});
         let credential = json!({"provider": "custom-credential", "name": name, "authenticationPlan": plan});
         let made = self.vapi.ask(Method::POST, key, "/credential", Some(&credential)).await?;
-        Ok(made["id"].as_str().ok_or(FailureCode::VapiUnavailable)?.to_owned())
+        Ok(made["id"].as_str().ok_or(VapiApiError::Unreadable)?.to_owned())
     }
 
     /// With Vapi's API somewhere else.

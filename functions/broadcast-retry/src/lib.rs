@@ -15,7 +15,7 @@ use ringfence_protocol::live::Logged;
 use ringfence_protocol::{Broadcast, Frame};
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::pusher::settle;
-use ringfence_runtime::{Disposition, FunctionQueues, Record, Worker, catch_panics};
+use ringfence_runtime::{Coded as _, Disposition, FunctionQueues, Record, Worker, catch_panics};
 use ringfence_vapi::{FailureClass, FailureCode};
 
 /// A push that failed more often is a dead letter.
@@ -90,7 +90,7 @@ impl Broadcaster {
         for part in viewers.chunks(MAX_CONNECTIONS) {
             let part = Broadcast { connections: Some(part.to_vec()), ..broadcast.clone() };
             let message = serde_json::to_string(&part).map_err(|_| FailureCode::EventUnreadable)?;
-            self.queues.retries.send_later(message, Duration::ZERO).await.map_err(|error| error.0)?;
+            self.queues.retries.send_later(message, Duration::ZERO).await.map_err(|error| error.code())?;
         }
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Broadcaster {
         } else {
             self.queues.retries.send_later(message, retry_delay(broadcast.failures)).await
         };
-        sent.map_err(|error| error.0.into())
+        sent.map_err(|error| error.code().into())
     }
 }
 

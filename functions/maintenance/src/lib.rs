@@ -12,8 +12,8 @@ use ringfence_aws::{Bucket, Queue};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, maintenance, recordings};
 use ringfence_protocol::maintenance::{Job, JobRequest, Report};
-use ringfence_runtime::RecordingQueue;
 use ringfence_runtime::metrics::{Counts, Metric};
+use ringfence_runtime::{Coded as _, RecordingQueue};
 
 pub use cleaning::rest;
 pub use reconcile::Reconciler;
@@ -115,7 +115,7 @@ impl Maintenance {
             }
             report.found += orphans.len() as u64;
             for (org, key) in orphans {
-                self.bucket.delete(&key).await?;
+                self.bucket.delete(&key).await.map_err(|error| error.code())?;
                 report.done += u64::from(maintenance::note_orphan_removed(&self.database, org, &key).await?);
             }
             if Instant::now() > until {
@@ -136,8 +136,8 @@ impl Maintenance {
             report.found += expired.len() as u64;
             for (recording, key) in expired {
                 // One that cannot be removed keeps none of the others.
-                if let Err(code) = self.bucket.delete(&key).await {
-                    refused = Some(code);
+                if let Err(error) = self.bucket.delete(&key).await {
+                    refused = Some(error.code());
                     continue;
                 }
                 // Somebody else may have done so meanwhile.

@@ -10,10 +10,11 @@ use ringfence_core::reconciliation::{self, Missing};
 use ringfence_egress::VapiApi;
 use ringfence_identity::Sealer;
 use ringfence_protocol::{Credential, Delivery};
+use ringfence_runtime::Coded as _;
 use ringfence_runtime::envelope::{self, Sealed};
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::trace::traced;
-use ringfence_vapi::{BadRequest, FailureCode, Message, end_of_call_report, parse};
+use ringfence_vapi::{BadRequest, FailureClass, FailureCode, Message, end_of_call_report, parse};
 
 use ringfence_protocol::maintenance::Report;
 
@@ -101,7 +102,7 @@ impl Maintenance {
         let reconciler = &self.reconciler;
         let key = reconciler.sealer.open_api_key(*org_id, sealed).ok_or(FailureCode::VapiKeyRefused)?;
         tokio::time::sleep(PACE).await;
-        let call = reconciler.api.call(&key, vapi_call_id).await?;
+        let call = reconciler.api.call(&key, vapi_call_id).await.map_err(|error| error.code())?;
         let Some(body) = end_of_call_report(&call) else { return Ok(false) };
         let now = Timestamp::now();
         let parsed = parse(body.to_string().as_bytes(), now).map_err(BadRequest::code)?;
@@ -113,8 +114,11 @@ impl Maintenance {
         let credential = Credential::Org { org_id: *org_id, key_version: *key_version };
         let delivery: Delivery = traced(reconciler.sealer.delivery_of(credential, now, stored));
         match envelope::seal(&delivery) {
-            Ok(Sealed::Fits(message)) => reconciler.reports.send_text(message, None).await.map_err(|error| error.0)?,
-            _ => return Err(FailureCode::EventTooLarge),
+            Ok(Sealed::Fits(message)) => {
+                reconciler.reports.send_text(message, None).await.map_err(|error| error.code())?;
+            }
+            Ok(Sealed::Oversize(_)) => return Err(FailureCode::EventTooLarge),
+            Err(error) => return Err(error.code()),
         }
         Ok(true)
     }
@@ -138,13 +142,7 @@ impl Maintenance {
                 (None, Some(backoff))
             }
             Err(code) => {
-                let is_over = matches!(
-                    code,
-                    FailureCode::VapiCallUnknown
-                        | FailureCode::VapiKeyMissing
-                        | FailureCode::EventUnreadable
-                        | FailureCode::EventTooLarge
-                );
+                let is_over = code.class() != FailureClass::Transient;
                 if is_over {
                     counts.add(Metric::CallsUnreachable, 1);
                 }

@@ -12,7 +12,7 @@ mod store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use ringfence_aws::Bucket;
 use ringfence_core::Database;
 use ringfence_core::error::Failure;
@@ -20,7 +20,7 @@ use ringfence_core::recordings::{self, Claimed, Finished, Lease, StoredObject};
 use ringfence_protocol::Recording;
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::recordings::read;
-use ringfence_runtime::{Backoff, Disposition, Pusher, Record, Worker, catch_panics};
+use ringfence_runtime::{Backoff, Coded as _, Disposition, Pusher, Record, Worker, catch_panics};
 use ringfence_vapi::{FailureClass, FailureCode};
 use uuid::Uuid;
 
@@ -37,8 +37,6 @@ const RESERVE: Duration = Duration::from_secs(30);
 const TO_ABORT: Duration = Duration::from_secs(5);
 /// How long a recording may take where no time is told that is left, which `cargo lambda watch` does not.
 const WITHOUT_DEADLINE: Duration = Duration::from_mins(1);
-/// What Vapi does not have by then, it never will: recordings may lag their report by minutes.
-const LAG: SignedDuration = SignedDuration::from_hours(2);
 /// The longest that SQS hides a message for us.
 const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
@@ -77,7 +75,8 @@ impl Uploader {
     async fn claim(&self, record: &Record<'_>, counts: &mut Counts) -> Disposition {
         let recording = match read(record.body) {
             Ok(recording) => recording,
-            Err(code) => {
+            Err(error) => {
+                let code = error.code();
                 tracing::error!(failure.code = %code, message.id = record.message_id, "not a message about a recording");
                 return Disposition::DeadLetter(code);
             }
@@ -126,12 +125,12 @@ impl Uploader {
     async fn keep(&self, recording: &Recording, lease: &Lease, until: Instant) -> Result<StoredObject, Failure> {
         let key = recording.object_key();
         if lease.attempt > 1
-            && let Some(object) = Store(&self.bucket).measure(&key).await?
+            && let Some(object) = Store(&self.bucket).measure(&key).await.map_err(|error| error.code())?
         {
             return Ok(object);
         }
-        let body = self.source.open(recording, lease).await?;
-        Ok(Store(&self.bucket).store(key, body, until).await?)
+        let body = self.source.open(recording, lease).await.map_err(|error| error.code())?;
+        Ok(Store(&self.bucket).store(key, body, until).await.map_err(|error| error.code())?)
     }
 
     async fn finished(
@@ -185,9 +184,8 @@ impl Uploader {
                 failure.code
             }
         };
-        let is_over = record.is_last_receive()
-            || code.class() != FailureClass::Transient
-            || (code == FailureCode::RecordingNotFound && lease.queued_at.duration_until(Timestamp::now()) > LAG);
+        let is_over =
+            record.is_last_receive() || !code.is_retried_after(lease.queued_at.duration_until(Timestamp::now()));
         let Recording { org_id, call_id, kind } = recording;
         tracing::error!(
             org.id = %org_id, call.id = %call_id, recording.kind = %kind, recording.attempt = lease.attempt,

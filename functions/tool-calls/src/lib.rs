@@ -16,7 +16,7 @@ use ringfence_egress::{Endpoints, Notice};
 use ringfence_identity::{Unauthorised, Verified};
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::route::{Respond, wrong_route};
-use ringfence_runtime::{Answer, catch_panics};
+use ringfence_runtime::{Answer, Coded as _, catch_panics};
 use ringfence_vapi::interactive::{Interactive, Question, ToolCall, ToolResult, tool_results};
 use ringfence_vapi::{FailureCode, OrgId, nothing_configured};
 use serde_json::json;
@@ -185,7 +185,9 @@ impl Tools {
         let left = batch.endpoints_until.saturating_duration_since(Instant::now());
         let is_cut_short = left + CUT_SHORT < Duration::from_secs(endpoint.timeout_seconds);
         let posted = self.endpoints.post(endpoint.address(), &notice, batch.endpoints_until).await;
-        let read = posted.and_then(|body| ToolResult::read(&body).ok_or(FailureCode::ToolAnswerUnreadable));
+        let read = posted
+            .map_err(|error| error.code())
+            .and_then(|body| ToolResult::read(&body).ok_or(FailureCode::ToolAnswerUnreadable));
         let outcome = match read {
             Ok(result) => Outcome { result, code: None, metric: Metric::ToolExecuted },
             Err(code) => Outcome::failed(code),

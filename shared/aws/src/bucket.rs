@@ -7,7 +7,8 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_types::SdkConfig;
-use ringfence_vapi::FailureCode;
+
+use crate::error::BucketError;
 
 /// The longest wait for S3 to take or give a part of a recording, and for all attempts at it.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,31 +40,35 @@ impl Bucket {
     }
 
     /// Removes what is under a key, if anything is.
-    pub async fn delete(&self, key: &str) -> Result<(), FailureCode> {
+    pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
         let delete = self.client.delete_object().bucket(&self.name).key(key).send().await;
-        delete.map(drop).map_err(|error| refused(&error))
+        delete.map(drop).map_err(|error| unavailable(&error))
     }
 
     /// A link that plays what is under a key, for whoever has it, for so long. Asks nobody.
-    pub async fn link(&self, key: &str, lifetime: Duration) -> Result<String, FailureCode> {
-        let presigning = PresigningConfig::expires_in(lifetime).map_err(|error| refused(&error))?;
+    pub async fn link(&self, key: &str, lifetime: Duration) -> Result<String, BucketError> {
+        let presigning = PresigningConfig::expires_in(lifetime).map_err(|error| not_signed(&error))?;
         let get = self.client.get_object().bucket(&self.name).key(key).response_cache_control("private, no-store");
-        let link = get.presigned(presigning).await.map_err(|error| refused(&error))?;
+        let link = get.presigned(presigning).await.map_err(|error| not_signed(&error))?;
         Ok(link.uri().to_owned())
     }
 }
 
 impl Bucket {
     /// Scheme, host and port of its links.
-    pub async fn origin(&self) -> Result<String, FailureCode> {
+    pub async fn origin(&self) -> Result<String, BucketError> {
         let link = self.link("origin", Duration::from_secs(1)).await?;
         Ok(link.splitn(4, '/').take(3).collect::<Vec<_>>().join("/"))
     }
 }
 
-/// S3 did not do as asked. Why is in the log only: the SDK tells its errors' causes, and none of them holds what was sent.
-pub fn refused(error: &(impl std::error::Error + Send + Sync + 'static)) -> FailureCode {
-    let code = FailureCode::RecordingStorage;
-    tracing::error!(failure.code = %code, error = %DisplayErrorContext(error), "the bucket refused");
-    code
+/// Logs why S3 did not do what was asked.
+pub fn unavailable(error: &(impl std::error::Error + Send + Sync + 'static)) -> BucketError {
+    tracing::error!(error = %DisplayErrorContext(error), "S3 is unavailable");
+    BucketError::Unavailable
+}
+
+fn not_signed(error: &(impl std::error::Error + Send + Sync + 'static)) -> BucketError {
+    tracing::error!(error = %DisplayErrorContext(error), "a link to an object could not be signed");
+    BucketError::NotSigned
 }

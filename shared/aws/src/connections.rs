@@ -10,7 +10,6 @@ use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectio
 use aws_sdk_apigatewaymanagement::primitives::Blob;
 use aws_types::SdkConfig;
 use futures_util::{StreamExt as _, stream};
-use ringfence_vapi::FailureCode;
 
 /// The longest wait for one push. The sender of the webhook waits too, and who gets no frame now gets it later.
 const PUSH_TIMEOUT: Duration = Duration::from_millis(800);
@@ -85,7 +84,7 @@ impl Connections {
             Err(error) if error.as_service_error().is_some_and(PostToConnectionError::is_gone_exception) => Push::Gone,
             Err(error) => {
                 let error = DisplayErrorContext(error);
-                tracing::warn!(failure.code = %FailureCode::PushFailed, connection.id = connection, %error, "a push failed");
+                tracing::warn!(connection.id = connection, %error, "a push failed");
                 Push::Failed
             }
         }

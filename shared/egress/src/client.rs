@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -75,10 +75,11 @@ impl EgressPolicy {
     }
 }
 
-/// Sends requests, over a connection each.
+/// Sends requests, over a connection each. Its clones share the TLS configuration.
+#[derive(Clone)]
 pub struct EgressClient {
     policy: EgressPolicy,
-    client: LazyLock<Made, Box<dyn FnOnce() -> Made + Send>>,
+    client: Arc<LazyLock<Made, Box<dyn FnOnce() -> Made + Send>>>,
 }
 
 type Made = Result<Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>, native_tls::Error>;
@@ -87,13 +88,13 @@ impl EgressClient {
     /// Connects to nothing yet, and loads the public authorities only when it does.
     #[must_use]
     pub fn new(policy: EgressPolicy) -> Self {
-        Self { policy, client: LazyLock::new(Box::new(move || client(policy))) }
+        Self { policy, client: Arc::new(LazyLock::new(Box::new(move || client(policy)))) }
     }
 
     /// Sends a request and answers with the head of the response, whatever its status.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, EgressError> {
         self.check(request.uri())?;
-        let client = self.client.as_ref().map_err(|error| {
+        let client = LazyLock::force(&self.client).as_ref().map_err(|error| {
             tracing::error!(%error, "TLS cannot be used");
             EgressError::Unreachable
         })?;
@@ -109,7 +110,7 @@ impl EgressClient {
 
     /// An address in the URL itself is no name, so no resolver is asked for it.
     fn check(&self, url: &Uri) -> Result<(), EgressError> {
-        let host = url.host().unwrap_or_default();
+        let host = url.host().ok_or(EgressError::AddressRefused)?;
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
         let is_encrypted = url.scheme() == Some(&Scheme::HTTPS) || self.policy == EgressPolicy::Anywhere;
         let is_reachable = literal.is_none_or(|address| self.policy.allows(address));

@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod backoff;
+pub mod codes;
 pub mod configuration;
 pub mod consumer;
 pub mod envelope;
@@ -29,6 +30,7 @@ mod event_log;
 mod panics;
 
 pub use backoff::Backoff;
+pub use codes::Coded;
 pub use configuration::{Environment, Misconfigured};
 pub use consumer::{Consumer, Disposition, Record, Worker};
 #[cfg(feature = "handover")]

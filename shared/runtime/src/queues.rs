@@ -6,9 +6,11 @@ use ringfence_protocol::{Delivery, ParkRequest};
 use ringfence_vapi::{FailureCode, Function};
 use strum::IntoEnumIterator as _;
 
+use crate::codes::Coded;
 use crate::configuration::{Environment, Misconfigured};
-use crate::envelope::{self, Sealed};
-use crate::handover::Handover;
+use crate::envelope::{self, EnvelopeError, Sealed};
+#[cfg(feature = "handover")]
+use crate::handover::{Handover, HandoverError};
 
 /// What names the queue of broadcasts in the environment.
 pub(crate) const BROADCAST_QUEUE: &str = "BROADCAST_QUEUE_URL";
@@ -33,6 +35,30 @@ impl FunctionQueues {
             retries: named_queue(environment, client, function, "QUEUE_URL")?,
             dead_letters: named_queue(environment, client, function, "DLQ_URL")?,
         })
+    }
+}
+
+#[cfg(feature = "handover")]
+/// A retry queue did not take an event.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryQueueError {
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
+}
+
+#[cfg(feature = "handover")]
+impl Coded for RetryQueueError {
+    fn code(&self) -> FailureCode {
+        match self {
+            // The delivery was made here, so all that can be wrong with it is its size.
+            Self::Envelope(_) => FailureCode::EventTooLarge,
+            Self::Queue(error) => error.code(),
+            Self::Handover(error) => error.code(),
+        }
     }
 }
 
@@ -65,20 +91,16 @@ impl RetryQueues {
 
     /// Hands a delivery over to the queue of its function, with the reason why it has to wait, if there is one. Once this returns, it
     /// is kept.
-    pub async fn send(&self, delivery: &Delivery, code: Option<FailureCode>) -> Result<(), QueueError> {
+    pub async fn send(&self, delivery: &Delivery, code: Option<FailureCode>) -> Result<(), RetryQueueError> {
         let function = delivery.event.function();
-        match envelope::seal(delivery) {
-            Ok(Sealed::Fits(message)) => self.of(function).send_text(message, code).await,
-            Ok(Sealed::Oversize(envelope)) => {
+        match envelope::seal(delivery)? {
+            Sealed::Fits(message) => self.of(function).send_text(message, code).await?,
+            Sealed::Oversize(envelope) => {
                 let park = ParkRequest::new(delivery, envelope, code);
-                self.handover.park(function, &park).await.map_err(QueueError)
-            }
-            Err(error) => {
-                let (event_key, code) = (delivery.key.as_str(), FailureCode::EventTooLarge);
-                tracing::error!(event.key = event_key, failure.code = %code, %error, "an event cannot be queued");
-                Err(QueueError(code))
+                self.handover.park(function, &park).await?;
             }
         }
+        Ok(())
     }
 
     /// The queue on which a function's events wait.

@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use lambda_http::http::{Response, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _};
 use ringfence_identity::{Authenticator, Raw, Unauthorised, Verified};
-use ringfence_vapi::{FailureCode, Message, OrgId, parse};
+use ringfence_vapi::{FailureClass, FailureCode, Message, OrgId, parse};
 use serde_json::Value;
 
 use crate::metrics::{Counts, Metric};
-use crate::problem::{answer, problem, status_of};
+use crate::problem::{answer, problem};
 
 /// The largest body. Lambda takes requests of 6 MB with the body escaped as a JSON text inside, which leaves about 4.5 MB; anything
 /// near this came another way.
@@ -73,8 +73,11 @@ pub fn conclude(request: &Request, result: Answer, mut counts: Counts) -> Respon
     let response = match result {
         Ok(body) => answer(StatusCode::OK, &body),
         Err(Refusal { code, detail }) => {
-            let is_not_taken = status_of(code) == StatusCode::SERVICE_UNAVAILABLE;
-            counts.add(if is_not_taken { Metric::NotTaken } else { Metric::Refused }, 1);
+            let metric = match code.class() {
+                FailureClass::BadRequest | FailureClass::Unauthorised => Metric::Refused,
+                FailureClass::Transient | FailureClass::Permanent | FailureClass::Unresolved => Metric::NotTaken,
+            };
+            counts.add(metric, 1);
             counts.field("failure.code", code.to_string());
             counts.failed(code);
             tracing::warn!(org.id = named_org(request), failure.code = %code, detail, "webhook refused");

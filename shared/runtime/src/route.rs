@@ -10,6 +10,7 @@ use ringfence_vapi::interactive::Interactive;
 use ringfence_vapi::{FailureCode, Message, nothing_configured};
 use serde_json::json;
 
+use crate::codes::Coded as _;
 use crate::metrics::{Counts, Metric};
 use crate::queues::RetryQueues;
 use crate::reception::{Answer, Refusal, conclude, receive};
@@ -59,7 +60,11 @@ impl<R: Respond> Route<R> {
             Message::Stored(stored) => {
                 let delivery = traced(self.sealer.delivery(&verified, stored));
                 self.queues.send(&delivery, None).await.map_err(|error| {
-                    Refusal::new(error.0, &"the queue did not take the event: send it to the webhook URL, or again")
+                    tracing::error!(event.key = delivery.key.as_str(), %error, "an event could not be queued");
+                    Refusal::new(
+                        error.code(),
+                        &"the queue did not take the event: send it to the webhook URL, or again",
+                    )
                 })?;
                 counts.add(Metric::Queued, 1);
             }

@@ -3,10 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
-/// What a failure means for the event. The class alone picks the HTTP status, the fate on the queue and the metric.
+/// What a failure means for the event. The class decides the HTTP status, the fate on the queue and the metric.
+///
+/// The exceptions of single codes are in [`FailureCode::http_status`] and [`FailureCode::is_retried_after`]. The exceptions of single
+/// functions are in `docs/ARCHITECTURE.md`.
 #[derive(Clone, Copy, Debug, IntoStaticStr, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case", const_into_str)]
@@ -193,6 +197,31 @@ impl FailureCode {
     #[must_use]
     pub const fn class(self) -> FailureClass {
         self.row().1
+    }
+
+    /// The HTTP status of a response that reports the failure: the class's, with the exceptions of single codes.
+    ///
+    /// A response of 503 means that the event is neither in the database nor in a queue. Whatever the cause, Vapi should send it again.
+    #[must_use]
+    pub const fn http_status(self) -> u16 {
+        match (self, self.class()) {
+            (Self::BodyTooLarge, _) => 413,
+            (Self::NotServed | Self::RecordingNotFound, _) => 404,
+            (_, FailureClass::BadRequest) => 400,
+            (_, FailureClass::Unauthorised) => 401,
+            (_, FailureClass::Transient | FailureClass::Permanent | FailureClass::Unresolved) => 503,
+        }
+    }
+
+    /// Whether an operation that fails with this code so long after it was first due is tried again: if the class is transient, with
+    /// the exceptions of single codes.
+    #[must_use]
+    pub const fn is_retried_after(self, age: SignedDuration) -> bool {
+        match self {
+            // Recordings may lag their report by minutes. Vapi never has a recording that it does not have after two hours.
+            Self::RecordingNotFound if age.as_secs() > 2 * 60 * 60 => false,
+            _ => matches!(self.class(), FailureClass::Transient),
+        }
     }
 
     /// One line for people, the same as on the code's page. It never holds data.
