@@ -8,6 +8,7 @@ use ringfence_vapi::OrgId;
 use ringfence_vapi::status::STATUSES;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 const CALL: &str = "019d6b04-e541-7eaf-a178-c7f1eb9f217a";
 const ASSISTANT: &str = "4dac6abb-472a-4a1d-8f6c-c2ed74e2cf44";
@@ -48,7 +49,7 @@ async fn org_with_lead_and_agent(superuser: &Client) -> OrgId {
         lead AS (INSERT INTO leads (org_id, phone) SELECT id, unnest($1::text[]) FROM org),
         agent AS (INSERT INTO agents (org_id, name, vapi_assistant_id) SELECT id, 'front', $2 FROM org)
         SELECT id FROM org";
-    OrgId(superuser.query_one(insert, &[&CUSTOMERS.as_slice(), &ASSISTANT]).await.unwrap().get(0))
+    OrgId::from(superuser.query_one(insert, &[&CUSTOMERS.as_slice(), &ASSISTANT]).await.unwrap().get::<_, Uuid>(0))
 }
 
 /// Delivers the events in each order to an org of its own and asserts that all orgs have the same rows.

@@ -51,7 +51,7 @@ fn failed(org: OrgId, code: FailureCode, reporter: &Reporter) {
 async fn sentry_is_told_ids_and_codes() {
     let sentry = TestEndpoint::start(Manner::Answers(json!({}))).await;
     let reporter = Reporter::new(dsn(&sentry).parse().unwrap(), EgressClient::new(EgressPolicy::Anywhere), "webhook");
-    let org = OrgId(uuid::Uuid::new_v4());
+    let org = OrgId::from(uuid::Uuid::new_v4());
     reporter.flush().await;
     assert!(sentry.requests().is_empty(), "nothing has failed");
     for _ in 0..10 {
@@ -85,7 +85,7 @@ async fn sentry_is_told_ids_and_codes() {
 async fn a_sentry_that_hangs_holds_nobody_up() {
     let sentry = TestEndpoint::start(Manner::Hangs).await;
     let reporter = Reporter::new(dsn(&sentry).parse().unwrap(), EgressClient::new(EgressPolicy::Anywhere), "webhook");
-    let org = OrgId(uuid::Uuid::new_v4());
+    let org = OrgId::from(uuid::Uuid::new_v4());
     failed(org, FailureCode::ConstraintViolated, &reporter);
     // It would hang for ever.
     tokio::time::timeout(Duration::from_mins(1), reporter.flush()).await.unwrap();

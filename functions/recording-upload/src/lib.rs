@@ -14,15 +14,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use ringfence_aws::Bucket;
-use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::recordings::{self, Claimed, Finished, Lease, StoredObject};
+use ringfence_core::{Database, LeaseHolder};
 use ringfence_protocol::Recording;
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::recordings::read;
 use ringfence_runtime::{Backoff, Coded as _, Disposition, Pusher, Record, Worker, catch_panics};
 use ringfence_vapi::{FailureClass, FailureCode};
-use uuid::Uuid;
 
 pub use hosts::Hosts;
 pub use source::{MAX_BYTES, Source};
@@ -81,11 +80,11 @@ impl Uploader {
                 return Disposition::DeadLetter(code);
             }
         };
-        let claimant = Uuid::new_v4();
-        match recordings::claim(&self.database, &recording, claimant, LEASE).await {
+        let holder = LeaseHolder::random();
+        match recordings::claim(&self.database, &recording, holder, LEASE).await {
             Ok(Claimed::Done) => Disposition::Done,
             Ok(Claimed::Busy(wait)) => Disposition::Retry((wait + Duration::from_secs(1)).min(LONGEST_WAIT)),
-            Ok(Claimed::Leased(lease)) => self.fetch(record, &recording, claimant, &lease, counts).await,
+            Ok(Claimed::Leased(lease)) => self.fetch(record, &recording, holder, &lease, counts).await,
             Err(failure) => {
                 log_failure(&recording, &failure);
                 if failure.code.class() == FailureClass::Transient {
@@ -100,7 +99,7 @@ impl Uploader {
         &self,
         record: &Record<'_>,
         recording: &Recording,
-        claimant: Uuid,
+        holder: LeaseHolder,
         lease: &Lease,
         counts: &mut Counts,
     ) -> Disposition {
@@ -118,7 +117,7 @@ impl Uploader {
             },
             Err(failure) => Setback::Failed(failure.code),
         };
-        self.settle(record, recording, claimant, lease, setback, counts).await
+        self.settle(record, recording, holder, lease, setback, counts).await
     }
 
     /// Puts the recording into the bucket, unless it is there already since somebody died who had put it there.
@@ -171,7 +170,7 @@ impl Uploader {
         &self,
         record: &Record<'_>,
         recording: &Recording,
-        claimant: Uuid,
+        holder: LeaseHolder,
         lease: &Lease,
         setback: Setback,
         counts: &mut Counts,
@@ -192,7 +191,7 @@ impl Uploader {
             failure.code = %code, failure.class = code.class().as_str(), recording.given_up = is_over, "recording failed"
         );
         let retry = (!is_over).then_some(delay);
-        match recordings::fail(&self.database, recording, claimant, code, retry, record.receives).await {
+        match recordings::fail(&self.database, recording, holder, code, retry, record.receives).await {
             Ok(Some(recorded)) => {
                 if let Some(news) = recorded.news {
                     self.pusher.announce(*org_id, &news, counts).await;

@@ -7,20 +7,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::interactive::{
     Admission, Claimed, Endpoint, Execution, Sender, Standing, Wanted, claim_tool_calls, finish_tool_call,
 };
+use ringfence_core::{Database, LeaseHolder};
 use ringfence_egress::{Endpoints, Notice};
 use ringfence_identity::{Unauthorised, Verified};
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::route::{Respond, wrong_route};
 use ringfence_runtime::{Answer, Coded as _, catch_panics};
 use ringfence_vapi::interactive::{Interactive, Question, ToolCall, ToolResult, tool_results};
-use ringfence_vapi::{FailureCode, OrgId, nothing_configured};
+use ringfence_vapi::{FailureCode, LeadId, OrgId, nothing_configured};
 use serde_json::json;
-use uuid::Uuid;
 
 /// The longest wait for all of it. Vapi gives up after 20 seconds unless the tool says otherwise, and so does Lambda.
 const PATIENCE: Duration = Duration::from_secs(18);
@@ -43,7 +42,7 @@ pub struct Tools {
 struct Batch<'a> {
     sender: Sender<'a>,
     /// The request that holds the leases.
-    claimant: Uuid,
+    holder: LeaseHolder,
     /// No endpoint is waited for any longer.
     endpoints_until: Instant,
     /// Nor is anything else.
@@ -84,7 +83,7 @@ impl Respond for Tools {
         let (call, began) = (message.call.as_ref(), Instant::now());
         let batch = Batch {
             sender: Sender { credential: verified.credential(), received_at: verified.received_at(), call },
-            claimant: Uuid::new_v4(),
+            holder: LeaseHolder::random(),
             endpoints_until: began + ENDPOINTS,
             end: began + PATIENCE,
             calls: executable(calls, call.map(|call| &call.id)),
@@ -129,7 +128,7 @@ impl Tools {
     }
 
     /// From where a call stands to what is told of it.
-    async fn settle(&self, batch: &Batch<'_>, org_id: OrgId, lead_id: Option<Uuid>, execution: Execution) -> Outcome {
+    async fn settle(&self, batch: &Batch<'_>, org_id: OrgId, lead_id: Option<LeadId>, execution: Execution) -> Outcome {
         let Execution { execution_id: id, mut standing } = execution;
         loop {
             match standing {
@@ -166,7 +165,7 @@ impl Tools {
         &self,
         batch: &Batch<'_>,
         org_id: OrgId,
-        lead_id: Option<Uuid>,
+        lead_id: Option<LeadId>,
         id: &str,
         endpoint: &Endpoint,
         attempt: i32,
@@ -196,7 +195,7 @@ impl Tools {
             // It began late and may yet be done. The lease runs out, and whoever is asked then decides.
             return outcome;
         }
-        let finished = finish_tool_call(&self.database, org_id, id, batch.claimant, &outcome.result, outcome.code);
+        let finished = finish_tool_call(&self.database, org_id, id, batch.holder, &outcome.result, outcome.code);
         match batch.in_time(finished).await {
             Ok(result) if result == outcome.result => outcome,
             // Another claimant's, which every delivery is told.
@@ -213,7 +212,7 @@ impl Tools {
     }
 
     async fn claim(&self, batch: &Batch<'_>, wanted: &[Wanted<'_>]) -> Result<Admission<Claimed>, Failure> {
-        batch.in_time(claim_tool_calls(&self.database, &batch.sender, batch.claimant, wanted)).await
+        batch.in_time(claim_tool_calls(&self.database, &batch.sender, batch.holder, wanted)).await
     }
 }
 

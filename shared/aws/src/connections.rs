@@ -10,6 +10,7 @@ use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectio
 use aws_sdk_apigatewaymanagement::primitives::Blob;
 use aws_types::SdkConfig;
 use futures_util::{StreamExt as _, stream};
+use ringfence_protocol::ConnectionId;
 
 /// The longest wait for one push. The sender of the webhook waits too, and who gets no frame now gets it later.
 const PUSH_TIMEOUT: Duration = Duration::from_millis(800);
@@ -28,9 +29,9 @@ pub struct Pushes {
     /// How many got it.
     pub delivered: usize,
     /// Connections that are no more.
-    pub gone: Vec<String>,
+    pub gone: Vec<ConnectionId>,
     /// Connections that did not get it, and may be there.
-    pub failed: Vec<String>,
+    pub failed: Vec<ConnectionId>,
 }
 
 enum Push {
@@ -52,8 +53,8 @@ impl Connections {
     }
 
     /// Sends a text to each of the connections, side by side.
-    pub async fn push(&self, connections: &[String], text: &str) -> Pushes {
-        let push = |connection: &String| {
+    pub async fn push(&self, connections: &[ConnectionId], text: &str) -> Pushes {
+        let push = |connection: &ConnectionId| {
             let connection = connection.clone();
             async move { (self.push_to(&connection, text).await, connection) }
         };
@@ -71,20 +72,20 @@ impl Connections {
     }
 
     /// Closes a connection. One that is gone is closed.
-    pub async fn close(&self, connection: &str) {
-        if let Err(error) = self.client.delete_connection().connection_id(connection).send().await {
+    pub async fn close(&self, connection: &ConnectionId) {
+        if let Err(error) = self.client.delete_connection().connection_id(connection.as_str()).send().await {
             tracing::debug!(error = %DisplayErrorContext(error), "a connection could not be closed");
         }
     }
 
-    async fn push_to(&self, connection: &str, text: &str) -> Push {
-        let request = self.client.post_to_connection().connection_id(connection).data(Blob::new(text));
+    async fn push_to(&self, connection: &ConnectionId, text: &str) -> Push {
+        let request = self.client.post_to_connection().connection_id(connection.as_str()).data(Blob::new(text));
         match request.send().await {
             Ok(_) => Push::Delivered,
             Err(error) if error.as_service_error().is_some_and(PostToConnectionError::is_gone_exception) => Push::Gone,
             Err(error) => {
                 let error = DisplayErrorContext(error);
-                tracing::warn!(connection.id = connection, %error, "a push failed");
+                tracing::warn!(connection.id = %connection, %error, "a push failed");
                 Push::Failed
             }
         }

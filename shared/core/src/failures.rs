@@ -54,7 +54,7 @@ pub async fn record(database: &Database, delivery: &Delivery, state: FailedState
 }
 
 pub(crate) fn recorded(row: &Row) -> Result<Option<Recorded>, tokio_postgres::Error> {
-    let Some(org_id) = row.try_get::<_, Option<Uuid>>("event_org")?.map(OrgId) else { return Ok(None) };
+    let Some(org_id) = row.try_get::<_, Option<Uuid>>("event_org")?.map(OrgId::from) else { return Ok(None) };
     Ok(Some(Recorded { org_id, news: live::announcement(row)? }))
 }
 

@@ -75,7 +75,7 @@ pub async fn find_orphans(database: &Database, limit: i32) -> Result<Vec<(OrgId,
 
 /// Writes down that such an object is gone. False: somebody else did.
 pub async fn note_orphan_removed(database: &Database, org: OrgId, storage_key: &str) -> Result<bool, Failure> {
-    let parameters = [(&org.0 as _, Type::UUID), (&storage_key as _, Type::TEXT)];
+    let parameters = [(org.as_uuid() as _, Type::UUID), (&storage_key as _, Type::TEXT)];
     Ok(database.query_one("SELECT note_orphan_removed_v1($1, $2)", &parameters).await?.try_get(0)?)
 }
 

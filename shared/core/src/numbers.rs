@@ -1,11 +1,10 @@
 //! What is counted by the hour (`migrations/*__numbers.sql`).
 
 use jiff::Timestamp;
-use ringfence_vapi::OrgId;
+use ringfence_vapi::{AgentId, OrgId};
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 use tokio_postgres::types::{Json, Type};
-use uuid::Uuid;
 
 use crate::console::answer;
 use crate::database::{Database, Parameter};
@@ -102,7 +101,7 @@ pub struct Named {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentNumbers {
     /// Its id.
-    pub id: Uuid,
+    pub id: AgentId,
     /// Its name.
     pub name: String,
     /// All calls. None: it had none.
@@ -125,14 +124,14 @@ pub enum By {
 pub async fn show(
     database: &Database,
     org: OrgId,
-    agent: Option<Uuid>,
+    agent: Option<AgentId>,
     since: Timestamp,
     until: Timestamp,
     by: By,
 ) -> Result<Numbers, Failure> {
     let parameters: [Parameter<'_>; 5] = [
-        (&org.0, Type::UUID),
-        (&agent, Type::UUID),
+        (org.as_uuid(), Type::UUID),
+        (&agent.as_ref().map(AgentId::as_uuid), Type::UUID),
         (&since, Type::TIMESTAMPTZ),
         (&until, Type::TIMESTAMPTZ),
         (&<&str>::from(by), Type::TEXT),
@@ -149,6 +148,7 @@ pub async fn find_orgs(database: &Database, limit: i32) -> Result<Vec<OrgId>, Fa
 
 /// Counts further events of an org's log, at most `limit`. How many it were; 0: none, or somebody else is at it.
 pub async fn roll_up(database: &Database, org: OrgId, limit: i32) -> Result<u64, Failure> {
-    let row = database.query_one("SELECT roll_up_v1($1, $2)", &[(&org.0, Type::UUID), (&limit, Type::INT4)]).await?;
+    let row =
+        database.query_one("SELECT roll_up_v1($1, $2)", &[(org.as_uuid(), Type::UUID), (&limit, Type::INT4)]).await?;
     Ok(u64::try_from(row.try_get::<_, i32>(0)?).unwrap_or_default())
 }

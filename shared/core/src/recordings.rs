@@ -7,11 +7,11 @@ use ringfence_protocol::Recording;
 use ringfence_vapi::FailureCode;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
-use uuid::Uuid;
 
 use crate::database::Database;
 use crate::error::Failure;
 use crate::failures::{Recorded, recorded};
+use crate::lease::LeaseHolder;
 use crate::live::{self, Announcement};
 
 /// What is needed to fetch a recording.
@@ -64,11 +64,11 @@ pub enum Finished {
     Unwanted,
 }
 
-/// Leases a recording to `claimant`.
+/// Leases a recording to `holder`.
 pub async fn claim(
     database: &Database,
     recording: &Recording,
-    claimant: Uuid,
+    holder: LeaseHolder,
     lease: Duration,
 ) -> Result<Claimed, Failure> {
     let Recording { org_id, call_id, kind } = recording;
@@ -77,10 +77,10 @@ pub async fn claim(
         .query_one(
             "SELECT * FROM claim_recording_v1($1, $2, $3, $4, $5)",
             &[
-                (&org_id.0, Type::UUID),
+                (org_id.as_uuid(), Type::UUID),
                 (&call_id.as_str(), Type::TEXT),
                 (&kind.as_str(), Type::TEXT),
-                (&claimant, Type::UUID),
+                (holder.as_uuid(), Type::UUID),
                 (&seconds, Type::INT4),
             ],
         )
@@ -110,7 +110,7 @@ pub async fn finish(database: &Database, recording: &Recording, object: &StoredO
         .query_one(
             "SELECT * FROM finish_recording_v1($1, $2, $3, $4, $5, $6, $7)",
             &[
-                (&org_id.0, Type::UUID),
+                (org_id.as_uuid(), Type::UUID),
                 (&call_id.as_str(), Type::TEXT),
                 (&kind.as_str(), Type::TEXT),
                 (&object.key, Type::TEXT),
@@ -132,12 +132,12 @@ fn finished(row: &Row) -> Result<Finished, Failure> {
     })
 }
 
-/// Writes down that an attempt of `claimant` failed: the recording is tried again after `retry`, or given up (None). None: the
+/// Writes down that an attempt of `holder` failed: the recording is tried again after `retry`, or given up (None). None: the
 /// lease is somebody else's by now, and so is the recording.
 pub async fn fail(
     database: &Database,
     recording: &Recording,
-    claimant: Uuid,
+    holder: LeaseHolder,
     code: FailureCode,
     retry: Option<Duration>,
     receives: u32,
@@ -149,10 +149,10 @@ pub async fn fail(
         .query_one(
             "SELECT * FROM fail_recording_v1($1, $2, $3, $4, $5, $6, $7)",
             &[
-                (&org_id.0, Type::UUID),
+                (org_id.as_uuid(), Type::UUID),
                 (&call_id.as_str(), Type::TEXT),
                 (&kind.as_str(), Type::TEXT),
-                (&claimant, Type::UUID),
+                (holder.as_uuid(), Type::UUID),
                 (&code.to_string(), Type::TEXT),
                 (&retry_seconds, Type::INT4),
                 (&receives, Type::INT4),
@@ -169,7 +169,7 @@ pub async fn find(database: &Database, recording: &Recording, actor: &str) -> Re
         .query_one(
             "SELECT * FROM find_recording_v1($1, $2, $3, $4)",
             &[
-                (&org_id.0, Type::UUID),
+                (org_id.as_uuid(), Type::UUID),
                 (&actor, Type::TEXT),
                 (&call_id.as_str(), Type::TEXT),
                 (&kind.as_str(), Type::TEXT),
@@ -210,7 +210,7 @@ pub async fn remove(database: &Database, recording: &Recording) -> Result<bool, 
     let row = database
         .query_one(
             "SELECT remove_recording_v1($1, $2, $3)",
-            &[(&org_id.0, Type::UUID), (&call_id.as_str(), Type::TEXT), (&kind.as_str(), Type::TEXT)],
+            &[(org_id.as_uuid(), Type::UUID), (&call_id.as_str(), Type::TEXT), (&kind.as_str(), Type::TEXT)],
         )
         .await?;
     Ok(row.try_get(0)?)

@@ -20,6 +20,8 @@ pub mod queues;
 pub mod reception;
 pub mod recordings;
 #[cfg(feature = "handover")]
+pub mod retry_queues;
+#[cfg(feature = "handover")]
 pub mod route;
 pub mod sentry;
 pub mod start;
@@ -41,9 +43,9 @@ pub use parking::Parking;
 pub use pipeline::Pipeline;
 pub use pusher::Pusher;
 pub use queues::FunctionQueues;
-#[cfg(feature = "handover")]
-pub use queues::RetryQueues;
 pub use reception::{Answer, Refusal};
 pub use recordings::RecordingQueue;
+#[cfg(feature = "handover")]
+pub use retry_queues::RetryQueues;
 #[cfg(feature = "handover")]
 pub use route::Route;

@@ -1,16 +1,11 @@
 //! The queues of each function, by the names that the environment gives them.
 
 use aws_sdk_sqs::Client;
-use ringfence_aws::{Queue, QueueError};
-use ringfence_protocol::{Delivery, ParkRequest};
-use ringfence_vapi::{FailureCode, Function};
+use ringfence_aws::Queue;
+use ringfence_vapi::Function;
 use strum::IntoEnumIterator as _;
 
-use crate::codes::Coded;
 use crate::configuration::{Environment, Misconfigured};
-use crate::envelope::{self, EnvelopeError, Sealed};
-#[cfg(feature = "handover")]
-use crate::handover::{Handover, HandoverError};
 
 /// What names the queue of broadcasts in the environment.
 pub(crate) const BROADCAST_QUEUE: &str = "BROADCAST_QUEUE_URL";
@@ -35,82 +30,6 @@ impl FunctionQueues {
             retries: named_queue(environment, client, function, "QUEUE_URL")?,
             dead_letters: named_queue(environment, client, function, "DLQ_URL")?,
         })
-    }
-}
-
-#[cfg(feature = "handover")]
-/// A retry queue did not take an event.
-#[derive(Debug, thiserror::Error)]
-pub enum RetryQueueError {
-    #[error(transparent)]
-    Envelope(#[from] EnvelopeError),
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-    #[error(transparent)]
-    Handover(#[from] HandoverError),
-}
-
-#[cfg(feature = "handover")]
-impl Coded for RetryQueueError {
-    fn code(&self) -> FailureCode {
-        match self {
-            // The delivery was made here, so all that can be wrong with it is its size.
-            Self::Envelope(_) => FailureCode::EventTooLarge,
-            Self::Queue(error) => error.code(),
-            Self::Handover(error) => error.code(),
-        }
-    }
-}
-
-#[cfg(feature = "handover")]
-/// The retry queue of every event function, for the webhook function, and the way there for what is too large for a message.
-pub struct RetryQueues {
-    handover: Handover,
-    call_started: Queue,
-    call_ended: Queue,
-    transcript: Queue,
-    end_of_call_report: Queue,
-}
-
-impl RetryQueues {
-    /// The queues named by `CALL_STARTED_QUEUE_URL` and its siblings.
-    pub fn from_environment(
-        environment: &Environment<'_>,
-        client: &Client,
-        handover: Handover,
-    ) -> Result<Self, Misconfigured> {
-        let queue = |function| named_queue(environment, client, function, "QUEUE_URL");
-        Ok(Self {
-            handover,
-            call_started: queue(Function::CallStarted)?,
-            call_ended: queue(Function::CallEnded)?,
-            transcript: queue(Function::Transcript)?,
-            end_of_call_report: queue(Function::EndOfCallReport)?,
-        })
-    }
-
-    /// Hands a delivery over to the queue of its function, with the reason why it has to wait, if there is one. Once this returns, it
-    /// is kept.
-    pub async fn send(&self, delivery: &Delivery, code: Option<FailureCode>) -> Result<(), RetryQueueError> {
-        let function = delivery.event.function();
-        match envelope::seal(delivery)? {
-            Sealed::Fits(message) => self.of(function).send_text(message, code).await?,
-            Sealed::Oversize(envelope) => {
-                let park = ParkRequest::new(delivery, envelope, code);
-                self.handover.park(function, &park).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The queue on which a function's events wait.
-    fn of(&self, function: Function) -> &Queue {
-        match function {
-            Function::CallStarted => &self.call_started,
-            Function::CallEnded => &self.call_ended,
-            Function::Transcript => &self.transcript,
-            Function::EndOfCallReport => &self.end_of_call_report,
-        }
     }
 }
 
@@ -150,7 +69,7 @@ impl FunctionQueues {
 }
 
 /// The queue in `{FUNCTION}_{suffix}`: `CALL_STARTED_QUEUE_URL`, `CALL_STARTED_DLQ_URL`.
-fn named_queue(
+pub(crate) fn named_queue(
     environment: &Environment<'_>,
     client: &Client,
     function: Function,

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::codes::Coded as _;
 use crate::metrics::{Counts, Metric};
-use crate::queues::RetryQueues;
 use crate::reception::{Answer, Refusal, conclude, receive};
+use crate::retry_queues::RetryQueues;
 use crate::sentry;
 use crate::trace::traced;
 

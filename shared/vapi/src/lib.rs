@@ -39,7 +39,7 @@ pub use events::{
     RecordingKind, RecordingLink, Report, StatusUpdate, StoredEvent, UnknownRecordingKind,
 };
 pub use failure::{FailureClass, FailureCode};
-pub use ids::{EventKey, OrgId, VapiCallId};
+pub use ids::{AgentId, EventKey, LeadId, OrgId, VapiCallId};
 pub use interactive::{Interactive, nothing_configured};
 pub use message::{BadRequest, Message, Parsed};
 pub use parse::parse;
