@@ -94,7 +94,7 @@ fn all_commands(org_id: OrgId) -> Vec<Command> {
         Command::ConfigureAgent {
             actor: actor(),
             org_id,
-            agent_id: Uuid::nil(),
+            agent_id: Uuid::nil().into(),
             is_default: None,
             configuration: None,
         },

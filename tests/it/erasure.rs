@@ -8,6 +8,7 @@ use ringfence_protocol::maintenance::Job;
 use ringfence_testkit::Call;
 use ringfence_vapi::{EventType, Function, RecordingKind};
 use serde_json::{Value, json};
+use strum::IntoEnumIterator as _;
 
 use crate::administration::administration;
 use crate::recordings::{Stage, wav};
@@ -225,7 +226,7 @@ async fn a_deleted_call_of_nobody_ends_when_its_org_is_known() {
         assert_eq!(places(&stage, &kept.id).await, Vec::<String>::new());
         assert_eq!(stage.database.count(&format!("erasures WHERE mark = 'call:{}'", kept.id)).await, 1);
     }
-    for function in Function::ALL {
+    for function in Function::iter() {
         assert!(stage.queues.take(function).await.records.is_empty(), "{function:?}: nothing had to wait");
     }
 }
@@ -260,7 +261,7 @@ async fn events_beside_an_erasure_leave_nothing() {
 async fn what_erasure_goes_by_is_what_the_code_goes_by() {
     let stage = Stage::new().await;
     let (call, _) = whole_call(&stage).await;
-    let mut types: Vec<&str> = EventType::ALL.into_iter().map(EventType::as_str).collect();
+    let mut types: Vec<&str> = EventType::iter().map(EventType::as_str).collect();
     types.extend(["operation-failed", "recording-ready"]);
     types.sort_unstable();
     let retained =

@@ -9,11 +9,11 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use ringfence_egress::{EgressClient, EgressPolicy, VapiApi};
+use ringfence_egress::{EgressClient, EgressPolicy, VapiApi, VapiApiError};
 use ringfence_protocol::admin::{Command, Connection, NewAgent, Reply};
 use ringfence_testkit::webhook::masters;
 use ringfence_testkit::{TestDatabase, TestQueues};
-use ringfence_vapi::{FailureCode, OrgId};
+use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -115,7 +115,7 @@ async fn an_org_is_set_up_at_vapi() {
     let setting = Setting::new().await;
     assert!(matches!(setting.connect(false).await, Err(CommandError::NoVapiKey)));
     setting.give_key("another-key").await;
-    assert!(matches!(setting.connect(false).await, Err(CommandError::Vapi(FailureCode::VapiKeyRefused))));
+    assert!(matches!(setting.connect(false).await, Err(CommandError::Vapi(VapiApiError::KeyRefused))));
     setting.give_key(KEY).await;
 
     let found = setting.connect(false).await.unwrap();

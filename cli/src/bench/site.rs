@@ -80,7 +80,7 @@ impl<'a> Site<'a> {
             app_url: String::new(),
             bin: server.bin,
             server: record.pid.cast_unsigned(),
-            org: OrgId(Uuid::nil()),
+            org: OrgId::from(Uuid::nil()),
             key: String::new(),
             ca_pem,
         };
@@ -91,10 +91,10 @@ impl<'a> Site<'a> {
     pub(super) async fn on(&self, name: &str) -> Result<Self> {
         let database = Database::replace(&self.server_url, name, &self.secrets).await?;
         database::migrate(&database.owner_url, &self.secrets.app_password).await?;
-        let org = OrgId(Uuid::new_v4());
+        let org = OrgId::from(Uuid::new_v4());
         let client = connection::open(&database.owner_url).await?;
         for statement in [ORG, KEY, AGENT, LEADS] {
-            client.execute(statement, &[&org.0]).await.context("make the bench's org")?;
+            client.execute(statement, &[org.as_uuid()]).await.context("make the bench's org")?;
         }
         client.batch_execute("VACUUM ANALYZE").await.context("analyse the bench's database")?;
         let key = self.secrets.master_keys()?.mint(Subject::Org(org), 1).expose().to_owned();

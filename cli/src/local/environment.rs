@@ -1,6 +1,7 @@
 //! The environment that the functions run in.
 
 use ringfence_vapi::Function;
+use strum::IntoEnumIterator as _;
 
 use super::backing::Backing;
 use super::buckets;
@@ -44,7 +45,7 @@ pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Result<Environm
 pub(crate) fn of_waiting_work(queues: &Queues) -> Environment {
     let buckets = [("PARKING_BUCKET", buckets::PARKING), ("RECORDINGS_BUCKET", buckets::RECORDINGS)];
     let mut environment: Environment = buckets.map(|(name, bucket)| (name.to_owned(), bucket.to_owned())).to_vec();
-    for function in Function::ALL {
+    for function in Function::iter() {
         let name = function.as_str().to_uppercase().replace('-', "_");
         let url = |queue: &str| queues.get(queue).cloned().unwrap_or_default();
         environment.push((format!("{name}_QUEUE_URL"), url(&retry_queue(function))));

@@ -15,6 +15,7 @@ use ringfence_runtime::{Environment, Misconfigured};
 use ringfence_vapi::interactive::Configuration;
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Map, Value, json};
+use strum::IntoEnumIterator as _;
 
 use crate::error::CommandError;
 use crate::operations::{Operations, READER};
@@ -196,7 +197,7 @@ impl Administration {
     }
 
     async fn inspect(&self) -> Result<Reply, CommandError> {
-        let names = Function::ALL.into_iter().map(Function::as_str).chain(["recording-upload"]);
+        let names = Function::iter().map(Function::as_str).chain(["recording-upload"]);
         let mut dead_letters = Vec::new();
         for (name, queues) in names.zip(self.operations.queues()) {
             dead_letters.push((name.to_owned(), queues.dead_letters.depth().await?.waiting));

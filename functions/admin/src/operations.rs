@@ -14,6 +14,7 @@ use ringfence_protocol::admin::{DeadLetters, Operation, Replayable, Selection};
 use ringfence_runtime::{Environment, FunctionQueues, Misconfigured, Parking};
 use ringfence_vapi::Function;
 use serde_json::json;
+use strum::IntoEnumIterator as _;
 use uuid::Uuid;
 
 use crate::CommandError;
@@ -55,7 +56,7 @@ impl Operations {
         let queues = |function| FunctionQueues::from_environment(environment, sqs, function);
         Ok(Self {
             database: environment.owner_database()?,
-            events: Function::ALL.into_iter().map(queues).collect::<Result<_, _>>()?,
+            events: Function::iter().map(queues).collect::<Result<_, _>>()?,
             recordings: FunctionQueues::of_recordings(environment, sqs)?,
             parking: Parking::from_environment(environment, s3)?,
             work_limit: WORK_LIMIT,
@@ -76,7 +77,7 @@ impl Operations {
         Admin::connect(&self.database, actor).await
     }
 
-    /// The queues of each event function, in the order of [`Function::ALL`], and those of recordings.
+    /// The queues of each event function, in the order of the variants of [`Function`], and those of recordings.
     pub(crate) fn queues(&self) -> impl Iterator<Item = &FunctionQueues> {
         self.events.iter().chain([&self.recordings])
     }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use aws_types::SdkConfig;
-use ringfence_aws::Invoker;
-use ringfence_aws::invoke::InvokeError;
+use ringfence_aws::{InvokeError, Invoker};
 use ringfence_protocol::admin::{ConsoleCommand, ConsoleReply, ConsoleRequest, Secret};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde_json::Value;

@@ -393,7 +393,7 @@ impl PageRequest<'_> {
     /// phone numbers.
     fn subject(&self, rest: &[&str]) -> Option<String> {
         let [section, more @ ..] = rest else { return None };
-        let section = Section::ALL.into_iter().find(|each| each.segment() == *section)?.segment();
+        let section = section.parse::<Section>().ok()?.segment();
         let event = self.query.text("event_id").or_else(|| self.form.text("event_id"));
         let mut subject = match (section, more, event) {
             ("calls", [call, ..], _) => format!("calls/{call}"),

@@ -9,8 +9,8 @@ use lambda_http::{Request, RequestExt as _};
 use ringfence_core::error::Failure;
 use ringfence_core::recordings;
 use ringfence_protocol::Recording;
-use ringfence_runtime::catch_panics;
 use ringfence_runtime::problem::{answer, problem};
+use ringfence_runtime::{Coded as _, catch_panics};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde::Serialize;
 use serde_json::json;
@@ -62,7 +62,7 @@ impl Console {
         let found = recordings::find(&self.database, &recording, holder).await?;
         let object = found.ok_or(FailureCode::RecordingNotFound)?;
         let expires_at = Timestamp::now() + SignedDuration::from_secs(PLAYBACK.as_secs().cast_signed());
-        let url = self.bucket.link(&object.key, PLAYBACK).await?;
+        let url = self.bucket.link(&object.key, PLAYBACK).await.map_err(|error| error.code())?;
         tracing::info!(org.id = %org, call.id = %recording.call_id, recording.kind = %recording.kind, "recording played");
         let sha256 = hex::encode(object.sha256);
         Ok(Link { url, expires_at, content_type: object.content_type, bytes: object.bytes, sha256 })

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use jiff::Timestamp;
 use ringfence_identity::{EndpointSecret, EndpointSecrets};
-use ringfence_vapi::{FailureCode, OrgId};
+use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -15,6 +15,42 @@ use crate::client::{EgressClient, EgressError};
 
 /// The size limit of an answer. A model reads all of it.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// An endpoint of an org gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// The request was not sent: the URL leads to an address that is not allowed, or cannot be parsed.
+    #[error("the address is refused")]
+    AddressRefused,
+    /// The endpoint redirects, which is not followed.
+    #[error("the endpoint redirects")]
+    Redirected,
+    /// The request was not sent: there is no connection.
+    #[error("no connection")]
+    Unreachable,
+    /// The endpoint may have read the request; the connection ended before the whole response was read.
+    #[error("the connection was lost")]
+    ConnectionLost,
+    /// No whole response came in time.
+    #[error("no response in time")]
+    Timeout,
+    /// The response has another status than 2xx.
+    #[error("the response has status {0}")]
+    Status(u16),
+    /// The response is larger than [`MAX_ANSWER_BYTES`].
+    #[error("the response is too large")]
+    TooLarge,
+}
+
+impl From<EgressError> for EndpointError {
+    fn from(error: EgressError) -> Self {
+        match error {
+            EgressError::AddressRefused => Self::AddressRefused,
+            EgressError::Unreachable => Self::Unreachable,
+            EgressError::ConnectionLost => Self::ConnectionLost,
+        }
+    }
+}
 
 /// A message to an endpoint.
 #[derive(Clone, Debug)]
@@ -44,40 +80,32 @@ impl Endpoints {
         (url, timeout): (&str, Duration),
         notice: &Notice<'_>,
         deadline: Instant,
-    ) -> Result<Bytes, FailureCode> {
+    ) -> Result<Bytes, EndpointError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = timeout.min(left);
         let now = Timestamp::now();
         let body = json!({"type": notice.kind, "timestamp": now, "data": notice.data}).to_string();
         let headers = signed_headers(notice, self.secrets.all(notice.org_id), now.as_second(), &body);
         let exchange = self.ask(url, headers, body);
-        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(FailureCode::ToolTimeout))
+        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(EndpointError::Timeout))
     }
 
-    async fn ask(&self, url: &str, headers: HeaderMap, body: String) -> Result<Bytes, FailureCode> {
+    async fn ask(&self, url: &str, headers: HeaderMap, body: String) -> Result<Bytes, EndpointError> {
         let mut request = Request::new(Full::from(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = url.parse().map_err(|_| FailureCode::ToolAddressRefused)?;
+        *request.uri_mut() = url.parse().map_err(|_| EndpointError::AddressRefused)?;
         *request.headers_mut() = headers;
-        let answer = self.client.send(request).await.map_err(|error| match error {
-            EgressError::AddressRefused => FailureCode::ToolAddressRefused,
-            EgressError::Unreachable => FailureCode::ToolUnreachable,
-            EgressError::ConnectionLost => FailureCode::ToolConnectionLost,
-        })?;
+        let answer = self.client.send(request).await?;
         let status = answer.status();
         if status.is_redirection() {
-            return Err(FailureCode::ToolAddressRefused);
+            return Err(EndpointError::Redirected);
         }
         if !status.is_success() {
             tracing::warn!(tool.status = status.as_u16(), "an endpoint failed");
-            return Err(FailureCode::ToolFailed);
+            return Err(EndpointError::Status(status.as_u16()));
         }
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                FailureCode::ToolAnswerTooLarge
-            } else {
-                FailureCode::ToolConnectionLost
-            }
+            if error.is::<LengthLimitError>() { EndpointError::TooLarge } else { EndpointError::ConnectionLost }
         })?;
         Ok(body.to_bytes())
     }

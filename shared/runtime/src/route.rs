@@ -13,10 +13,11 @@ use ringfence_vapi::interactive::Interactive;
 use ringfence_vapi::{FailureCode, Message, nothing_configured};
 use serde_json::json;
 
+use crate::codes::Coded as _;
 use crate::configuration::Environment;
-use crate::handover::RetryQueues;
 use crate::metrics::{Counts, Metric};
 use crate::reception::{Answer, Handler, Reception, Refusal};
+use crate::retry_queues::RetryQueues;
 use crate::trace::traced;
 use crate::{start, telemetry};
 
@@ -47,7 +48,11 @@ impl<R: Respond + Sync> Handler for Route<R> {
             Message::Stored(stored) => {
                 let delivery = traced(self.sealer.delivery(verified, stored));
                 self.queues.send(&delivery, None).await.map_err(|error| {
-                    Refusal::new(error.0, &"the queue did not accept the event: send it to the webhook URL, or again")
+                    tracing::error!(event.key = delivery.key.as_str(), %error, "an event could not be queued");
+                    Refusal::new(
+                        error.code(),
+                        &"the queue did not accept the event: send it to the webhook URL, or again",
+                    )
                 })?;
                 counts.add(Metric::Queued, 1);
             }

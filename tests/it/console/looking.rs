@@ -258,7 +258,7 @@ async fn an_org_sees_the_progress_of_its_operations() {
     let site = Site::open().await;
     let operation = "INSERT INTO admin_operations (id, kind, org_id, actor, parameters, done, failed, remaining, lease_holder, lease_until)
         VALUES (gen_random_uuid(), 'redrive', $1, 'ada', '{}', 41, 2, 7, gen_random_uuid(), now())";
-    for org in [Some(site.acme.0), Some(site.other.0), None] {
+    for org in [Some(*site.acme.as_uuid()), Some(*site.other.as_uuid()), None] {
         site.database.superuser().await.execute(operation, &[&org]).await.unwrap();
     }
     let path = format!("/console/{}/failures", site.acme);

@@ -91,7 +91,7 @@ impl Admin {
     /// Starts an operation. None: it was started before.
     pub async fn start_operation(&self, id: Uuid, work: &Work, remaining: u64) -> Result<Option<Lease>, Failure> {
         let lease = Lease { id, holder: Uuid::new_v4() };
-        let org_id = work.selection().org_id.map(|org| org.0);
+        let org_id = work.selection().org_id.as_ref().map(OrgId::as_uuid);
         let statement = "SELECT start_operation_v1($1, $2, $3, $4, $5, $6, $7, make_interval(secs => $8))";
         let parameters: [&(dyn ToSql + Sync); 8] = [
             &self.actor,
@@ -166,7 +166,7 @@ impl Admin {
             SELECT id, kind, org_id, actor, state, done, failed, remaining, created_at, updated_at, finished_at
             FROM admin_operations WHERE ($1::uuid IS NULL OR id = $1) AND ($2::uuid IS NULL OR org_id = $2)
             ORDER BY created_at DESC, id LIMIT $3) o";
-        let listed: Value = self.value(statement, &[&id, &org_id.map(|org| org.0), &limit]).await?;
+        let listed: Value = self.value(statement, &[&id, &org_id.as_ref().map(OrgId::as_uuid), &limit]).await?;
         serde_json::from_value(listed).map_err(|_| FailureCode::StatementRefused.into())
     }
 

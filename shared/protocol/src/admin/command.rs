@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use ringfence_vapi::{OrgId, Sensitive};
+use ringfence_vapi::{AgentId, OrgId, Sensitive};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use strum::{IntoStaticStr, VariantNames};
@@ -58,7 +58,7 @@ pub enum Command {
     ConfigureAgent {
         actor: String,
         org_id: OrgId,
-        agent_id: Uuid,
+        agent_id: AgentId,
         /// Whether it answers the numbers that no agent names.
         is_default: Option<bool>,
         /// What it answers beyond its ids.

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
+use ringfence_vapi::LeadId;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
-use uuid::Uuid;
 
 use super::{
     AddedAgent, Connection, DeadLetters, Erasure, FailedOperation, Finding, ListedAgent, Operation, Organization,
@@ -27,7 +27,7 @@ pub enum Reply {
     /// The new agent.
     Agent(AddedAgent),
     /// The new lead.
-    Lead { id: Uuid },
+    Lead { id: LeadId },
     /// The agents of an org.
     Agents { agents: Vec<ListedAgent> },
     /// The tools of an org.
