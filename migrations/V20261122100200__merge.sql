@@ -21,7 +21,7 @@ CREATE FUNCTION call_status_rank(p_status text) RETURNS smallint
 $$;
 COMMENT ON FUNCTION call_status_rank IS
     'A status only moves up this ranking. Statuses that Vapi may add rank lowest until they are given a place. '
-    'The same ranking as ringfence_vapi::status::rank; a test compares them.';
+    'The same order as ringfence_vapi::status::STATUSES; a test compares them.';
 
 CREATE FUNCTION higher_status(p_one text, p_other text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

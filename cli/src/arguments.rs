@@ -6,6 +6,7 @@ use jiff::{Span, SpanRelativeTo};
 use ringfence_identity::tokens::MAX_LIFETIME;
 use ringfence_vapi::interactive::InquiryKind;
 use serde_json::{Map, Value};
+use strum::VariantNames as _;
 
 /// As in the tables' constraints.
 const MAX_NAME: usize = 200;
@@ -43,7 +44,7 @@ pub(crate) fn vapi_id(text: &str) -> Result<String, String> {
 
 /// The type of a message that an org's endpoint can answer.
 pub(crate) fn answerable_message(text: &str) -> Result<String, String> {
-    let names = InquiryKind::ALL.map(InquiryKind::as_str);
+    let names = InquiryKind::VARIANTS;
     if names.contains(&text) { Ok(text.to_owned()) } else { Err(format!("one of {}", names.join(", "))) }
 }
 

@@ -25,7 +25,7 @@ use clap::{Parser, Subcommand};
 
 use verbs::{
     agent, check_template, connect, console, doctor, down, drill as drills, env, erase, failures, gateway, lead,
-    maintain, migrate, org, pages, pump, redrive, replay, test, token, tool, up,
+    maintain, migrate, operations, org, pages, pump, redrive, replay, test, token, tool, up,
 };
 
 /// Ringfence: a backend on Vapi webhooks.
@@ -55,6 +55,7 @@ enum Verb {
     Token(token::Token),
     Failures(failures::Failures),
     Redrive(redrive::Redrive),
+    Operations(operations::Operations),
     Erase(erase::Erase),
     Connect(connect::Connect),
     Replay(replay::Replay),
@@ -84,6 +85,7 @@ async fn main() -> ExitCode {
         Verb::Tool(verb) => verb.run().await,
         Verb::Failures(verb) => verb.run().await,
         Verb::Redrive(verb) => verb.run().await,
+        Verb::Operations(verb) => verb.run().await,
         Verb::Erase(verb) => verb.run().await,
         Verb::Connect(verb) => verb.run().await,
         Verb::Replay(verb) => verb.run().await,
@@ -148,6 +150,7 @@ mod tests {
             "redrive --type end-of-call-report --since 2026-11-24T08:00:00Z --run --rate 20 --stack ringfence",
             "replay --org ORG --call c1 --until 2026-11-24T08:00:00Z --run",
             "replay --failed --code RF2001",
+            "operations --org ORG --limit 5 --json --stack ringfence",
             "erase --org ORG --number +15555550142 --run --stack ringfence",
             "erase --org ORG --call c1 --json",
             "org retention ORG --recordings 90 --transcripts forever --events 45",

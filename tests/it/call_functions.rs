@@ -1,7 +1,7 @@
 //! The three functions that can be called on their own (A5).
 
 use ringfence_testkit::{Call, TestDatabase};
-use ringfence_vapi::OrgId;
+use ringfence_vapi::{AgentId, LeadId, OrgId};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
@@ -23,18 +23,19 @@ impl Fixture {
         Self { database, org, app }
     }
 
-    async fn create(&self, org: OrgId, call: &str, agent: Option<Uuid>, lead: Option<Uuid>) -> Row {
+    async fn create(&self, org: OrgId, call: &str, agent: Option<AgentId>, lead: Option<LeadId>) -> Row {
+        let (agent, lead) = (agent.map(|agent| *agent.as_uuid()), lead.map(|lead| *lead.as_uuid()));
         let metadata = serde_json::json!({"campaign": "spring"});
-        self.app.query_one(CREATE, &[&org.0, &call, &agent, &"+15555550142", &lead, &metadata]).await.unwrap()
+        self.app.query_one(CREATE, &[org.as_uuid(), &call, &agent, &"+15555550142", &lead, &metadata]).await.unwrap()
     }
 
     async fn complete(&self, org: OrgId, call: &str, tracking: Option<Uuid>) -> Row {
-        self.app.query_one(COMPLETE, &[&org.0, &call, &42, &tracking]).await.unwrap()
+        self.app.query_one(COMPLETE, &[org.as_uuid(), &call, &42, &tracking]).await.unwrap()
     }
 
     async fn record(&self, org: OrgId, call: &str, url: Option<&str>, transcript: Option<&str>) -> Row {
         let nothing: Option<&str> = None;
-        self.app.query_one(RECORD, &[&org.0, &call, &url, &nothing, &transcript, &nothing]).await.unwrap()
+        self.app.query_one(RECORD, &[org.as_uuid(), &call, &url, &nothing, &transcript, &nothing]).await.unwrap()
     }
 }
 
@@ -156,7 +157,7 @@ async fn a_failure_is_rolled_back_and_told_by_state_and_constraint() {
         assert_eq!(row.get::<_, Option<Uuid>>("call_logs_id"), None);
         assert_eq!(error(&row), Some(format!("SQLSTATE 23503, constraint {constraint}")));
     }
-    let nobody = fixture.create(OrgId(Uuid::new_v4()), "call-1", None, None).await;
+    let nobody = fixture.create(OrgId::from(Uuid::new_v4()), "call-1", None, None).await;
     assert_eq!(error(&nobody).as_deref(), Some("SQLSTATE 23503, constraint call_logs_org_fkey"));
     assert_eq!(fixture.database.rows_by_org().await, before);
 }

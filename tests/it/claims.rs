@@ -175,7 +175,7 @@ async fn a_second_claimant_applies_what_the_first_one_aborts() {
     let transaction = first.transaction().await.unwrap();
     let claim = "SELECT outcome FROM apply_event_v1($1, 1, $2, $3, now())";
     let event = serde_json::to_value(&delivery.event).unwrap();
-    let row = transaction.query_one(claim, &[&org.0, &delivery.key.as_str(), &event]).await.unwrap();
+    let row = transaction.query_one(claim, &[org.as_uuid(), &delivery.key.as_str(), &event]).await.unwrap();
     assert_eq!(row.get::<_, &str>(0), "applied");
 
     let connection = database.app();

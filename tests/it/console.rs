@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use lambda_http::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt as _};
-use ringfence_identity::{Audience, Scope, Tokens};
-use ringfence_testkit::webhook::masters;
+use ringfence_identity::Scope;
+use ringfence_testkit::webhook::{keys, masters};
 use ringfence_testkit::{TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::Value;
@@ -47,10 +47,11 @@ impl Site {
         let (acme, other) = (database.org("Acme").await, database.org("Other").await);
         let lambda = FakeLambda::start().await;
         let console = Console {
-            tokens: Tokens::new(&masters()),
+            console_tokens: keys().console_token_verifier().unwrap(),
+            live_tokens: keys().live_tokens().unwrap(),
             database: database.app(),
             bucket: queues.bucket(),
-            commands: Commands::new(&queues.aws_at(&lambda.endpoint), "admin".to_owned()),
+            commands: Commands::new(&queues.aws_at(&lambda.endpoint), "console-commands".to_owned()),
             live_url: "wss://live.example/live".to_owned(),
         };
         let door = TestWebhook::new(database.app(), &queues);
@@ -98,11 +99,11 @@ impl Site {
 }
 
 pub(crate) fn token(scope: Scope) -> String {
-    token_for(Audience::Console, scope, Duration::from_mins(5))
+    token_for(scope, Duration::from_mins(5))
 }
 
-fn token_for(audience: Audience, scope: Scope, lifetime: Duration) -> String {
-    Tokens::new(&masters()).mint(audience, scope, "ada", lifetime, Timestamp::now()).unwrap().0
+fn token_for(scope: Scope, lifetime: Duration) -> String {
+    masters().console_token_minter().unwrap().mint(scope, "ada", lifetime, Timestamp::now()).unwrap().0
 }
 
 fn of(org: OrgId) -> String {

@@ -7,8 +7,11 @@ use lambda_http::Body;
 use lambda_http::http::Response;
 use ringfence_core::health::TIMEOUTS;
 use ringfence_core::{Database, DatabaseSettings, migrations};
+use ringfence_identity::{KeyRing, Purpose, Ring};
+use ringfence_protocol::admin::Command;
 use ringfence_runtime::consumer::LAST_RECEIVE;
 use ringfence_testkit::database::turn_to_migrate;
+use ringfence_testkit::webhook::{MASTER_KEYS, masters};
 use ringfence_testkit::{Proxy, TestDatabase, TestQueues};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -90,10 +93,23 @@ async fn carry_out(owner_url: &str, kind: &str, schema: &str, old_schema: Option
     ] {
         assert_eq!(answer[field], value, "{field}");
     }
-    for secret in ["postgres:", "hunter2", "127.0.0.1", "presigned"] {
+    for secret in ["postgres:", "hunter2", "127.0.0.1", "presigned", MASTER_KEYS.split_once(':').unwrap().1] {
         assert!(!answer.to_string().contains(secret), "{answer}");
     }
+    let rings: BTreeMap<String, String> = serde_json::from_value(answer["Data"].clone()).unwrap();
+    let is_with_keys = answer["Status"] == "SUCCESS" && kind != "Delete";
+    assert_eq!(rings, if is_with_keys { key_rings() } else { BTreeMap::new() });
+    assert_eq!(answer["NoEcho"], true, "CloudFormation shows no attribute");
     (answer["Status"].as_str().unwrap().to_owned(), answer["Reason"].as_str().unwrap().to_owned())
+}
+
+/// The key rings that the other functions read with `!GetAtt`.
+fn key_rings() -> BTreeMap<String, String> {
+    let ring = |ring: Ring| {
+        let keys: KeyRing = masters().key_ring(ring.purposes()).unwrap();
+        (ring.attribute().to_owned(), keys.expose())
+    };
+    Ring::ALL.into_iter().map(ring).collect()
 }
 
 /// A7: a new stack's deployment goes on when all migrations have succeeded, and says which. The next one finds nothing to do.
@@ -227,6 +243,7 @@ async fn a_database_that_says_nothing_is_unhealthy() {
 
 const TEMPLATE: &str = include_str!("../../template.yaml");
 const WORKSPACE: &str = include_str!("../../Cargo.toml");
+const SECURITY: &str = include_str!("../../docs/SECURITY.md");
 
 /// The template's resources: the text of each, by its name.
 fn resources() -> BTreeMap<&'static str, String> {
@@ -254,11 +271,11 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     rest.split(after).next().unwrap_or_default().trim()
 }
 
-/// The template's functions: their folder's name and their text.
+/// The template's functions: their binary's name and their text.
 fn functions() -> BTreeMap<String, String> {
     let resources = resources().into_values();
     let functions = resources.filter(|text| text.contains("Type: AWS::Serverless::Function\n"));
-    functions.map(|text| (between(&text, "CodeUri: functions/", "\n").to_owned(), text)).collect()
+    functions.map(|text| (between(&text, "Binary: ", "}").to_owned(), text)).collect()
 }
 
 /// C3, C4: what is in `functions/` is deployed, and what is deployed is there, under one name.
@@ -268,9 +285,12 @@ fn every_function_is_deployed_and_every_deployed_function_exists() {
     let members: BTreeSet<_> =
         members.lines().filter_map(|line| line.trim().strip_prefix("\"functions/")?.strip_suffix("\",")).collect();
     let functions = functions();
-    assert_eq!(functions.keys().map(String::as_str).collect::<BTreeSet<_>>(), members);
+    let folders: BTreeSet<_> = functions.values().map(|text| between(text, "CodeUri: functions/", "\n")).collect();
+    assert_eq!(folders, members);
     for (name, text) in &functions {
-        assert_eq!(between(text, "Binary: ", "}"), name);
+        // The admin crate has a second binary.
+        let folder = if name == "console-commands" { "admin" } else { name };
+        assert_eq!(between(text, "CodeUri: functions/", "\n"), folder);
         assert_eq!(between(text, "FunctionName: !Sub ${AWS::StackName}-", "\n"), name);
     }
 }
@@ -300,9 +320,90 @@ fn every_retry_queue_fits_its_function() {
 #[test]
 fn every_function_but_admin_waits_for_the_migration() {
     for (name, text) in functions() {
-        assert_eq!(text.contains("    DependsOn: Migration\n"), name != "admin", "{name}");
+        // CloudFormation creates a resource after those whose attributes it reads.
+        let waits = text.contains("    DependsOn: Migration\n") || text.contains("!GetAtt Migration.");
+        assert_eq!(waits, name != "admin", "{name}");
     }
     assert!(resources()["Migration"].contains("ServiceToken: !GetAtt AdminFunction.Arn"));
+}
+
+/// B7: the console is reachable from the internet, so it may invoke only the function that takes the commands of its pages.
+#[test]
+fn the_console_may_invoke_only_the_restricted_function() {
+    let resources = resources();
+    let grants: Vec<_> =
+        resources["ConsoleRole"].lines().filter(|line| line.contains("lambda:")).map(str::trim).collect();
+    assert_eq!(
+        grants,
+        ["- {Effect: Allow, Action: lambda:InvokeFunction, Resource: !GetAtt ConsoleCommandsFunction.Arn}"]
+    );
+    for wide in ["Action: \"*\"", "NotAction", "NotResource", "Resource: \"*\"", "Action: '*'", "sts:AssumeRole]"] {
+        assert!(!resources["ConsoleRole"].contains(wide), "{wide}");
+    }
+    assert!(resources["ConsoleFunction"].contains("Role: !GetAtt ConsoleRole.Arn"));
+    let invokers: Vec<_> =
+        resources.iter().filter(|(_, text)| text.contains("AdminFunction")).map(|(name, _)| *name).collect();
+    // Neither a role nor a route leads to the admin function: a schedule and the deployment do.
+    assert_eq!(invokers, ["AdminFunction", "ContinueOperationsPermission", "ContinueOperationsSchedule", "Migration"]);
+    let schedule = between(&resources["ContinueOperationsSchedule"], "Input: '", "'");
+    assert_eq!(serde_json::from_str::<Command>(schedule).unwrap(), Command::ContinueOperations {});
+}
+
+/// The deployed functions by name, with the key ring of each that holds keys.
+const RINGS: [(&str, Ring); 8] = [
+    ("webhook", Ring::Webhook),
+    ("assistant-request", Ring::Interactive),
+    ("tool-calls", Ring::Interactive),
+    ("live", Ring::Live),
+    ("console", Ring::Console),
+    ("console-commands", Ring::ConsoleCommands),
+    ("recording-upload", Ring::RecordingUpload),
+    ("maintenance", Ring::Maintenance),
+];
+
+/// D5: only admin has the master keys, and each other function reads its own key ring, or none.
+#[test]
+fn each_function_holds_only_the_keys_that_it_needs() {
+    let resources = resources();
+    for text in resources.values().filter(|text| text.contains("Type: AWS::Serverless::Function\n")) {
+        let name = between(text, "FunctionName: !Sub ${AWS::StackName}-", "\n");
+        assert_eq!(text.contains("RINGFENCE_MASTER_KEYS"), name == "admin", "{name}");
+        let expected = RINGS.iter().find(|(function, _)| *function == name).map(|(_, ring)| ring.attribute());
+        let read = text.split_once("RINGFENCE_KEYS: ").map(|(_, rest)| rest.lines().next().unwrap());
+        assert_eq!(read, expected.map(|attribute| format!("!GetAtt Migration.{attribute}")).as_deref(), "{name}");
+    }
+    assert!(!TEMPLATE.split_once("\nResources:\n").unwrap().0.contains("RINGFENCE_"), "the functions' common settings");
+
+    let declared: BTreeMap<_, _> = resources["Migration"]
+        .split_once("      KeyRings:\n")
+        .expect("the key rings")
+        .1
+        .lines()
+        .map_while(|line| line.strip_prefix("        ")?.split_once(": "))
+        .collect();
+    let names = |ring: Ring| ring.purposes().iter().map(|purpose| purpose.as_str()).collect::<Vec<_>>().join(" ");
+    for ring in Ring::ALL {
+        assert_eq!(declared.get(ring.attribute()).copied(), Some(names(ring).as_str()), "{ring:?}");
+    }
+    assert_eq!(declared.len(), Ring::ALL.len());
+    assert!(resources["Migration"].contains("RingfenceSecret: !Sub ${RingfenceSecretArn}:${RingfenceSecretVersion}\n"));
+}
+
+/// D5: docs/SECURITY.md names the functions that hold the key of each purpose.
+#[test]
+fn the_documented_holders_of_each_key_are_those_of_the_key_rings() {
+    for purpose in Purpose::ALL {
+        let rows = SECURITY.lines().filter_map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+            (cells.get(1) == Some(&format!("`{purpose}`").as_str())).then_some(cells)
+        });
+        let rows: Vec<_> = rows.collect();
+        assert_eq!(rows.len(), 1, "rows of {purpose} in docs/SECURITY.md");
+        let documented: BTreeSet<_> = rows[0].last().unwrap().split(", ").collect();
+        let holders =
+            RINGS.iter().filter(|(_, ring)| ring.purposes().contains(&purpose)).map(|(function, _)| *function);
+        assert_eq!(documented, holders.collect(), "{purpose}");
+    }
 }
 
 /// C5: `cargo lambda watch` serves the same functions at the same paths as API Gateway.

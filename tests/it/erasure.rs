@@ -9,6 +9,7 @@ use ringfence_testkit::call::delivery;
 use ringfence_testkit::{Call, TestDatabase};
 use ringfence_vapi::{EventType, Function, RecordingKind};
 use serde_json::{Value, json};
+use strum::IntoEnumIterator as _;
 
 use crate::administration::administration;
 use crate::recordings::{Stage, wav};
@@ -70,11 +71,12 @@ async fn the_first_event_of_a_call_does_not_survive_its_erasure() {
     let mut app = database.client("ringfence_app").await;
     let transaction = app.transaction().await.unwrap();
     let apply = "SELECT outcome FROM apply_event_v1($1, 1, $2, $3, now())";
-    transaction.query_one(apply, &[&org.0, &delivery.key.as_str(), &event]).await.unwrap();
+    transaction.query_one(apply, &[org.as_uuid(), &delivery.key.as_str(), &event]).await.unwrap();
 
     let (eraser, id) = (database.superuser().await, call.id.clone());
-    let erasing =
-        tokio::spawn(async move { eraser.execute("SELECT erase_call_v1('ada', $1, $2, true)", &[&org.0, &id]).await });
+    let erasing = tokio::spawn(async move {
+        eraser.execute("SELECT erase_call_v1('ada', $1, $2, true)", &[org.as_uuid(), &id]).await
+    });
     let waiting = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
     while database.count(waiting).await == 0 {
         assert!(!erasing.is_finished(), "the erasure does not wait for the event");
@@ -254,7 +256,7 @@ async fn a_deleted_call_of_nobody_ends_when_its_org_is_known() {
         assert_eq!(places(&stage, &kept.id).await, Vec::<String>::new());
         assert_eq!(stage.database.count(&format!("erasures WHERE mark = 'call:{}'", kept.id)).await, 1);
     }
-    for function in Function::ALL {
+    for function in Function::iter() {
         assert!(stage.queues.take(function).await.records.is_empty(), "{function:?}: nothing had to wait");
     }
 }
@@ -289,7 +291,7 @@ async fn events_beside_an_erasure_leave_nothing() {
 async fn what_erasure_goes_by_is_what_the_code_goes_by() {
     let stage = Stage::new().await;
     let (call, _) = whole_call(&stage).await;
-    let mut types: Vec<&str> = EventType::ALL.into_iter().map(EventType::as_str).collect();
+    let mut types: Vec<&str> = EventType::iter().map(EventType::as_str).collect();
     types.extend(["operation-failed", "recording-ready"]);
     types.sort_unstable();
     let retained =

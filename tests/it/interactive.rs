@@ -8,9 +8,8 @@ mod tools;
 use ringfence_protocol::admin::{NewAgent, Tool, ToolKind};
 use ringfence_testkit::webhook::Reply;
 use ringfence_testkit::{TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
-use ringfence_vapi::OrgId;
+use ringfence_vapi::{AgentId, LeadId, OrgId};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 /// A door over a fresh database with one org.
 async fn open() -> (TestDatabase, TestWebhook, OrgId) {
@@ -21,7 +20,7 @@ async fn open() -> (TestDatabase, TestWebhook, OrgId) {
 }
 
 /// An agent of an org, which answers calls and has `fields` besides.
-async fn agent(database: &TestDatabase, org: OrgId, fields: Value) -> Uuid {
+async fn agent(database: &TestDatabase, org: OrgId, fields: Value) -> AgentId {
     let mut agent = json!({"name": "Desk", "role": "inbound"});
     agent.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     let agent: NewAgent = serde_json::from_value(agent).unwrap();
@@ -47,7 +46,7 @@ async fn register(
 }
 
 /// A lead of an org, with metadata.
-async fn lead(database: &TestDatabase, org: OrgId, name: &str, metadata: Value) -> Uuid {
+async fn lead(database: &TestDatabase, org: OrgId, name: &str, metadata: Value) -> LeadId {
     let Value::Object(metadata) = metadata else { panic!("metadata is an object") };
     database.admin().await.add_lead(org, "+15555550142", Some(name), &metadata).await.unwrap()
 }

@@ -19,7 +19,6 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
 use live::Live;
 use ringfence_core::Database;
-use ringfence_identity::{Audience, Scope, Tokens};
 use ringfence_runtime::Consumer;
 use ringfence_testkit::webhook::masters;
 use ringfence_testkit::{TestDatabase, TestQueues, TestWebhook};
@@ -61,7 +60,7 @@ impl Stage {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let gateway = FakeGateway::start(address, Limits::default(), invoke).await.unwrap();
         let queues = TestQueues::with_connections(&gateway.endpoint()).await;
-        let function = Live::new(Tokens::new(&masters()), Arc::clone(&app), queues.connections());
+        let function = Live::new(masters().live_tokens(), Arc::clone(&app), queues.connections());
         assert!(live.set(function).is_ok());
         let door = TestWebhook::new(Arc::clone(&app), &queues);
         Self { database, app, queues, org, door, gateway, live }
@@ -136,7 +135,7 @@ fn in_time() -> Instant {
 
 /// A token for an org.
 fn token(org: OrgId, lifetime: Duration) -> String {
-    Tokens::new(&masters()).mint(Audience::Live, Scope::Org(org), "tester", lifetime, Timestamp::now()).unwrap().0
+    masters().live_tokens().mint(org, "tester", lifetime, Timestamp::now()).unwrap().0
 }
 
 /// A real WebSocket client that keeps what it is told, as the client module does.

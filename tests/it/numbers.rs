@@ -3,9 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use ringfence_core::numbers::{self, By, Numbers};
 use ringfence_testkit::{Call, TestDatabase};
-use ringfence_vapi::OrgId;
+use ringfence_vapi::{AgentId, OrgId};
 use serde_json::json;
-use uuid::Uuid;
 
 /// Counts until `expected` events are counted. They wait for every transaction of the server that was open beside them, those of other
 /// tests too.
@@ -22,7 +21,7 @@ async fn roll_up(database: &TestDatabase, expected: u64) {
     assert_eq!(numbers::find_orgs(&app, 100).await.unwrap(), [], "nothing is left to count");
 }
 
-async fn shown(database: &TestDatabase, org: OrgId, agent: Option<Uuid>) -> Numbers {
+async fn shown(database: &TestDatabase, org: OrgId, agent: Option<AgentId>) -> Numbers {
     let now = Timestamp::now();
     numbers::show(&database.app(), org, agent, now - SignedDuration::from_hours(23), now, By::Hour).await.unwrap()
 }

@@ -6,8 +6,10 @@ use proptest::test_runner::{Config, TestRunner};
 use ringfence_testkit::database::apply;
 use ringfence_testkit::{Call, TestDatabase};
 use ringfence_vapi::OrgId;
+use ringfence_vapi::status::STATUSES;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 const CALL: &str = "019d6b04-e541-7eaf-a178-c7f1eb9f217a";
 const ASSISTANT: &str = "4dac6abb-472a-4a1d-8f6c-c2ed74e2cf44";
@@ -48,7 +50,7 @@ async fn org_with_lead_and_agent(superuser: &Client) -> OrgId {
         lead AS (INSERT INTO leads (org_id, phone) SELECT id, unnest($1::text[]) FROM org),
         agent AS (INSERT INTO agents (org_id, name, vapi_assistant_id) SELECT id, 'front', $2 FROM org)
         SELECT id FROM org";
-    OrgId(superuser.query_one(insert, &[&CUSTOMERS.as_slice(), &ASSISTANT]).await.unwrap().get(0))
+    OrgId::from(superuser.query_one(insert, &[&CUSTOMERS.as_slice(), &ASSISTANT]).await.unwrap().get::<_, Uuid>(0))
 }
 
 /// Another org with the same retained events, of which the rows are computed from nothing, by a fold over all events.
@@ -57,9 +59,9 @@ async fn fold_from_nothing(superuser: &Client, org: OrgId) -> OrgId {
     let retain = "INSERT INTO processed_webhook_events (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
         SELECT $1, event_id, event_type, vapi_call_id, message_time, event, received_at
         FROM processed_webhook_events WHERE org_id = $2";
-    superuser.execute(retain, &[&other.0, &org.0]).await.unwrap();
+    superuser.execute(retain, &[other.as_uuid(), org.as_uuid()]).await.unwrap();
     let replay = "SELECT replay_event_v1(org_id, event_id) FROM processed_webhook_events WHERE org_id = $1";
-    superuser.query(replay, &[&other.0]).await.unwrap();
+    superuser.query(replay, &[other.as_uuid()]).await.unwrap();
     other
 }
 
@@ -246,4 +248,23 @@ fn any_events_in_any_order_end_in_the_same_rows() {
             Ok(())
         })
         .unwrap();
+}
+
+/// The list of statuses in Rust has the order of the ranks in SQL, and a status that Vapi adds never replaces a known one.
+#[tokio::test]
+async fn statuses_are_ranked_alike_in_rust_and_in_sql() {
+    let database = TestDatabase::new().await;
+    let superuser = database.superuser().await;
+    let rank = async |status: &str| -> i16 {
+        superuser.query_one("SELECT call_status_rank($1)", &[&status]).await.unwrap().get(0)
+    };
+    let mut ranks = Vec::new();
+    for status in STATUSES {
+        ranks.push(rank(status).await);
+    }
+    assert!(ranks.is_sorted_by(|lower, higher| lower < higher), "{STATUSES:?}: {ranks:?}");
+    assert_eq!(rank("ended").await, rank("completed").await);
+    for added in ["", "Ringing", "not-found", "paused"] {
+        assert_eq!(rank(added).await, rank("unknown").await, "{added}");
+    }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringfence_identity::Sealer;
 use ringfence_protocol::maintenance::Job;
 use ringfence_testkit::studio::Reply;
 use ringfence_testkit::webhook::masters;
@@ -17,7 +16,7 @@ const KEY: &str = "a-private-key";
 
 /// Gives an org its API key at Vapi.
 async fn give_key(stage: &Stage, org: OrgId) {
-    let sealed = Sealer::new(&masters()).seal_api_key(org, KEY).unwrap();
+    let sealed = masters().api_key_sealer().seal(org, KEY).unwrap();
     assert!(stage.database.admin().await.set_vapi_key(org, Some(&sealed)).await.unwrap());
 }
 

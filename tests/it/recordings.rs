@@ -15,12 +15,11 @@ use maintenance::{Maintenance, Reconciler};
 use recording_upload::{Hosts, Source, Uploader};
 use ringfence_core::Database;
 use ringfence_egress::{EgressClient, EgressPolicy, VapiApi};
-use ringfence_identity::Sealer;
 use ringfence_protocol::Recording;
 use ringfence_protocol::maintenance::{Job, JobRequest, Report};
 use ringfence_runtime::{Backoff, Consumer, FunctionQueues};
 use ringfence_testkit::studio::Reply;
-use ringfence_testkit::webhook::masters;
+use ringfence_testkit::webhook::keys;
 use ringfence_testkit::{Call, TestDatabase, TestQueues, TestStudio, TestWebhook};
 use ringfence_vapi::{Function, OrgId, RecordingKind};
 use serde_json::{Value, json};
@@ -55,7 +54,7 @@ impl Stage {
     /// The same, over this database, as far as `reach`, from these hosts.
     fn uploader_with(&self, database: Arc<Database>, reach: EgressPolicy, hosts: &str) -> Consumer<Uploader> {
         let hosts = Hosts::from_setting(Some(hosts)).unwrap();
-        let source = Source::new(EgressClient::new(reach), Sealer::new(&masters()), hosts, &self.studio.url);
+        let source = Source::new(EgressClient::new(reach), &keys(), hosts, &self.studio.url).unwrap();
         let worker = Uploader {
             source,
             bucket: self.queues.bucket(),
@@ -104,7 +103,8 @@ impl Stage {
             queues: FunctionQueues::all_named(&self.queues.environment(), self.queues.client()).unwrap(),
             reconciler: Reconciler {
                 api: VapiApi::new(EgressClient::new(EgressPolicy::Anywhere), &self.studio.url),
-                sealer: Sealer::new(&masters()),
+                api_keys: keys().api_key_sealer().unwrap(),
+                sealer: keys().delivery_sealer().unwrap(),
                 reports: self.queues.queues_of(Function::EndOfCallReport).retries,
             },
         }

@@ -12,6 +12,7 @@ use ringfence_runtime::pipeline::EventStore;
 use ringfence_testkit::{Call, Proxy, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
+use strum::IntoEnumIterator as _;
 
 /// Where nobody listens.
 const AWAY: Option<&str> = Some("127.0.0.1:1");
@@ -112,7 +113,7 @@ async fn an_outage_delays_events_and_loses_none() {
     assert_eq!(database.rows_of(org).await, "[]");
 
     let back = database.app();
-    for function in Function::ALL {
+    for function in Function::iter() {
         let batch = queues.take(function).await;
         let expected = bodies.iter().filter(|(of, _)| *of == function).count();
         assert_eq!(TestQueues::failure_codes(&batch), vec!["RF1001"; expected], "{function}");

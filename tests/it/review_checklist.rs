@@ -105,7 +105,8 @@ async fn each_function_called_directly() {
         "update_call_completed_atomically($1, 'call-1', 42, NULL)",
         "update_call_with_recording_atomically($1, 'call-1', NULL, 'org/call-1.wav', NULL, 'inboundPhoneCall')",
     ] {
-        let row = app.query_one(&format!("SELECT success, error_message FROM {call}"), &[&acme.0]).await.unwrap();
+        let row =
+            app.query_one(&format!("SELECT success, error_message FROM {call}"), &[acme.as_uuid()]).await.unwrap();
         assert_eq!((row.get::<_, bool>(0), row.get::<_, Option<&str>>(1)), (true, None), "{call}");
     }
     let whole = "calls WHERE status = 'completed' AND duration_seconds = 42 AND recording_state = 'stored'

@@ -15,6 +15,7 @@ use ringfence_testkit::endpoint::Manner;
 use ringfence_testkit::{Call, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample_bytes, sample_names};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
+use strum::IntoEnumIterator as _;
 use tokio::sync::OnceCell;
 
 use crate::recordings::Stage;
@@ -50,7 +51,7 @@ fn failed(org: OrgId, code: FailureCode, reporter: &Reporter) {
 async fn sentry_is_told_ids_and_codes() {
     let sentry = TestEndpoint::start(Manner::Answers(json!({}))).await;
     let reporter = Reporter::new(dsn(&sentry).parse().unwrap(), EgressClient::new(EgressPolicy::Anywhere), "webhook");
-    let org = OrgId(uuid::Uuid::new_v4());
+    let org = OrgId::from(uuid::Uuid::new_v4());
     reporter.flush().await;
     assert!(sentry.requests().is_empty(), "nothing has failed");
     for _ in 0..10 {
@@ -84,7 +85,7 @@ async fn sentry_is_told_ids_and_codes() {
 async fn a_sentry_that_hangs_holds_nobody_up() {
     let sentry = TestEndpoint::start(Manner::Hangs).await;
     let reporter = Reporter::new(dsn(&sentry).parse().unwrap(), EgressClient::new(EgressPolicy::Anywhere), "webhook");
-    let org = OrgId(uuid::Uuid::new_v4());
+    let org = OrgId::from(uuid::Uuid::new_v4());
     failed(org, FailureCode::ConstraintViolated, &reporter);
     // It would hang for ever.
     tokio::time::timeout(Duration::from_mins(1), reporter.flush()).await.unwrap();
@@ -255,7 +256,7 @@ async fn a_door_speaks() {
         door.send(Some(&org.to_string()), &[("x-vapi-secret", "somebody's secret")], b"{}".to_vec()).await.status,
         401
     );
-    for function in Function::ALL {
+    for function in Function::iter() {
         let consumer = queues.consumer_of(function, Panicking(Arc::clone(&app)), Arc::clone(&app));
         consumer.consume(queues.take(function).await, Instant::now() + Duration::from_mins(5)).await;
     }

@@ -9,7 +9,7 @@ use ringfence_testkit::certificates::ServerCertificate;
 use ringfence_testkit::database::{APP_PASSWORD, apply};
 use ringfence_testkit::server::SUPERUSER_PASSWORD;
 use ringfence_testkit::{Call, TestCa, TestServer};
-use ringfence_vapi::{FailureClass, FailureCode, OrgId};
+use ringfence_vapi::{FailureClass, FailureCode};
 
 const HOST: &str = "db.ringfence.test";
 
@@ -76,7 +76,7 @@ async fn migrations_and_events_work_over_tls() {
     let app = settings(&server.url_of(HOST, "ringfence_app", APP_PASSWORD, "postgres"), Some(&ca));
     let database = Database::new(&app).expect("usable settings");
     let outcome = apply(&database, org, &Call::default().status("in-progress", 0)).await;
-    assert!(matches!(outcome, Outcome::Applied { org_id: OrgId(id), .. } if id == org.0));
+    assert!(matches!(outcome, Outcome::Applied { org_id, .. } if org_id == org));
 }
 
 /// D14: the certificate must be valid now.

@@ -9,12 +9,11 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use ringfence_egress::{EgressClient, EgressPolicy, VapiApi};
-use ringfence_identity::Sealer;
+use ringfence_egress::{EgressClient, EgressPolicy, VapiApi, VapiApiError};
 use ringfence_protocol::admin::{Command, Connection, NewAgent, Reply};
 use ringfence_testkit::webhook::masters;
 use ringfence_testkit::{TestDatabase, TestQueues};
-use ringfence_vapi::{FailureCode, OrgId};
+use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -92,7 +91,7 @@ impl Setting {
     }
 
     async fn give_key(&self, key: &str) {
-        let sealed = Sealer::new(&masters()).seal_api_key(self.org, key).unwrap();
+        let sealed = masters().api_key_sealer().seal(self.org, key).unwrap();
         assert!(self.database.admin().await.set_vapi_key(self.org, Some(&sealed)).await.unwrap());
     }
 
@@ -116,7 +115,7 @@ async fn an_org_is_set_up_at_vapi() {
     let setting = Setting::new().await;
     assert!(matches!(setting.connect(false).await, Err(CommandError::NoVapiKey)));
     setting.give_key("another-key").await;
-    assert!(matches!(setting.connect(false).await, Err(CommandError::Vapi(FailureCode::VapiKeyRefused))));
+    assert!(matches!(setting.connect(false).await, Err(CommandError::Vapi(VapiApiError::KeyRefused))));
     setting.give_key(KEY).await;
 
     let found = setting.connect(false).await.unwrap();

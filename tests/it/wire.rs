@@ -188,7 +188,7 @@ async fn the_one_answer_names_the_orgs_viewers() {
         let outcome = apply(&functions, org, &body).await;
         assert_eq!(wire.take_round_trips(), 1);
         let Outcome::Applied { viewers, .. } = outcome else { panic!("{outcome:?}") };
-        assert_eq!(viewers, ["active"]);
+        assert_eq!(viewers, ["active".to_owned().into()]);
     }
 }
 

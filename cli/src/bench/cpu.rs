@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use ringfence_identity::{Authenticator, Raw};
+use ringfence_identity::{Authenticator, Raw, Ring};
 use ringfence_runtime::problem::answer;
 use ringfence_vapi::{Message, parse};
 use serde_json::{Value, json};
@@ -59,7 +59,8 @@ fn group(site: &Site<'_>, mechanism: Mechanism, body: &str) -> Result<Duration> 
     for (name, value) in mechanism.headers(&site.key, body.as_bytes(), now) {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&value).context("write a header")?);
     }
-    let authenticator = Authenticator::new(site.secrets.master_keys()?, vec![1], false);
+    let keys = site.secrets.master_keys()?.key_ring(Ring::Webhook.purposes()).context("derive the keys")?;
+    let authenticator = Authenticator::new(keys.org_key_verifier().context("verify org keys")?, false);
     let org = site.org.to_string();
     let raw =
         Raw { org: Some(&org), headers: &headers, key_version: Some("1"), body: body.as_bytes(), received_at: now };

@@ -10,18 +10,22 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use ringfence_vapi::{Message, StoredEvent, parse};
 use serde_json::Value;
+use strum::{EnumIter, IntoStaticStr};
 
 use super::site::Site;
 use crate::error::{Context, Error, Result};
 use crate::lambda::Request;
 
 /// A kind of load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, EnumIter, IntoStaticStr, PartialEq, Eq)]
+#[strum(serialize_all = "kebab-case")]
 pub(super) enum Kind {
     CallStarted,
     Transcript,
     CallEnded,
+    #[strum(serialize = "report, 30 KB")]
     Report,
+    #[strum(serialize = "report, 1 MB")]
     LargeReport,
     /// Transcripts that were applied before.
     Duplicate,
@@ -87,19 +91,9 @@ pub(super) const FIRST_CUSTOMER: u64 = 2_000_000_000;
 const REPORT_BYTES: usize = 30_000;
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] =
-        [Self::CallStarted, Self::Transcript, Self::CallEnded, Self::Report, Self::LargeReport, Self::Duplicate];
-
     /// What people call it.
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::CallStarted => "call-started",
-            Self::Transcript => "transcript",
-            Self::CallEnded => "call-ended",
-            Self::Report => "report, 30 KB",
-            Self::LargeReport => "report, 1 MB",
-            Self::Duplicate => "duplicate",
-        }
+        self.into()
     }
 
     /// How many events of this kind a call has.

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
 use jiff::Timestamp;
-use ringfence_identity::{Audience, Scope, Tokens};
 
 use super::events::{Events, Kind};
 use super::load::is_taken;
@@ -75,10 +74,9 @@ fn specs(site: &Site<'_>, endpoint: &str, queues: &Queues, port: u16) -> Result<
 
 /// Milliseconds from each webhook's arrival to each viewer's frame.
 async fn watch(site: &Site<'_>, host: &Host, url: &str, plan: &Plan) -> Result<Vec<f64>> {
-    let tokens = Tokens::new(&site.secrets.master_keys()?);
-    let (token, _) = tokens
-        .mint(Audience::Live, Scope::Org(site.org), "bench", Duration::from_mins(30), Timestamp::now())
-        .context("make a token")?;
+    let tokens = site.secrets.master_keys()?.live_tokens();
+    let (token, _) =
+        tokens.mint(site.org, "bench", Duration::from_mins(30), Timestamp::now()).context("make a token")?;
     let mut viewers = try_join_all((0..plan.viewers).map(|_| Viewer::connect(url, &token))).await?;
     for viewer in &mut viewers {
         viewer.resume().await?;

@@ -40,9 +40,9 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     let client = site.superuser().await?;
     let tool = "INSERT INTO tools (org_id, kind, name, endpoint, timeout_seconds, is_idempotent) VALUES ($1, 'tool', 'book', $2, 10, true)
         ON CONFLICT ON CONSTRAINT tools_pkey DO UPDATE SET endpoint = excluded.endpoint";
-    client.execute(tool, &[&site.org.0, &endpoint.url]).await.context("register the bench's tool")?;
+    client.execute(tool, &[site.org.as_uuid(), &endpoint.url]).await.context("register the bench's tool")?;
     let default = "UPDATE agents SET is_default = true WHERE org_id = $1";
-    client.execute(default, &[&site.org.0]).await.context("make the bench's agent the default")?;
+    client.execute(default, &[site.org.as_uuid()]).await.context("make the bench's agent the default")?;
 
     let mut table = Table::new("What a caller waits for", &COLUMNS);
     for environments in [1, 4] {

@@ -70,7 +70,7 @@ async fn look_up(site: &Site<'_>, client: &Client, relation: &str, condition: &s
     let mut times = Vec::new();
     for _ in 0..count {
         let began = Instant::now();
-        client.query_one(&statement, &[&site.org.0]).await.context("look up")?;
+        client.query_one(&statement, &[site.org.as_uuid()]).await.context("look up")?;
         times.push(ms(began.elapsed()));
     }
     Ok(median(times))

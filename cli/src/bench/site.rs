@@ -80,7 +80,7 @@ impl<'a> Site<'a> {
             app_url: String::new(),
             bin: server.bin,
             server: record.pid.cast_unsigned(),
-            org: OrgId(Uuid::nil()),
+            org: OrgId::from(Uuid::nil()),
             key: String::new(),
             ca_pem,
         };
@@ -91,10 +91,10 @@ impl<'a> Site<'a> {
     pub(super) async fn on(&self, name: &str) -> Result<Self> {
         let database = Database::replace(&self.server_url, name, &self.secrets).await?;
         database::migrate(&database.owner_url, &self.secrets.app_password).await?;
-        let org = OrgId(Uuid::new_v4());
+        let org = OrgId::from(Uuid::new_v4());
         let client = connection::open(&database.owner_url).await?;
         for statement in [ORG, KEY, AGENT, LEADS] {
-            client.execute(statement, &[&org.0]).await.context("make the bench's org")?;
+            client.execute(statement, &[org.as_uuid()]).await.context("make the bench's org")?;
         }
         client.batch_execute("VACUUM ANALYZE").await.context("analyse the bench's database")?;
         let key = self.secrets.master_keys()?.mint(Subject::Org(org), 1).expose().to_owned();
@@ -123,7 +123,7 @@ impl<'a> Site<'a> {
             environments,
             memory_mb: MEMORY_MB,
             timeout: TIMEOUT,
-            variables: self.variables(url, NOWHERE),
+            variables: self.variables(url, NOWHERE)?,
             log,
             name: name.to_owned(),
         })
@@ -136,7 +136,7 @@ impl<'a> Site<'a> {
     }
 
     /// The functions' environment, with the database at `url` and AWS at `endpoint`.
-    pub(super) fn variables(&self, url: &str, endpoint: &str) -> Environment {
+    pub(super) fn variables(&self, url: &str, endpoint: &str) -> Result<Environment> {
         let mut variables = vec![
             ("DATABASE_URL".to_owned(), url.to_owned()),
             ("DATABASE_OWNER_URL".to_owned(), self.owner_url.clone()),
@@ -144,6 +144,7 @@ impl<'a> Site<'a> {
             ("SSL_CERT_FILE".to_owned(), "/dev/null".to_owned()),
             ("RINGFENCE_APP_PASSWORD".to_owned(), self.secrets.app_password.clone()),
             ("RINGFENCE_MASTER_KEYS".to_owned(), self.secrets.master_keys_variable()),
+            ("RINGFENCE_KEYS".to_owned(), self.secrets.keys_variable()?),
         ];
         variables.extend(of_waiting_work(&queues()));
         // Nobody watches a bench.
@@ -151,7 +152,7 @@ impl<'a> Site<'a> {
         // The bench's own endpoint is on this machine.
         variables.push(("EGRESS_POLICY".to_owned(), "anywhere".to_owned()));
         variables.extend(of_aws(endpoint));
-        variables
+        Ok(variables)
     }
 
     /// The functions' URL as that of another machine, so that they demand TLS.

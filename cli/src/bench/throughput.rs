@@ -1,6 +1,7 @@
 //! Webhooks a second beside pgbench's transactions a second, in alternating rounds.
 
 use std::time::Duration;
+use strum::IntoEnumIterator as _;
 
 use super::events::{Events, Kind, TRANSCRIPTS_OF_A_CALL};
 use super::load::{Figures, Run, Window};
@@ -63,7 +64,7 @@ pub(super) async fn measure(site: &Site<'_>, options: &Options, report: &mut Rep
         return Ok(());
     }
     let plan = Plan::of(options);
-    let events: Vec<Events> = Kind::ALL.into_iter().map(|kind| Events::of(site, kind)).collect::<Result<_>>()?;
+    let events: Vec<Events> = Kind::iter().map(|kind| Events::of(site, kind)).collect::<Result<_>>()?;
     let mut table = Table::new("Throughput, PostgreSQL and load on a core each", &COLUMNS);
     let mut run = 0;
     site.pin(true)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reqwest::Url;
+use strum::IntoEnumIterator as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -34,7 +35,7 @@ pub(super) async fn measure(site: &Site<'_>, report: &mut Report) -> Result<()> 
     let columns = ["event", "body bytes", "round trips", "bytes to PostgreSQL", "bytes back"];
     let mut table = Table::new("On the wire, for one webhook over a warm connection", &columns);
     post(&host, &Events::of(site, Kind::CallStarted)?, WEBHOOKS..WEBHOOKS + 1).await?;
-    for kind in Kind::ALL {
+    for kind in Kind::iter() {
         let events = Events::of(site, kind)?;
         wire.take();
         post(&host, &events, 0..WEBHOOKS).await?;

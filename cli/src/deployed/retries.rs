@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use ringfence_protocol::{Credential, Delivery};
 use ringfence_runtime::envelope::{self, Sealed};
 use ringfence_vapi::{Function, Message, OrgId, parse};
+use strum::IntoEnumIterator as _;
 
 use crate::error::{Context, Error, Result};
 use crate::local::queues::{RECORDINGS, client, depth, send};
@@ -47,7 +48,7 @@ pub(super) async fn give_up(
     patience: Duration,
 ) -> Result<usize> {
     let sqs = client(aws_endpoint);
-    let consumers = || Function::ALL.iter().map(|function| function.as_str()).chain([RECORDINGS]);
+    let consumers = || Function::iter().map(Function::as_str).chain([RECORDINGS]);
     for consumer in consumers() {
         send(&sqs, output(outputs, consumer, "QueueUrl")?, "no event").await?;
     }

@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use ringfence_protocol::admin::{Command, Reply, Selection};
+use ringfence_protocol::admin::{Command, OperationState, Reply, Selection};
 use ringfence_vapi::Function;
+use strum::{EnumCount as _, IntoEnumIterator as _};
+use uuid::Uuid;
 
 use super::site::Site;
 use super::traffic::{Load, send_all, tenants};
@@ -28,14 +30,14 @@ pub(super) async fn run(site: &Site<'_>) -> Result<Verdict> {
     let names = poisoned.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
     let rule = format!("ALTER TABLE call_logs ADD CONSTRAINT drill_poison CHECK (vapi_call_id NOT IN ({names}))");
     client.batch_execute(&rule).await.context("poison some calls")?;
-    for function in Function::ALL {
+    for function in Function::iter() {
         send(&site.sqs, &site.queues[&retry_queue(function)], NO_EVENT).await?;
     }
 
     let began = Instant::now();
     let tallies = send_all(&tenants, LOAD).await?;
     let events: usize = tenants.iter().filter_map(|tenant| Some(tenant.calls.first()?.steps().len())).sum();
-    wait_for_dead_letters(site, events + Function::ALL.len()).await?;
+    wait_for_dead_letters(site, events + Function::COUNT).await?;
     let count = "SELECT count(*) FROM failed_operations WHERE state = 'dead' AND code = 'RF2001' AND event IS NOT NULL";
     let dead: i64 = client.query_one(count, &[]).await.context("count the failed operations")?.get(0);
     if usize::try_from(dead).ok() != Some(events) {
@@ -64,11 +66,12 @@ async fn wait_for_dead_letters(site: &Site<'_>, expected: usize) -> Result<()> {
 
 async fn redrive(site: &Site<'_>, events: usize) -> Result<()> {
     let (actor, selection) = ("drill".to_owned(), Selection::default());
-    let act = Command::Redrive { actor, selection, run: true, per_second: 1_000, before: None };
+    let act = Command::StartRedrive { actor, id: Uuid::new_v4(), selection, per_second: 1_000, before: None };
     let answer = site.administration.perform(act).await.context("redrive")?;
-    let Reply::DeadLetters(found) = answer else { return Err(unexpected(&answer)) };
-    if found.redriven == events as u64 && found.unknown == Function::ALL.len() as u64 {
+    let Reply::Operation(operation) = answer else { return Err(unexpected(&answer)) };
+    let expected = (OperationState::Done, events as u64, Function::COUNT as u64);
+    if (operation.state, operation.done, operation.failed) == expected {
         return Ok(());
     }
-    Err(Error::new(format!("{events} events were to be redriven, and this was: {found:?}")))
+    Err(Error::new(format!("{events} events were to be redriven, and this was: {operation:?}")))
 }

@@ -9,6 +9,7 @@ use reqwest::Url;
 use ringfence_protocol::admin::{Command, Reply};
 use ringfence_runtime::Environment as Settings;
 use ringfence_vapi::Function;
+use strum::IntoEnumIterator as _;
 use tokio::task::JoinHandle;
 
 use super::proxy::Proxy;
@@ -75,7 +76,7 @@ impl<'a> Site<'a> {
 
         let mut variables = vec![
             ("DATABASE_URL".to_owned(), at_port(&database.app_url, to_database.port())?),
-            ("RINGFENCE_MASTER_KEYS".to_owned(), secrets.master_keys_variable()),
+            ("RINGFENCE_KEYS".to_owned(), secrets.keys_variable()?),
             ("RETRY_WAIT_CAP_SECONDS".to_owned(), RETRY_WAIT_CAP_SECONDS.to_owned()),
             ("RUST_LOG".to_owned(), "warn".to_owned()),
         ];
@@ -134,7 +135,7 @@ impl<'a> Site<'a> {
     /// The messages on all retry queues and on all dead-letter queues.
     pub(crate) async fn depths(&self) -> Result<(u64, u64)> {
         let (mut waiting, mut dead) = (0, 0);
-        for function in Function::ALL {
+        for function in Function::iter() {
             waiting += queues::depth(&self.sqs, &self.queues[&queues::retry_queue(function)]).await?;
             dead += queues::depth(&self.sqs, &self.queues[&queues::dead_letter_queue(function)]).await?;
         }

@@ -49,7 +49,8 @@ pub(super) async fn kill_between_claim_and_result(site: &Site<'_>, tenant: &Tena
     }
     let client = crate::local::connection::open(&site.owner_url).await?;
     let failed = "SELECT count(*) FROM failed_operations WHERE code = 'RF7008' AND state = 'dead' AND org_id = $1";
-    let failed: i64 = client.query_one(failed, &[&tenant.target.org.0]).await.context("count the failures")?.get(0);
+    let failed: i64 =
+        client.query_one(failed, &[tenant.target.org.as_uuid()]).await.context("count the failures")?.get(0);
     if failed == 1 { Ok(()) } else { Err(Error::new(format!("{failed} failures of one interrupted tool call"))) }
 }
 

@@ -1,6 +1,7 @@
 //! The environment that the functions run in.
 
 use ringfence_vapi::Function;
+use strum::IntoEnumIterator as _;
 
 use super::backing::Backing;
 use super::buckets;
@@ -8,6 +9,7 @@ use super::gateway::{connections_endpoint, live_url};
 use super::queues::{
     ACCESS_KEY, BROADCASTS, Queues, RECORDINGS, REGION, dead_letter_queue, dead_letters_of, queue_of, retry_queue,
 };
+use crate::error::Result;
 
 /// Simulated calls have their recordings here, real ones at Vapi.
 const RECORDING_HOSTS: &str = "127.0.0.1,*.vapi.ai,*.r2.cloudflarestorage.com";
@@ -16,18 +18,19 @@ const RECORDING_HOSTS: &str = "127.0.0.1,*.vapi.ai,*.r2.cloudflarestorage.com";
 pub(crate) type Environment = Vec<(String, String)>;
 
 /// Everything the functions need, those of the template and those of this machine. `base_url` is where they will answer.
-pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Environment {
+pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Result<Environment> {
     let mut environment = vec![
         ("DATABASE_URL".to_owned(), backing.database.app_url.clone()),
         ("DATABASE_OWNER_URL".to_owned(), backing.database.owner_url.clone()),
         ("RINGFENCE_APP_PASSWORD".to_owned(), backing.secrets.app_password.clone()),
         ("RINGFENCE_MASTER_KEYS".to_owned(), backing.secrets.master_keys_variable()),
+        ("RINGFENCE_KEYS".to_owned(), backing.secrets.keys_variable()?),
         ("PUBLIC_BASE_URL".to_owned(), base_url.to_owned()),
     ];
     environment.extend(of_waiting_work(&backing.queues));
     environment.push(("CONNECTIONS_ENDPOINT".to_owned(), connections_endpoint(backing.gateway_port)));
     environment.push(("LIVE_URL".to_owned(), live_url(backing.gateway_port)));
-    environment.push(("ADMIN_FUNCTION_NAME".to_owned(), "admin".to_owned()));
+    environment.push(("CONSOLE_COMMANDS_FUNCTION_NAME".to_owned(), "console-commands".to_owned()));
     // Endpoints are developed on this machine.
     environment.push(("EGRESS_POLICY".to_owned(), "anywhere".to_owned()));
     environment.push(("RECORDING_HOSTS".to_owned(), RECORDING_HOSTS.to_owned()));
@@ -35,14 +38,14 @@ pub(crate) fn of_functions(backing: &Backing, base_url: &str) -> Environment {
     environment.push(("AWS_ENDPOINT_URL_LAMBDA".to_owned(), base_url.to_owned()));
     environment.extend(of_aws(&backing.sqs_endpoint));
     environment.push(("PATH".to_owned(), backing.tools.path_variable()));
-    environment
+    Ok(environment)
 }
 
 /// What names the places where work waits: the queues, what parks events that are too large for them, and where recordings go.
 pub(crate) fn of_waiting_work(queues: &Queues) -> Environment {
     let buckets = [("PARKING_BUCKET", buckets::PARKING), ("RECORDINGS_BUCKET", buckets::RECORDINGS)];
     let mut environment: Environment = buckets.map(|(name, bucket)| (name.to_owned(), bucket.to_owned())).to_vec();
-    for function in Function::ALL {
+    for function in Function::iter() {
         let name = function.as_str().to_uppercase().replace('-', "_");
         let url = |queue: &str| queues.get(queue).cloned().unwrap_or_default();
         environment.push((format!("{name}_QUEUE_URL"), url(&retry_queue(function))));

@@ -58,7 +58,7 @@ impl Functions {
             .args(["watch", "--ignore-changes", "--concurrency", CONCURRENCY])
             .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()])
             .current_dir(layout.root())
-            .envs(of_functions(backing, &base_url(port)));
+            .envs(of_functions(backing, &base_url(port))?);
         self.service.spawn(&mut watch, port)
     }
 }

@@ -12,6 +12,7 @@ use ringfence_runtime::consumer::LAST_RECEIVE;
 use ringfence_runtime::recordings::RECORDING_UPLOAD;
 use ringfence_vapi::Function;
 use serde_json::json;
+use strum::IntoEnumIterator as _;
 
 use crate::error::{Error, Result};
 
@@ -70,7 +71,7 @@ pub(crate) const RECORDINGS: &str = RECORDING_UPLOAD;
 
 /// What works off queues, by its name: a queue `ringfence-{name}` and its dead-letter queue.
 pub(crate) fn consumers() -> impl Iterator<Item = String> {
-    Function::ALL.iter().map(ToString::to_string).chain([BROADCASTS.to_owned(), RECORDINGS.to_owned()])
+    Function::iter().map(|function| function.to_string()).chain([BROADCASTS.to_owned(), RECORDINGS.to_owned()])
 }
 
 /// The name of a consumer's queue.

@@ -2,13 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ringfence_identity::MasterKeys;
+use ringfence_identity::{MasterKeys, Purpose};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::json_file;
 use super::layout::Layout;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 /// What the local stack signs and logs in with.
 #[derive(Clone, Serialize, Deserialize)]
@@ -40,6 +40,12 @@ impl Secrets {
     /// The value of `RINGFENCE_MASTER_KEYS`.
     pub(crate) fn master_keys_variable(&self) -> String {
         format!("local:{}", self.master_key)
+    }
+
+    /// The value of `RINGFENCE_KEYS` that serves every function: the derived keys of all purposes.
+    pub(crate) fn keys_variable(&self) -> Result<String> {
+        let keys = self.master_keys()?.key_ring(&Purpose::ALL).context("derive the keys of the functions")?;
+        Ok(keys.expose())
     }
 
     /// What mints the stack's keys.

@@ -163,7 +163,7 @@ mod tests {
             sqs_endpoint: "http://127.0.0.1:4566".to_owned(),
             queues: Queues::from([("ringfence-transcript".to_owned(), "http://127.0.0.1:4566/q".to_owned())]),
             platform: Platform { url: "http://127.0.0.1:9000/vapi".to_owned(), key: "rf_p".to_owned() },
-            org: Org { id: ringfence_vapi::OrgId(uuid::Uuid::nil()), key: "rf_o".to_owned() },
+            org: Org { id: ringfence_vapi::OrgId::from(uuid::Uuid::nil()), key: "rf_o".to_owned() },
             pids: BTreeMap::new(),
         };
         let json = serde_json::to_value(&stack).unwrap();

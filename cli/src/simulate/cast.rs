@@ -46,9 +46,9 @@ impl Cast {
             "SELECT id FROM agents WHERE org_id = $1 AND vapi_assistant_id = $2 ORDER BY created_at, id LIMIT 1";
         const LEADS_OF: &str =
             "SELECT phone, id, status, last_contacted_at FROM leads WHERE org_id = $1 AND phone = ANY ($2)";
-        let agent = client.query_opt(AGENT, &[&org.0, &ASSISTANT_ID]).await.context("look for the agent")?;
+        let agent = client.query_opt(AGENT, &[org.as_uuid(), &ASSISTANT_ID]).await.context("look for the agent")?;
         let numbers: Vec<&str> = LEADS.into_iter().chain(STRANGERS).collect();
-        let leads = client.query(LEADS_OF, &[&org.0, &numbers]).await.context("look for the leads")?;
+        let leads = client.query(LEADS_OF, &[org.as_uuid(), &numbers]).await.context("look for the leads")?;
         let lead = |row: &tokio_postgres::Row| {
             let lead = Lead { id: row.get(1), status: row.get(2), last_contacted_at: row.get(3) };
             (row.get(0), lead)

@@ -86,7 +86,7 @@ pub(crate) const TABLES: [Table; 7] = [
 pub(super) async fn read(client: &Client, org: OrgId, calls: &[&str], phones: &[&str]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for Table { name, query, .. } in &TABLES {
-        let found = client.query(*query, &[&org.0, &calls, &phones]).await;
+        let found = client.query(*query, &[org.as_uuid(), &calls, &phones]).await;
         for row in found.context(format_args!("read {name}"))? {
             let columns: Value = row.try_get(0).context(format_args!("read {name}"))?;
             rows.extend(Row::read(name, columns));
@@ -99,7 +99,7 @@ pub(super) async fn read(client: &Client, org: OrgId, calls: &[&str], phones: &[
 pub(super) async fn count_done(client: &Client, org: OrgId, calls: &[&str]) -> Result<usize> {
     const QUERY: &str = "SELECT count(*) FROM processed_webhook_events
         WHERE org_id = $1 AND vapi_call_id = ANY ($2) AND event_type <> 'operation-failed'";
-    let row = client.query_one(QUERY, &[&org.0, &calls]).await.context("count the applied events")?;
+    let row = client.query_one(QUERY, &[org.as_uuid(), &calls]).await.context("count the applied events")?;
     let count: i64 = row.try_get(0).context("count the applied events")?;
     Ok(usize::try_from(count).unwrap_or_default())
 }

@@ -4,9 +4,8 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Subcommand};
 use ringfence_protocol::admin::{Command, NewAgent, Reply};
-use ringfence_vapi::OrgId;
+use ringfence_vapi::{AgentId, OrgId};
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use crate::administration::{Administrator, Place, unexpected};
 use crate::arguments;
@@ -118,7 +117,7 @@ impl List {
 #[command(group = ArgGroup::new("change").required(true).multiple(true))]
 struct Configure {
     /// The agent's id
-    agent: Uuid,
+    agent: AgentId,
     /// The org's id
     #[arg(long)]
     org: OrgId,

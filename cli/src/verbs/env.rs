@@ -20,7 +20,7 @@ impl Env {
         let layout = Layout::find()?;
         let _lock = lock(&layout, "stack.lock")?;
         let backing = Backing::start(&layout).await?;
-        for (name, value) in of_functions(&backing, WATCH_URL) {
+        for (name, value) in of_functions(&backing, WATCH_URL)? {
             println!("{}", export_line(&name, &value));
         }
         Ok(ExitCode::SUCCESS)

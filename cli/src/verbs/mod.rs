@@ -15,6 +15,7 @@ pub(crate) mod gateway;
 pub(crate) mod lead;
 pub(crate) mod maintain;
 pub(crate) mod migrate;
+pub(crate) mod operations;
 pub(crate) mod org;
 pub(crate) mod pages;
 pub(crate) mod pump;

@@ -4,57 +4,52 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use jiff::Timestamp;
-use ringfence_core::DatabaseSettings;
 use ringfence_core::admin::Admin;
 use ringfence_core::migrations::{self, MigrationError};
 use ringfence_egress::vapi_api::VAPI_API;
 use ringfence_egress::{EgressClient, VapiApi};
 use ringfence_identity::tokens::MAX_LIFETIME;
-use ringfence_identity::{Audience, MasterKeys, Scope, Sealer, Subject, Tokens};
-use ringfence_protocol::admin::{Command, DeadLetters, OrganizationKey, Reply, Secret, Selection};
-use ringfence_runtime::{Environment, FunctionQueues, Misconfigured, Parking};
+use ringfence_identity::{Audience, ConsoleClaims, MasterKeys, MintError, Scope, Subject};
+use ringfence_protocol::admin::{Command, OrganizationKey, Reply, Secret};
+use ringfence_runtime::{Environment, Misconfigured};
 use ringfence_vapi::interactive::Configuration;
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Map, Value, json};
+use strum::IntoEnumIterator as _;
 
 use crate::error::CommandError;
-use crate::redrive::{Manner, Redrive};
-
-/// Who reads: nothing is changed, so nobody is named in the audit log.
-const READER: &str = "reader";
+use crate::operations::{Operations, READER};
 
 /// What administration works with.
 pub struct Administration {
-    database: DatabaseSettings,
     app_password: String,
     pub(crate) masters: MasterKeys,
     pub(crate) base_url: String,
-    pub(crate) queues: Vec<FunctionQueues>,
-    pub(crate) recordings: FunctionQueues,
-    pub(crate) parking: Parking,
+    pub(crate) operations: Operations,
     pub(crate) vapi: VapiApi,
 }
 
 impl Administration {
-    /// From `DATABASE_OWNER_URL`, `RINGFENCE_APP_PASSWORD`, `RINGFENCE_MASTER_KEYS`, `PUBLIC_BASE_URL`, `PARKING_BUCKET`, the queues
-    /// of each event function ([`FunctionQueues::from_environment`]) and those of recordings ([`FunctionQueues::of_recordings`]).
+    /// From `RINGFENCE_APP_PASSWORD`, `RINGFENCE_MASTER_KEYS`, `PUBLIC_BASE_URL` and the variables of [`Operations::from_environment`].
     pub fn from_environment(
         environment: &Environment<'_>,
         sqs: &Client,
         s3: aws_sdk_s3::Client,
     ) -> Result<Self, Misconfigured> {
         let vapi = VapiApi::new(EgressClient::new(environment.egress_policy()?), VAPI_API);
-        let queues = |function| FunctionQueues::from_environment(environment, sqs, function);
         Ok(Self {
-            database: environment.owner_database()?,
             app_password: environment.required("RINGFENCE_APP_PASSWORD")?,
             masters: environment.master_keys()?,
             base_url: environment.required("PUBLIC_BASE_URL")?,
-            parking: Parking::from_environment(environment, s3)?,
+            operations: Operations::from_environment(environment, sqs, s3)?,
             vapi,
-            queues: Function::ALL.into_iter().map(queues).collect::<Result<_, _>>()?,
-            recordings: FunctionQueues::of_recordings(environment, sqs)?,
         })
+    }
+
+    /// The same, with another limit on the work of one invocation.
+    #[must_use]
+    pub fn with_work_limit(self, work_limit: Duration) -> Self {
+        Self { operations: self.operations.with_work_limit(work_limit), ..self }
     }
 
     /// Performs an act.
@@ -62,7 +57,7 @@ impl Administration {
     pub async fn perform(&self, command: Command) -> Result<Reply, CommandError> {
         Ok(match command {
             Command::Migrate => Reply::Migrated { applied: self.migrate().await? },
-            Command::Verify => Reply::Verified { findings: migrations::verify(&self.database).await? },
+            Command::Verify => Reply::Verified { findings: migrations::verify(self.operations.database()).await? },
             Command::CreateOrganization { actor, name } => {
                 let id = self.admin(actor).await?.create_organization(&name).await?;
                 Reply::Organization(self.key(id, 1))
@@ -114,8 +109,7 @@ impl Administration {
                 if !self.admin(actor).await?.record_tool_secret_view(org_id).await? {
                     return Err(CommandError::NoSuchOrg);
                 }
-                let secret = self.masters.tool_secrets(org_id).next().map(|secret| secret.expose());
-                Reply::ToolSecret { secret: secret.unwrap_or_default() }
+                Reply::ToolSecret { secret: self.masters.endpoint_secrets().newest(org_id).expose() }
             }
             Command::SetVapiKey { actor, org_id, key } => {
                 let sealed = key.map(|key| self.seal_vapi_key(org_id, &key)).transpose()?;
@@ -139,37 +133,49 @@ impl Administration {
                 done(found, "open failure of a tool call")?
             }
             Command::MintToken { actor, org_id, lifetime_seconds } => {
-                let lifetime = Duration::from_secs(lifetime_seconds);
-                let (token, expires_at) = self.mint(actor, Audience::Live, Scope::Org(org_id), lifetime).await?;
-                Reply::Token { token, expires_at }
+                let lifetime = self.record_token_mint(&actor, Audience::Live, Some(org_id), lifetime_seconds).await?;
+                let (token, claims) = self.masters.live_tokens().mint(org_id, &actor, lifetime, Timestamp::now())?;
+                Reply::Token { token, expires_at: claims.expires_at }
             }
             Command::MintConsoleToken { actor, org_id, lifetime_seconds } => {
+                let lifetime = self.record_token_mint(&actor, Audience::Console, org_id, lifetime_seconds).await?;
                 let scope = org_id.map_or(Scope::Operator, Scope::Org);
-                let lifetime = Duration::from_secs(lifetime_seconds);
-                let (token, expires_at) = self.mint(actor, Audience::Console, scope, lifetime).await?;
-                Reply::Console { link: format!("{}/console/sign-in#token={token}", self.base_url), expires_at }
+                let (token, claims) = self.console_token(scope, &actor, lifetime)?;
+                let link = format!("{}/console/sign-in#token={token}", self.base_url);
+                Reply::Console { link, expires_at: claims.expires_at }
             }
             Command::ListFailures { selection, resolved, limit } => {
                 let admin = self.admin(READER.to_owned()).await?;
                 Reply::Failures { operations: admin.failed_operations(&selection, resolved, limit).await? }
             }
-            Command::Redrive { actor, selection, run, per_second, before } => Reply::DeadLetters(
-                Box::pin(self.redrive(actor, &selection, Manner::back(run, per_second, before))).await?,
-            ),
+            Command::CountRedrive { selection } => {
+                Reply::DeadLetters(Box::pin(self.operations.count_redrive(&selection)).await?)
+            }
+            Command::StartRedrive { actor, id, selection, per_second, before } => {
+                let started = self.operations.start_redrive(actor, id, selection, per_second, before);
+                Reply::Operation(Box::pin(started).await?)
+            }
             Command::CountReplay { kind, selection } => {
                 let admin = self.admin(READER.to_owned()).await?;
                 Reply::Count { events: admin.count_replayable(kind, &selection).await? }
             }
-            Command::Replay { actor, kind, selection, after, limit } => {
-                let admin = self.admin(actor).await?;
-                Reply::Replayed(admin.replay(kind, &selection, after.as_ref(), limit).await?)
+            Command::StartReplay { actor, id, kind, selection, per_second } => {
+                let started = self.operations.start_replay(actor, id, kind, selection, per_second);
+                Reply::Operation(Box::pin(started).await?)
+            }
+            Command::ContinueOperations {} => {
+                Reply::Operations { operations: Box::pin(self.operations.resume()).await? }
+            }
+            Command::ListOperations { id, org_id, limit } => {
+                let admin = self.admin(READER.to_owned()).await?;
+                Reply::Operations { operations: admin.operations(id, org_id, limit).await? }
             }
         })
     }
 
     /// Brings the schema up to date; names what was applied.
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
-        let applied = migrations::run(&self.database, &self.app_password).await?;
+        let applied = migrations::run(self.operations.database(), &self.app_password).await?;
         tracing::info!(
             migrations.applied = applied.len(),
             migrations.newest = migrations::newest_version(),
@@ -180,63 +186,53 @@ impl Administration {
 
     /// Gives `ringfence_app` the password of this release again. A failure is in the log: who calls this cannot do anything about it.
     pub(crate) async fn restore_password(&self) {
-        match migrations::set_app_password(&self.database, &self.app_password).await {
+        match migrations::set_app_password(self.operations.database(), &self.app_password).await {
             Ok(()) => tracing::info!("password restored"),
             Err(error) => tracing::error!(%error, "the password could not be restored"),
         }
     }
 
     pub(crate) async fn admin(&self, actor: String) -> Result<Admin, MigrationError> {
-        Admin::connect(&self.database, actor).await
-    }
-
-    async fn redrive(&self, actor: String, selection: &Selection, manner: Manner) -> Result<DeadLetters, CommandError> {
-        let admin = self.admin(actor).await?;
-        if manner.run {
-            admin.take_turn_to_redrive().await?;
-        }
-        let queues = self.queues.iter().chain([&self.recordings]);
-        let redriven = Redrive::new(&admin, &self.parking, selection, manner).all(queues).await?;
-        if manner.run {
-            admin.note_redrive(selection.org_id, &json!(redriven)).await?;
-        }
-        Ok(redriven)
+        self.operations.admin(actor).await
     }
 
     async fn inspect(&self) -> Result<Reply, CommandError> {
-        let names = Function::ALL.into_iter().map(Function::as_str).chain(["recording-upload"]);
+        let names = Function::iter().map(Function::as_str).chain(["recording-upload"]);
         let mut dead_letters = Vec::new();
-        for (name, queues) in names.zip(self.queues.iter().chain([&self.recordings])) {
+        for (name, queues) in names.zip(self.operations.queues()) {
             dead_letters.push((name.to_owned(), queues.dead_letters.depth().await?.waiting));
         }
         let clock_skew_ms = self.admin(READER.to_owned()).await?.clock_skew().await?;
         Ok(Reply::Inspected { dead_letters, clock_skew_ms })
     }
 
-    /// A token, noted before it is made, and until when it counts.
-    async fn mint(
+    /// Writes the token to the audit log before it is created. Returns its lifetime.
+    async fn record_token_mint(
         &self,
-        actor: String,
+        actor: &str,
         audience: Audience,
+        org_id: Option<OrgId>,
+        lifetime_seconds: u64,
+    ) -> Result<Duration, CommandError> {
+        let lifetime = Duration::from_secs(lifetime_seconds).min(MAX_LIFETIME);
+        let is_recorded =
+            self.admin(actor.to_owned()).await?.record_token_mint(audience.as_str(), org_id, lifetime).await?;
+        if is_recorded { Ok(lifetime) } else { Err(CommandError::NoSuchOrg) }
+    }
+
+    fn console_token(
+        &self,
         scope: Scope,
+        holder: &str,
         lifetime: Duration,
-    ) -> Result<(String, Timestamp), CommandError> {
-        let lifetime = lifetime.min(MAX_LIFETIME);
-        let org_id = match scope {
-            Scope::Org(org_id) => Some(org_id),
-            Scope::Operator => None,
-        };
-        if !self.admin(actor.clone()).await?.record_token_mint(audience.as_str(), org_id, lifetime).await? {
-            return Err(CommandError::NoSuchOrg);
-        }
-        let (token, claims) = Tokens::new(&self.masters).mint(audience, scope, &actor, lifetime, Timestamp::now())?;
-        Ok((token, claims.expires_at))
+    ) -> Result<(String, ConsoleClaims), MintError> {
+        self.masters.console_token_minter()?.mint(scope, holder, lifetime, Timestamp::now())
     }
 
     fn seal_vapi_key(&self, org_id: OrgId, key: &Secret) -> Result<String, CommandError> {
         let key = key.expose();
         let is_key = (8..=200).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-        let sealed = is_key.then(|| Sealer::new(&self.masters).seal_api_key(org_id, key));
+        let sealed = is_key.then(|| self.masters.api_key_sealer().seal(org_id, key));
         sealed.and_then(Result::ok).ok_or(CommandError::NotAKey)
     }
 

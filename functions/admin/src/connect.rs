@@ -3,29 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use ringfence_egress::VapiApi;
 use ringfence_egress::vapi_api::Method;
-use ringfence_identity::{Sealer, Subject};
+use ringfence_egress::{VapiApi, VapiApiError};
+use ringfence_identity::Subject;
 use ringfence_protocol::admin::{Connection, ServerCheck};
-use ringfence_vapi::{FailureCode, OrgId};
+use ringfence_vapi::{OrgId, server_messages};
 use serde_json::{Map, Value, json};
 
 use crate::{Administration, CommandError};
 
-/// What an assistant sends: what is stored, and what is answered. Vapi's default has each turn's whole conversation besides.
-const MESSAGES: [&str; 11] = [
-    "assistant.started",
-    "end-of-call-report",
-    "handoff-destination-request",
-    "hang",
-    "language-change-detected",
-    "status-update",
-    "tool-calls",
-    "transcript[transcriptType=\"final\"]",
-    "transfer-destination-request",
-    "transfer-update",
-    "user-interrupted",
-];
 /// What a repetition changes nothing about.
 const NOT_AGAIN: [u16; 6] = [400, 401, 403, 404, 413, 422];
 
@@ -35,7 +21,7 @@ impl Administration {
         let admin = self.admin(actor).await?;
         let version = admin.key_version(org_id).await?.ok_or(CommandError::NoSuchOrg)?;
         let sealed = admin.vapi_key(org_id).await?.ok_or(CommandError::NoVapiKey)?;
-        let key = Sealer::new(&self.masters).open_api_key(org_id, &sealed).ok_or(FailureCode::VapiKeyRefused)?;
+        let key = self.masters.api_key_sealer().open(org_id, &sealed).ok_or(VapiApiError::KeyRefused)?;
         let agents = admin.agents(org_id).await?;
         // An agent may share its number with another.
         let served: BTreeSet<(&'static str, String)> = agents
@@ -55,7 +41,7 @@ impl Administration {
         for (kind, id) in served {
             let (what, path) = (format!("{kind} {id}"), format!("/{kind}/{id}"));
             let shown = match self.vapi.ask(Method::GET, &key, &path, None).await {
-                Err(FailureCode::VapiCallUnknown) => {
+                Err(VapiApiError::NotFound) => {
                     let wrong = vec!["Vapi does not know it: is it registered with the right id?".to_owned()];
                     connection.found.push(ServerCheck { what, wrong });
                     continue;
@@ -124,8 +110,9 @@ impl Administration {
         if kind == "assistant" {
             let sent: BTreeSet<&str> =
                 shown["serverMessages"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let missing: Vec<&str> = MESSAGES.into_iter().filter(|message| !sent.contains(message)).collect();
-            let unused: Vec<&str> = sent.iter().copied().filter(|message| !MESSAGES.contains(message)).collect();
+            let used = server_messages();
+            let missing: Vec<&str> = used.difference(&sent).copied().collect();
+            let unused: Vec<&str> = sent.difference(&used).copied().collect();
             if !missing.is_empty() {
                 wrong.push(format!("serverMessages lack {}", missing.join(", ")));
             }
@@ -151,7 +138,7 @@ impl Administration {
         );
         let mut change = Map::from_iter([("server".to_owned(), Value::Object(server))]);
         if kind == "assistant" {
-            change.insert("serverMessages".to_owned(), json!(MESSAGES));
+            change.insert("serverMessages".to_owned(), json!(server_messages()));
         }
         Value::Object(change)
     }
@@ -173,7 +160,7 @@ impl Administration {
         let plan = json!({"type": "bearer", "token": token.expose()});
         let credential = json!({"provider": "custom-credential", "name": name, "authenticationPlan": plan});
         let made = self.vapi.ask(Method::POST, key, "/credential", Some(&credential)).await?;
-        Ok(made["id"].as_str().ok_or(FailureCode::VapiUnavailable)?.to_owned())
+        Ok(made["id"].as_str().ok_or(VapiApiError::Unreadable)?.to_owned())
     }
 
     /// With Vapi's API somewhere else.

@@ -1,8 +1,10 @@
 //! The custom resource of the stack. Every other function depends on it, so CloudFormation puts no new code in place before the
 //! migrations succeeded, and rolls the deployment back if they fail.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ringfence_identity::{CryptoError, MasterKeys, Ring};
 use serde::{Deserialize, Serialize};
 
 use crate::administration::Administration;
@@ -11,8 +13,8 @@ use crate::administration::Administration;
 const PHYSICAL_RESOURCE_ID: &str = "ringfence-migrations";
 /// How long CloudFormation's answer store may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// CloudFormation takes 4 KB in all.
-const MAX_REASON_CHARACTERS: usize = 1_000;
+/// CloudFormation limits the response to 4096 bytes in all; the key rings have most of them.
+const MAX_REASON_BYTES: usize = 1_000;
 
 /// What CloudFormation asks (AWS CloudFormation custom resource request).
 #[derive(Clone, Debug, Deserialize)]
@@ -64,11 +66,16 @@ pub enum RequestType {
     Delete,
 }
 
-/// The answer, as CloudFormation wants it.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+/// The key rings of the functions, by the attribute that template.yaml reads with `!GetAtt`.
+type Rings = BTreeMap<&'static str, String>;
+
+/// The response to CloudFormation. It has no `Debug`, because it has keys.
+#[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Response<'a> {
     status: &'static str,
+    no_echo: bool,
+    data: Rings,
     reason: String,
     physical_resource_id: &'static str,
     stack_id: &'a str,
@@ -81,38 +88,74 @@ struct Response<'a> {
 #[error("CloudFormation did not take the answer")]
 pub struct NotTold;
 
-/// Migrates and tells CloudFormation how it went.
+/// What a successful request did.
+struct Done {
+    applied: Vec<String>,
+    rings: Rings,
+}
+
+/// Migrates, and returns the key rings of the functions to CloudFormation.
 ///
 /// There is nothing to do when the stack is deleted, since the data stays. When it goes back, the earlier code runs on the newer
 /// schema and needs its password only. A failure reported then would leave the stack stuck in the middle of its rollback.
 pub async fn respond(administration: &Administration, request: &Request) -> Result<(), NotTold> {
-    let result = match request.request_type {
-        RequestType::Delete => Ok(Vec::new()),
-        RequestType::Update if request.goes_back() => {
-            administration.restore_password().await;
-            Ok(Vec::new())
-        }
-        RequestType::Create | RequestType::Update => administration.migrate().await.map_err(|error| error.to_string()),
-    };
+    let result = carry_out(administration, request).await;
     if let Err(reason) = &result {
         tracing::error!(reason, "migration failed");
     }
     tell(request, &response(request, result)).await
 }
 
-fn response(request: &Request, result: Result<Vec<String>, String>) -> Response<'_> {
-    let (status, reason) = match result {
-        Ok(applied) => ("SUCCESS", format!("applied: {}", applied.join(", "))),
-        Err(reason) => ("FAILED", reason),
+async fn carry_out(administration: &Administration, request: &Request) -> Result<Done, String> {
+    let applied = match request.request_type {
+        // Nothing reads the attributes of a deleted resource.
+        RequestType::Delete => return Ok(Done { applied: Vec::new(), rings: Rings::new() }),
+        RequestType::Update if request.goes_back() => {
+            administration.restore_password().await;
+            Vec::new()
+        }
+        RequestType::Create | RequestType::Update => {
+            administration.migrate().await.map_err(|error| error.to_string())?
+        }
+    };
+    // A stack that goes back reads the attributes again.
+    let rings = rings(&administration.masters).map_err(|error| error.to_string())?;
+    Ok(Done { applied, rings })
+}
+
+/// The key rings of all functions.
+fn rings(masters: &MasterKeys) -> Result<Rings, CryptoError> {
+    let ring = |ring: Ring| Ok((ring.attribute(), masters.key_ring(ring.purposes())?.expose()));
+    Ring::ALL.into_iter().map(ring).collect()
+}
+
+fn response(request: &Request, result: Result<Done, String>) -> Response<'_> {
+    let (status, reason, data) = match result {
+        Ok(Done { applied, rings }) => ("SUCCESS", format!("applied: {}", applied.join(", ")), rings),
+        Err(reason) => ("FAILED", reason, Rings::new()),
     };
     Response {
         status,
-        reason: reason.chars().take(MAX_REASON_CHARACTERS).collect(),
+        no_echo: true,
+        data,
+        reason: cut(&reason),
         physical_resource_id: PHYSICAL_RESOURCE_ID,
         stack_id: &request.stack_id,
         request_id: &request.request_id,
         logical_resource_id: &request.logical_resource_id,
     }
+}
+
+/// At most [`MAX_REASON_BYTES`] of a JSON text: control characters, which JSON escapes, become spaces.
+fn cut(reason: &str) -> String {
+    let mut bytes = 0;
+    let characters = reason.chars().map(|character| if character.is_control() { ' ' } else { character });
+    let fitting = characters.take_while(|character| {
+        // Quotes and backslashes have two bytes in JSON.
+        bytes += character.len_utf8() + usize::from(matches!(character, '"' | '\\'));
+        bytes <= MAX_REASON_BYTES
+    });
+    fitting.collect()
 }
 
 async fn tell(request: &Request, response: &Response<'_>) -> Result<(), NotTold> {
@@ -141,11 +184,39 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_with_its_reason_within_cloudformations_limit() {
+    fn a_failure_is_reported_with_its_reason_within_the_limit_of_cloudformation() {
         let request = update("20261122100600", "20261201100000");
-        let response = response(&request, Err("x".repeat(10_000)));
-        assert_eq!(response.status, "FAILED");
-        assert!(serde_json::to_vec(&response).unwrap().len() < 4_096);
+        for text in ["x", "\"", "\\", "\n", "\u{1}", "é", "\u{1f512}"] {
+            let response = response(&request, Err(text.repeat(10_000)));
+            assert_eq!((response.status, response.data.len()), ("FAILED", 0));
+            let reason = serde_json::to_vec(&response.reason).unwrap().len();
+            assert!((900..=MAX_REASON_BYTES + 2).contains(&reason), "{text:?}: {reason}");
+        }
+    }
+
+    /// Two master keys with names of 8 characters, and a stack whose name has 128.
+    #[test]
+    fn the_key_rings_of_two_masters_are_within_the_limit_of_cloudformation() {
+        let key = "A".repeat(43) + "=";
+        let masters = format!("rotated2:{key},rotated1:{key}").parse().ok().unwrap();
+        let uuid = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11";
+        let name = "n".repeat(128);
+        let stack = format!("arn:aws-us-gov:cloudformation:ap-southeast-3:123456789012:stack/{name}/{uuid}");
+        let request = Request { stack_id: stack, request_id: uuid.to_owned(), ..update("1", "2") };
+        let done = Done { applied: vec!["x".repeat(10_000)], rings: rings(&masters).unwrap() };
+        let bytes = serde_json::to_vec(&response(&request, Ok(done))).unwrap().len();
+        assert!(bytes <= 4_096, "{bytes}");
+    }
+
+    #[test]
+    fn each_ring_has_the_keys_of_its_purposes() {
+        let masters = format!("k1:{}=", "A".repeat(43)).parse().ok().unwrap();
+        let rings = rings(&masters).unwrap();
+        assert_eq!(rings.len(), Ring::ALL.len());
+        for ring in Ring::ALL {
+            let keys: ringfence_identity::KeyRing = rings[ring.attribute()].parse().ok().unwrap();
+            assert_eq!(keys.purposes().collect::<Vec<_>>(), ring.purposes());
+        }
     }
 
     /// Nobody serves that port: what matters is that the client knows the scheme.

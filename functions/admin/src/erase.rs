@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use ringfence_protocol::admin::{Erasure, Selection, Target};
 use ringfence_vapi::OrgId;
 
-use crate::redrive::{Manner, Redrive};
+use crate::redrive::Manner;
 use crate::{Administration, CommandError};
 
 impl Administration {
@@ -23,7 +23,7 @@ impl Administration {
             Target::Call(call_id) => erasure.known = admin.erase_call(org_id, call_id, run).await?,
             Target::Number(number) => {
                 let number = number.expose().as_str();
-                let (tombstones, cut_off) = (self.masters.number_tombstones(number), Timestamp::now());
+                let (tombstones, cut_off) = (self.masters.number_hasher().hashes(number), Timestamp::now());
                 // The tombstones first: they drop events that arrive during the erasure.
                 if run {
                     admin.add_number_tombstones(org_id, &tombstones, cut_off).await?;
@@ -38,8 +38,7 @@ impl Administration {
             admin.take_turn_to_redrive().await?;
             let selection = Selection { org_id: Some(org_id), ..Selection::default() };
             let manner = Manner { run, per_second: 1, before: Timestamp::now(), erasing: true };
-            let queues = self.queues.iter().chain([&self.recordings]);
-            let swept = Redrive::new(&admin, &self.parking, &selection, manner).all(queues).await?;
+            let swept = self.operations.pass(&admin, &selection, manner).all(self.operations.queues()).await?;
             erasure.dead_letters = swept.redriven;
             erasure.more = swept.more;
         }

@@ -4,9 +4,9 @@ use ringfence_aws::QueueError;
 use ringfence_core::ConfigurationError;
 use ringfence_core::error::Failure;
 use ringfence_core::migrations::MigrationError;
-use ringfence_identity::InvalidToken;
-use ringfence_runtime::Misconfigured;
-use ringfence_vapi::FailureCode;
+use ringfence_egress::VapiApiError;
+use ringfence_identity::{InvalidToken, MintError};
+use ringfence_runtime::{Coded as _, Misconfigured};
 use ringfence_vapi::interactive::InvalidConfiguration;
 
 /// An act that did not happen.
@@ -25,14 +25,20 @@ pub enum CommandError {
     #[error(transparent)]
     Misconfigured(#[from] Misconfigured),
     /// SQS did not do as asked.
-    #[error(transparent)]
+    #[error("{code}: {0}", code = .0.code())]
     Queue(#[from] QueueError),
     /// A token could not be signed.
     #[error(transparent)]
-    Token(#[from] InvalidToken),
+    Token(#[from] MintError),
+    /// A token is not valid.
+    #[error(transparent)]
+    InvalidToken(#[from] InvalidToken),
+    /// A token of one org for another one.
+    #[error("the token is not for this org")]
+    OtherOrg,
     /// Vapi did not do as asked.
-    #[error("{0}: {text}", text = .0.title())]
-    Vapi(FailureCode),
+    #[error("{code}: {0}", code = .0.code())]
+    Vapi(#[from] VapiApiError),
     /// The org has no API key at Vapi.
     #[error("the org has no API key at Vapi: `cargo ringfence org vapi-key` keeps one")]
     NoVapiKey,
@@ -74,12 +80,6 @@ pub enum CommandError {
     /// Not a phone number as it is kept.
     #[error("a phone number is written in E.164, such as +15555550142")]
     NotE164,
-}
-
-impl From<FailureCode> for CommandError {
-    fn from(code: FailureCode) -> Self {
-        Self::Vapi(code)
-    }
 }
 
 /// The one place where the name of a violated constraint becomes what it means to a person.

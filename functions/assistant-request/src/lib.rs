@@ -14,7 +14,7 @@ use ringfence_egress::{Endpoints, Notice};
 use ringfence_identity::{Unauthorised, Verified};
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::route::{Respond, wrong_route};
-use ringfence_runtime::{Answer, Environment, Misconfigured, catch_panics};
+use ringfence_runtime::{Answer, Coded as _, Environment, Misconfigured, catch_panics};
 use ringfence_vapi::interactive::{Inquiry, Interactive, Question, assistant, sentence, transfer_to};
 use ringfence_vapi::{FailureCode, nothing_configured};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ impl Fallback {
             .as_ref()
             .is_some_and(|to| !to.starts_with('+') && !to.starts_with("sip:") && !to.starts_with("sips:"))
         {
-            return Err(Misconfigured { name: name.to_owned(), fault: "is neither a number in E.164 nor a SIP URI" });
+            return Err(Misconfigured::new(name, "is neither a number in E.164 nor a SIP URI"));
         }
         Ok(Self { destination, sentence: environment.optional("FALLBACK_SENTENCE") })
     }
@@ -163,6 +163,7 @@ impl Answers {
         let id = verified.fingerprint();
         let notice = Notice { org_id: found.org_id, id: &id, kind: inquiry.kind.as_str(), data: Value::Object(data) };
         let posted = self.endpoints.post(endpoint.address(), &notice, until).await;
+        let posted = posted.map_err(|error| error.code());
         match posted.and_then(|body| inquiry.kind.read_answer(&body).ok_or(FailureCode::ToolAnswerUnreadable)) {
             Ok(answer) => Some(answer),
             Err(code) => {

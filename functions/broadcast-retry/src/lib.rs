@@ -13,10 +13,10 @@ use ringfence_aws::Connections;
 use ringfence_core::{Database, Failure, live};
 use ringfence_protocol::broadcast::Subject;
 use ringfence_protocol::live::Logged;
-use ringfence_protocol::{Broadcast, Frame};
+use ringfence_protocol::{Broadcast, ConnectionId, Frame};
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::pusher::settle;
-use ringfence_runtime::{Disposition, FunctionQueues, Record, Worker, catch_panics};
+use ringfence_runtime::{Coded as _, Disposition, FunctionQueues, Record, Worker, catch_panics};
 use ringfence_vapi::{FailureClass, FailureCode};
 
 /// A message whose push failed more often is moved to the dead-letter queue.
@@ -67,7 +67,7 @@ impl Broadcaster {
     }
 
     /// The frame and the connections that have not received it. None: there is nothing to push.
-    async fn find(&self, broadcast: &Broadcast) -> Result<Option<(Frame, Vec<String>)>, Failure> {
+    async fn find(&self, broadcast: &Broadcast) -> Result<Option<(Frame, Vec<ConnectionId>)>, Failure> {
         let (org, connections) = (broadcast.org_id, broadcast.connections.as_deref());
         match &broadcast.subject {
             Subject::Partial { received_at, .. } if received_at.duration_until(Timestamp::now()) > PARTIAL_LIFETIME => {
@@ -86,11 +86,11 @@ impl Broadcaster {
         }
     }
 
-    async fn split(&self, broadcast: &Broadcast, viewers: &[String]) -> Result<(), Failure> {
+    async fn split(&self, broadcast: &Broadcast, viewers: &[ConnectionId]) -> Result<(), Failure> {
         for part in viewers.chunks(MAX_CONNECTIONS) {
             let part = Broadcast { connections: Some(part.to_vec()), ..broadcast.clone() };
             let message = serde_json::to_string(&part).map_err(|_| FailureCode::EventUnreadable)?;
-            self.queues.retries.send_later(message, Duration::ZERO).await.map_err(|error| error.0)?;
+            self.queues.retries.send_later(message, Duration::ZERO).await.map_err(|error| error.code())?;
         }
         Ok(())
     }
@@ -108,7 +108,7 @@ impl Broadcaster {
         } else {
             self.queues.retries.send_later(message, retry_delay(broadcast.failures)).await
         };
-        sent.map_err(|error| error.0.into())
+        sent.map_err(|error| error.code().into())
     }
 }
 

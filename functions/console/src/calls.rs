@@ -2,29 +2,15 @@
 
 use maud::{Markup, html};
 use ringfence_core::console::{CallFilter, Calls, ListedCall, ShownCall, ShownRecording};
-use ringfence_vapi::OrgId;
+use ringfence_protocol::admin::Operation;
+use ringfence_vapi::status::STATUSES;
+use ringfence_vapi::{OrgId, ReasonFamily};
 use serde_json::Value;
+use strum::VariantNames as _;
 
 use crate::layout::{Section, code, duration, more, tag, time};
+use crate::operations;
 use crate::query::{InvalidParameter, Query};
-
-/// The families of ended reasons that the filter offers.
-const FAMILIES: [&str; 13] = [
-    "customer-ended",
-    "assistant-ended",
-    "not-reached",
-    "voicemail",
-    "limit",
-    "transfer",
-    "assistant-request",
-    "administrative",
-    "error-vapi",
-    "error-provider",
-    "error-pipeline",
-    "error",
-    "other",
-];
-const STATUSES: [&str; 6] = ["queued", "ringing", "in-progress", "forwarding", "completed", "unknown"];
 
 pub(crate) fn filter(query: &Query) -> Result<CallFilter, InvalidParameter> {
     Ok(CallFilter {
@@ -45,7 +31,7 @@ pub(crate) fn list(org: OrgId, query: &Query, filter: &CallFilter, calls: &Calls
             label { "Call id" input name="call_id" value=[&filter.call_id]; }
             label { "Number" input name="number" value=[&filter.number] placeholder="+15555550142" inputmode="tel"; }
             label { "Status" (choice("status", &STATUSES, filter.status.as_deref())) }
-            label { "Reason family" (choice("family", &FAMILIES, filter.family.as_deref())) }
+            label { "Reason family" (choice("family", ReasonFamily::VARIANTS, filter.family.as_deref())) }
             label { "Since (UTC)" input name="since" value=[filter.since.map(|at| at.to_string())] placeholder="2026-11-01T00:00:00Z"; }
             label { "Until (UTC)" input name="until" value=[filter.until.map(|at| at.to_string())]; }
             button { "Search" }
@@ -88,11 +74,18 @@ fn table(org: OrgId, calls: &[ListedCall]) -> Markup {
     }
 }
 
-pub(crate) fn show(org: OrgId, call_id: &str, shown: &ShownCall, notice: Option<&str>) -> Markup {
+pub(crate) fn show(
+    org: OrgId,
+    call_id: &str,
+    shown: &ShownCall,
+    notice: Option<&str>,
+    operations: Option<&[Operation]>,
+) -> Markup {
     let ShownCall { call, agent, lead, transcript, recordings, timeline } = shown;
     let path = format!("{}/{call_id}", Section::Calls.path(org));
     html! {
         @if let Some(notice) = notice { p.notice role="status" { (notice) } }
+        (operations::table(operations))
         div.columns {
             div {
                 dl {

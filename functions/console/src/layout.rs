@@ -4,12 +4,14 @@ use jiff::Timestamp;
 use lambda_http::http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
 use ringfence_vapi::{FailureCode, OrgId};
+use strum::{EnumIter, EnumString, IntoEnumIterator as _, IntoStaticStr};
 
 use crate::assets::{HTMX, VERSION};
 use crate::session::Session;
 
 /// The sections of an org in the navigation.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, EnumIter, EnumString, IntoStaticStr, PartialEq, Eq)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub(crate) enum Section {
     Live,
     Calls,
@@ -19,8 +21,6 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 5] = [Self::Live, Self::Calls, Self::Failures, Self::Numbers, Self::Audit];
-
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Live => "Live",
@@ -32,13 +32,7 @@ impl Section {
     }
 
     pub(crate) const fn segment(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Calls => "calls",
-            Self::Failures => "failures",
-            Self::Numbers => "numbers",
-            Self::Audit => "audit",
-        }
+        self.into_str()
     }
 
     pub(crate) fn path(self, org: OrgId) -> String {
@@ -61,7 +55,7 @@ pub(crate) fn page(title: &str, org: OrgId, section: Section, session: &Session,
     let navigation = html! {
         nav aria-label="Pages" {
             @if session.is_operator() { a href="/console/orgs" { "Orgs" } }
-            @for each in Section::ALL {
+            @for each in Section::iter() {
                 a href=(each.path(org)) aria-current=[(each == section).then_some("page")] { (each.name()) }
             }
         }
@@ -131,9 +125,9 @@ pub(crate) fn code(code: FailureCode) -> Markup {
 /// A state or status, in a colour.
 pub(crate) fn tag(state: &str) -> Markup {
     let class = match state {
-        "completed" | "stored" | "resolved" | "applied" => "tag good",
+        "completed" | "stored" | "resolved" | "applied" | "done" => "tag good",
         "dead" | "failed" => "tag bad",
-        "retrying" | "redriven" | "pending" | "in-progress" | "ringing" | "forwarding" => "tag wait",
+        "retrying" | "redriven" | "pending" | "in-progress" | "ringing" | "forwarding" | "running" => "tag wait",
         _ => "tag",
     };
     html! { span class=(class) { (state) } }

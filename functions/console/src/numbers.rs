@@ -3,9 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 use ringfence_core::numbers::{By, Hour, Numbers, Spread, Spreads};
-use ringfence_vapi::{FailureCode, OrgId};
+use ringfence_vapi::{AgentId, FailureCode, OrgId};
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::assets::{UPLOT, UPLOT_STYLE};
 use crate::layout::{Section, asset, code, time};
@@ -17,7 +16,7 @@ const PERIODS: [(&str, &str, i64, By); 3] =
 
 /// The agent and the period of the page.
 pub(crate) struct Chosen {
-    pub(crate) agent: Option<Uuid>,
+    pub(crate) agent: Option<AgentId>,
     pub(crate) since: Timestamp,
     pub(crate) until: Timestamp,
     pub(crate) by: By,

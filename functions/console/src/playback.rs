@@ -8,10 +8,9 @@ use lambda_http::http::header::AUTHORIZATION;
 use lambda_http::{Request, RequestExt as _};
 use ringfence_core::error::Failure;
 use ringfence_core::recordings;
-use ringfence_identity::Audience;
 use ringfence_protocol::Recording;
-use ringfence_runtime::catch_panics;
 use ringfence_runtime::problem::{answer, problem};
+use ringfence_runtime::{Coded as _, catch_panics};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde::Serialize;
 use serde_json::json;
@@ -47,12 +46,10 @@ impl Console {
     async fn by_token(&self, request: &Request) -> Result<Link, Failure> {
         let presented = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = presented.and_then(|value| value.strip_prefix("Bearer ")).ok_or(FailureCode::Unauthorised)?;
-        let claims =
-            self.tokens.verify(Audience::Live, token, Timestamp::now()).map_err(|_| FailureCode::Unauthorised)?;
-        let org = claims.org().ok_or(FailureCode::Unauthorised)?;
+        let claims = self.live_tokens.verify(token, Timestamp::now()).map_err(|_| FailureCode::Unauthorised)?;
         let parameters = request.path_parameters();
         let named = |name| parameters.first(name).unwrap_or_default();
-        self.link(org, &claims.holder, named("call_id"), named("kind")).await
+        self.link(claims.scope, &claims.holder, named("call_id"), named("kind")).await
     }
 
     /// Makes a link, after writing the access to the audit log.
@@ -65,7 +62,7 @@ impl Console {
         let found = recordings::find(&self.database, &recording, holder).await?;
         let object = found.ok_or(FailureCode::RecordingNotFound)?;
         let expires_at = Timestamp::now() + SignedDuration::from_secs(PLAYBACK.as_secs().cast_signed());
-        let url = self.bucket.link(&object.key, PLAYBACK).await?;
+        let url = self.bucket.link(&object.key, PLAYBACK).await.map_err(|error| error.code())?;
         tracing::info!(org.id = %org, call.id = %recording.call_id, recording.kind = %recording.kind, "recording played");
         let sha256 = hex::encode(object.sha256);
         Ok(Link { url, expires_at, content_type: object.content_type, bytes: object.bytes, sha256 })

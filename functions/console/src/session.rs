@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use lambda_http::Request;
 use lambda_http::http::{HeaderMap, header};
-use ringfence_identity::{Audience, Claims, Scope, Tokens};
+use ringfence_identity::{ConsoleClaims, ConsoleTokenVerifier, Scope};
+use ringfence_protocol::admin::Secret;
 use ringfence_vapi::OrgId;
 
 /// The prefix `__Host-` restricts the cookie to this host and to TLS.
@@ -12,22 +13,24 @@ const COOKIE: &str = "__Host-ringfence";
 /// A person or program with a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
-    pub(crate) claims: Claims,
+    pub(crate) claims: ConsoleClaims,
+    /// Sent with each command, so that `console-commands` verifies the person itself.
+    pub(crate) token: Secret,
     /// Whether the token came in a cookie, which browsers may also send with requests of other sites.
     pub(crate) by_cookie: bool,
 }
 
 impl Session {
     /// The session of a request, if it has a valid token.
-    pub(crate) fn of(request: &Request, tokens: &Tokens) -> Option<Self> {
+    pub(crate) fn of(request: &Request, tokens: &ConsoleTokenVerifier) -> Option<Self> {
         let headers = request.headers();
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let (token, by_cookie) = match bearer {
             Some(token) => (token.to_owned(), false),
             None => (cookie(headers)?, true),
         };
-        let claims = tokens.verify(Audience::Console, &token, Timestamp::now()).ok()?;
-        Some(Self { claims, by_cookie })
+        let claims = tokens.verify(&token, Timestamp::now()).ok()?;
+        Some(Self { claims, token: token.into(), by_cookie })
     }
 
     /// Whether the session may access an org.
@@ -51,7 +54,7 @@ pub(crate) fn is_same_origin(headers: &HeaderMap) -> bool {
 }
 
 /// The `Set-Cookie` value that stores a token until it expires.
-pub(crate) fn set_cookie(token: &str, claims: &Claims) -> String {
+pub(crate) fn set_cookie(token: &str, claims: &ConsoleClaims) -> String {
     let seconds = claims.expires_at.as_second() - Timestamp::now().as_second();
     format!("{COOKIE}={token}; Path=/; Max-Age={}; Secure; HttpOnly; SameSite=Strict", seconds.max(0))
 }

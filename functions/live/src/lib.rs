@@ -14,9 +14,9 @@ use ringfence_aws::Connections;
 use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::live::{self, Cursor, Page, Resumed};
-use ringfence_identity::{Audience, Tokens};
-use ringfence_protocol::Frame;
+use ringfence_identity::LiveTokens;
 use ringfence_protocol::live::{ClientMessage, LiveReply, Logged, ServerMessage};
+use ringfence_protocol::{ConnectionId, Frame};
 use ringfence_runtime::problem::status_of;
 use ringfence_vapi::FailureCode;
 use serde::{Deserialize as _, Serialize};
@@ -31,7 +31,7 @@ const PAGE_ENTRIES: i32 = 200;
 const PAGE_BYTES: usize = 96 * 1024;
 
 pub struct Live {
-    tokens: Tokens,
+    tokens: LiveTokens,
     database: Arc<Database>,
     connections: Connections,
 }
@@ -49,44 +49,49 @@ pub struct Answer {
 
 impl Live {
     #[must_use]
-    pub fn new(tokens: Tokens, database: Arc<Database>, connections: Connections) -> Self {
+    pub fn new(tokens: LiveTokens, database: Arc<Database>, connections: Connections) -> Self {
         Self { tokens, database, connections }
     }
 
     pub async fn answer(&self, event: &ApiGatewayWebsocketProxyRequest) -> Answer {
         let context = &event.request_context;
-        let Some(connection) = context.connection_id.as_deref() else { return status(400) };
+        let Some(connection) = context.connection_id.clone().map(ConnectionId::from) else { return status(400) };
+        let connection = &connection;
         let result = match context.route_key.as_deref() {
             Some("$connect") => self.connect(event, connection).await,
             Some("$disconnect") => self.disconnect(connection).await,
             _ => self.message(connection, event.body.as_deref().unwrap_or_default()).await,
         };
         result.unwrap_or_else(|failure| {
-            tracing::warn!(connection.id = connection, failure.code = %failure.code, "a viewer was not served");
+            tracing::warn!(connection.id = %connection, failure.code = %failure.code, "a viewer was not served");
             status(status_of(failure.code).as_u16())
         })
     }
 
-    async fn connect(&self, event: &ApiGatewayWebsocketProxyRequest, connection: &str) -> Result<Answer, Failure> {
+    async fn connect(
+        &self,
+        event: &ApiGatewayWebsocketProxyRequest,
+        connection: &ConnectionId,
+    ) -> Result<Answer, Failure> {
         let now = Timestamp::now();
         let token = offered_token(&event.headers).ok_or(FailureCode::Unauthorised)?;
-        let claims = self.tokens.verify(Audience::Live, token, now).map_err(|_| FailureCode::Unauthorised)?;
-        let org = claims.org().ok_or(FailureCode::Unauthorised)?;
+        let claims = self.tokens.verify(token, now).map_err(|_| FailureCode::Unauthorised)?;
+        let org = claims.scope;
         let expires_at = claims.expires_at.min(now + MAX_CONNECTION);
         if !live::open(&self.database, org, connection, expires_at).await? {
             // API Gateway uses each connection id once, so another request has taken this id.
             return Err(FailureCode::Unauthorised.into());
         }
-        tracing::info!(org.id = %org, connection.id = connection, "viewer connected");
+        tracing::info!(org.id = %org, connection.id = %connection, "viewer connected");
         Ok(Answer { status_code: 200, headers: BTreeMap::from([("Sec-WebSocket-Protocol", PROTOCOL)]) })
     }
 
-    async fn disconnect(&self, connection: &str) -> Result<Answer, Failure> {
-        live::close(&self.database, None, &[connection.to_owned()]).await?;
+    async fn disconnect(&self, connection: &ConnectionId) -> Result<Answer, Failure> {
+        live::close(&self.database, None, std::slice::from_ref(connection)).await?;
         Ok(status(200))
     }
 
-    async fn message(&self, connection: &str, body: &str) -> Result<Answer, Failure> {
+    async fn message(&self, connection: &ConnectionId, body: &str) -> Result<Answer, Failure> {
         let reply = match read(body) {
             Some(ClientMessage::Ping) => LiveReply::Pong,
             Some(ClientMessage::Resume { cursor: None }) => self.resume(connection, None).await?,
@@ -99,14 +104,14 @@ impl Live {
         let is_expired = reply == LiveReply::Expired;
         let message = serde_json::to_string(&ServerMessage::from(reply)).map_err(|_| FailureCode::EventUnreadable)?;
         // A client without an answer sends its request again, so a failed push needs no handling.
-        self.connections.push(&[connection.to_owned()], &message).await;
+        self.connections.push(std::slice::from_ref(connection), &message).await;
         if is_expired {
             self.connections.close(connection).await;
         }
         Ok(status(200))
     }
 
-    async fn resume(&self, connection: &str, cursor: Option<Cursor>) -> Result<LiveReply, Failure> {
+    async fn resume(&self, connection: &ConnectionId, cursor: Option<Cursor>) -> Result<LiveReply, Failure> {
         Ok(match live::resume(&self.database, connection, cursor, PAGE_ENTRIES).await? {
             Resumed::Page(page) => page_of_frames(page),
             Resumed::Reset(cursor) => LiveReply::Reset { cursor: cursor.to_string() },

@@ -3,7 +3,6 @@
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use live::Live;
-use ringfence_identity::Tokens;
 use ringfence_runtime::{Environment, start, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
@@ -11,7 +10,7 @@ async fn main() -> Result<(), Error> {
     telemetry::start();
     let environment = Environment::of_process();
     let database = start::database(&environment)?;
-    let tokens = Tokens::new(&environment.master_keys()?);
+    let tokens = environment.keys()?.live_tokens()?;
     let connections = start::connections(&environment, &environment.aws())?;
     let live = &Live::new(tokens, database, connections);
     let serve = |event: LambdaEvent<ApiGatewayWebsocketProxyRequest>| async move {

@@ -13,8 +13,8 @@ use ringfence_aws::{Bucket, Queue};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, maintenance, recordings};
 use ringfence_protocol::maintenance::{Job, JobRequest, Report};
-use ringfence_runtime::RecordingQueue;
 use ringfence_runtime::metrics::{Counts, Metric};
+use ringfence_runtime::{Coded as _, RecordingQueue};
 
 pub use cleaning::rest;
 pub use reconcile::Reconciler;
@@ -111,7 +111,7 @@ impl Maintenance {
             }
             report.found += orphans.len() as u64;
             for (org, key) in orphans {
-                self.bucket.delete(&key).await?;
+                self.bucket.delete(&key).await.map_err(|error| error.code())?;
                 report.done += u64::from(maintenance::record_orphan_removal(&self.database, org, &key).await?);
             }
             if Instant::now() > until {
@@ -133,8 +133,8 @@ impl Maintenance {
             report.found += expired.len() as u64;
             for (recording, key) in expired {
                 // A failure does not stop the other deletions.
-                if let Err(code) = self.bucket.delete(&key).await {
-                    failure = Some(code);
+                if let Err(error) = self.bucket.delete(&key).await {
+                    failure = Some(error.code());
                     continue;
                 }
                 // False if another invocation has already done so.

@@ -4,7 +4,6 @@ use aws_sdk_sqs::Client;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use maintenance::{Maintenance, Reconciler};
 use ringfence_aws::Bucket;
-use ringfence_identity::Sealer;
 use ringfence_protocol::maintenance::JobRequest;
 use ringfence_runtime::{Environment, FunctionQueues, RecordingQueue, start, telemetry};
 use ringfence_vapi::Function;
@@ -15,10 +14,12 @@ async fn main() -> Result<(), Error> {
     let environment = Environment::of_process();
     let aws = environment.aws();
     let sqs = Client::new(&aws);
+    let keys = environment.keys()?;
     let maintenance = &Maintenance {
         reconciler: Reconciler {
             api: start::vapi_api(&environment)?,
-            sealer: Sealer::new(&environment.master_keys()?),
+            api_keys: keys.api_key_sealer()?,
+            sealer: keys.delivery_sealer()?,
             reports: FunctionQueues::from_environment(&environment, &sqs, Function::EndOfCallReport)?.retries,
         },
         queues: FunctionQueues::all_named(&environment, &sqs)?,

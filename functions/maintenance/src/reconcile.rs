@@ -8,13 +8,13 @@ use ringfence_aws::Queue;
 use ringfence_core::error::Failure;
 use ringfence_core::reconciliation::{self, Missing};
 use ringfence_egress::VapiApi;
-use ringfence_identity::Sealer;
+use ringfence_identity::{ApiKeySealer, DeliverySealer};
 use ringfence_protocol::{Credential, Delivery};
+use ringfence_runtime::Coded as _;
 use ringfence_runtime::envelope::{self, Sealed};
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::trace::traced;
-use ringfence_vapi::{BadRequest, FailureCode, Message, parse};
-use serde_json::{Map, Value, json};
+use ringfence_vapi::{BadRequest, FailureClass, FailureCode, Message, end_of_call_report, parse};
 
 use ringfence_protocol::maintenance::Report;
 
@@ -32,7 +32,8 @@ const RETRY_DELAYS: (Duration, Duration) = (Duration::from_mins(15), Duration::f
 pub struct Reconciler {
     pub api: VapiApi,
     /// Opens the orgs' API keys.
-    pub sealer: Sealer,
+    pub api_keys: ApiKeySealer,
+    pub sealer: DeliverySealer,
     /// The retry queue of reports.
     pub reports: Queue,
 }
@@ -98,10 +99,10 @@ impl Maintenance {
         }
         let sealed = missing.api_key.as_ref().ok_or(FailureCode::VapiKeyMissing)?;
         let reconciler = &self.reconciler;
-        let key = reconciler.sealer.open_api_key(*org_id, sealed).ok_or(FailureCode::VapiKeyRefused)?;
+        let key = reconciler.api_keys.open(*org_id, sealed).ok_or(FailureCode::VapiKeyRefused)?;
         tokio::time::sleep(REQUEST_INTERVAL).await;
-        let call = reconciler.api.call(&key, vapi_call_id).await?;
-        let Some(body) = report_of(&call) else { return Ok(false) };
+        let call = reconciler.api.call(&key, vapi_call_id).await.map_err(|error| error.code())?;
+        let Some(body) = end_of_call_report(&call) else { return Ok(false) };
         let now = Timestamp::now();
         let parsed = parse(body.to_string().as_bytes(), now).map_err(BadRequest::code)?;
         let Message::Stored(stored) = parsed.message else { return Err(FailureCode::EventUnreadable) };
@@ -112,8 +113,11 @@ impl Maintenance {
         let credential = Credential::Org { org_id: *org_id, key_version: *key_version };
         let delivery: Delivery = traced(reconciler.sealer.delivery_of(credential, now, stored));
         match envelope::seal(&delivery) {
-            Ok(Sealed::Fits(message)) => reconciler.reports.send_text(message, None).await.map_err(|error| error.0)?,
-            _ => return Err(FailureCode::EventTooLarge),
+            Ok(Sealed::Fits(message)) => {
+                reconciler.reports.send_text(message, None).await.map_err(|error| error.code())?;
+            }
+            Ok(Sealed::Oversize(_)) => return Err(FailureCode::EventTooLarge),
+            Err(error) => return Err(error.code()),
         }
         Ok(true)
     }
@@ -137,13 +141,7 @@ impl Maintenance {
                 (None, Some(backoff))
             }
             Err(code) => {
-                let is_over = matches!(
-                    code,
-                    FailureCode::VapiCallUnknown
-                        | FailureCode::VapiKeyMissing
-                        | FailureCode::EventUnreadable
-                        | FailureCode::EventTooLarge
-                );
+                let is_over = code.class() != FailureClass::Transient;
                 if is_over {
                     counts.add(Metric::CallsUnreachable, 1);
                 }
@@ -154,43 +152,4 @@ impl Maintenance {
         reconciliation::record(&self.database, missing, code, retry).await?;
         Ok(())
     }
-}
-
-/// The `end-of-call-report` that Vapi would have sent for this `Call`. None: the call has not ended.
-///
-/// Vapi's `Call` has the fields of the report under the same names. `endedReason` shows that the call has ended even if
-/// the status is outdated. The message's time is the call's last change, so that two requests for one call give the
-/// same event key.
-fn report_of(call: &Value) -> Option<Value> {
-    let is_over = call.get("status").and_then(Value::as_str) == Some("ended");
-    if !is_over && call.get("endedReason").is_none_or(Value::is_null) {
-        return None;
-    }
-    let mut message = Map::new();
-    message.insert("type".to_owned(), json!("end-of-call-report"));
-    for name in [
-        "endedReason",
-        "startedAt",
-        "endedAt",
-        "cost",
-        "costs",
-        "costBreakdown",
-        "analysis",
-        "artifact",
-        "destination",
-        "customer",
-        "phoneNumber",
-        "assistant",
-        "compliance",
-    ] {
-        if let Some(value) = call.get(name) {
-            message.insert(name.to_owned(), value.clone());
-        }
-    }
-    let changed = ["updatedAt", "endedAt", "createdAt"].into_iter().find_map(|name| call.get(name)?.as_str());
-    if let Some(at) = changed.and_then(|text| text.parse::<Timestamp>().ok()) {
-        message.insert("timestamp".to_owned(), json!(at.as_millisecond()));
-    }
-    message.insert("call".to_owned(), call.clone());
-    Some(json!({ "message": message }))
 }

@@ -22,8 +22,7 @@ impl Hosts {
         if hosts.iter().all(is_host) {
             return Ok(Self(hosts));
         }
-        let name = "RECORDING_HOSTS".to_owned();
-        Err(Misconfigured { name, fault: "is not a list of host names, each with an optional prefix *." })
+        Err(Misconfigured::new("RECORDING_HOSTS", "is not a list of host names, each with an optional prefix *."))
     }
 
     pub(crate) fn allow(&self, url: &Uri) -> bool {

@@ -13,17 +13,16 @@ mod store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use ringfence_aws::Bucket;
-use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::recordings::{self, Claimed, Finished, Lease, StoredObject};
+use ringfence_core::{Database, LeaseHolder};
 use ringfence_protocol::Recording;
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::recordings::read;
-use ringfence_runtime::{Backoff, Disposition, Pusher, Record, Worker, catch_panics};
+use ringfence_runtime::{Backoff, Coded as _, Disposition, Pusher, Record, Worker, catch_panics};
 use ringfence_vapi::{FailureClass, FailureCode};
-use uuid::Uuid;
 
 pub use hosts::Hosts;
 pub use source::{MAX_BYTES, Source};
@@ -39,9 +38,6 @@ const RESERVE: Duration = Duration::from_secs(30);
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The limit if the invocation has no deadline, as with `cargo lambda watch`.
 const DEFAULT_LIMIT: Duration = Duration::from_mins(1);
-/// Vapi may publish a recording some minutes after the report. A recording that is still missing after this time is
-/// treated as permanently missing.
-const PUBLICATION_LAG: SignedDuration = SignedDuration::from_hours(2);
 /// The longest visibility timeout that the function sets.
 const MAX_VISIBILITY_TIMEOUT: Duration = Duration::from_mins(15);
 
@@ -77,18 +73,19 @@ impl Uploader {
     async fn claim(&self, record: &Record<'_>, counts: &mut Counts) -> Disposition {
         let recording = match read(record.body) {
             Ok(recording) => recording,
-            Err(code) => {
+            Err(error) => {
+                let code = error.code();
                 tracing::error!(
                     failure.code = %code, message.id = record.message_id, "the message does not name a recording"
                 );
                 return Disposition::DeadLetter(code);
             }
         };
-        let claimant = Uuid::new_v4();
-        match recordings::claim(&self.database, &recording, claimant, LEASE).await {
+        let holder = LeaseHolder::random();
+        match recordings::claim(&self.database, &recording, holder, LEASE).await {
             Ok(Claimed::Done) => Disposition::Done,
             Ok(Claimed::Busy(wait)) => Disposition::Retry((wait + Duration::from_secs(1)).min(MAX_VISIBILITY_TIMEOUT)),
-            Ok(Claimed::Leased(lease)) => self.fetch(record, &recording, claimant, &lease, counts).await,
+            Ok(Claimed::Leased(lease)) => self.fetch(record, &recording, holder, &lease, counts).await,
             Err(failure) => {
                 log_failure(&recording, &failure);
                 if failure.code.class() == FailureClass::Transient {
@@ -103,7 +100,7 @@ impl Uploader {
         &self,
         record: &Record<'_>,
         recording: &Recording,
-        claimant: Uuid,
+        holder: LeaseHolder,
         lease: &Lease,
         counts: &mut Counts,
     ) -> Disposition {
@@ -123,7 +120,7 @@ impl Uploader {
             },
             Err(failure) => AttemptFailure::NotStored(failure.code),
         };
-        self.fail(record, recording, claimant, lease, failed, counts).await
+        self.fail(record, recording, holder, lease, failed, counts).await
     }
 
     /// Puts the recording into the bucket. A retry first looks for the object, because an earlier attempt may have died
@@ -131,12 +128,12 @@ impl Uploader {
     async fn store(&self, recording: &Recording, lease: &Lease, until: Instant) -> Result<StoredObject, Failure> {
         let key = recording.object_key();
         if lease.attempt > 1
-            && let Some(object) = Store(&self.bucket).find(&key).await?
+            && let Some(object) = Store(&self.bucket).find(&key).await.map_err(|error| error.code())?
         {
             return Ok(object);
         }
-        let body = self.source.open(recording, lease).await?;
-        Ok(Store(&self.bucket).store(key, body, until).await?)
+        let body = self.source.open(recording, lease).await.map_err(|error| error.code())?;
+        Ok(Store(&self.bucket).store(key, body, until).await.map_err(|error| error.code())?)
     }
 
     async fn finished(
@@ -180,7 +177,7 @@ impl Uploader {
         &self,
         record: &Record<'_>,
         recording: &Recording,
-        claimant: Uuid,
+        holder: LeaseHolder,
         lease: &Lease,
         failed: AttemptFailure,
         counts: &mut Counts,
@@ -193,10 +190,8 @@ impl Uploader {
                 failure.code
             }
         };
-        let is_over = record.is_last_receive()
-            || code.class() != FailureClass::Transient
-            || (code == FailureCode::RecordingNotFound
-                && lease.queued_at.duration_until(Timestamp::now()) > PUBLICATION_LAG);
+        let is_over =
+            record.is_last_receive() || !code.is_retried_after(lease.queued_at.duration_until(Timestamp::now()));
         let Recording { org_id, call_id, kind } = recording;
         tracing::error!(
             org.id = %org_id, call.id = %call_id, recording.kind = %kind, recording.attempt = lease.attempt,
@@ -204,7 +199,7 @@ impl Uploader {
             "recording failed"
         );
         let retry = (!is_over).then_some(delay);
-        match recordings::fail(&self.database, recording, claimant, code, retry, record.receives).await {
+        match recordings::fail(&self.database, recording, holder, code, retry, record.receives).await {
             Ok(Some(recorded)) => {
                 if let Some(entry) = recorded.log_entry {
                     self.pusher.announce(*org_id, &entry, counts).await;

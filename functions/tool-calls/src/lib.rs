@@ -7,20 +7,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::interactive::{
     Admission, Claimed, Endpoint, Execution, ExecutionState, Sender, Wanted, claim_tool_calls, finish_tool_call,
 };
+use ringfence_core::{Database, LeaseHolder};
 use ringfence_egress::{Endpoints, Notice};
 use ringfence_identity::{Unauthorised, Verified};
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::route::{Respond, wrong_route};
-use ringfence_runtime::{Answer, catch_panics};
+use ringfence_runtime::{Answer, Coded as _, catch_panics};
 use ringfence_vapi::interactive::{Interactive, Question, ToolCall, ToolResult, tool_results};
-use ringfence_vapi::{FailureCode, OrgId, nothing_configured};
+use ringfence_vapi::{FailureCode, LeadId, OrgId, nothing_configured};
 use serde_json::json;
-use uuid::Uuid;
 
 /// Bounds the whole request. Vapi gives up after 20 seconds unless the tool has its own timeout, and Lambda has the
 /// same limit.
@@ -43,7 +42,7 @@ pub struct Tools {
 struct Batch<'a> {
     sender: Sender<'a>,
     /// The id of this request, which holds the leases.
-    claimant: Uuid,
+    holder: LeaseHolder,
     /// When all requests to endpoints end.
     endpoints_until: Instant,
     /// When the whole request ends.
@@ -83,7 +82,7 @@ impl Respond for Tools {
         let (call, began) = (message.call.as_ref(), Instant::now());
         let batch = Batch {
             sender: Sender { credential: verified.credential(), received_at: verified.received_at(), call },
-            claimant: Uuid::new_v4(),
+            holder: LeaseHolder::random(),
             endpoints_until: began + ENDPOINT_TIMEOUT,
             end: began + TOTAL_TIMEOUT,
             calls: executable(calls, call.map(|call| &call.id)),
@@ -128,7 +127,7 @@ impl Tools {
     }
 
     /// Brings an execution from its current state to an outcome.
-    async fn run(&self, batch: &Batch<'_>, org_id: OrgId, lead_id: Option<Uuid>, execution: Execution) -> Outcome {
+    async fn run(&self, batch: &Batch<'_>, org_id: OrgId, lead_id: Option<LeadId>, execution: Execution) -> Outcome {
         let Execution { execution_id: id, mut state } = execution;
         loop {
             match state {
@@ -165,7 +164,7 @@ impl Tools {
         &self,
         batch: &Batch<'_>,
         org_id: OrgId,
-        lead_id: Option<Uuid>,
+        lead_id: Option<LeadId>,
         id: &str,
         endpoint: &Endpoint,
         attempt: i32,
@@ -184,7 +183,9 @@ impl Tools {
         let left = batch.endpoints_until.saturating_duration_since(Instant::now());
         let is_cut_short = left + CUT_SHORT_MARGIN < Duration::from_secs(endpoint.timeout_seconds);
         let posted = self.endpoints.post(endpoint.address(), &notice, batch.endpoints_until).await;
-        let read = posted.and_then(|body| ToolResult::read(&body).ok_or(FailureCode::ToolAnswerUnreadable));
+        let read = posted
+            .map_err(|error| error.code())
+            .and_then(|body| ToolResult::read(&body).ok_or(FailureCode::ToolAnswerUnreadable));
         let outcome = match read {
             Ok(result) => Outcome { result, code: None, metric: Metric::ToolExecuted },
             Err(code) => Outcome::failed(code),
@@ -194,7 +195,7 @@ impl Tools {
             // decides.
             return outcome;
         }
-        let finished = finish_tool_call(&self.database, org_id, id, batch.claimant, &outcome.result, outcome.code);
+        let finished = finish_tool_call(&self.database, org_id, id, batch.holder, &outcome.result, outcome.code);
         match batch.in_time(finished).await {
             Ok(result) if result == outcome.result => outcome,
             // The result of another claimant, which answers every delivery.
@@ -211,7 +212,7 @@ impl Tools {
     }
 
     async fn claim(&self, batch: &Batch<'_>, wanted: &[Wanted<'_>]) -> Result<Admission<Claimed>, Failure> {
-        batch.in_time(claim_tool_calls(&self.database, &batch.sender, batch.claimant, wanted)).await
+        batch.in_time(claim_tool_calls(&self.database, &batch.sender, batch.holder, wanted)).await
     }
 }
 

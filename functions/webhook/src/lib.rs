@@ -4,13 +4,13 @@
 use assistant_request::Answers;
 use jiff::Timestamp;
 use ringfence_core::{Failure, Outcome, live};
-use ringfence_identity::{Sealer, Unauthorised, Verified};
+use ringfence_identity::{DeliverySealer, Unauthorised, Verified};
 use ringfence_protocol::Delivery;
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::reception::Handler;
 use ringfence_runtime::route::{Respond as _, not_served};
 use ringfence_runtime::trace::traced;
-use ringfence_runtime::{Answer, Pipeline, Refusal, RetryQueues, catch_panics};
+use ringfence_runtime::{Answer, Coded as _, Pipeline, Refusal, RetryQueues, catch_panics};
 use ringfence_vapi::interactive::{Interactive, Question};
 use ringfence_vapi::{Message, PartialTranscript, StoredEvent};
 use serde_json::json;
@@ -24,7 +24,7 @@ pub struct Webhook {
     pub pipeline: Pipeline,
     /// Where an event waits that could not be applied.
     pub queues: RetryQueues,
-    pub sealer: Sealer,
+    pub sealer: DeliverySealer,
     pub answers: Answers,
     pub tools: Tools,
 }
@@ -77,7 +77,8 @@ impl Webhook {
         delivery.failures.push(failure.attempt(NAME, Timestamp::now()));
         let sent = self.queues.send(&delivery, Some(failure.code)).await;
         sent.map_err(|error| {
-            Refusal::new(error.0, &"neither the database nor the queue accepted the event: send it again")
+            tracing::error!(event.key = delivery.key.as_str(), %error, "an event could not be queued");
+            Refusal::new(error.code(), &"neither the database nor the queue accepted the event: send it again")
         })?;
         counts.add(Metric::Queued, 1);
         counts.field("failure.code", failure.code.to_string());

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use assistant_request::{Answers, Fallback};
 use aws_sdk_sqs::Client;
 use lambda_http::{Error, service_fn};
-use ringfence_identity::Sealer;
 use ringfence_runtime::{Environment, Pipeline, Pusher, Reception, RecordingQueue, RetryQueues, start, telemetry};
 use tool_calls::Tools;
 use webhook::Webhook;
@@ -20,7 +19,7 @@ async fn main() -> Result<(), Error> {
     let endpoints = start::endpoints(&environment)?;
     let handler = Webhook {
         queues: RetryQueues::connect(&environment, &aws)?,
-        sealer: Sealer::new(&environment.master_keys()?),
+        sealer: environment.keys()?.delivery_sealer()?,
         answers: Answers::new(Arc::clone(&database), Arc::clone(&endpoints), Fallback::from_environment(&environment)?),
         tools: Tools::new(Arc::clone(&database), endpoints),
         pipeline: Pipeline {

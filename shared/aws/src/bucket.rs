@@ -7,7 +7,8 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_types::SdkConfig;
-use ringfence_vapi::FailureCode;
+
+use crate::error::BucketError;
 
 /// Bounds one attempt to transfer a part of a recording, and all attempts together.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,32 +37,36 @@ impl Bucket {
     }
 
     /// Deletes the object under a key. A missing object is no error.
-    pub async fn delete(&self, key: &str) -> Result<(), FailureCode> {
+    pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
         let delete = self.client.delete_object().bucket(&self.name).key(key).send().await;
-        delete.map(drop).map_err(|error| refused(&error))
+        delete.map(drop).map_err(|error| unavailable(&error))
     }
 
     /// A presigned link to the object under a key. Anyone who has the link can play the object for `lifetime`. Sends no
     /// request.
-    pub async fn link(&self, key: &str, lifetime: Duration) -> Result<String, FailureCode> {
-        let presigning = PresigningConfig::expires_in(lifetime).map_err(|error| refused(&error))?;
+    pub async fn link(&self, key: &str, lifetime: Duration) -> Result<String, BucketError> {
+        let presigning = PresigningConfig::expires_in(lifetime).map_err(|error| not_signed(&error))?;
         let get = self.client.get_object().bucket(&self.name).key(key).response_cache_control("private, no-store");
-        let link = get.presigned(presigning).await.map_err(|error| refused(&error))?;
+        let link = get.presigned(presigning).await.map_err(|error| not_signed(&error))?;
         Ok(link.uri().to_owned())
     }
 }
 
 impl Bucket {
     /// The scheme, host and port of the bucket's links.
-    pub async fn origin(&self) -> Result<String, FailureCode> {
+    pub async fn origin(&self) -> Result<String, BucketError> {
         let link = self.link("origin", Duration::from_secs(1)).await?;
         Ok(link.splitn(4, '/').take(3).collect::<Vec<_>>().join("/"))
     }
 }
 
 /// Logs the error of S3. The SDK's errors have their causes and no data that was sent.
-pub fn refused(error: &(impl std::error::Error + Send + Sync + 'static)) -> FailureCode {
-    let code = FailureCode::RecordingStorage;
-    tracing::error!(failure.code = %code, error = %DisplayErrorContext(error), "the S3 request failed");
-    code
+pub fn unavailable(error: &(impl std::error::Error + Send + Sync + 'static)) -> BucketError {
+    tracing::error!(error = %DisplayErrorContext(error), "the S3 request failed");
+    BucketError::Unavailable
+}
+
+fn not_signed(error: &(impl std::error::Error + Send + Sync + 'static)) -> BucketError {
+    tracing::error!(error = %DisplayErrorContext(error), "a link to an object could not be signed");
+    BucketError::NotSigned
 }

@@ -10,7 +10,7 @@ use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectio
 use aws_sdk_apigatewaymanagement::primitives::Blob;
 use aws_types::SdkConfig;
 use futures_util::{StreamExt as _, stream};
-use ringfence_vapi::FailureCode;
+use ringfence_protocol::ConnectionId;
 
 /// Bounds one push. The sender of the webhook waits for it, and a viewer that gets no frame now gets it later.
 const PUSH_TIMEOUT: Duration = Duration::from_millis(800);
@@ -27,9 +27,9 @@ pub struct Connections {
 pub struct Pushes {
     pub delivered: usize,
     /// Connections that no longer exist.
-    pub gone: Vec<String>,
+    pub gone: Vec<ConnectionId>,
     /// Connections that did not receive the frame and may still exist.
-    pub failed: Vec<String>,
+    pub failed: Vec<ConnectionId>,
 }
 
 enum Push {
@@ -51,8 +51,8 @@ impl Connections {
     }
 
     /// Sends a text to all connections concurrently.
-    pub async fn push(&self, connections: &[String], text: &str) -> Pushes {
-        let push = |connection: &String| {
+    pub async fn push(&self, connections: &[ConnectionId], text: &str) -> Pushes {
+        let push = |connection: &ConnectionId| {
             let connection = connection.clone();
             async move { (self.push_to(&connection, text).await, connection) }
         };
@@ -70,22 +70,20 @@ impl Connections {
     }
 
     /// Closes a connection. A connection that no longer exists is no error.
-    pub async fn close(&self, connection: &str) {
-        if let Err(error) = self.client.delete_connection().connection_id(connection).send().await {
+    pub async fn close(&self, connection: &ConnectionId) {
+        if let Err(error) = self.client.delete_connection().connection_id(connection.as_str()).send().await {
             tracing::debug!(error = %DisplayErrorContext(error), "a connection was not closed");
         }
     }
 
-    async fn push_to(&self, connection: &str, text: &str) -> Push {
-        let request = self.client.post_to_connection().connection_id(connection).data(Blob::new(text));
+    async fn push_to(&self, connection: &ConnectionId, text: &str) -> Push {
+        let request = self.client.post_to_connection().connection_id(connection.as_str()).data(Blob::new(text));
         match request.send().await {
             Ok(_) => Push::Delivered,
             Err(error) if error.as_service_error().is_some_and(PostToConnectionError::is_gone_exception) => Push::Gone,
             Err(error) => {
                 let error = DisplayErrorContext(error);
-                tracing::warn!(
-                    failure.code = %FailureCode::PushFailed, connection.id = connection, %error, "a push failed"
-                );
+                tracing::warn!(connection.id = %connection, %error, "a push failed");
                 Push::Failed
             }
         }

@@ -10,15 +10,13 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
 use aws_types::SdkConfig;
 
+use crate::error::InvokeError;
+
 /// Invokes functions. An invocation is never retried, because one that was cut off may have taken effect.
 #[derive(Clone)]
 pub struct Invoker {
     client: Client,
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the function was not invoked, or failed")]
-pub struct InvokeError;
 
 impl Invoker {
     /// `timeout` bounds an invocation.
@@ -31,23 +29,27 @@ impl Invoker {
         }
     }
 
-    /// Invokes a function and waits until it ends.
-    pub async fn invoke(&self, function: &str, payload: Vec<u8>) -> Result<(), InvokeError> {
+    /// Invokes a function, waits until it ends and returns its reply.
+    pub async fn invoke(&self, function: &str, payload: Vec<u8>) -> Result<Vec<u8>, InvokeError> {
         let invoked = self.client.invoke().function_name(function).payload(Blob::new(payload)).send().await;
-        let answer = invoked.map_err(|error| failed(function, &DisplayErrorContext(error)))?;
-        // The log of the function has the reason.
-        answer.function_error().map_or(Ok(()), |error| Err(failed(function, &error)))
+        let reply = invoked.map_err(|error| not_invoked(function, &DisplayErrorContext(error)))?;
+        if let Some(error) = reply.function_error() {
+            // The log of the function has the reason.
+            tracing::error!(function, error, "a function failed");
+            return Err(InvokeError::Failed);
+        }
+        Ok(reply.payload.map(Blob::into_inner).unwrap_or_default())
     }
 
     /// Starts a function asynchronously. Lambda has accepted the invocation when this returns.
     pub async fn invoke_async(&self, function: &str, payload: Vec<u8>) -> Result<(), InvokeError> {
         let invoke = self.client.invoke().function_name(function).invocation_type(InvocationType::Event);
         let invoked = invoke.payload(Blob::new(payload)).send().await;
-        invoked.map(drop).map_err(|error| failed(function, &DisplayErrorContext(error)))
+        invoked.map(drop).map_err(|error| not_invoked(function, &DisplayErrorContext(error)))
     }
 }
 
-fn failed(function: &str, error: &dyn std::fmt::Display) -> InvokeError {
-    tracing::error!(function, %error, "a function was not invoked, or failed");
-    InvokeError
+fn not_invoked(function: &str, error: &dyn std::fmt::Display) -> InvokeError {
+    tracing::error!(function, %error, "a function was not invoked");
+    InvokeError::NotInvoked
 }

@@ -2,6 +2,7 @@
 //! a cargo feature, so that a function links only the clients that it uses.
 
 pub mod config;
+pub mod error;
 
 #[cfg(feature = "s3")]
 pub mod bucket;
@@ -12,6 +13,8 @@ pub mod invoke;
 #[cfg(feature = "sqs")]
 pub mod queue;
 
+pub use error::{BucketError, InvokeError, QueueError};
+
 #[cfg(feature = "s3")]
 pub use bucket::Bucket;
 #[cfg(feature = "connections")]
@@ -19,4 +22,4 @@ pub use connections::Connections;
 #[cfg(feature = "lambda")]
 pub use invoke::Invoker;
 #[cfg(feature = "sqs")]
-pub use queue::{Queue, QueueError};
+pub use queue::Queue;

@@ -11,15 +11,12 @@ use aws_sdk_sqs::types::{
 use jiff::Timestamp;
 use ringfence_vapi::FailureCode;
 
+use crate::error::QueueError;
+
 /// The most messages that SQS accepts or delivers with one request.
 const MAX_BATCH: i32 = 10;
 /// The message attribute with the failure code of an event.
 pub const FAILURE_CODE_ATTRIBUTE: &str = "failure_code";
-
-/// SQS did not accept or deliver a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}: {text}", text = .0.title())]
-pub struct QueueError(pub FailureCode);
 
 /// A received message.
 #[derive(Clone, Debug)]
@@ -58,10 +55,10 @@ impl Queue {
         let mut request = self.client.send_message().queue_url(&self.url).message_body(message);
         if let Some(code) = code {
             let attribute = MessageAttributeValue::builder().data_type("String").string_value(code.to_string());
-            let attribute = attribute.build().map_err(|error| refused(&error))?;
+            let attribute = attribute.build().map_err(|error| unavailable(&error))?;
             request = request.message_attributes(FAILURE_CODE_ATTRIBUTE, attribute);
         }
-        request.send().await.map_err(|error| refused(&error))?;
+        request.send().await.map_err(|error| unavailable(&error))?;
         Ok(())
     }
 
@@ -72,11 +69,10 @@ impl Queue {
                 SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(message).build().ok()
             });
             let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries.collect()));
-            let answer = request.send().await.map_err(|error| refused(&error))?;
+            let answer = request.send().await.map_err(|error| unavailable(&error))?;
             if let Some(failed) = answer.failed.first() {
-                let reason = failed.code();
-                tracing::error!(failure.code = %FailureCode::QueueUnavailable, reason, "a message was refused");
-                return Err(QueueError(FailureCode::QueueUnavailable));
+                tracing::error!(reason = failed.code(), "SQS refused a message");
+                return Err(QueueError::Unavailable);
             }
         }
         Ok(())
@@ -85,7 +81,7 @@ impl Queue {
     /// Sends a message that is delivered after a delay of at most 15 minutes.
     pub async fn send_later(&self, message: String, delay: Duration) -> Result<(), QueueError> {
         let request = self.client.send_message().queue_url(&self.url).message_body(message);
-        request.delay_seconds(seconds(delay)).send().await.map_err(|error| refused(&error))?;
+        request.delay_seconds(seconds(delay)).send().await.map_err(|error| unavailable(&error))?;
         Ok(())
     }
 
@@ -98,7 +94,7 @@ impl Queue {
             .visibility_timeout(seconds(delay))
             .send()
             .await
-            .map_err(|error| refused(&error))?;
+            .map_err(|error| unavailable(&error))?;
         Ok(())
     }
 }
@@ -119,8 +115,8 @@ impl Queue {
             .wait_time_seconds(1)
             .send()
             .await
-            .map_err(|error| refused(&error))?;
-        Ok(answer.messages.unwrap_or_default().into_iter().map(received).collect())
+            .map_err(|error| unavailable(&error))?;
+        answer.messages.unwrap_or_default().into_iter().map(received).collect()
     }
 
     /// Makes received messages visible again at once. If SQS refuses, they become visible after their hold.
@@ -132,7 +128,7 @@ impl Queue {
             });
             let request = self.client.change_message_visibility_batch().queue_url(&self.url);
             if let Err(error) = request.set_entries(Some(entries.collect())).send().await {
-                refused(&error);
+                unavailable(&error);
             }
         }
     }
@@ -145,38 +141,40 @@ impl Queue {
         };
         let request = self.client.get_queue_attributes().queue_url(&self.url);
         let answer = request.set_attribute_names(Some(vec![Visible, Delayed, InFlight])).send().await;
-        let attributes = answer.map_err(|error| refused(&error))?.attributes.unwrap_or_default();
-        let of = |name| attributes.get(&name).and_then(|value| value.parse().ok()).unwrap_or(0_i64);
-        Ok(Depth { waiting: of(Visible) + of(Delayed), in_flight: of(InFlight) })
+        let attributes = answer.map_err(|error| unavailable(&error))?.attributes.unwrap_or_default();
+        let of = |name| {
+            let count = attributes.get(&name).and_then(|value| value.parse::<i64>().ok());
+            count.ok_or(QueueError::Incomplete("number of messages"))
+        };
+        Ok(Depth { waiting: of(Visible)? + of(Delayed)?, in_flight: of(InFlight)? })
     }
 
     pub async fn delete(&self, receipt_handle: &str) -> Result<(), QueueError> {
         let request = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt_handle);
-        request.send().await.map_err(|error| refused(&error))?;
+        request.send().await.map_err(|error| unavailable(&error))?;
         Ok(())
     }
 }
 
-fn received(message: Message) -> Received {
+fn received(message: Message) -> Result<Received, QueueError> {
     let sent_at = message.attributes.as_ref().and_then(|attributes| {
         let ms = attributes.get(&MessageSystemAttributeName::SentTimestamp)?.parse().ok()?;
         Timestamp::from_millisecond(ms).ok()
     });
     let attributes = message.message_attributes.unwrap_or_default();
     let code = attributes.get(FAILURE_CODE_ATTRIBUTE).and_then(|code| code.string_value.as_deref()?.parse().ok());
-    Received {
-        body: message.body.unwrap_or_default(),
+    Ok(Received {
+        body: message.body.ok_or(QueueError::Incomplete("body"))?,
         code,
         sent_at,
-        receipt_handle: message.receipt_handle.unwrap_or_default(),
-    }
+        receipt_handle: message.receipt_handle.ok_or(QueueError::Incomplete("receipt handle"))?,
+    })
 }
 
-/// Logs the error of SQS. The SDK's errors have their causes and no message.
-fn refused(error: &(impl std::error::Error + Send + Sync + 'static)) -> QueueError {
-    let error = DisplayErrorContext(error);
-    tracing::error!(failure.code = %FailureCode::QueueUnavailable, %error, "queue unavailable");
-    QueueError(FailureCode::QueueUnavailable)
+/// Logs why SQS did not do what was asked.
+fn unavailable(error: &(impl std::error::Error + Send + Sync + 'static)) -> QueueError {
+    tracing::error!(error = %DisplayErrorContext(error), "SQS is unavailable");
+    QueueError::Unavailable
 }
 
 /// SQS allows twelve hours; all delays here are far shorter.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use ringfence_protocol::admin::Operation;
 use ringfence_vapi::{FailureCode, OrgId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -321,13 +322,13 @@ pub async fn calls(
     limit: i32,
 ) -> Result<Calls, Failure> {
     let parameters: [Parameter<'_>; 4] =
-        [(&org.0, Type::UUID), (&Json(filter), Type::JSONB), (&before, Type::UUID), (&limit, Type::INT4)];
+        [(org.as_uuid(), Type::UUID), (&Json(filter), Type::JSONB), (&before, Type::UUID), (&limit, Type::INT4)];
     answer(database, "SELECT list_calls_v1($1, $2, $3, $4)", &parameters).await
 }
 
 /// A call. None: the org has no such call.
 pub async fn call(database: &Database, org: OrgId, call_id: &str) -> Result<Option<ShownCall>, Failure> {
-    let parameters: [Parameter<'_>; 2] = [(&org.0, Type::UUID), (&call_id, Type::TEXT)];
+    let parameters: [Parameter<'_>; 2] = [(org.as_uuid(), Type::UUID), (&call_id, Type::TEXT)];
     answer(database, "SELECT show_call_v1($1, $2)", &parameters).await
 }
 
@@ -341,7 +342,7 @@ pub async fn failures(
 ) -> Result<Failures, Failure> {
     let (at, event_id) = before.map(|before| (before.at, before.event_id.as_str())).unzip();
     let parameters: [Parameter<'_>; 5] = [
-        (&org.0, Type::UUID),
+        (org.as_uuid(), Type::UUID),
         (&Json(filter), Type::JSONB),
         (&at, Type::TIMESTAMPTZ),
         (&event_id, Type::TEXT),
@@ -350,16 +351,15 @@ pub async fn failures(
     answer(database, "SELECT list_failures_v1($1, $2, $3, $4, $5)", &parameters).await
 }
 
-/// A failure with its possibly personal parts hidden. With `unmasked_for`, the name of the actor, it is complete, which
-/// is audited. None: the org has no such failure.
-pub async fn failure(
-    database: &Database,
-    org: OrgId,
-    event_id: &str,
-    unmasked_for: Option<&str>,
-) -> Result<Option<ShownFailure>, Failure> {
-    let parameters: [Parameter<'_>; 3] = [(&org.0, Type::UUID), (&event_id, Type::TEXT), (&unmasked_for, Type::TEXT)];
-    answer(database, "SELECT show_failure_v1($1, $2, $3)", &parameters).await
+/// A failure with its possibly personal parts hidden. None: the org has no such failure.
+pub async fn failure(database: &Database, org: OrgId, event_id: &str) -> Result<Option<ShownFailure>, Failure> {
+    let parameters: [Parameter<'_>; 2] = [(org.as_uuid(), Type::UUID), (&event_id, Type::TEXT)];
+    answer(database, "SELECT show_failure_v1($1, $2)", &parameters).await
+}
+
+/// The redrives and replays of an org, the latest 20, newest first.
+pub async fn operations(database: &Database, org: OrgId) -> Result<Vec<Operation>, Failure> {
+    answer(database, "SELECT list_operations_v1($1)", &[(org.as_uuid(), Type::UUID)]).await
 }
 
 /// An org's audit log, a page of at most `limit`.
@@ -371,7 +371,7 @@ pub async fn audit(
     limit: i32,
 ) -> Result<Audit, Failure> {
     let parameters: [Parameter<'_>; 4] =
-        [(&org.0, Type::UUID), (&Json(filter), Type::JSONB), (&before, Type::INT8), (&limit, Type::INT4)];
+        [(org.as_uuid(), Type::UUID), (&Json(filter), Type::JSONB), (&before, Type::INT8), (&limit, Type::INT4)];
     answer(database, "SELECT list_audit_v1($1, $2, $3, $4)", &parameters).await
 }
 
@@ -382,7 +382,7 @@ pub async fn organizations(database: &Database, actor: &str) -> Result<Organizat
 
 /// Records in the audit log that an operator is about to see data of an org. False: no such org.
 pub async fn record_view(database: &Database, org: OrgId, actor: &str, subject: &str) -> Result<bool, Failure> {
-    let parameters: [Parameter<'_>; 3] = [(&org.0, Type::UUID), (&actor, Type::TEXT), (&subject, Type::TEXT)];
+    let parameters: [Parameter<'_>; 3] = [(org.as_uuid(), Type::UUID), (&actor, Type::TEXT), (&subject, Type::TEXT)];
     Ok(database.query_one("SELECT record_view_v1($1, $2, $3)", &parameters).await?.try_get(0)?)
 }
 

@@ -1,6 +1,6 @@
 //! Applies stored events. One SQL statement claims an event, applies its effects and returns the org's viewers.
 
-use ringfence_protocol::{Credential, Delivery};
+use ringfence_protocol::{ConnectionId, Credential, Delivery};
 use ringfence_vapi::OrgId;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::database::{Database, Parameter};
 use crate::error::Failure;
 use crate::failures;
+use crate::live;
 
 /// The result of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub enum Outcome {
         org_id: OrgId,
         sequence: i64,
         /// The WebSocket connections that watch the org.
-        viewers: Vec<String>,
+        viewers: Vec<ConnectionId>,
     },
     /// A delivery with this event key was applied before. Nothing was changed.
     Duplicate { org_id: OrgId },
@@ -49,16 +50,16 @@ pub async fn apply_event(database: &Database, delivery: &Delivery) -> Result<Out
 /// A credential as `p_org_id` and `p_key_version`. The platform's is NULL and NULL.
 pub(crate) fn credential_columns(credential: Credential) -> (Option<Uuid>, Option<i32>) {
     match credential {
-        Credential::Org { org_id, key_version } => (Some(org_id.0), Some(key_version)),
+        Credential::Org { org_id, key_version } => (Some(*org_id.as_uuid()), Some(key_version)),
         Credential::Platform => (None, None),
     }
 }
 
 fn outcome(row: &Row) -> Result<Outcome, Failure> {
-    let org_id = || row.try_get::<_, Uuid>("event_org").map(OrgId);
+    let org_id = || row.try_get::<_, Uuid>("event_org").map(OrgId::from);
     Ok(match row.try_get("outcome")? {
         "applied" => {
-            Outcome::Applied { org_id: org_id()?, sequence: row.try_get("sequence")?, viewers: row.try_get("viewers")? }
+            Outcome::Applied { org_id: org_id()?, sequence: row.try_get("sequence")?, viewers: live::viewers(row)? }
         }
         "duplicate" => Outcome::Duplicate { org_id: org_id()? },
         "unresolved" => Outcome::Unresolved,

@@ -3,6 +3,7 @@
 use ringfence_protocol::{Delivery, FailedAttempt};
 use ringfence_vapi::{Function, OrgId};
 use serde::Serialize;
+use strum::IntoStaticStr;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
@@ -12,21 +13,13 @@ use crate::error::Failure;
 use crate::events::credential_columns;
 use crate::live::{self, Announcement};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, IntoStaticStr, PartialEq, Eq)]
+#[strum(serialize_all = "kebab-case")]
 pub enum FailedState {
     /// In its retry queue, to be retried.
     Retrying,
     /// In its dead-letter queue.
     Dead,
-}
-
-impl FailedState {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Retrying => "retrying",
-            Self::Dead => "dead",
-        }
-    }
 }
 
 /// A recorded failure.
@@ -51,7 +44,7 @@ pub async fn record(database: &Database, delivery: &Delivery, state: FailedState
                 (&Json(&delivery.event), Type::JSONB),
                 (&delivery.received_at, Type::TIMESTAMPTZ),
                 (&of(delivery), Type::JSONB),
-                (&state.as_str(), Type::TEXT),
+                (&<&str>::from(state), Type::TEXT),
             ],
         )
         .await?;
@@ -59,7 +52,7 @@ pub async fn record(database: &Database, delivery: &Delivery, state: FailedState
 }
 
 pub(crate) fn recorded(row: &Row) -> Result<Option<Recorded>, tokio_postgres::Error> {
-    let Some(org_id) = row.try_get::<_, Option<Uuid>>("event_org")?.map(OrgId) else { return Ok(None) };
+    let Some(org_id) = row.try_get::<_, Option<Uuid>>("event_org")?.map(OrgId::from) else { return Ok(None) };
     Ok(Some(Recorded { org_id, log_entry: live::announcement(row)? }))
 }
 

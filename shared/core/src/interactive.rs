@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ringfence_protocol::Credential;
 use ringfence_vapi::interactive::{Agent, Lead, ToolResult};
-use ringfence_vapi::{CallFacts, FailureCode, OrgId};
+use ringfence_vapi::{CallFacts, FailureCode, LeadId, OrgId};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::database::Database;
 use crate::error::Failure;
 use crate::events::credential_columns;
+use crate::lease::LeaseHolder;
 
 /// Bounds a statement while a caller waits for its answer. Afterwards the database is treated as unavailable.
 const STATEMENT_TIMEOUT: Duration = Duration::from_millis(2_500);
@@ -77,7 +78,7 @@ pub struct Wanted<'a> {
 pub struct Claimed {
     pub org_id: OrgId,
     /// The caller, if the org knows the number.
-    pub lead_id: Option<Uuid>,
+    pub lead_id: Option<LeadId>,
     pub executions: Vec<Execution>,
 }
 
@@ -144,7 +145,7 @@ pub async fn find_answer(
 pub async fn claim_tool_calls(
     database: &Database,
     sender: &Sender<'_>,
-    claimant: Uuid,
+    holder: LeaseHolder,
     wanted: &[Wanted<'_>],
 ) -> Result<Admission<Claimed>, Failure> {
     let (org_id, key_version) = credential_columns(sender.credential);
@@ -158,13 +159,13 @@ pub async fn claim_tool_calls(
                 (&Json(sender.call), Type::JSONB),
                 (&Json(wanted), Type::JSONB),
                 (&sender.received_at, Type::TIMESTAMPTZ),
-                (&claimant, Type::UUID),
+                (holder.as_uuid(), Type::UUID),
             ],
         )
         .await?;
     admission(&row, |row, org_id| {
         let Json(executions) = row.try_get("executions")?;
-        Ok(Claimed { org_id, lead_id: row.try_get("lead_id")?, executions })
+        Ok(Claimed { org_id, lead_id: row.try_get::<_, Option<Uuid>>("lead_id")?.map(LeadId::from), executions })
     })
 }
 
@@ -174,7 +175,7 @@ pub async fn finish_tool_call(
     database: &Database,
     org_id: OrgId,
     execution_id: &str,
-    claimant: Uuid,
+    holder: LeaseHolder,
     result: &ToolResult,
     code: Option<FailureCode>,
 ) -> Result<ToolResult, Failure> {
@@ -183,9 +184,9 @@ pub async fn finish_tool_call(
             STATEMENT_TIMEOUT,
             "SELECT finish_tool_call_v1($1, $2, $3, $4, $5)",
             &[
-                (&org_id.0, Type::UUID),
+                (org_id.as_uuid(), Type::UUID),
                 (&execution_id, Type::TEXT),
-                (&claimant, Type::UUID),
+                (holder.as_uuid(), Type::UUID),
                 (&Json(result), Type::JSONB),
                 (&code.map(|code| code.to_string()), Type::TEXT),
             ],
@@ -200,7 +201,7 @@ fn admission<T>(
     read: impl FnOnce(&Row, OrgId) -> Result<T, tokio_postgres::Error>,
 ) -> Result<Admission<T>, Failure> {
     Ok(match row.try_get("outcome")? {
-        "known" => Admission::Known(read(row, OrgId(row.try_get("event_org")?))?),
+        "known" => Admission::Known(read(row, OrgId::from(row.try_get::<_, Uuid>("event_org")?))?),
         "unresolved" => Admission::Unresolved,
         "revoked" => Admission::Revoked,
         _ => return Err(Failure::unknown_outcome()),

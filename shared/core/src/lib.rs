@@ -24,9 +24,11 @@ pub mod reconciliation;
 pub mod recordings;
 
 mod circuit_breaker;
+mod lease;
 
 pub use connect::{ConfigurationError, DatabaseSettings, Timeouts};
 pub use database::Database;
 pub use error::Failure;
 pub use events::{Outcome, apply_event};
 pub use failures::FailedState;
+pub use lease::LeaseHolder;

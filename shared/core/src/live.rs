@@ -3,7 +3,7 @@
 mod cursor;
 
 use jiff::Timestamp;
-use ringfence_protocol::Credential;
+use ringfence_protocol::{ConnectionId, Credential};
 use ringfence_vapi::{CallFacts, EventKey, OrgId};
 use serde::Deserialize;
 use serde_json::Value;
@@ -79,7 +79,7 @@ pub enum Resumed {
 pub struct Broadcast {
     /// None: the log has no such event.
     pub entry: Option<(i64, Timestamp, Value)>,
-    pub viewers: Vec<String>,
+    pub viewers: Vec<ConnectionId>,
 }
 
 /// An event that Ringfence itself adds to an org's log: a failure, or a stored recording.
@@ -91,7 +91,7 @@ pub struct Announcement {
     /// The typed event.
     pub event: Value,
     /// The WebSocket connections that watch the org.
-    pub viewers: Vec<String>,
+    pub viewers: Vec<ConnectionId>,
 }
 
 /// The event that a statement has added to the org's log, if any.
@@ -102,25 +102,39 @@ pub(crate) fn announcement(row: &Row) -> Result<Option<Announcement>, tokio_post
         sequence: row.try_get("sequence")?,
         at: row.try_get("at")?,
         event: row.try_get("event")?,
-        viewers: row.try_get("viewers")?,
+        viewers: viewers(row)?,
     }))
 }
 
+/// The connections in the column `viewers`.
+pub(crate) fn viewers(row: &Row) -> Result<Vec<ConnectionId>, tokio_postgres::Error> {
+    Ok(row.try_get::<_, Vec<String>>("viewers")?.into_iter().map(ConnectionId::from).collect())
+}
+
+fn texts(connections: &[ConnectionId]) -> Vec<&str> {
+    connections.iter().map(ConnectionId::as_str).collect()
+}
+
 /// Makes a connection a viewer of an org, pending until its first message. False: the connection already exists.
-pub async fn open(database: &Database, org: OrgId, connection: &str, expires_at: Timestamp) -> Result<bool, Failure> {
+pub async fn open(
+    database: &Database,
+    org: OrgId,
+    connection: &ConnectionId,
+    expires_at: Timestamp,
+) -> Result<bool, Failure> {
     let row = database
         .query_one(
             "SELECT open_viewer_v1($1, $2, $3)",
-            &[(&org.0, Type::UUID), (&connection, Type::TEXT), (&expires_at, Type::TIMESTAMPTZ)],
+            &[(org.as_uuid(), Type::UUID), (&connection.as_str(), Type::TEXT), (&expires_at, Type::TIMESTAMPTZ)],
         )
         .await?;
     Ok(row.try_get(0)?)
 }
 
 /// Deletes closed connections, all of one org. Without `org` the first connection determines it.
-pub async fn close(database: &Database, org: Option<OrgId>, connections: &[String]) -> Result<(), Failure> {
+pub async fn close(database: &Database, org: Option<OrgId>, connections: &[ConnectionId]) -> Result<(), Failure> {
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-        [(&org.map(|org| org.0), Type::UUID), (&connections, Type::TEXT_ARRAY)];
+        [(&org.map(|org| *org.as_uuid()), Type::UUID), (&texts(connections), Type::TEXT_ARRAY)];
     database.query_one("SELECT close_viewers_v1($1, $2)", &parameters).await?;
     Ok(())
 }
@@ -129,7 +143,7 @@ pub async fn close(database: &Database, org: Option<OrgId>, connections: &[Strin
 /// the end of the log.
 pub async fn resume(
     database: &Database,
-    connection: &str,
+    connection: &ConnectionId,
     cursor: Option<Cursor>,
     limit: i32,
 ) -> Result<Resumed, Failure> {
@@ -139,7 +153,7 @@ pub async fn resume(
         .query_one(
             "SELECT * FROM resume_viewer_v1($1, $2, $3, $4, $5)",
             &[
-                (&connection, Type::TEXT),
+                (&connection.as_str(), Type::TEXT),
                 (&floor, Type::TEXT),
                 (&xact, Type::TEXT),
                 (&seq, Type::INT8),
@@ -173,12 +187,16 @@ pub async fn find_broadcast(
     database: &Database,
     org: OrgId,
     event: Option<&EventKey>,
-    connections: Option<&[String]>,
+    connections: Option<&[ConnectionId]>,
 ) -> Result<Broadcast, Failure> {
     let row = database
         .query_one(
             "SELECT * FROM find_broadcast_v1($1, $2, $3)",
-            &[(&org.0, Type::UUID), (&event.map(EventKey::as_str), Type::TEXT), (&connections, Type::TEXT_ARRAY)],
+            &[
+                (org.as_uuid(), Type::UUID),
+                (&event.map(EventKey::as_str), Type::TEXT),
+                (&connections.map(texts), Type::TEXT_ARRAY),
+            ],
         )
         .await?;
     Ok(broadcast(&row)?)
@@ -189,7 +207,7 @@ fn broadcast(row: &Row) -> Result<Broadcast, tokio_postgres::Error> {
         Some(sequence) => Some((sequence, row.try_get("at")?, row.try_get("event")?)),
         None => None,
     };
-    Ok(Broadcast { entry, viewers: row.try_get("viewers")? })
+    Ok(Broadcast { entry, viewers: viewers(row)? })
 }
 
 /// The org and the viewers for a partial transcript of a call. None: the org is unknown or has no viewers.
@@ -198,7 +216,7 @@ pub async fn throttle_partial(
     credential: Credential,
     call: &CallFacts,
     received_at: Timestamp,
-) -> Result<Option<(OrgId, Vec<String>)>, Failure> {
+) -> Result<Option<(OrgId, Vec<ConnectionId>)>, Failure> {
     let (org_id, key_version) = credential_columns(credential);
     let row = database
         .query_one(
@@ -212,6 +230,6 @@ pub async fn throttle_partial(
         )
         .await?;
     let org = row.try_get::<_, Option<Uuid>>("event_org")?;
-    let viewers: Vec<String> = row.try_get("viewers")?;
-    Ok(org.map(OrgId).map(|org| (org, viewers)).filter(|(_, viewers)| !viewers.is_empty()))
+    let viewers = viewers(&row)?;
+    Ok(org.map(OrgId::from).map(|org| (org, viewers)).filter(|(_, viewers)| !viewers.is_empty()))
 }

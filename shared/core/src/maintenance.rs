@@ -74,7 +74,7 @@ pub async fn find_orphans(database: &Database, limit: i32) -> Result<Vec<(OrgId,
 
 /// Records that such an object was deleted. False: another invocation has recorded it.
 pub async fn record_orphan_removal(database: &Database, org: OrgId, storage_key: &str) -> Result<bool, Failure> {
-    let parameters = [(&org.0 as _, Type::UUID), (&storage_key as _, Type::TEXT)];
+    let parameters = [(org.as_uuid() as _, Type::UUID), (&storage_key as _, Type::TEXT)];
     Ok(database.query_one("SELECT record_orphan_removal_v1($1, $2)", &parameters).await?.try_get(0)?)
 }
 

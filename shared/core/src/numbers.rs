@@ -1,10 +1,10 @@
 //! The rollups: hourly counts for the Numbers page (`migrations/*__numbers.sql`).
 
 use jiff::Timestamp;
-use ringfence_vapi::OrgId;
+use ringfence_vapi::{AgentId, OrgId};
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 use tokio_postgres::types::{Json, Type};
-use uuid::Uuid;
 
 use crate::console::answer;
 use crate::database::{Database, Parameter};
@@ -91,7 +91,7 @@ pub struct Named {
 /// An agent's calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentNumbers {
-    pub id: Uuid,
+    pub id: AgentId,
     pub name: String,
     /// All calls. None: the agent had none.
     pub calls: Option<i64>,
@@ -100,7 +100,8 @@ pub struct AgentNumbers {
 }
 
 /// The rollup that a period is read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, IntoStaticStr, PartialEq, Eq)]
+#[strum(serialize_all = "kebab-case")]
 pub enum By {
     /// For periods of up to two days.
     Hour,
@@ -108,30 +109,21 @@ pub enum By {
     Day,
 }
 
-impl By {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hour => "hour",
-            Self::Day => "day",
-        }
-    }
-}
-
 /// The numbers of an org, of one agent or of all, from the start of the hour or day of `since` until `until`.
 pub async fn show(
     database: &Database,
     org: OrgId,
-    agent: Option<Uuid>,
+    agent: Option<AgentId>,
     since: Timestamp,
     until: Timestamp,
     by: By,
 ) -> Result<Numbers, Failure> {
     let parameters: [Parameter<'_>; 5] = [
-        (&org.0, Type::UUID),
-        (&agent, Type::UUID),
+        (org.as_uuid(), Type::UUID),
+        (&agent.as_ref().map(AgentId::as_uuid), Type::UUID),
         (&since, Type::TIMESTAMPTZ),
         (&until, Type::TIMESTAMPTZ),
-        (&by.as_str(), Type::TEXT),
+        (&<&str>::from(by), Type::TEXT),
     ];
     answer(database, "SELECT show_numbers_v1($1, $2, $3, $4, $5)", &parameters).await
 }
@@ -146,6 +138,7 @@ pub async fn find_orgs(database: &Database, limit: i32) -> Result<Vec<OrgId>, Fa
 /// Counts at most `limit` further events of an org's log and returns their number. 0: there are none, or another
 /// invocation is counting.
 pub async fn roll_up(database: &Database, org: OrgId, limit: i32) -> Result<u64, Failure> {
-    let row = database.query_one("SELECT roll_up_v1($1, $2)", &[(&org.0, Type::UUID), (&limit, Type::INT4)]).await?;
+    let row =
+        database.query_one("SELECT roll_up_v1($1, $2)", &[(org.as_uuid(), Type::UUID), (&limit, Type::INT4)]).await?;
     Ok(u64::try_from(row.try_get::<_, i32>(0)?).unwrap_or_default())
 }

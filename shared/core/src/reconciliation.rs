@@ -62,7 +62,7 @@ pub async fn record(
         .query_one(
             "SELECT record_reconciliation_v1($1, $2, $3, $4)",
             &[
-                (&missing.org_id.0, Type::UUID),
+                (missing.org_id.as_uuid(), Type::UUID),
                 (&missing.vapi_call_id.as_str(), Type::TEXT),
                 (&code, Type::TEXT),
                 (&retry_seconds, Type::INT4),

@@ -7,11 +7,11 @@ use ringfence_protocol::Recording;
 use ringfence_vapi::FailureCode;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
-use uuid::Uuid;
 
 use crate::database::Database;
 use crate::error::Failure;
 use crate::failures::{Recorded, recorded};
+use crate::lease::LeaseHolder;
 use crate::live::{self, Announcement};
 
 /// The right to fetch a recording, with the data for it.
@@ -59,11 +59,11 @@ pub enum Finished {
     Removed,
 }
 
-/// Leases a recording to `claimant`.
+/// Leases a recording to `holder`.
 pub async fn claim(
     database: &Database,
     recording: &Recording,
-    claimant: Uuid,
+    holder: LeaseHolder,
     lease: Duration,
 ) -> Result<Claimed, Failure> {
     let Recording { org_id, call_id, kind } = recording;
@@ -72,10 +72,10 @@ pub async fn claim(
         .query_one(
             "SELECT * FROM claim_recording_v1($1, $2, $3, $4, $5)",
             &[
-                (&org_id.0, Type::UUID),
+                (org_id.as_uuid(), Type::UUID),
                 (&call_id.as_str(), Type::TEXT),
                 (&kind.as_str(), Type::TEXT),
-                (&claimant, Type::UUID),
+                (holder.as_uuid(), Type::UUID),
                 (&seconds, Type::INT4),
             ],
         )
@@ -105,7 +105,7 @@ pub async fn finish(database: &Database, recording: &Recording, object: &StoredO
         .query_one(
             "SELECT * FROM finish_recording_v1($1, $2, $3, $4, $5, $6, $7)",
             &[
-                (&org_id.0, Type::UUID),
+                (org_id.as_uuid(), Type::UUID),
                 (&call_id.as_str(), Type::TEXT),
                 (&kind.as_str(), Type::TEXT),
                 (&object.key, Type::TEXT),
@@ -132,7 +132,7 @@ fn finished(row: &Row) -> Result<Finished, Failure> {
 pub async fn fail(
     database: &Database,
     recording: &Recording,
-    claimant: Uuid,
+    holder: LeaseHolder,
     code: FailureCode,
     retry: Option<Duration>,
     receives: u32,
@@ -144,10 +144,10 @@ pub async fn fail(
         .query_one(
             "SELECT * FROM fail_recording_v1($1, $2, $3, $4, $5, $6, $7)",
             &[
-                (&org_id.0, Type::UUID),
+                (org_id.as_uuid(), Type::UUID),
                 (&call_id.as_str(), Type::TEXT),
                 (&kind.as_str(), Type::TEXT),
-                (&claimant, Type::UUID),
+                (holder.as_uuid(), Type::UUID),
                 (&code.to_string(), Type::TEXT),
                 (&retry_seconds, Type::INT4),
                 (&receives, Type::INT4),
@@ -164,7 +164,7 @@ pub async fn find(database: &Database, recording: &Recording, actor: &str) -> Re
         .query_one(
             "SELECT * FROM find_recording_v1($1, $2, $3, $4)",
             &[
-                (&org_id.0, Type::UUID),
+                (org_id.as_uuid(), Type::UUID),
                 (&actor, Type::TEXT),
                 (&call_id.as_str(), Type::TEXT),
                 (&kind.as_str(), Type::TEXT),
@@ -205,7 +205,7 @@ pub async fn remove(database: &Database, recording: &Recording) -> Result<bool, 
     let row = database
         .query_one(
             "SELECT remove_recording_v1($1, $2, $3)",
-            &[(&org_id.0, Type::UUID), (&call_id.as_str(), Type::TEXT), (&kind.as_str(), Type::TEXT)],
+            &[(org_id.as_uuid(), Type::UUID), (&call_id.as_str(), Type::TEXT), (&kind.as_str(), Type::TEXT)],
         )
         .await?;
     Ok(row.try_get(0)?)

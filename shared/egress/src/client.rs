@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -72,10 +72,11 @@ impl EgressPolicy {
     }
 }
 
-/// Sends each request over a connection of its own.
+/// Sends requests, over a connection each. Its clones share the TLS configuration.
+#[derive(Clone)]
 pub struct EgressClient {
     policy: EgressPolicy,
-    client: LazyLock<ClientResult, Box<dyn FnOnce() -> ClientResult + Send>>,
+    client: Arc<LazyLock<ClientResult, Box<dyn FnOnce() -> ClientResult + Send>>>,
 }
 
 type ClientResult = Result<Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>, native_tls::Error>;
@@ -84,13 +85,13 @@ impl EgressClient {
     /// Does not connect. The certificates of the public authorities are loaded with the first request.
     #[must_use]
     pub fn new(policy: EgressPolicy) -> Self {
-        Self { policy, client: LazyLock::new(Box::new(move || client(policy))) }
+        Self { policy, client: Arc::new(LazyLock::new(Box::new(move || client(policy)))) }
     }
 
     /// Sends a request and returns the head of the response, whatever its status.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, EgressError> {
         self.check(request.uri())?;
-        let client = self.client.as_ref().map_err(|error| {
+        let client = LazyLock::force(&self.client).as_ref().map_err(|error| {
             tracing::error!(%error, "the TLS client was not created");
             EgressError::Unreachable
         })?;
@@ -106,7 +107,7 @@ impl EgressClient {
 
     /// The resolver does not see an address in the URL itself, so it is checked here.
     fn check(&self, url: &Uri) -> Result<(), EgressError> {
-        let host = url.host().unwrap_or_default();
+        let host = url.host().ok_or(EgressError::AddressRefused)?;
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
         let is_encrypted = url.scheme() == Some(&Scheme::HTTPS) || self.policy == EgressPolicy::Anywhere;
         let is_reachable = literal.is_none_or(|address| self.policy.allows(address));

@@ -2,15 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hmac::{Hmac, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use jiff::Timestamp;
-use ringfence_identity::{MasterKeys, ToolSecret};
-use ringfence_vapi::{FailureCode, OrgId};
+use ringfence_identity::{EndpointSecret, EndpointSecrets};
+use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -18,6 +15,42 @@ use crate::client::{EgressClient, EgressError};
 
 /// The size limit of an answer. A model reads all of it.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// An endpoint of an org gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// The request was not sent: the URL leads to an address that is not allowed, or cannot be parsed.
+    #[error("the address is refused")]
+    AddressRefused,
+    /// The endpoint redirects, which is not followed.
+    #[error("the endpoint redirects")]
+    Redirected,
+    /// The request was not sent: there is no connection.
+    #[error("no connection")]
+    Unreachable,
+    /// The endpoint may have read the request; the connection ended before the whole response was read.
+    #[error("the connection was lost")]
+    ConnectionLost,
+    /// No whole response came in time.
+    #[error("no response in time")]
+    Timeout,
+    /// The response has another status than 2xx.
+    #[error("the response has status {0}")]
+    Status(u16),
+    /// The response is larger than [`MAX_ANSWER_BYTES`].
+    #[error("the response is too large")]
+    TooLarge,
+}
+
+impl From<EgressError> for EndpointError {
+    fn from(error: EgressError) -> Self {
+        match error {
+            EgressError::AddressRefused => Self::AddressRefused,
+            EgressError::Unreachable => Self::Unreachable,
+            EgressError::ConnectionLost => Self::ConnectionLost,
+        }
+    }
+}
 
 /// A message to an endpoint.
 #[derive(Clone, Debug)]
@@ -32,14 +65,13 @@ pub struct Notice<'a> {
 
 pub struct Endpoints {
     client: EgressClient,
-    masters: MasterKeys,
+    secrets: EndpointSecrets,
 }
 
 impl Endpoints {
-    /// Messages are signed with the secrets that are derived from `masters`.
     #[must_use]
-    pub fn new(client: EgressClient, masters: MasterKeys) -> Self {
-        Self { client, masters }
+    pub fn new(client: EgressClient, secrets: EndpointSecrets) -> Self {
+        Self { client, secrets }
     }
 
     /// Posts a message and reads the answer, within `timeout` and until `deadline` at the latest.
@@ -48,41 +80,32 @@ impl Endpoints {
         (url, timeout): (&str, Duration),
         notice: &Notice<'_>,
         deadline: Instant,
-    ) -> Result<Bytes, FailureCode> {
+    ) -> Result<Bytes, EndpointError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = timeout.min(left);
         let now = Timestamp::now();
         let body = json!({"type": notice.kind, "timestamp": now, "data": notice.data}).to_string();
-        let secrets = self.masters.tool_secrets(notice.org_id);
-        let headers = signed_headers(notice, secrets, now.as_second(), &body);
+        let headers = signed_headers(notice, self.secrets.all(notice.org_id), now.as_second(), &body);
         let exchange = self.ask(url, headers, body);
-        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(FailureCode::ToolTimeout))
+        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(EndpointError::Timeout))
     }
 
-    async fn ask(&self, url: &str, headers: HeaderMap, body: String) -> Result<Bytes, FailureCode> {
+    async fn ask(&self, url: &str, headers: HeaderMap, body: String) -> Result<Bytes, EndpointError> {
         let mut request = Request::new(Full::from(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = url.parse().map_err(|_| FailureCode::ToolAddressRefused)?;
+        *request.uri_mut() = url.parse().map_err(|_| EndpointError::AddressRefused)?;
         *request.headers_mut() = headers;
-        let answer = self.client.send(request).await.map_err(|error| match error {
-            EgressError::AddressRefused => FailureCode::ToolAddressRefused,
-            EgressError::Unreachable => FailureCode::ToolUnreachable,
-            EgressError::ConnectionLost => FailureCode::ToolConnectionLost,
-        })?;
+        let answer = self.client.send(request).await?;
         let status = answer.status();
         if status.is_redirection() {
-            return Err(FailureCode::ToolAddressRefused);
+            return Err(EndpointError::Redirected);
         }
         if !status.is_success() {
             tracing::warn!(tool.status = status.as_u16(), "an endpoint failed");
-            return Err(FailureCode::ToolFailed);
+            return Err(EndpointError::Status(status.as_u16()));
         }
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                FailureCode::ToolAnswerTooLarge
-            } else {
-                FailureCode::ToolConnectionLost
-            }
+            if error.is::<LengthLimitError>() { EndpointError::TooLarge } else { EndpointError::ConnectionLost }
         })?;
         Ok(body.to_bytes())
     }
@@ -93,13 +116,13 @@ impl Endpoints {
 /// While one master key replaces another, the header has two signatures. A receiver verifies one of them.
 fn signed_headers(
     notice: &Notice<'_>,
-    secrets: impl Iterator<Item = ToolSecret>,
+    secrets: impl Iterator<Item = EndpointSecret>,
     timestamp: i64,
     body: &str,
 ) -> HeaderMap {
     let id = message_id(notice);
     let signed = format!("{id}.{timestamp}.{body}");
-    let signatures: Vec<String> = secrets.filter_map(|secret| signature(secret.bytes(), &signed)).collect();
+    let signatures: Vec<String> = secrets.map(|secret| secret.sign(&signed)).collect();
     let text = |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""));
     HeaderMap::from_iter([
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
@@ -118,23 +141,11 @@ fn message_id(notice: &Notice<'_>) -> String {
     format!("msg_{}", hex::encode(&hash[..16]))
 }
 
-fn signature(secret: &[u8], signed: &str) -> Option<String> {
-    let mac = Hmac::<Sha256>::new_from_slice(secret).ok()?.chain_update(signed.as_bytes());
-    Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use ringfence_identity::MasterKeys;
 
-    /// The example of the specification (standardwebhooks.com).
-    #[test]
-    fn the_specifications_example_has_its_signature() {
-        let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signed = r#"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}"#;
-        let expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
-        assert_eq!(signature(&secret, signed).as_deref(), Some(expected));
-    }
+    use super::*;
 
     #[test]
     fn a_message_is_signed_by_each_master_and_its_id_is_the_orgs_own() {
@@ -146,14 +157,13 @@ mod tests {
         let org: OrgId = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11".parse().unwrap();
         let other: OrgId = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c12".parse().unwrap();
         let notice = |org_id| Notice { org_id, id: "tool-calls:c.1:t1", kind: "tool-call", data: json!({}) };
-        let headers = signed_headers(&notice(org), masters.tool_secrets(org), 1_614_265_330, "{}");
+        let headers = signed_headers(&notice(org), masters.endpoint_secrets().all(org), 1_614_265_330, "{}");
         let text = |name: &str| headers[name].to_str().unwrap().to_owned();
         assert_eq!(text("webhook-id"), text("idempotency-key"));
         assert!(!text("webhook-id").contains('.'));
         assert_ne!(text("webhook-id"), message_id(&notice(other)));
         let signed = format!("{}.1614265330.{{}}", text("webhook-id"));
-        let expected: Vec<_> =
-            masters.tool_secrets(org).filter_map(|secret| signature(secret.bytes(), &signed)).collect();
+        let expected: Vec<_> = masters.endpoint_secrets().all(org).map(|secret| secret.sign(&signed)).collect();
         assert_eq!(text("webhook-signature"), expected.join(" "));
         assert_eq!(expected.len(), 2);
     }

@@ -7,5 +7,5 @@ pub mod tls;
 pub mod vapi_api;
 
 pub use client::{EgressClient, EgressError, EgressPolicy};
-pub use endpoints::{Endpoints, Notice};
-pub use vapi_api::VapiApi;
+pub use endpoints::{EndpointError, Endpoints, Notice};
+pub use vapi_api::{VapiApi, VapiApiError};

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ringfence_protocol::Credential;
 use sha2::{Digest as _, Sha256};
 
-use crate::keys::{Key, MasterKeys, Subject};
+use crate::org_keys::{DerivedKeys, Key, OrgKeyVerifier, PlatformKeyVerifier};
 use crate::signature::{Signature, is_fresh};
 
 /// A request before verification.
@@ -59,38 +59,58 @@ impl<'a> Verified<'a> {
 pub struct Unauthorised;
 
 pub struct Authenticator {
-    masters: MasterKeys,
-    platform_versions: Vec<i32>,
+    org_keys: OrgKeyVerifier,
+    platform: Option<Platform>,
     body_only_signatures: bool,
 }
 
+struct Platform {
+    keys: PlatformKeyVerifier,
+    versions: Vec<i32>,
+}
+
 impl Authenticator {
-    /// `platform_versions` are the valid versions of the platform key; the database decides on those of an org's key.
-    /// `body_only_signatures` accepts signatures without a timestamp, which can be replayed without a time limit.
+    /// Accepts the keys of orgs; the database decides which versions are valid. `body_only_signatures` accepts
+    /// signatures without a timestamp, which can be replayed without a time limit.
     #[must_use]
-    pub fn new(masters: MasterKeys, platform_versions: Vec<i32>, body_only_signatures: bool) -> Self {
-        Self { masters, platform_versions, body_only_signatures }
+    pub const fn new(org_keys: OrgKeyVerifier, body_only_signatures: bool) -> Self {
+        Self { org_keys, platform: None, body_only_signatures }
+    }
+
+    /// Accepts also these versions of the platform key.
+    #[must_use]
+    pub fn with_platform(self, keys: PlatformKeyVerifier, versions: Vec<i32>) -> Self {
+        Self { platform: Some(Platform { keys, versions }), ..self }
     }
 
     /// Verifies a request. One valid credential is enough: `X-Vapi-Secret`, a bearer token, or a signature over the
     /// body.
     pub fn verify<'b>(&self, raw: &Raw<'_, 'b>) -> Result<Verified<'b>, Unauthorised> {
-        let subject = match raw.org {
-            Some(org) => Subject::Org(org.parse().map_err(|_| Unauthorised)?),
-            None => Subject::Platform,
+        let credential = match raw.org {
+            Some(org) => self.org_credential(org, raw)?,
+            None => self.platform_credential(raw)?,
         };
-        let version = self.presented_key(subject, raw.headers).or_else(|| self.signing_key(subject, raw));
-        let credential = self.credential(subject, version.ok_or(Unauthorised)?)?;
         Ok(Verified { credential, body: raw.body, received_at: raw.received_at })
     }
 
-    fn presented_key(&self, subject: Subject, headers: &HeaderMap) -> Option<i32> {
-        let secret = header(headers, "x-vapi-secret");
-        let bearer = header(headers, "authorization").and_then(bearer_token);
-        [secret, bearer].into_iter().flatten().find_map(|key| self.masters.verify(subject, key))
+    fn org_credential(&self, org: &str, raw: &Raw<'_, '_>) -> Result<Credential, Unauthorised> {
+        let org_id = org.parse().map_err(|_| Unauthorised)?;
+        let key_version = self.version(&self.org_keys.keys_of(org_id), raw)?;
+        Ok(Credential::Org { org_id, key_version })
     }
 
-    fn signing_key(&self, subject: Subject, raw: &Raw<'_, '_>) -> Option<i32> {
+    fn platform_credential(&self, raw: &Raw<'_, '_>) -> Result<Credential, Unauthorised> {
+        let platform = self.platform.as_ref().ok_or(Unauthorised)?;
+        let version = self.version(&platform.keys.keys(), raw)?;
+        if platform.versions.contains(&version) { Ok(Credential::Platform) } else { Err(Unauthorised) }
+    }
+
+    /// The version of the key that the sender has.
+    fn version(&self, keys: &DerivedKeys<'_>, raw: &Raw<'_, '_>) -> Result<i32, Unauthorised> {
+        presented_key(keys, raw.headers).or_else(|| self.signing_key(keys, raw)).ok_or(Unauthorised)
+    }
+
+    fn signing_key(&self, keys: &DerivedKeys<'_>, raw: &Raw<'_, '_>) -> Option<i32> {
         let signature = Signature::parse(header(raw.headers, "x-signature")?)?;
         let version = raw.key_version.map_or(Some(1), |version| version.parse().ok())?;
         let timestamp = header(raw.headers, "x-timestamp").filter(|text| is_fresh(text, raw.received_at));
@@ -98,20 +118,18 @@ impl Authenticator {
         // Vapi sends a timestamp by default, also if the signature does not cover it.
         let body_only = self.body_only_signatures.then(|| vec![raw.body]);
         let payloads: Vec<_> = timestamped.into_iter().chain(body_only).collect();
-        // Every master key and payload is tried, so that the time taken does not reveal the matching one.
+        // Every key and payload is tried, so that the time taken does not reveal the matching one.
         let signs =
             |key: &Key| payloads.iter().filter(|signed| signature.signs(key.expose().as_bytes(), signed)).count();
-        let matching: usize = self.masters.candidates(subject, version).map(|key| signs(&key)).sum();
+        let matching: usize = keys.candidates(version).map(|key| signs(&key)).sum();
         (matching > 0).then_some(version)
     }
+}
 
-    fn credential(&self, subject: Subject, key_version: i32) -> Result<Credential, Unauthorised> {
-        match subject {
-            Subject::Org(org_id) => Ok(Credential::Org { org_id, key_version }),
-            Subject::Platform if self.platform_versions.contains(&key_version) => Ok(Credential::Platform),
-            Subject::Platform => Err(Unauthorised),
-        }
-    }
+fn presented_key(keys: &DerivedKeys<'_>, headers: &HeaderMap) -> Option<i32> {
+    let secret = header(headers, "x-vapi-secret");
+    let bearer = header(headers, "authorization").and_then(bearer_token);
+    [secret, bearer].into_iter().flatten().find_map(|key| keys.verify(key))
 }
 
 /// A header's text. An empty header is treated as absent, because Vapi sends an empty `X-Vapi-Secret` when no secret is
@@ -127,23 +145,25 @@ fn bearer_token(authorization: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
     use hmac::{Hmac, Mac};
     use http::HeaderValue;
     use sha2::Sha256;
 
     use super::*;
+    use crate::masters::tests::{A, masters, ring};
+    use crate::org_keys::Subject;
 
     const ORG: &str = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11";
     const OTHER: &str = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c12";
     const BODY: &[u8] = br#"{"message":{"type":"hang"}}"#;
 
-    fn masters() -> MasterKeys {
-        format!("a:{}", base64::engine::general_purpose::STANDARD.encode([7; 32])).parse().ok().unwrap()
+    fn key(org: &str) -> String {
+        masters(A).mint(Subject::Org(org.parse().unwrap()), 1).expose().to_owned()
     }
 
-    fn key(org: &str) -> String {
-        masters().mint(Subject::Org(org.parse().unwrap()), 1).expose().to_owned()
+    fn authenticator(body_only: bool) -> Authenticator {
+        let platform = ring(A).platform_key_verifier().unwrap();
+        Authenticator::new(ring(A).org_key_verifier().unwrap(), body_only).with_platform(platform, vec![1])
     }
 
     fn now() -> Timestamp {
@@ -157,7 +177,7 @@ mod tests {
     fn verify(org: Option<&str>, list: &[(&'static str, &str)], body_only: bool) -> Result<Credential, Unauthorised> {
         let headers = headers(list);
         let raw = Raw { org, headers: &headers, key_version: None, body: BODY, received_at: now() };
-        Authenticator::new(masters(), vec![1], body_only).verify(&raw).map(|verified| verified.credential())
+        authenticator(body_only).verify(&raw).map(|verified| verified.credential())
     }
 
     fn sign(key: &str, parts: &[&[u8]]) -> String {
@@ -224,10 +244,18 @@ mod tests {
 
     #[test]
     fn the_platforms_key_opens_the_platforms_url_only() {
-        let key = masters().mint(Subject::Platform, 1).expose().to_owned();
+        let key = masters(A).mint(Subject::Platform, 1).expose().to_owned();
         assert_eq!(verify(None, &[("x-vapi-secret", &key)], false), Ok(Credential::Platform));
         assert_eq!(verify(Some(ORG), &[("x-vapi-secret", &key)], false), Err(Unauthorised));
-        let retired = masters().mint(Subject::Platform, 2).expose().to_owned();
+        let retired = masters(A).mint(Subject::Platform, 2).expose().to_owned();
         assert_eq!(verify(None, &[("x-vapi-secret", &retired)], false), Err(Unauthorised));
+    }
+    #[test]
+    fn without_the_platform_key_the_platform_url_is_refused() {
+        let key = masters(A).mint(Subject::Platform, 1);
+        let headers = headers(&[("x-vapi-secret", key.expose())]);
+        let raw = Raw { org: None, headers: &headers, key_version: None, body: BODY, received_at: now() };
+        let orgs_only = Authenticator::new(ring(A).org_key_verifier().unwrap(), false);
+        assert_eq!(orgs_only.verify(&raw).map(|verified| verified.credential()), Err(Unauthorised));
     }
 }

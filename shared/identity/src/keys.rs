@@ -1,250 +1,162 @@
-//! Keys, derived from a master key, so that the webhook function verifies them without the database.
-//!
-//! A key is `rf_{kid}_{version}_{mac}`: the id of the master key, the version of the org's key, and
-//! `base64url(HMAC-SHA256(master, label 0 subject 0 kid 0 version))`. Two master keys may be in use while one replaces
-//! the other.
+//! Key material: names of master keys, derived keys, and the one or two keys of a purpose.
 
 use std::fmt;
-use std::str::FromStr;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use hmac::{Hmac, Mac};
-use ringfence_vapi::OrgId;
-use sha2::Sha256;
-use subtle::ConstantTimeEq;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::digest::Key as Block;
+use hmac::{Hmac, Mac as _};
+use openssl::error::ErrorStack;
+use sha2::{Digest as _, Sha256};
 
-/// The minimum length of a master key in bytes: the length of the MAC.
-const MIN_MASTER_LENGTH: usize = 32;
-/// A master key and its replacement.
-const MAX_MASTERS: usize = 2;
+use crate::purpose::Purpose;
 
-/// The label of the keys that sign tokens. Each purpose has its own label, so that a key of one purpose is never valid
-/// for another.
-const TOKEN_LABEL: &str = "ringfence/token-key";
+/// The output of HMAC-SHA256, and the length of an AES-256 key and of an Ed25519 seed or public key.
+pub(crate) const KEY_LENGTH: usize = 32;
 
-/// The label of the secrets that sign messages to an org's endpoints.
-const TOOL_LABEL: &str = "ringfence/tool-secret";
+/// OpenSSL cannot compute with an Ed25519 key.
+#[derive(Debug, thiserror::Error)]
+#[error("OpenSSL cannot use an Ed25519 key")]
+pub struct CryptoError(#[from] ErrorStack);
 
-/// The label of the keys that seal stored secrets (AES-256 needs as many bytes as the MAC has).
-const SEALING_LABEL: &str = "ringfence/sealing-key";
-
-/// The label of the number hashes in tombstones.
-const NUMBER_LABEL: &str = "ringfence/number-mark";
-
-/// The secret that signs messages to an org's endpoints.
+/// The name of a master key: 1 to 8 lower-case letters or digits. Each key that is derived from the master key has the
+/// same name.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ToolSecret(Vec<u8>);
+pub(crate) struct Kid(String);
 
-impl ToolSecret {
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
+impl Kid {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_kid = (1..=8).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        is_kid.then(|| Self(text.to_owned()))
     }
 
-    /// The secret as the Standard Webhooks specification writes it, `whsec_` and base64, to show it to its owner.
-    #[must_use]
-    pub fn expose(&self) -> String {
-        format!("whsec_{}", STANDARD.encode(&self.0))
-    }
-}
-
-/// The URL that a key gives access to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// One org's webhook URL.
-    Org(OrgId),
-    /// The platform's webhook URL.
-    Platform,
-}
-
-impl Subject {
-    /// Each purpose has its own label, so that a key of one purpose is never valid for another.
-    fn label_and_name(self) -> (&'static str, String) {
-        match self {
-            Self::Org(org_id) => ("ringfence/org-key", org_id.to_string()),
-            Self::Platform => ("ringfence/platform-key", "platform".to_owned()),
-        }
-    }
-}
-
-/// A complete key: a secret. `Debug` does not print it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key(String);
-
-impl Key {
-    /// The key's text, to show it to its owner or to sign with it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Display for Kid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
+        f.write_str(&self.0)
     }
 }
 
+/// A key that is derived from a master key, or the public key to it. It has no `Debug`, so that no log prints it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Subkey([u8; KEY_LENGTH]);
+
+impl Subkey {
+    /// `HMAC-SHA256(master, "ringfence/{purpose}" 0 kid)`.
+    pub(crate) fn derive(master: &[u8], purpose: Purpose, kid: &Kid) -> Self {
+        Self(hmac_sha256(master, format!("ringfence/{purpose}\0{kid}").as_bytes()))
+    }
+
+    pub(crate) const fn new(bytes: [u8; KEY_LENGTH]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn bytes(&self) -> &[u8; KEY_LENGTH] {
+        &self.0
+    }
+
+    pub(crate) fn mac(&self, message: &str) -> [u8; KEY_LENGTH] {
+        hmac_sha256(&self.0, message.as_bytes())
+    }
+
+    pub(crate) fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    pub(crate) fn decode(text: &str) -> Option<Self> {
+        URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+}
+
+/// HMAC takes a key of any length: it pads a short one to the length of a block, and hashes a longer one (RFC 2104,
+/// section 2).
+pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; KEY_LENGTH] {
+    let mut block = Block::<Hmac<Sha256>>::default();
+    match block.get_mut(..key.len()) {
+        Some(start) => start.copy_from_slice(key),
+        None => block[..KEY_LENGTH].copy_from_slice(&Sha256::digest(key)),
+    }
+    Hmac::<Sha256>::new(&block).chain_update(message).finalize().into_bytes().into()
+}
+
+/// A key with the name of its master key.
 #[derive(Clone)]
-struct Master {
-    kid: String,
-    secret: Vec<u8>,
+pub(crate) struct Named<K> {
+    pub(crate) kid: Kid,
+    pub(crate) key: K,
 }
 
-/// The master keys. The first creates keys; all verify them.
+/// The keys of one purpose. While one master key replaces another there are two. The newest makes new values; both are
+/// accepted.
 #[derive(Clone)]
-pub struct MasterKeys(Vec<Master>);
-
-/// The text is not `kid:base64[,kid:base64]` with at least 32 bytes each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidMasterKeys;
-
-impl FromStr for MasterKeys {
-    type Err = InvalidMasterKeys;
-
-    fn from_str(text: &str) -> Result<Self, InvalidMasterKeys> {
-        let masters = text.split(',').map(parse_master).collect::<Option<Vec<_>>>().ok_or(InvalidMasterKeys)?;
-        let mut kids: Vec<_> = masters.iter().map(|master| &master.kid).collect();
-        kids.sort_unstable();
-        kids.dedup();
-        let usable = kids.len() == masters.len() && masters.len() <= MAX_MASTERS;
-        if usable { Ok(Self(masters)) } else { Err(InvalidMasterKeys) }
-    }
+pub(crate) struct KeySet<K> {
+    pub(crate) newest: Named<K>,
+    older: Option<Named<K>>,
 }
 
-fn parse_master(text: &str) -> Option<Master> {
-    let (kid, secret) = text.trim().split_once(':')?;
-    let secret = STANDARD.decode(secret).ok()?;
-    (is_kid(kid) && secret.len() >= MIN_MASTER_LENGTH).then(|| Master { kid: kid.to_owned(), secret })
-}
-
-fn is_kid(kid: &str) -> bool {
-    (1..=8).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-}
-
-impl MasterKeys {
-    /// The key of a version, derived from the first master key.
-    #[must_use]
-    pub fn mint(&self, subject: Subject, version: i32) -> Key {
-        // `MasterKeys` is never empty.
-        self.candidates(subject, version).next().unwrap_or_else(|| Key(String::new()))
+impl<K> KeySet<K> {
+    /// The newest key first. None: there is no key, there are more than two, or two have the same name.
+    pub(crate) fn of(keys: impl IntoIterator<Item = Named<K>>) -> Option<Self> {
+        let mut keys = keys.into_iter();
+        let (newest, older) = (keys.next()?, keys.next());
+        let is_ambiguous = older.as_ref().is_some_and(|older| older.kid == newest.kid);
+        (!is_ambiguous && keys.next().is_none()).then_some(Self { newest, older })
     }
 
-    /// The version of a presented key. None: it is not a key of the subject. The comparison takes constant time.
-    #[must_use]
-    pub fn verify(&self, subject: Subject, presented: &str) -> Option<i32> {
-        let (kid, version, _mac) = split(presented)?;
-        let master = self.0.iter().find(|master| master.kid == kid)?;
-        let expected = derive(master, subject, version);
-        bool::from(expected.0.as_bytes().ct_eq(presented.as_bytes())).then_some(version)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Named<K>> {
+        [&self.newest].into_iter().chain(&self.older)
     }
 
-    /// The keys that sign tokens, one for each master key, with its kid. The first signs.
-    pub(crate) fn token_keys(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
-        self.0.iter().filter_map(|master| Some((master.kid.clone(), mac(master, &[TOKEN_LABEL, &master.kid])?)))
+    pub(crate) fn find(&self, kid: &str) -> Option<&Named<K>> {
+        self.iter().find(|named| named.kid.as_str() == kid)
     }
 
-    /// The keys that seal secrets, one for each master key, with its kid. The first seals.
-    pub(crate) fn sealing_keys(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
-        self.0.iter().filter_map(|master| Some((master.kid.clone(), mac(master, &[SEALING_LABEL, &master.kid])?)))
+    pub(crate) fn try_map<T, E>(&self, change: impl Fn(&Named<K>) -> Result<T, E>) -> Result<KeySet<T>, E> {
+        let named = |from: &Named<K>| Ok(Named { kid: from.kid.clone(), key: change(from)? });
+        Ok(KeySet { newest: named(&self.newest)?, older: self.older.as_ref().map(named).transpose()? })
     }
 
-    /// The secrets that sign messages to an org's endpoints, one for each master key.
-    pub fn tool_secrets(&self, org_id: OrgId) -> impl Iterator<Item = ToolSecret> {
-        let name = org_id.to_string();
-        self.0.iter().filter_map(move |master| mac(master, &[TOOL_LABEL, &name, &master.kid]).map(ToolSecret))
+    pub(crate) fn map<T>(&self, change: impl Fn(&Named<K>) -> T) -> KeySet<T> {
+        let named = |from: &Named<K>| Named { kid: from.kid.clone(), key: change(from) };
+        KeySet { newest: named(&self.newest), older: self.older.as_ref().map(named) }
     }
-
-    /// The keyed hashes of a phone number, `{kid}.{hash}`, one for each master key, for places where the number must
-    /// not be stored. Without a master key the number cannot be found from its hash.
-    #[must_use]
-    pub fn number_tombstones(&self, number: &str) -> Vec<String> {
-        let tombstone = |master: &Master| {
-            let mac = mac(master, &[NUMBER_LABEL, &master.kid, number])?;
-            Some(format!("{}.{}", master.kid, URL_SAFE_NO_PAD.encode(mac.get(..16)?)))
-        };
-        self.0.iter().filter_map(tombstone).collect()
-    }
-
-    /// The keys of a version, one for each master key.
-    pub(crate) fn candidates(&self, subject: Subject, version: i32) -> impl Iterator<Item = Key> {
-        self.0.iter().map(move |master| derive(master, subject, version))
-    }
-}
-
-/// `rf_{kid}_{version}_{mac}`; the MAC may hold underscores.
-fn split(key: &str) -> Option<(&str, i32, &str)> {
-    let mut parts = key.strip_prefix("rf_")?.splitn(3, '_');
-    let (kid, version, mac) = (parts.next()?, parts.next()?, parts.next()?);
-    Some((kid, version.parse().ok()?, mac))
-}
-
-fn derive(master: &Master, subject: Subject, version: i32) -> Key {
-    let (label, name) = subject.label_and_name();
-    let version = version.to_string();
-    let mac = mac(master, &[label, &name, &master.kid, &version]);
-    // Without a MAC the key is empty and gives no access.
-    Key(mac.map_or_else(String::new, |mac| format!("rf_{}_{version}_{}", master.kid, URL_SAFE_NO_PAD.encode(mac))))
-}
-
-/// HMAC-SHA256 over parts separated by a zero byte, which no part contains. HMAC accepts keys of any length, so the
-/// result is never None.
-fn mac(master: &Master, parts: &[&str]) -> Option<Vec<u8>> {
-    let mac = Hmac::<Sha256>::new_from_slice(&master.secret).ok()?;
-    Some(mac.chain_update(parts.join("\0").as_bytes()).finalize().into_bytes().to_vec())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const A: &str = "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    const B: &str = "b:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
-
-    fn masters(text: &str) -> MasterKeys {
-        text.parse().ok().unwrap()
-    }
-
-    fn org(text: &str) -> Subject {
-        Subject::Org(text.parse().unwrap())
-    }
-
-    fn acme() -> Subject {
-        org("8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11")
+    /// RFC 4231, test cases 1 and 6: a key shorter and a key longer than a block.
+    #[test]
+    fn hmac_agrees_with_the_specification() {
+        let short = hmac_sha256(&[0x0b; 20], b"Hi There");
+        assert_eq!(hex::encode(short), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+        let long = hmac_sha256(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First");
+        assert_eq!(hex::encode(long), "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
     }
 
     #[test]
-    fn a_key_opens_its_org_in_its_version_and_nothing_else() {
-        let masters = masters(A);
-        let key = masters.mint(acme(), 3);
-        assert!(key.expose().starts_with("rf_a_3_"));
-        assert_eq!(masters.verify(acme(), key.expose()), Some(3));
-        assert_eq!(masters.verify(org("8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c12"), key.expose()), None);
-        assert_eq!(masters.verify(Subject::Platform, key.expose()), None);
-        assert_eq!(masters.verify(acme(), &key.expose().replace("_3_", "_4_")), None);
-        assert_eq!(masters.verify(acme(), ""), None);
-        assert_eq!(masters.verify(acme(), "rf_a_3_"), None);
-    }
-
-    #[test]
-    fn masters_overlap_while_one_replaces_the_other() {
-        let old = masters(A).mint(acme(), 1);
-        let both = masters(&format!("{B},{A}"));
-        assert_eq!(both.verify(acme(), old.expose()), Some(1));
-        assert!(both.mint(acme(), 1).expose().starts_with("rf_b_1_"));
-        assert_eq!(masters(B).verify(acme(), old.expose()), None);
-    }
-
-    #[test]
-    fn master_keys_that_are_short_double_or_malformed_are_refused() {
-        for text in ["", "a", "a:", "a:AAAA", "A:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", &format!("{A},{A}")] {
-            assert!(text.parse::<MasterKeys>().is_err(), "{text}");
+    fn a_set_has_one_or_two_keys_of_different_names() {
+        let set = |kids: &[&str]| KeySet::of(kids.iter().map(|kid| Named { kid: Kid::parse(kid).unwrap(), key: () }));
+        assert!(set(&["a"]).is_some() && set(&["a", "b"]).is_some());
+        for kids in [&[][..], &["a", "a"], &["a", "b", "c"]] {
+            assert!(set(kids).is_none(), "{kids:?}");
         }
     }
 
     #[test]
-    fn a_key_does_not_print_itself() {
-        assert_eq!(format!("{:?}", masters(A).mint(acme(), 1)), "[redacted]");
+    fn purposes_and_names_separate_derived_keys() {
+        let kid = |text| Kid::parse(text).unwrap();
+        let keys: Vec<_> = Purpose::ALL
+            .into_iter()
+            .flat_map(|purpose| ["a", "b"].map(|name| Subkey::derive(&[0; 32], purpose, &kid(name)).encode()))
+            .collect();
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
     }
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use ringfence_vapi::{EventKey, OrgId};
 use serde::{Deserialize, Serialize};
 
+use crate::connection::ConnectionId;
 use crate::live::Frame;
 
 /// Something to push, to some or all viewers of an org.
@@ -17,7 +18,7 @@ pub struct Broadcast {
     pub subject: Subject,
     /// To which connections; none: to all that watch the org.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connections: Option<Vec<String>>,
+    pub connections: Option<Vec<ConnectionId>>,
     /// How often pushing it to these connections has failed.
     #[serde(default)]
     pub failures: u32,
@@ -56,7 +57,7 @@ impl Broadcast {
 
     /// The same for those that did not get it.
     #[must_use]
-    pub fn again(&self, connections: Vec<String>) -> Self {
+    pub fn again(&self, connections: Vec<ConnectionId>) -> Self {
         let (org_id, subject) = (self.org_id, self.subject.clone());
         Self { org_id, subject, connections: Some(connections), failures: self.failures + 1 }
     }
@@ -73,7 +74,7 @@ mod tests {
         let org_id: OrgId = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11".parse().unwrap();
         let event_key = EventKey::new("transcript:c1:ab".to_owned());
         let first = Broadcast::to_all(org_id, Subject::Event { event_key });
-        let again = first.again(vec!["x=".to_owned()]);
+        let again = first.again(vec!["x=".to_owned().into()]);
         let message = serde_json::to_value(&again).unwrap();
         assert_eq!(
             message,

@@ -11,7 +11,10 @@ pub mod live;
 pub mod maintenance;
 pub mod recording;
 
+mod connection;
+
 pub use broadcast::Broadcast;
+pub use connection::ConnectionId;
 pub use delivery::{Credential, Delivery, FailedAttempt, SealedLink};
 pub use envelope::{Envelope, ParkRequest};
 pub use live::Frame;

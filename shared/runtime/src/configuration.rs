@@ -1,11 +1,15 @@
 //! Configuration from the environment, read once at the start. Every name stands in template.yaml.
 
+use std::borrow::Cow;
+
 use aws_types::SdkConfig;
 use ringfence_core::DatabaseSettings;
 use ringfence_egress::EgressPolicy;
-use ringfence_identity::{Authenticator, MasterKeys};
+use ringfence_identity::{Authenticator, KeyRing, KeyRingError, MasterKeys};
 
 use crate::backoff::Backoff;
+
+const KEYS: &str = "RINGFENCE_KEYS";
 
 /// A setting is missing or cannot be read. Names the setting, never its value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +18,20 @@ pub struct Misconfigured {
     /// The environment variable.
     pub name: String,
     /// What is wrong with it.
-    pub fault: &'static str,
+    pub fault: Cow<'static, str>,
+}
+
+impl Misconfigured {
+    #[must_use]
+    pub fn new(name: &str, fault: impl Into<Cow<'static, str>>) -> Self {
+        Self { name: name.to_owned(), fault: fault.into() }
+    }
+}
+
+impl From<KeyRingError> for Misconfigured {
+    fn from(error: KeyRingError) -> Self {
+        Self::new(KEYS, error.to_string())
+    }
 }
 
 type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -42,7 +59,7 @@ impl<'a> Environment<'a> {
 
     /// A setting that must be there.
     pub fn required(&self, name: &str) -> Result<String, Misconfigured> {
-        self.optional(name).ok_or_else(|| Misconfigured { name: name.to_owned(), fault: "is not set" })
+        self.optional(name).ok_or_else(|| Misconfigured::new(name, "is not set"))
     }
 
     /// `DATABASE_URL` and `DATABASE_CA_PEM`: the database as `ringfence_app`.
@@ -65,38 +82,41 @@ impl<'a> Environment<'a> {
     pub fn egress_policy(&self) -> Result<EgressPolicy, Misconfigured> {
         let name = "EGRESS_POLICY";
         let Some(policy) = self.optional(name) else { return Ok(EgressPolicy::Public) };
-        policy.parse().map_err(|_| Misconfigured { name: name.to_owned(), fault: "is neither public nor anywhere" })
+        policy.parse().map_err(|_| Misconfigured::new(name, "is neither public nor anywhere"))
     }
 
     /// `RETRY_WAIT_CAP_SECONDS`: the longest wait between two attempts at a queued event, 900 s unless set.
     pub fn backoff(&self) -> Result<Backoff, Misconfigured> {
         let name = "RETRY_WAIT_CAP_SECONDS";
         let Some(cap) = self.optional(name) else { return Ok(Backoff::default()) };
-        let cap_seconds =
-            cap.parse().map_err(|_| Misconfigured { name: name.to_owned(), fault: "is not a number of seconds" })?;
+        let cap_seconds = cap.parse().map_err(|_| Misconfigured::new(name, "is not a number of seconds"))?;
         Ok(Backoff { cap_seconds })
     }
 
-    /// `RINGFENCE_MASTER_KEYS`.
+    /// `RINGFENCE_MASTER_KEYS`, which only the function `admin` has.
     pub fn master_keys(&self) -> Result<MasterKeys, Misconfigured> {
         let name = "RINGFENCE_MASTER_KEYS";
-        self.required(name)?
-            .parse()
-            .map_err(|_| Misconfigured { name: name.to_owned(), fault: "is not kid:base64[,kid:base64]" })
+        self.required(name)?.parse().map_err(|_| Misconfigured::new(name, "is not kid:base64[,kid:base64]"))
     }
 
-    /// `RINGFENCE_MASTER_KEYS`, `RINGFENCE_PLATFORM_KEY_VERSIONS` and `RINGFENCE_HMAC_BODY_ONLY`.
-    pub fn authenticator(&self) -> Result<Authenticator, Misconfigured> {
-        let versions = "RINGFENCE_PLATFORM_KEY_VERSIONS";
-        let platform_versions = self
-            .optional(versions)
-            .unwrap_or_else(|| "1".to_owned())
-            .split(',')
-            .map(|version| version.trim().parse())
-            .collect::<Result<_, _>>()
-            .map_err(|_| Misconfigured { name: versions.to_owned(), fault: "is not a list of numbers" })?;
+    /// `RINGFENCE_KEYS`: the derived keys of the function.
+    pub fn keys(&self) -> Result<KeyRing, Misconfigured> {
+        self.required(KEYS)?.parse().map_err(|_| Misconfigured::new(KEYS, "is not kid.purpose=base64url[,...]"))
+    }
+
+    /// Accepts the keys of orgs: `RINGFENCE_KEYS` and `RINGFENCE_HMAC_BODY_ONLY`.
+    pub fn org_authenticator(&self) -> Result<Authenticator, Misconfigured> {
         let body_only = self.optional("RINGFENCE_HMAC_BODY_ONLY").is_some_and(|value| value == "true");
-        Ok(Authenticator::new(self.master_keys()?, platform_versions, body_only))
+        Ok(Authenticator::new(self.keys()?.org_key_verifier()?, body_only))
+    }
+
+    /// Accepts also the platform key: `RINGFENCE_PLATFORM_KEY_VERSIONS`, 1 unless set.
+    pub fn authenticator(&self) -> Result<Authenticator, Misconfigured> {
+        let name = "RINGFENCE_PLATFORM_KEY_VERSIONS";
+        let versions = self.optional(name).unwrap_or_else(|| "1".to_owned());
+        let versions: Result<_, _> = versions.split(',').map(|version| version.trim().parse()).collect();
+        let versions = versions.map_err(|_| Misconfigured::new(name, "is not a list of numbers"))?;
+        Ok(self.org_authenticator()?.with_platform(self.keys()?.platform_key_verifier()?, versions))
     }
 }
 
@@ -113,10 +133,21 @@ mod tests {
 
     #[test]
     fn a_bad_setting_is_named_without_its_value() {
-        let environment = Environment::from_fn(|name| (name == "RINGFENCE_MASTER_KEYS").then(|| "hunter2".to_owned()));
-        let error = environment.master_keys().err().unwrap().to_string();
-        assert!(error.starts_with("RINGFENCE_MASTER_KEYS"), "{error}");
-        assert!(!error.contains("hunter2"), "{error}");
+        let environment = Environment::from_fn(|_| Some("hunter2".to_owned()));
+        for error in [environment.master_keys().err(), environment.keys().err(), environment.authenticator().err()] {
+            let error = error.unwrap().to_string();
+            assert!(error.starts_with("RINGFENCE_") && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_key_is_named_by_its_purpose() {
+        let key = "A".repeat(43);
+        let ring = format!("a.org={key}");
+        let environment = Environment::from_fn(|name| (name == KEYS).then(|| ring.clone()));
+        assert!(environment.org_authenticator().is_ok());
+        let error = environment.authenticator().err().unwrap().to_string();
+        assert_eq!(error, "RINGFENCE_KEYS has no key for the purpose platform");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use ringfence_aws::QueueError;
 use ringfence_core::failures::{self, Recorded};
 use ringfence_core::{Database, FailedState, Failure, Outcome};
 use ringfence_protocol::{Delivery, ParkRequest};
@@ -12,10 +13,11 @@ use ringfence_vapi::{FailureClass, FailureCode, Function};
 use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
+use crate::codes::Coded as _;
 use crate::configuration::Environment;
 use crate::consumer::{Consumer, Disposition, Record, Worker, require_sqs};
 use crate::metrics::{Counts, Measure, Metric};
-use crate::parking::Parking;
+use crate::parking::{Parking, ParkingError};
 use crate::pipeline::{EventStore, Pipeline};
 use crate::pusher::Pusher;
 use crate::queues::FunctionQueues;
@@ -37,8 +39,9 @@ impl<S: EventStore> Worker for EventWorker<S> {
     async fn process(&self, record: &Record<'_>, counts: &mut Counts) -> Disposition {
         let mut delivery = match self.parking.open(record.body).await {
             Ok(delivery) => delivery,
-            Err(code) => {
-                tracing::error!(failure.code = %code, message.id = record.message_id, "an event could not be read");
+            Err(error) => {
+                let code = error.code();
+                tracing::error!(failure.code = %code, %error, message.id = record.message_id, "an event could not be read");
                 counts.failed(code);
                 return self.unreadable(record, code, counts);
             }
@@ -132,12 +135,21 @@ enum Reply {
     Batch(aws_lambda_events::sqs::SqsBatchResponse),
 }
 
+/// An event was not parked, or no message names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParkError {
+    #[error(transparent)]
+    Parking(#[from] ParkingError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
 /// Parks an event and sends a message that names the object to its queue. An object whose message was never sent was not acknowledged
 /// either, and the bucket's lifecycle removes it.
-pub async fn park(consumer: &Consumer<EventWorker>, request: ParkRequest) -> Result<(), FailureCode> {
+pub async fn park(consumer: &Consumer<EventWorker>, request: ParkRequest) -> Result<(), ParkError> {
     let (code, event_key) = (request.park.code, request.park.event_key.clone());
     let message = consumer.worker.parking.park(request).await?;
-    consumer.queues.retries.send_text(message, code).await.map_err(|error| error.0)?;
+    consumer.queues.retries.send_text(message, code).await?;
     tracing::info!(event.key = event_key.as_str(), failure.code = code.map(tracing::field::display), "event parked");
     Ok(())
 }
@@ -152,7 +164,7 @@ pub async fn event_function(function: Function) -> Result<(), Error> {
         Box::pin(async move {
             match event.payload {
                 Invocation::Park(request) => {
-                    park(consumer, request).await.map_err(|code| Error::from(code.title()))?;
+                    park(consumer, request).await?;
                     Ok(Reply::Parked {})
                 }
                 Invocation::Batch(batch) => {

@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod backoff;
+pub mod codes;
 pub mod configuration;
 #[cfg(feature = "queues")]
 pub mod consumer;
@@ -24,6 +25,8 @@ pub mod reception;
 #[cfg(feature = "queues")]
 pub mod recordings;
 #[cfg(feature = "handover")]
+pub mod retry_queues;
+#[cfg(feature = "handover")]
 pub mod route;
 pub mod sentry;
 pub mod start;
@@ -35,11 +38,12 @@ mod event_log;
 mod panics;
 
 pub use backoff::Backoff;
+pub use codes::Coded;
 pub use configuration::{Environment, Misconfigured};
 #[cfg(feature = "queues")]
 pub use consumer::{Consumer, Disposition, Record, Worker};
 #[cfg(feature = "handover")]
-pub use handover::{Handover, RetryQueues};
+pub use handover::Handover;
 pub use panics::catch_panics;
 #[cfg(feature = "parking")]
 pub use parking::Parking;
@@ -52,5 +56,7 @@ pub use queues::FunctionQueues;
 pub use reception::{Answer, Reception, Refusal};
 #[cfg(feature = "queues")]
 pub use recordings::RecordingQueue;
+#[cfg(feature = "handover")]
+pub use retry_queues::RetryQueues;
 #[cfg(feature = "handover")]
 pub use route::Route;

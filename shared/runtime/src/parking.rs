@@ -15,11 +15,39 @@ use ringfence_protocol::envelope::{ParkRequest, ParkedEvent};
 use ringfence_vapi::FailureCode;
 use uuid::Uuid;
 
+use crate::codes::Coded;
 use crate::configuration::{Environment, Misconfigured};
-use crate::envelope::{self, Opened};
+use crate::envelope::{self, EnvelopeError, Opened};
 
 /// The longest wait for S3, all attempts together. Shorter than the door's for the function.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// An event could not be parked, or not be read from where it is parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParkingError {
+    /// A message or an object holds no event.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// A parked event names another parked event.
+    #[error("a parked event holds no event")]
+    NoEvent,
+    /// The object does not exist: the bucket's lifecycle has removed it.
+    #[error("the parked event does not exist")]
+    Gone,
+    /// S3 was not reached in time, or refused the request. The cause is in the log.
+    #[error("S3 is unavailable")]
+    Unavailable,
+}
+
+impl Coded for ParkingError {
+    fn code(&self) -> FailureCode {
+        match self {
+            Self::Envelope(error) => error.code(),
+            Self::NoEvent | Self::Gone => FailureCode::EventUnreadable,
+            Self::Unavailable => FailureCode::ParkingUnavailable,
+        }
+    }
+}
 
 /// The bucket of parked events.
 #[derive(Clone)]
@@ -45,44 +73,43 @@ impl Parking {
     }
 
     /// Keeps an event and returns the message that says where.
-    pub async fn park(&self, request: ParkRequest) -> Result<String, FailureCode> {
+    pub async fn park(&self, request: ParkRequest) -> Result<String, ParkingError> {
         let ParkedEvent { folder, envelope, .. } = request.park;
         // Random in the end: two deliveries are two objects.
         let key = format!("{folder}/{}", Uuid::new_v4());
         let put = self.client.put_object().bucket(&self.bucket).key(&key).body(envelope.into_bytes().into());
         let put = put.server_side_encryption(ServerSideEncryption::Aes256).send().await;
         put.map_err(|error| unavailable(&error))?;
-        envelope::parked(key).map_err(|_| FailureCode::EventUnreadable)
+        Ok(envelope::parked(key)?)
     }
 
     /// The event of a queue's message, wherever it is. A parked one stays where it is when it was applied, since its message may be
     /// delivered again; the bucket's lifecycle removes it.
-    pub async fn open(&self, message: &str) -> Result<Delivery, FailureCode> {
-        let key = match envelope::open(message).map_err(|_| FailureCode::EventUnreadable)? {
+    pub async fn open(&self, message: &str) -> Result<Delivery, ParkingError> {
+        let key = match envelope::open(message)? {
             Opened::Event(delivery) => return Ok(*delivery),
             Opened::Parked(key) => key,
         };
         // The client's own limit ends with the answer's head.
         let parked = tokio::time::timeout(OPERATION_TIMEOUT, self.get(&key)).await;
-        match envelope::open(&parked.map_err(|elapsed| unavailable(&elapsed))??) {
-            Ok(Opened::Event(delivery)) => Ok(*delivery),
-            _ => Err(FailureCode::EventUnreadable),
+        match envelope::open(&parked.map_err(|elapsed| unavailable(&elapsed))??)? {
+            Opened::Event(delivery) => Ok(*delivery),
+            Opened::Parked(_) => Err(ParkingError::NoEvent),
         }
     }
 
-    async fn get(&self, key: &str) -> Result<String, FailureCode> {
+    async fn get(&self, key: &str) -> Result<String, ParkingError> {
         let object = self.client.get_object().bucket(&self.bucket).key(key).send().await.map_err(|error| {
             // What is gone does not come back. S3 says so only to who may list the bucket.
             let is_gone = error.as_service_error().is_some_and(GetObjectError::is_no_such_key);
-            if is_gone { FailureCode::EventUnreadable } else { unavailable(&error) }
+            if is_gone { ParkingError::Gone } else { unavailable(&error) }
         })?;
         let bytes = object.body.collect().await.map_err(|error| unavailable(&error))?.into_bytes();
-        String::from_utf8(bytes.into()).map_err(|_| FailureCode::EventUnreadable)
+        String::from_utf8(bytes.into()).map_err(|_| EnvelopeError::Unreadable.into())
     }
 }
 
-fn unavailable(error: &(impl std::error::Error + Send + Sync + 'static)) -> FailureCode {
-    let code = FailureCode::ParkingUnavailable;
-    tracing::error!(failure.code = %code, error = %DisplayErrorContext(error), "parking unavailable");
-    code
+fn unavailable(error: &(impl std::error::Error + Send + Sync + 'static)) -> ParkingError {
+    tracing::error!(error = %DisplayErrorContext(error), "parking unavailable");
+    ParkingError::Unavailable
 }

@@ -2,20 +2,13 @@
 
 use lambda_http::Body;
 use lambda_http::http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
-use ringfence_vapi::{FailureClass, FailureCode};
+use ringfence_vapi::FailureCode;
 use serde_json::{Value, json};
 
 /// The HTTP status of a failure that is returned to the sender.
 #[must_use]
 pub fn status_of(code: FailureCode) -> StatusCode {
-    match (code, code.class()) {
-        (FailureCode::BodyTooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
-        (FailureCode::NotServed | FailureCode::RecordingNotFound, _) => StatusCode::NOT_FOUND,
-        (_, FailureClass::BadRequest) => StatusCode::BAD_REQUEST,
-        (_, FailureClass::Unauthorised) => StatusCode::UNAUTHORIZED,
-        // The event is neither in the database nor in a queue, so the sender must send it again, whatever the cause.
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    }
+    StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// The response to a failed request. `detail` holds nothing of the request.

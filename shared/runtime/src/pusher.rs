@@ -11,7 +11,7 @@ use ringfence_aws::{Connections, Queue};
 use ringfence_core::Database;
 use ringfence_core::live::{self, Announcement};
 use ringfence_protocol::broadcast::Subject;
-use ringfence_protocol::{Broadcast, Delivery, Frame};
+use ringfence_protocol::{Broadcast, ConnectionId, Delivery, Frame};
 use ringfence_vapi::{EventKey, FailureCode, OrgId, PartialTranscript};
 
 use crate::configuration::{Environment, Misconfigured};
@@ -58,7 +58,14 @@ impl Pusher {
     }
 
     /// Pushes an event that was applied at `sequence` of the org's log.
-    pub async fn event(&self, org: OrgId, sequence: i64, viewers: &[String], delivery: &Delivery, counts: &mut Counts) {
+    pub async fn event(
+        &self,
+        org: OrgId,
+        sequence: i64,
+        viewers: &[ConnectionId],
+        delivery: &Delivery,
+        counts: &mut Counts,
+    ) {
         if viewers.is_empty() {
             return;
         }
@@ -84,7 +91,7 @@ impl Pusher {
     pub async fn partial(
         &self,
         org: OrgId,
-        viewers: &[String],
+        viewers: &[ConnectionId],
         partial: &PartialTranscript,
         received_at: Timestamp,
         counts: &mut Counts,
@@ -102,11 +109,11 @@ impl Pusher {
         in_time(push).await;
     }
 
-    async fn push(&self, org: OrgId, key: &EventKey, viewers: &[String], frame: &Frame, counts: &mut Counts) {
+    async fn push(&self, org: OrgId, key: &EventKey, viewers: &[ConnectionId], frame: &Frame, counts: &mut Counts) {
         in_time(self.push_to(org, key, viewers, frame, counts)).await;
     }
 
-    async fn push_to(&self, org: OrgId, key: &EventKey, viewers: &[String], frame: &Frame, counts: &mut Counts) {
+    async fn push_to(&self, org: OrgId, key: &EventKey, viewers: &[ConnectionId], frame: &Frame, counts: &mut Counts) {
         let broadcast = Broadcast::to_all(org, Subject::Event { event_key: key.clone() });
         if viewers.len() > MAX_DIRECT {
             return self.hand_over(&broadcast, Duration::ZERO).await;

@@ -3,6 +3,7 @@
 use aws_sdk_sqs::Client;
 use ringfence_aws::Queue;
 use ringfence_vapi::Function;
+use strum::IntoEnumIterator as _;
 
 use crate::configuration::{Environment, Misconfigured};
 
@@ -55,7 +56,7 @@ impl FunctionQueues {
             named.push((name.to_owned(), queues.retries));
             named.push((format!("{name}-dead-letters"), queues.dead_letters));
         };
-        for function in Function::ALL {
+        for function in Function::iter() {
             add(function.as_str(), Self::from_environment(environment, client, function)?);
         }
         add("recording-upload", Self::of_recordings(environment, client)?);

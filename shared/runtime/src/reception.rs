@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use lambda_http::http::{Response, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _};
 use ringfence_identity::{Authenticator, Raw, Unauthorised, Verified};
-use ringfence_vapi::{FailureCode, Message, OrgId, parse};
+use ringfence_vapi::{FailureClass, FailureCode, Message, OrgId, parse};
 use serde_json::Value;
 
 use crate::metrics::{Counts, Metric};
-use crate::problem::{answer, problem, status_of};
+use crate::problem::{answer, problem};
 use crate::sentry;
 
 /// The largest body. Lambda accepts requests of 6 MB with the body as an escaped JSON string, which leaves about 4.5 MB.
@@ -101,8 +101,11 @@ fn conclude(request: &Request, result: Answer, mut counts: Counts) -> Response<B
     let response = match result {
         Ok(body) => answer(StatusCode::OK, &body),
         Err(Refusal { code, detail }) => {
-            let is_not_taken = status_of(code) == StatusCode::SERVICE_UNAVAILABLE;
-            counts.add(if is_not_taken { Metric::NotTaken } else { Metric::Refused }, 1);
+            let metric = match code.class() {
+                FailureClass::BadRequest | FailureClass::Unauthorised => Metric::Refused,
+                FailureClass::Transient | FailureClass::Permanent | FailureClass::Unresolved => Metric::NotTaken,
+            };
+            counts.add(metric, 1);
             counts.field("failure.code", code.to_string());
             counts.failed(code);
             tracing::warn!(org.id = named_org(request), failure.code = %code, detail, "webhook refused");

@@ -8,6 +8,7 @@ use ringfence_protocol::{Recording, RecordingMessage};
 use ringfence_vapi::{Event, FailureCode, OrgId};
 
 use crate::configuration::{Environment, Misconfigured};
+use crate::envelope::EnvelopeError;
 use crate::metrics::{Counts, Metric};
 
 const QUEUE: &str = "RECORDING_UPLOAD_QUEUE_URL";
@@ -68,8 +69,7 @@ fn text(recording: Recording) -> Option<String> {
 }
 
 /// The recording that a message asks for.
-pub fn read(message: &str) -> Result<Recording, FailureCode> {
-    let RecordingMessage::Fetch { recording } =
-        serde_json::from_str(message).map_err(|_| FailureCode::EventUnreadable)?;
+pub fn read(message: &str) -> Result<Recording, EnvelopeError> {
+    let RecordingMessage::Fetch { recording } = serde_json::from_str(message).map_err(|_| EnvelopeError::Unreadable)?;
     Ok(recording)
 }

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use lambda_http::Error;
 use ringfence_core::Database;
 use ringfence_egress::Endpoints;
-use ringfence_identity::{Sealer, Verified};
+use ringfence_identity::{DeliverySealer, Verified};
 use ringfence_vapi::interactive::Interactive;
 use ringfence_vapi::{FailureCode, Message, nothing_configured};
 use serde_json::json;
 
+use crate::codes::Coded as _;
 use crate::configuration::Environment;
-use crate::handover::RetryQueues;
 use crate::metrics::{Counts, Metric};
 use crate::reception::{Answer, Handler, Reception, Refusal};
+use crate::retry_queues::RetryQueues;
 use crate::trace::traced;
 use crate::{start, telemetry};
 
@@ -35,7 +36,7 @@ pub trait Respond {
 pub struct Route<R> {
     /// The queues of stored events that were posted to this route.
     pub queues: RetryQueues,
-    pub sealer: Sealer,
+    pub sealer: DeliverySealer,
     pub responder: R,
 }
 
@@ -47,7 +48,11 @@ impl<R: Respond + Sync> Handler for Route<R> {
             Message::Stored(stored) => {
                 let delivery = traced(self.sealer.delivery(verified, stored));
                 self.queues.send(&delivery, None).await.map_err(|error| {
-                    Refusal::new(error.0, &"the queue did not accept the event: send it to the webhook URL, or again")
+                    tracing::error!(event.key = delivery.key.as_str(), %error, "an event could not be queued");
+                    Refusal::new(
+                        error.code(),
+                        &"the queue did not accept the event: send it to the webhook URL, or again",
+                    )
                 })?;
                 counts.add(Metric::Queued, 1);
             }
@@ -79,9 +84,9 @@ pub async fn interactive_function<R: Respond + Sync>(
     let environment = Environment::of_process();
     let responder = responder(&environment, start::database(&environment)?, start::endpoints(&environment)?)?;
     let queues = RetryQueues::connect(&environment, &environment.aws())?;
-    let sealer = Sealer::new(&environment.master_keys()?);
+    let sealer = environment.keys()?.delivery_sealer()?;
     let reception =
-        &Reception { authenticator: environment.authenticator()?, handler: Route { queues, sealer, responder } };
+        &Reception { authenticator: environment.org_authenticator()?, handler: Route { queues, sealer, responder } };
     lambda_http::run(lambda_http::service_fn(
         |request| async move { Ok::<_, Infallible>(reception.answer(request).await) },
     ))

@@ -101,9 +101,9 @@ impl Reporter {
         let FailedTransaction { org_id, call_id, event_key, event_type, failure, trace_id } = *failed;
         let code = failure.code.to_string();
         let mut event = self.event(format!("{code}: {}", failure.code.title()), &["failed", &code, event_type]);
-        let org = org_id.map(|org| org.to_string()).unwrap_or_default();
+        let org = org_id.map(|org| org.to_string());
         for (name, value) in [
-            ("org.id", Some(org.as_str())),
+            ("org.id", org.as_deref()),
             ("call.id", Some(call_id)),
             ("event.key", Some(event_key)),
             ("event.type", Some(event_type)),
@@ -112,11 +112,11 @@ impl Reporter {
             ("db.constraint", failure.constraint.as_deref()),
             ("trace.id", trace_id),
         ] {
-            if let Some(value) = value.filter(|value| !value.is_empty()) {
+            if let Some(value) = value {
                 event.tags.insert(name.to_owned(), value.to_owned());
             }
         }
-        self.buffer(format!("{code} {org}"), event);
+        self.buffer(format!("{code} {}", org.as_deref().unwrap_or("no org")), event);
     }
 
     pub fn panicked(&self, location: &str) {

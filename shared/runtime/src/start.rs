@@ -40,7 +40,7 @@ pub fn vapi_api(environment: &Environment<'_>) -> Result<VapiApi, Error> {
 /// The client of the orgs' endpoints.
 pub fn endpoints(environment: &Environment<'_>) -> Result<Arc<Endpoints>, Error> {
     let client = EgressClient::new(environment.egress_policy()?);
-    Ok(Arc::new(Endpoints::new(client, environment.master_keys()?)))
+    Ok(Arc::new(Endpoints::new(client, environment.keys()?.endpoint_secrets()?)))
 }
 
 /// Lambda's deadline, in milliseconds since 1970, by this process's clock.

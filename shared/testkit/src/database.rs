@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ringfence_core::admin::Admin;
 use ringfence_core::{Database, DatabaseSettings, Outcome, Timeouts, apply_event, migrations};
 use ringfence_protocol::admin::NewAgent;
-use ringfence_vapi::OrgId;
+use ringfence_vapi::{AgentId, LeadId, OrgId};
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio_postgres::{Client, Config, NoTls};
@@ -101,12 +101,12 @@ impl TestDatabase {
     }
 
     /// A new lead.
-    pub async fn lead(&self, org: OrgId, phone: &str) -> Uuid {
+    pub async fn lead(&self, org: OrgId, phone: &str) -> LeadId {
         self.admin().await.add_lead(org, phone, Some("A lead"), &serde_json::Map::new()).await.expect("a lead")
     }
 
     /// A new agent with an assistant.
-    pub async fn agent(&self, org: OrgId, assistant: &str) -> Uuid {
+    pub async fn agent(&self, org: OrgId, assistant: &str) -> AgentId {
         let agent = NewAgent {
             name: "An agent".to_owned(),
             role: "inbound".to_owned(),
@@ -142,12 +142,12 @@ impl TestDatabase {
     pub async fn rows_by_org(&self) -> Vec<(OrgId, String)> {
         let every: Option<Uuid> = None;
         let rows = self.superuser().await.query(ROWS_BY_ORG, &[&every]).await.expect("the rows");
-        rows.iter().map(|row| (OrgId(row.get(0)), row.get(1))).collect()
+        rows.iter().map(|row| (OrgId::from(row.get::<_, Uuid>(0)), row.get(1))).collect()
     }
 
     /// What one org's events left behind.
     pub async fn rows_of(&self, org: OrgId) -> String {
-        self.superuser().await.query_one(ROWS_BY_ORG, &[&Some(org.0)]).await.expect("the org's rows").get(1)
+        self.superuser().await.query_one(ROWS_BY_ORG, &[&Some(*org.as_uuid())]).await.expect("the org's rows").get(1)
     }
 }
 

@@ -16,6 +16,7 @@ use ringfence_runtime::{
     Backoff, Consumer, Environment, FunctionQueues, Handover, Parking, Pipeline, Pusher, RecordingQueue, RetryQueues,
 };
 use ringfence_vapi::Function;
+use strum::IntoEnumIterator as _;
 use uuid::Uuid;
 
 use crate::setting;
@@ -38,7 +39,7 @@ impl TestQueues {
         let client = Client::new(&aws);
         let prefix = Uuid::new_v4().simple().to_string();
         let mut urls = HashMap::new();
-        for function in Function::ALL {
+        for function in Function::iter() {
             for suffix in ["QUEUE_URL", "DLQ_URL"] {
                 let variable = format!("{}_{suffix}", function.as_str().to_uppercase().replace('-', "_"));
                 let queue = client.create_queue().queue_name(format!("{prefix}-{variable}"));

@@ -8,7 +8,7 @@ use lambda_http::http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _};
 use ringfence_core::Database;
 use ringfence_egress::{EgressClient, EgressPolicy, Endpoints};
-use ringfence_identity::{Authenticator, MasterKeys, Sealer, Subject};
+use ringfence_identity::{Authenticator, KeyRing, MasterKeys, Purpose, Subject};
 use ringfence_runtime::Reception;
 use ringfence_vapi::OrgId;
 use serde_json::Value;
@@ -49,7 +49,8 @@ impl TestWebhook {
     /// The same, with answers of the test's own.
     #[must_use]
     pub fn with(database: Arc<Database>, queues: &TestQueues, answers: impl FnOnce(Arc<Endpoints>) -> Answers) -> Self {
-        let endpoints = Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Anywhere), masters()));
+        let endpoints =
+            Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Anywhere), masters().endpoint_secrets()));
         let tools = Tools::new(Arc::clone(&database), Arc::clone(&endpoints));
         Self::of(database, queues, answers(endpoints), tools)
     }
@@ -59,12 +60,12 @@ impl TestWebhook {
     pub fn of(database: Arc<Database>, queues: &TestQueues, answers: Answers, tools: Tools) -> Self {
         let handler = Webhook {
             queues: queues.retry_queues(),
-            sealer: Sealer::new(&masters()),
+            sealer: keys().delivery_sealer().expect("a sealer"),
             answers,
             tools,
             pipeline: queues.pipeline(database),
         };
-        Self(Reception { authenticator: Authenticator::new(masters(), vec![1], false), handler })
+        Self(Reception { authenticator: authenticator(), handler })
     }
 
     /// Posts a body to the org's URL with version 1 of the org's key as `X-Vapi-Secret`.
@@ -121,6 +122,20 @@ impl TestWebhook {
 #[must_use]
 pub fn masters() -> MasterKeys {
     MASTER_KEYS.parse().unwrap_or_else(|_| panic!("the master keys of the tests are usable"))
+}
+
+/// The keys of all purposes.
+#[must_use]
+pub fn keys() -> KeyRing {
+    masters().key_ring(&Purpose::ALL).expect("a key ring")
+}
+
+/// Accepts the keys of orgs and version 1 of the platform key.
+#[must_use]
+pub fn authenticator() -> Authenticator {
+    let (keys, body_only) = (keys(), false);
+    let authenticator = Authenticator::new(keys.org_key_verifier().expect("org keys"), body_only);
+    authenticator.with_platform(keys.platform_key_verifier().expect("platform keys"), vec![1])
 }
 
 /// An org's key.

@@ -3,11 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
-/// What a failure means for the event. The class alone picks the HTTP status, the fate on the queue and the metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What a failure means for the event. The class decides the HTTP status, the fate on the queue and the metric.
+///
+/// The exceptions of single codes are in [`FailureCode::http_status`] and [`FailureCode::is_retried_after`]. The exceptions of single
+/// functions are in `docs/ARCHITECTURE.md`.
+#[derive(Clone, Copy, Debug, IntoStaticStr, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum FailureClass {
     /// Trying again later may succeed.
     Transient,
@@ -25,13 +31,7 @@ impl FailureClass {
     /// The class as metrics name it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Transient => "transient",
-            Self::Permanent => "permanent",
-            Self::Unauthorised => "unauthorised",
-            Self::BadRequest => "bad-request",
-            Self::Unresolved => "unresolved",
-        }
+        self.into_str()
     }
 }
 
@@ -39,7 +39,7 @@ impl FailureClass {
 ///
 /// The first digit tells the area: 1 the database is away, 2 the event cannot be applied, 3 the queue, 4 the request,
 /// 5 the org, 6 the viewers, 7 the tools, 8 the recordings. A number is never given a second meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, EnumIter, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum FailureCode {
     /// No connection to the database.
@@ -135,207 +135,99 @@ pub enum FailureCode {
 }
 
 impl FailureCode {
-    /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 45] = [
-        Self::DatabaseUnreachable,
-        Self::DatabaseTimeout,
-        Self::DatabaseConflict,
-        Self::DatabaseExhausted,
-        Self::DatabaseRestarting,
-        Self::SchemaMismatch,
-        Self::ConstraintViolated,
-        Self::StatementRefused,
-        Self::EventUnreadable,
-        Self::KeyRevoked,
-        Self::HandlerPanicked,
-        Self::SecondOrgInTransaction,
-        Self::QueueUnavailable,
-        Self::EventTooLarge,
-        Self::ParkingUnavailable,
-        Self::Unauthorised,
-        Self::BodyNotJson,
-        Self::MessageTypeMissing,
-        Self::CallIdMissing,
-        Self::BodyTooLarge,
-        Self::NotServed,
-        Self::OrgUnknown,
-        Self::OrgAmbiguous,
-        Self::PushFailed,
-        Self::ToolUnknown,
-        Self::ToolUnreachable,
-        Self::ToolTimeout,
-        Self::ToolAddressRefused,
-        Self::ToolFailed,
-        Self::ToolAnswerUnreadable,
-        Self::ToolAnswerTooLarge,
-        Self::ToolInterrupted,
-        Self::ToolArgumentsUnreadable,
-        Self::ToolConnectionLost,
-        Self::RecordingExpired,
-        Self::RecordingNotFound,
-        Self::RecordingRefused,
-        Self::RecordingTooLarge,
-        Self::RecordingStorage,
-        Self::RecordingUnreachable,
-        Self::RecordingForbidden,
-        Self::VapiKeyMissing,
-        Self::VapiCallUnknown,
-        Self::VapiKeyRefused,
-        Self::VapiUnavailable,
-    ];
+    /// The table of codes: number, class and title.
+    const fn row(self) -> (u16, FailureClass, &'static str) {
+        use FailureClass::{BadRequest, Permanent, Transient, Unauthorised, Unresolved};
+        match self {
+            Self::DatabaseUnreachable => (1001, Transient, "Database unreachable"),
+            Self::DatabaseTimeout => (1002, Transient, "Database timeout"),
+            Self::DatabaseConflict => (1003, Transient, "Database conflict"),
+            Self::DatabaseExhausted => (1004, Transient, "Database exhausted"),
+            Self::DatabaseRestarting => (1005, Transient, "Database restarting"),
+            Self::SchemaMismatch => (1006, Transient, "Schema mismatch"),
+            Self::ConstraintViolated => (2001, Permanent, "Constraint violated"),
+            Self::StatementRefused => (2002, Permanent, "Statement refused"),
+            Self::EventUnreadable => (2003, Permanent, "Event unreadable"),
+            Self::KeyRevoked => (2004, Unauthorised, "Key revoked"),
+            Self::HandlerPanicked => (2005, Permanent, "Handler panicked"),
+            Self::SecondOrgInTransaction => (2006, Permanent, "Second org in one transaction"),
+            Self::QueueUnavailable => (3001, Transient, "Queue unavailable"),
+            Self::EventTooLarge => (3002, Permanent, "Event too large"),
+            Self::ParkingUnavailable => (3003, Transient, "Parking unavailable"),
+            Self::Unauthorised => (4001, Unauthorised, "Unauthorised"),
+            Self::BodyNotJson => (4002, BadRequest, "Body is not JSON"),
+            Self::MessageTypeMissing => (4003, BadRequest, "Message type missing"),
+            Self::CallIdMissing => (4004, BadRequest, "Call id missing"),
+            Self::BodyTooLarge => (4005, BadRequest, "Body too large"),
+            Self::NotServed => (4006, BadRequest, "Message not served"),
+            Self::OrgUnknown => (5001, Unresolved, "Org unknown"),
+            Self::OrgAmbiguous => (5002, Unresolved, "Org ambiguous"),
+            Self::PushFailed => (6001, Transient, "Push failed"),
+            Self::ToolUnknown => (7001, BadRequest, "Tool unknown"),
+            Self::ToolUnreachable => (7002, Transient, "Tool unreachable"),
+            Self::ToolTimeout => (7003, Transient, "Tool timeout"),
+            Self::ToolAddressRefused => (7004, Permanent, "Tool address refused"),
+            Self::ToolFailed => (7005, Permanent, "Tool failed"),
+            Self::ToolAnswerUnreadable => (7006, Permanent, "Tool answer unreadable"),
+            Self::ToolAnswerTooLarge => (7007, Permanent, "Tool answer too large"),
+            Self::ToolInterrupted => (7008, Permanent, "Tool interrupted"),
+            Self::ToolArgumentsUnreadable => (7009, BadRequest, "Tool arguments unreadable"),
+            Self::ToolConnectionLost => (7010, Transient, "Tool connection lost"),
+            Self::RecordingExpired => (8001, Permanent, "Recording expired"),
+            Self::RecordingNotFound => (8002, Transient, "Recording not found"),
+            Self::RecordingRefused => (8003, Permanent, "Recording refused"),
+            Self::RecordingTooLarge => (8004, Permanent, "Recording too large"),
+            Self::RecordingStorage => (8005, Transient, "Recording storage"),
+            Self::RecordingUnreachable => (8006, Transient, "Recording unreachable"),
+            Self::RecordingForbidden => (8007, Permanent, "Recording forbidden"),
+            Self::VapiKeyMissing => (9001, Permanent, "No key for Vapi"),
+            Self::VapiCallUnknown => (9002, Permanent, "Call unknown to Vapi"),
+            Self::VapiKeyRefused => (9003, Transient, "Key refused by Vapi"),
+            Self::VapiUnavailable => (9004, Transient, "Vapi unavailable"),
+        }
+    }
 
     /// The number after `RF`.
     #[must_use]
     pub const fn number(self) -> u16 {
-        match self {
-            Self::DatabaseUnreachable => 1001,
-            Self::DatabaseTimeout => 1002,
-            Self::DatabaseConflict => 1003,
-            Self::DatabaseExhausted => 1004,
-            Self::DatabaseRestarting => 1005,
-            Self::SchemaMismatch => 1006,
-            Self::ConstraintViolated => 2001,
-            Self::StatementRefused => 2002,
-            Self::EventUnreadable => 2003,
-            Self::KeyRevoked => 2004,
-            Self::HandlerPanicked => 2005,
-            Self::SecondOrgInTransaction => 2006,
-            Self::QueueUnavailable => 3001,
-            Self::EventTooLarge => 3002,
-            Self::ParkingUnavailable => 3003,
-            Self::Unauthorised => 4001,
-            Self::BodyNotJson => 4002,
-            Self::MessageTypeMissing => 4003,
-            Self::CallIdMissing => 4004,
-            Self::BodyTooLarge => 4005,
-            Self::NotServed => 4006,
-            Self::OrgUnknown => 5001,
-            Self::OrgAmbiguous => 5002,
-            Self::PushFailed => 6001,
-            Self::ToolUnknown => 7001,
-            Self::ToolUnreachable => 7002,
-            Self::ToolTimeout => 7003,
-            Self::ToolAddressRefused => 7004,
-            Self::ToolFailed => 7005,
-            Self::ToolAnswerUnreadable => 7006,
-            Self::ToolAnswerTooLarge => 7007,
-            Self::ToolInterrupted => 7008,
-            Self::ToolArgumentsUnreadable => 7009,
-            Self::ToolConnectionLost => 7010,
-            Self::RecordingExpired => 8001,
-            Self::RecordingNotFound => 8002,
-            Self::RecordingRefused => 8003,
-            Self::RecordingTooLarge => 8004,
-            Self::RecordingStorage => 8005,
-            Self::RecordingUnreachable => 8006,
-            Self::RecordingForbidden => 8007,
-            Self::VapiKeyMissing => 9001,
-            Self::VapiCallUnknown => 9002,
-            Self::VapiKeyRefused => 9003,
-            Self::VapiUnavailable => 9004,
-        }
+        self.row().0
     }
 
     /// What the failure means for the event.
     #[must_use]
     pub const fn class(self) -> FailureClass {
+        self.row().1
+    }
+
+    /// The HTTP status of a response that reports the failure: the class's, with the exceptions of single codes.
+    ///
+    /// A response of 503 means that the event is neither in the database nor in a queue. Whatever the cause, Vapi should send it again.
+    #[must_use]
+    pub const fn http_status(self) -> u16 {
+        match (self, self.class()) {
+            (Self::BodyTooLarge, _) => 413,
+            (Self::NotServed | Self::RecordingNotFound, _) => 404,
+            (_, FailureClass::BadRequest) => 400,
+            (_, FailureClass::Unauthorised) => 401,
+            (_, FailureClass::Transient | FailureClass::Permanent | FailureClass::Unresolved) => 503,
+        }
+    }
+
+    /// Whether an operation that fails with this code so long after it was first due is tried again: if the class is transient, with
+    /// the exceptions of single codes.
+    #[must_use]
+    pub const fn is_retried_after(self, age: SignedDuration) -> bool {
         match self {
-            Self::DatabaseUnreachable
-            | Self::DatabaseTimeout
-            | Self::DatabaseConflict
-            | Self::DatabaseExhausted
-            | Self::DatabaseRestarting
-            | Self::SchemaMismatch
-            | Self::QueueUnavailable
-            | Self::ParkingUnavailable
-            | Self::PushFailed
-            | Self::ToolUnreachable
-            | Self::ToolTimeout
-            | Self::ToolConnectionLost
-            | Self::RecordingNotFound
-            | Self::RecordingStorage
-            | Self::RecordingUnreachable
-            | Self::VapiKeyRefused
-            | Self::VapiUnavailable => FailureClass::Transient,
-            Self::ConstraintViolated
-            | Self::StatementRefused
-            | Self::EventUnreadable
-            | Self::HandlerPanicked
-            | Self::SecondOrgInTransaction
-            | Self::EventTooLarge
-            | Self::ToolAddressRefused
-            | Self::ToolFailed
-            | Self::ToolAnswerUnreadable
-            | Self::ToolAnswerTooLarge
-            | Self::ToolInterrupted
-            | Self::RecordingExpired
-            | Self::RecordingRefused
-            | Self::RecordingTooLarge
-            | Self::RecordingForbidden
-            | Self::VapiKeyMissing
-            | Self::VapiCallUnknown => FailureClass::Permanent,
-            Self::KeyRevoked | Self::Unauthorised => FailureClass::Unauthorised,
-            Self::BodyNotJson
-            | Self::MessageTypeMissing
-            | Self::CallIdMissing
-            | Self::BodyTooLarge
-            | Self::NotServed
-            | Self::ToolUnknown
-            | Self::ToolArgumentsUnreadable => FailureClass::BadRequest,
-            Self::OrgUnknown | Self::OrgAmbiguous => FailureClass::Unresolved,
+            // Recordings may lag their report by minutes. Vapi never has a recording that it does not have after two hours.
+            Self::RecordingNotFound if age.as_secs() > 2 * 60 * 60 => false,
+            _ => matches!(self.class(), FailureClass::Transient),
         }
     }
 
     /// One line for people, the same as on the code's page. It never holds data.
     #[must_use]
     pub const fn title(self) -> &'static str {
-        match self {
-            Self::DatabaseUnreachable => "Database unreachable",
-            Self::DatabaseTimeout => "Database timeout",
-            Self::DatabaseConflict => "Database conflict",
-            Self::DatabaseExhausted => "Database exhausted",
-            Self::DatabaseRestarting => "Database restarting",
-            Self::SchemaMismatch => "Schema mismatch",
-            Self::ConstraintViolated => "Constraint violated",
-            Self::StatementRefused => "Statement refused",
-            Self::EventUnreadable => "Event unreadable",
-            Self::KeyRevoked => "Key revoked",
-            Self::HandlerPanicked => "Handler panicked",
-            Self::SecondOrgInTransaction => "Second org in one transaction",
-            Self::QueueUnavailable => "Queue unavailable",
-            Self::EventTooLarge => "Event too large",
-            Self::ParkingUnavailable => "Parking unavailable",
-            Self::Unauthorised => "Unauthorised",
-            Self::BodyNotJson => "Body is not JSON",
-            Self::MessageTypeMissing => "Message type missing",
-            Self::CallIdMissing => "Call id missing",
-            Self::BodyTooLarge => "Body too large",
-            Self::NotServed => "Message not served",
-            Self::OrgUnknown => "Org unknown",
-            Self::OrgAmbiguous => "Org ambiguous",
-            Self::PushFailed => "Push failed",
-            Self::ToolUnknown => "Tool unknown",
-            Self::ToolUnreachable => "Tool unreachable",
-            Self::ToolTimeout => "Tool timeout",
-            Self::ToolAddressRefused => "Tool address refused",
-            Self::ToolFailed => "Tool failed",
-            Self::ToolAnswerUnreadable => "Tool answer unreadable",
-            Self::ToolAnswerTooLarge => "Tool answer too large",
-            Self::ToolInterrupted => "Tool interrupted",
-            Self::ToolArgumentsUnreadable => "Tool arguments unreadable",
-            Self::ToolConnectionLost => "Tool connection lost",
-            Self::RecordingExpired => "Recording expired",
-            Self::RecordingNotFound => "Recording not found",
-            Self::RecordingRefused => "Recording refused",
-            Self::RecordingTooLarge => "Recording too large",
-            Self::RecordingStorage => "Recording storage",
-            Self::RecordingUnreachable => "Recording unreachable",
-            Self::RecordingForbidden => "Recording forbidden",
-            Self::VapiKeyMissing => "No key for Vapi",
-            Self::VapiCallUnknown => "Call unknown to Vapi",
-            Self::VapiKeyRefused => "Key refused by Vapi",
-            Self::VapiUnavailable => "Vapi unavailable",
-        }
+        self.row().2
     }
 }
 
@@ -354,7 +246,7 @@ impl FromStr for FailureCode {
     type Err = UnknownFailureCode;
 
     fn from_str(text: &str) -> Result<Self, UnknownFailureCode> {
-        Self::ALL.into_iter().find(|code| code.to_string() == text).ok_or(UnknownFailureCode)
+        Self::iter().find(|code| code.to_string() == text).ok_or(UnknownFailureCode)
     }
 }
 
@@ -387,7 +279,7 @@ mod tests {
     #[test]
     fn every_code_has_its_page_and_its_line_in_the_index() {
         let index = page("README.md");
-        for code in FailureCode::ALL {
+        for code in FailureCode::iter() {
             let heading = format!("# {code}: {}\n", code.title());
             assert!(page(&format!("{code}.md")).starts_with(&heading), "{code}");
             assert!(index.contains(&format!("[{code}]({code}.md)")), "{code}");
@@ -396,12 +288,12 @@ mod tests {
 
     #[test]
     fn numbers_are_unique_and_in_order() {
-        assert!(FailureCode::ALL.is_sorted_by(|a, b| a.number() < b.number()));
+        assert!(FailureCode::iter().is_sorted_by(|a, b| a.number() < b.number()));
     }
 
     #[test]
     fn a_code_survives_its_text() {
-        for code in FailureCode::ALL {
+        for code in FailureCode::iter() {
             assert_eq!(code.to_string().parse(), Ok(code));
         }
         assert_eq!("RF9999".parse::<FailureCode>(), Err(UnknownFailureCode));

@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// Not Vapi's `orgId`: one Vapi account may serve many tenants, and no tenant is ever taken from a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct OrgId(pub Uuid);
+pub struct OrgId(Uuid);
 
 /// A text is not the id that it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,14 +22,6 @@ pub enum InvalidId {
     /// Not 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
     #[error("a call id is 1 to 128 letters, digits, dots, underscores or hyphens")]
     VapiCall,
-}
-
-impl OrgId {
-    /// The id as SQL takes it.
-    #[must_use]
-    pub fn as_uuid(&self) -> &Uuid {
-        &self.0
-    }
 }
 
 impl FromStr for OrgId {
@@ -45,9 +37,48 @@ impl FromStr for OrgId {
     }
 }
 
-impl fmt::Display for OrgId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.as_hyphenated().fmt(f)
+/// An agent of an org (`agents.id`). Not Vapi's id of an assistant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AgentId(Uuid);
+
+/// A lead of an org (`leads.id`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LeadId(Uuid);
+
+/// What the ids that the database makes have in common. The inner value leaves at SQL and JSON only.
+macro_rules! database_id {
+    ($($id:ident)*) => {$(
+        impl $id {
+            /// The id as SQL takes it.
+            #[must_use]
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl From<Uuid> for $id {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.as_hyphenated().fmt(f)
+            }
+        }
+    )*};
+}
+
+database_id!(OrgId AgentId LeadId);
+
+impl FromStr for AgentId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
     }
 }
 

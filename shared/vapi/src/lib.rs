@@ -17,6 +17,7 @@ pub mod sensitive;
 pub mod status;
 
 mod call;
+mod ended_call;
 mod fingerprint;
 mod json;
 mod link;
@@ -25,20 +26,23 @@ mod object;
 mod parse;
 mod phone;
 mod sanitise;
+mod server_messages;
 mod time;
 
 #[cfg(test)]
 mod tests;
 
 pub use call::{CallFacts, Direction};
+pub use ended_call::end_of_call_report;
 pub use events::{
     ArtifactUpload, CallEvent, CostBreakdown, Detail, Event, EventType, FinalTranscript, Function, PartialTranscript,
     RecordingKind, RecordingLink, Report, StatusUpdate, StoredEvent, UnknownRecordingKind,
 };
 pub use failure::{FailureClass, FailureCode};
-pub use ids::{EventKey, OrgId, VapiCallId};
+pub use ids::{AgentId, EventKey, LeadId, OrgId, VapiCallId};
 pub use interactive::{Interactive, nothing_configured};
 pub use message::{BadRequest, Message, Parsed};
 pub use parse::parse;
 pub use reason::ReasonFamily;
 pub use sensitive::Sensitive;
+pub use server_messages::server_messages;

@@ -1,8 +1,7 @@
 //! Why a call ended, in a dozen families.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, IntoStaticStr, VariantNames};
 
 use self::Pattern::{Begins, Contains};
 use self::ReasonFamily::{
@@ -14,8 +13,11 @@ use self::ReasonFamily::{
 ///
 /// Vapi has some 600 reasons and adds more, so a reason is sorted by what its text begins with or contains, never by a
 /// closed list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumIter, IntoStaticStr, VariantNames,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum ReasonFamily {
     /// The other party hung up, or its line ended the call.
     CustomerEnded,
@@ -100,23 +102,6 @@ const PATTERNS: [(Pattern, ReasonFamily); 33] = [
 ];
 
 impl ReasonFamily {
-    /// All families.
-    pub const ALL: [Self; 13] = [
-        CustomerEnded,
-        AssistantEnded,
-        NotReached,
-        Voicemail,
-        Limit,
-        Transfer,
-        AssistantRequest,
-        Administrative,
-        ErrorVapi,
-        ErrorProvider,
-        ErrorPipeline,
-        Error,
-        Other,
-    ];
-
     /// The family of a reason.
     #[must_use]
     pub fn from_reason(reason: &str) -> Self {
@@ -127,32 +112,14 @@ impl ReasonFamily {
     /// The family's name in rows and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            CustomerEnded => "customer-ended",
-            AssistantEnded => "assistant-ended",
-            NotReached => "not-reached",
-            Voicemail => "voicemail",
-            Limit => "limit",
-            Transfer => "transfer",
-            AssistantRequest => "assistant-request",
-            Administrative => "administrative",
-            ErrorVapi => "error-vapi",
-            ErrorProvider => "error-provider",
-            ErrorPipeline => "error-pipeline",
-            Error => "error",
-            Other => "other",
-        }
-    }
-}
-
-impl fmt::Display for ReasonFamily {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.into_str()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use strum::IntoEnumIterator as _;
+
     use super::*;
 
     /// Every plain value of Vapi's `endedReason`, and a few of each generated kind.
@@ -250,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_family_is_serialised_under_its_name() {
-        for family in ReasonFamily::ALL {
+        for family in ReasonFamily::iter() {
             assert_eq!(serde_json::to_value(family).unwrap(), family.as_str());
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lambda_http::http::{Method, StatusCode};
-use ringfence_identity::{Audience, Scope};
+use ringfence_identity::Scope;
 
 use super::{Site, of, token_for};
 
@@ -33,8 +33,9 @@ async fn a_token_becomes_a_cookie() {
 #[tokio::test]
 async fn without_a_token_of_the_console_there_is_only_the_way_in() {
     let site = Site::open().await;
-    let live = token_for(Audience::Live, Scope::Org(site.acme), Duration::from_mins(5));
-    let over = token_for(Audience::Console, Scope::Org(site.acme), Duration::ZERO);
+    let live_tokens = ringfence_testkit::webhook::keys().live_tokens().unwrap();
+    let (live, _) = live_tokens.mint(site.acme, "ada", Duration::from_mins(5), jiff::Timestamp::now()).unwrap();
+    let over = token_for(Scope::Org(site.acme), Duration::ZERO);
     for token in ["", "a.b.c", &live, &over] {
         let path = format!("/console/{}/calls", site.acme);
         let page = site.get(token, &path).await;

@@ -65,7 +65,7 @@ async fn each_mechanism_opens_the_orgs_url() {
 async fn whatever_is_no_valid_credential_gets_the_same_401() {
     let (database, door, org) = open().await;
     let other = database.org("Other").await;
-    let unknown = OrgId(uuid::Uuid::new_v4());
+    let unknown = OrgId::from(uuid::Uuid::new_v4());
     let (own, others, unknowns) = (org_key(org, 1), org_key(other, 1), org_key(unknown, 1));
     let (not_minted, platform) = (org_key(org, 2), masters().mint(Subject::Platform, 1));
     let (now, past) = (Timestamp::now().as_second().to_string(), "1789398152");

@@ -3,6 +3,7 @@
 use ringfence_testkit::{TestDatabase, TestQueues, TestWebhook, sample, sample_bytes, sample_names};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::json;
+use strum::IntoEnumIterator as _;
 
 use super::{open, shape};
 
@@ -86,7 +87,7 @@ async fn every_sample_is_answered_and_stored_by_the_table() {
         let found = (reply.status.as_u16(), shape(&reply), effects(&database, org).await);
         assert_eq!(found, (status, answer.to_owned(), effect.to_owned()), "{name}");
     }
-    for function in Function::ALL {
+    for function in Function::iter() {
         assert!(queues.take(function).await.records.is_empty(), "{function} has something waiting");
     }
 }

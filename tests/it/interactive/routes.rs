@@ -7,10 +7,9 @@ use assistant_request::{Answers, Fallback};
 use lambda_http::http::Request as HttpRequest;
 use lambda_http::{Body, RequestExt as _};
 use ringfence_egress::{EgressClient, EgressPolicy, Endpoints};
-use ringfence_identity::{Authenticator, Sealer};
 use ringfence_runtime::Reception;
 use ringfence_runtime::route::{Respond, Route};
-use ringfence_testkit::webhook::{masters, org_key};
+use ringfence_testkit::webhook::{authenticator, keys, masters, org_key};
 use ringfence_testkit::{Call, TestDatabase, TestQueues, sample};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Value, json};
@@ -20,8 +19,8 @@ use super::agent;
 
 /// A route as the interactive functions start it.
 fn reception<R>(queues: &TestQueues, responder: R) -> Reception<Route<R>> {
-    let handler = Route { queues: queues.retry_queues(), sealer: Sealer::new(&masters()), responder };
-    Reception { authenticator: Authenticator::new(masters(), vec![1], false), handler }
+    let handler = Route { queues: queues.retry_queues(), sealer: keys().delivery_sealer().unwrap(), responder };
+    Reception { authenticator: authenticator(), handler }
 }
 
 /// Posts a body to a function's own route. Status and body of the answer.
@@ -44,7 +43,7 @@ struct Site {
 async fn open() -> Site {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
     let org = database.org("Acme").await;
-    let endpoints = Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Anywhere), masters()));
+    let endpoints = Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Anywhere), masters().endpoint_secrets()));
     let answers = Answers::new(database.app(), Arc::clone(&endpoints), Fallback::default());
     let assistant = reception(&queues, answers);
     let tools = reception(&queues, Tools::new(database.app(), endpoints));

@@ -66,7 +66,7 @@ async fn a_call_is_sent_signed_and_answered() {
         "arguments": {"date": "2026-09-15"}, "attempt": 1});
     assert_eq!((&request.body["type"], &request.body["data"]), (&json!("tool-call"), &data));
     let header = |name: &str| request.headers[name].to_str().unwrap().to_owned();
-    let secret = masters().tool_secrets(org).next().unwrap().expose();
+    let secret = masters().endpoint_secrets().newest(org).expose();
     let secret = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
     let signed = format!("{}.{}.{}", header("webhook-id"), header("webhook-timestamp"), request.text);
     let mac = Hmac::<Sha256>::new_from_slice(&secret).unwrap().chain_update(signed).finalize().into_bytes();
@@ -347,7 +347,7 @@ async fn an_address_that_is_not_public_is_refused_when_it_is_connected_to() {
     let org = database.org("Acme").await;
     let endpoint = TestEndpoint::start(Manner::Answers(json!({"result": "internal"}))).await;
     let port = endpoint.url.rsplit_once(':').unwrap().1.to_owned();
-    let endpoints = Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Public), masters()));
+    let endpoints = Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Public), masters().endpoint_secrets()));
     let answers = Answers::new(database.app(), Arc::clone(&endpoints), Fallback::default());
     let door = TestWebhook::of(database.app(), &queues, answers, Tools::new(database.app(), endpoints));
     for (index, url) in [

@@ -34,10 +34,8 @@ async fn a_forged_or_expired_token_is_refused() {
     let valid = token(stage.org, Duration::from_mins(5));
     let other_master: ringfence_identity::MasterKeys =
         "t:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=".parse().ok().unwrap();
-    let forged = Tokens::new(&other_master)
-        .mint(Audience::Live, Scope::Org(stage.org), "tester", Duration::from_mins(5), Timestamp::now())
-        .unwrap()
-        .0;
+    let forged =
+        other_master.live_tokens().mint(stage.org, "tester", Duration::from_mins(5), Timestamp::now()).unwrap().0;
     let expired = token(stage.org, Duration::ZERO);
     let cut = &valid[..valid.len() - 1];
     for token in [forged.as_str(), expired.as_str(), cut, "none"] {
@@ -109,7 +107,7 @@ async fn a_message_that_is_none_is_answered() {
 async fn without_a_database_a_viewer_is_told_to_come_again() {
     let stage = Stage::new().await;
     let away = stage.database.app_at(Some("127.0.0.1:1"));
-    let live = Live::new(Tokens::new(&masters()), away, stage.queues.connections());
+    let live = Live::new(masters().live_tokens(), away, stage.queues.connections());
     let event: ApiGatewayWebsocketProxyRequest = serde_json::from_value(json!({
         "requestContext": {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": "a=", "connectedAt": 1, "requestTimeEpoch": 1},
         "headers": {"Sec-WebSocket-Protocol": format!("ringfence.v1, {}", token(stage.org, Duration::from_mins(5)))},

@@ -40,7 +40,7 @@ async fn a_push_that_keeps_failing_is_a_dead_letter() {
     let last = Broadcast {
         org_id: stage.org,
         subject: Subject::Event { event_key: EventKey::new(key) },
-        connections: Some(vec![connection]),
+        connections: Some(vec![connection.into()]),
         failures: MAX_FAILURES,
     };
     stage.gateway.fail_next_pushes(1, 500);

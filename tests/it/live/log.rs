@@ -122,7 +122,7 @@ async fn the_log_is_read_by_its_index() {
     let stage = Stage::new().await;
     let client = stage.database.client("ringfence_app").await;
     client.batch_execute("BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off").await.unwrap();
-    client.execute("SELECT enter_org($1)", &[&stage.org.0]).await.unwrap();
+    client.execute("SELECT enter_org($1)", &[stage.org.as_uuid()]).await.unwrap();
     let explain = format!(
         "EXPLAIN SELECT seq FROM processed_webhook_events WHERE org_id = '{}' AND (xact, seq) > ('5'::xid8, 7)
             ORDER BY xact, seq LIMIT 10",

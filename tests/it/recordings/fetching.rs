@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use ringfence_egress::EgressPolicy;
-use ringfence_identity::Sealer;
 use ringfence_testkit::studio::{Asked, Reply};
 use ringfence_testkit::webhook::masters;
 use ringfence_testkit::{Call, Proxy};
@@ -42,7 +41,7 @@ async fn a_recording_is_fetched_and_kept() {
 #[tokio::test]
 async fn with_the_orgs_key_an_expired_link_is_no_loss() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(5000));
-    let sealed = Sealer::new(&masters()).seal_api_key(stage.org, "private-key").unwrap();
+    let sealed = masters().api_key_sealer().seal(stage.org, "private-key").unwrap();
     assert!(stage.database.admin().await.set_vapi_key(stage.org, Some(&sealed)).await.unwrap());
     let fresh = stage.studio.put("/fresh.wav", Reply::File(file.clone()));
     let endpoint = format!("/call/{}/mono-recording", call.id);
@@ -65,7 +64,7 @@ async fn with_the_orgs_key_an_expired_link_is_no_loss() {
 #[tokio::test]
 async fn a_bad_key_does_not_spoil_a_link_that_lags() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(5000));
-    let sealed = Sealer::new(&masters()).seal_api_key(stage.org, "revoked").unwrap();
+    let sealed = masters().api_key_sealer().seal(stage.org, "revoked").unwrap();
     stage.database.admin().await.set_vapi_key(stage.org, Some(&sealed)).await.unwrap();
     stage.studio.put(&format!("/call/{}/mono-recording", call.id), Reply::Status(401));
     let link = stage.studio.put("/file.wav", Reply::Status(404));

@@ -7,25 +7,22 @@ use console::{Commands, Console};
 use jiff::Timestamp;
 use lambda_http::http::Request as HttpRequest;
 use lambda_http::{Body, RequestExt as _};
-use ringfence_identity::{Audience, Scope, Tokens};
 use ringfence_testkit::Call;
-use ringfence_testkit::webhook::masters;
+use ringfence_testkit::webhook::keys;
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 
 use super::{Stage, sha256, wav};
 
 fn token(org: OrgId) -> String {
-    Tokens::new(&masters())
-        .mint(Audience::Live, Scope::Org(org), "grace", Duration::from_mins(5), Timestamp::now())
-        .unwrap()
-        .0
+    keys().live_tokens().unwrap().mint(org, "grace", Duration::from_mins(5), Timestamp::now()).unwrap().0
 }
 
 /// Asks the console for a recording. Status and body of the answer.
 async fn play(stage: &Stage, token: Option<&str>, call: &str, kind: &str) -> (u16, Value) {
     let console = Console {
-        tokens: Tokens::new(&masters()),
+        console_tokens: keys().console_token_verifier().unwrap(),
+        live_tokens: keys().live_tokens().unwrap(),
         database: stage.database.app(),
         bucket: stage.queues.bucket(),
         commands: Commands::new(&stage.queues.aws_at("http://127.0.0.1:1"), "admin".to_owned()),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aws_lambda_events::sqs::SqsEvent;
+use ringfence_core::LeaseHolder;
 use ringfence_core::recordings::{self, Claimed};
 use ringfence_protocol::maintenance::Job;
 use ringfence_runtime::recordings::read;
@@ -11,6 +12,7 @@ use ringfence_testkit::studio::Reply;
 use ringfence_testkit::{Call, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, RecordingKind};
 use serde_json::json;
+use strum::IntoEnumIterator as _;
 
 use super::{PATIENCE, Stage, artifact, half_an_hour, wav};
 
@@ -53,7 +55,7 @@ async fn a_report_queues_each_kind_once_with_a_link_that_nobody_can_read() {
         asked.push(read(message.body.as_deref().unwrap()).unwrap());
     }
     asked.sort_by_key(|recording| recording.kind);
-    assert_eq!(asked, RecordingKind::ALL.map(|kind| stage.recording(&call, kind)));
+    assert_eq!(asked, RecordingKind::iter().map(|kind| stage.recording(&call, kind)).collect::<Vec<_>>());
 }
 
 /// D1, D8: a report that had to wait in its queue keeps its links, which nobody can read there, and asks for its recording then.
@@ -132,18 +134,18 @@ async fn a_fresh_link_does_not_depend_on_its_message() {
         body
     };
     assert_eq!(door.post(stage.org, &body("first", 10)).await.status, 200);
-    let (app, recording, claimant) =
-        (stage.database.app(), stage.recording(&call, RecordingKind::Mono), uuid::Uuid::new_v4());
-    let claimed = recordings::claim(&app, &recording, claimant, PATIENCE).await.unwrap();
+    let (app, recording, holder) =
+        (stage.database.app(), stage.recording(&call, RecordingKind::Mono), LeaseHolder::random());
+    let claimed = recordings::claim(&app, &recording, holder, PATIENCE).await.unwrap();
     assert!(matches!(claimed, Claimed::Leased(_)));
     assert_eq!(door.post(stage.org, &body("second", 20)).await.status, 200);
-    let given_up = recordings::fail(&app, &recording, claimant, FailureCode::RecordingExpired, None, 1).await.unwrap();
+    let given_up = recordings::fail(&app, &recording, holder, FailureCode::RecordingExpired, None, 1).await.unwrap();
     assert!(given_up.is_none());
     assert_eq!(stage.row(&call).await["state"], "pending");
 
-    let claimed = recordings::claim(&app, &recording, claimant, PATIENCE).await.unwrap();
+    let claimed = recordings::claim(&app, &recording, holder, PATIENCE).await.unwrap();
     assert!(matches!(claimed, Claimed::Leased(_)));
-    recordings::fail(&app, &recording, claimant, FailureCode::RecordingExpired, None, 2).await.unwrap().unwrap();
+    recordings::fail(&app, &recording, holder, FailureCode::RecordingExpired, None, 2).await.unwrap().unwrap();
     assert_eq!(stage.row(&call).await["state"], "dead");
     assert_eq!(door.post(stage.org, &body("third", 30)).await.status, 200);
     assert_eq!(stage.row(&call).await["state"], "pending");

@@ -3,7 +3,6 @@
 use jiff::SignedDuration;
 use recording_upload::MAX_BYTES;
 use ringfence_egress::EgressPolicy;
-use ringfence_identity::Sealer;
 use ringfence_protocol::admin::{Command, Selection};
 use ringfence_testkit::Call;
 use ringfence_testkit::studio::Reply;
@@ -45,24 +44,32 @@ async fn a_link_into_this_network_is_refused() {
     assert!(stage.queues.stored().await.is_empty());
 }
 
+/// A stage whose org has an API key.
+async fn stage_with_api_key() -> Stage {
+    let stage = Stage::new().await;
+    let sealed = masters().api_key_sealer().seal(stage.org, "private-key").unwrap();
+    stage.database.admin().await.set_vapi_key(stage.org, Some(&sealed)).await.unwrap();
+    stage
+}
+
 /// D8: what Vapi's API redirects to is checked in the same way.
 #[tokio::test]
 async fn where_vapis_api_leads_is_checked_too() {
-    let stage = Stage::new().await;
-    let sealed = Sealer::new(&masters()).seal_api_key(stage.org, "private-key").unwrap();
-    stage.database.admin().await.set_vapi_key(stage.org, Some(&sealed)).await.unwrap();
-    let onwards = stage.studio.put("/onwards", Reply::Redirect(stage.studio.url.clone()));
     for (reply, code, state) in [
-        (Reply::Redirect("http://169.254.169.254/".to_owned()), "RF8003", "dead"),
-        (Reply::Redirect(onwards), "RF8003", "dead"),
-        (Reply::Redirect("/relative".to_owned()), "RF8003", "dead"),
-        (Reply::Status(401), "RF8007", "dead"),
-        (Reply::Status(404), "RF8002", "pending"),
-        (Reply::Status(429), "RF8006", "pending"),
-        (Reply::Status(500), "RF8006", "pending"),
+        (Some(Reply::Redirect("http://169.254.169.254/".to_owned())), "RF8003", "dead"),
+        // A host that redirects onwards.
+        (None, "RF8003", "dead"),
+        (Some(Reply::Redirect("/relative".to_owned())), "RF8003", "dead"),
+        (Some(Reply::Status(401)), "RF8007", "dead"),
+        (Some(Reply::Status(404)), "RF8002", "pending"),
+        (Some(Reply::Status(429)), "RF8006", "pending"),
+        (Some(Reply::Status(500)), "RF8006", "pending"),
     ] {
+        // A queue of its own: the message of a case that failed comes back.
+        let stage = stage_with_api_key().await;
+        let onwards = || Reply::Redirect(stage.studio.put("/onwards", Reply::Redirect(stage.studio.url.clone())));
         let call = Call::default();
-        stage.studio.put(&format!("/call/{}/mono-recording", call.id), reply);
+        stage.studio.put(&format!("/call/{}/mono-recording", call.id), reply.unwrap_or_else(onwards));
         stage.report(&call, &stage.studio.url, SignedDuration::from_secs(-1)).await;
         let batch = stage.queues.take_recording().await;
         let again =
@@ -71,8 +78,12 @@ async fn where_vapis_api_leads_is_checked_too() {
         assert_eq!((row["code"].as_str(), row["state"].as_str()), (Some(code), Some(state)));
         assert_eq!(again, usize::from(state == "pending"), "{code}");
     }
-    // A key that another master sealed is no key.
-    let call = Call::default();
+}
+
+/// D8: an API key that was sealed with another master key does not open.
+#[tokio::test]
+async fn an_api_key_of_another_master_is_refused() {
+    let (stage, call) = (stage_with_api_key().await, Call::default());
     stage.execute("UPDATE vapi_credentials SET api_key = 'z.AAAA'").await;
     stage.report(&call, &stage.studio.url, SignedDuration::from_secs(-1)).await;
     stage.fetch().await;
@@ -160,11 +171,12 @@ async fn a_recording_that_failed_is_seen_and_redriven() {
             code: Some("RF8001".parse().unwrap()),
             ..Selection::default()
         };
-        let act = Command::Redrive { actor: "ada".to_owned(), selection, run: true, per_second: 100, before: None };
-        let Ok(ringfence_protocol::admin::Reply::DeadLetters(redriven)) = administration.perform(act).await else {
+        let (actor, id) = ("ada".to_owned(), uuid::Uuid::new_v4());
+        let act = Command::StartRedrive { actor, id, selection, per_second: 100, before: None };
+        let Ok(ringfence_protocol::admin::Reply::Operation(operation)) = administration.perform(act).await else {
             panic!("not redriven")
         };
-        (redriven.redriven, redriven.unknown)
+        (operation.done, operation.failed)
     };
     assert_eq!(redrive("another").await, (0, 0));
     stage.studio.put("/file.wav", Reply::File(wav(1000)));

@@ -45,7 +45,7 @@ impl Admin {
         };
         let parameters: [&(dyn ToSql + Sync); 7] = [
             &self.actor,
-            &org_id.0,
+            org_id.as_uuid(),
             &delivery.and_then(|delivery| credential_columns(delivery.credential).1),
             &event_id,
             &delivery.map(|delivery| Json(&delivery.event)),
@@ -58,7 +58,7 @@ impl Admin {
 
     /// Reverts [`Self::mark_redriven`] if the retry queue did not accept the message.
     pub async fn unmark_redriven(&self, org_id: OrgId, dead_letter: &DeadLetter) -> Result<(), Failure> {
-        let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.0, &dead_letter.event_id()];
+        let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, org_id.as_uuid(), &dead_letter.event_id()];
         self.client.execute("SELECT unmark_redriven_v1($1, $2, $3)", &parameters).await?;
         Ok(())
     }
@@ -70,9 +70,25 @@ impl Admin {
         Ok(())
     }
 
+    /// As [`Self::take_turn_to_redrive`], without the wait. False: another pass is at work.
+    pub async fn try_turn_to_redrive(&self) -> Result<bool, Failure> {
+        self.value("SELECT pg_try_advisory_lock(hashtext('ringfence redrive'))", &[]).await
+    }
+
+    /// Lets the next redrive begin before this connection is closed, of which the server learns a moment later.
+    pub async fn end_turn_to_redrive(&self) -> Result<(), Failure> {
+        self.client.execute("SELECT pg_advisory_unlock(hashtext('ringfence redrive'))", &[]).await?;
+        Ok(())
+    }
+
+    /// The event of a failed operation with its personal data, which is audited. None: the org has none such, or it was applied.
+    pub async fn unmask(&self, org_id: OrgId, event_id: &str) -> Result<Option<Value>, Failure> {
+        self.value("SELECT unmask_failure_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &event_id]).await
+    }
+
     /// Writes the result of a redrive to the audit log.
     pub async fn note_redrive(&self, org_id: Option<OrgId>, outcome: &Value) -> Result<(), Failure> {
-        let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.map(|org| org.0), &Json(outcome)];
+        let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.map(|org| *org.as_uuid()), &Json(outcome)];
         self.client.execute("SELECT audit($1, 'event.redrive_pass', $2, 'dead letters', $3)", &parameters).await?;
         Ok(())
     }
@@ -80,13 +96,13 @@ impl Admin {
     /// The org of an event from the platform URL. None: no org, or more than one, has registered the event's ids.
     pub async fn find_org(&self, event: &Event) -> Result<Option<OrgId>, Failure> {
         let org: Option<Uuid> = self.value("SELECT find_event_org_v1($1)", &[&Json(event)]).await?;
-        Ok(org.map(OrgId))
+        Ok(org.map(OrgId::from))
     }
 }
 
 fn failed_operation(row: &Row) -> Result<FailedOperation, tokio_postgres::Error> {
     Ok(FailedOperation {
-        org_id: OrgId(row.try_get("org_id")?),
+        org_id: OrgId::from(row.try_get::<_, Uuid>("org_id")?),
         call_id: row.try_get("vapi_call_id")?,
         event_id: row.try_get("event_id")?,
         function: row.try_get("function")?,

@@ -1,5 +1,5 @@
-//! Changes by operators: orgs, keys, agents, leads and [`tools`], and their work on failures: [`failures`], [`replay`]
-//! and [`erasure`]. Each change and its entry in the audit log are one transaction.
+//! Changes by operators: orgs, keys, agents, leads and [`tools`], and their work on failures: [`failures`], [`replay`],
+//! [`operations`] and [`erasure`]. Each change and its entry in the audit log are one transaction.
 //!
 //! Works over a connection of the database's owner, which acts as `ringfence_ops`. The functions that serve webhooks
 //! have no such connection.
@@ -7,6 +7,7 @@
 mod dead_letter;
 pub mod erasure;
 pub mod failures;
+pub mod operations;
 pub mod replay;
 mod selection;
 pub mod tools;
@@ -16,7 +17,7 @@ pub use dead_letter::DeadLetter;
 use std::time::Duration;
 
 use ringfence_protocol::admin::{AddedAgent, NewAgent, Organization, Resolved, RetainedData};
-use ringfence_vapi::OrgId;
+use ringfence_vapi::{LeadId, OrgId};
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
 use tokio_postgres::types::{Json, ToSql};
@@ -42,7 +43,7 @@ impl Admin {
     /// Creates an org with version 1 of its key.
     pub async fn create_organization(&self, name: &str) -> Result<OrgId, Failure> {
         let id: Uuid = self.value("SELECT create_organization_v1($1, $2)", &[&self.actor, &name]).await?;
-        Ok(OrgId(id))
+        Ok(OrgId::from(id))
     }
 
     /// All orgs, by name.
@@ -54,7 +55,7 @@ impl Admin {
         rows.iter()
             .map(|row| {
                 Ok(Organization {
-                    id: OrgId(row.try_get("id")?),
+                    id: OrgId::from(row.try_get::<_, Uuid>("id")?),
                     name: row.try_get("name")?,
                     key_version: row.try_get("key_version")?,
                 })
@@ -72,7 +73,7 @@ impl Admin {
     ///
     /// An id that another org registered violates `platform_directory_pkey`.
     pub async fn add_agent(&self, org_id: OrgId, agent: &NewAgent) -> Result<AddedAgent, Failure> {
-        let id = self
+        let id: Uuid = self
             .value(
                 "SELECT add_agent_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 &[
@@ -89,7 +90,7 @@ impl Admin {
                 ],
             )
             .await?;
-        Ok(AddedAgent { id, events: self.apply_unresolved().await? })
+        Ok(AddedAgent { id: id.into(), events: self.apply_unresolved().await? })
     }
 
     /// Records in the audit log that a token is about to be created, for an org or (None) for an operator. False: no
@@ -100,7 +101,7 @@ impl Admin {
         org_id: Option<OrgId>,
         lifetime: Duration,
     ) -> Result<bool, Failure> {
-        let (org, seconds) = (org_id.map(|org| org.0), i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX));
+        let (org, seconds) = (org_id.map(|org| *org.as_uuid()), i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX));
         self.value("SELECT record_token_mint_v1($1, $2, $3, $4)", &[&self.actor, &purpose, &org, &seconds]).await
     }
 
@@ -155,9 +156,10 @@ impl Admin {
         phone: &str,
         name: Option<&str>,
         metadata: &Map<String, Value>,
-    ) -> Result<Uuid, Failure> {
+    ) -> Result<LeadId, Failure> {
         let statement = "SELECT add_lead_v1($1, $2, $3, $4, $5)";
-        self.value(statement, &[&self.actor, org_id.as_uuid(), &phone, &name, &Json(metadata)]).await
+        let id: Uuid = self.value(statement, &[&self.actor, org_id.as_uuid(), &phone, &name, &Json(metadata)]).await?;
+        Ok(id.into())
     }
 
     /// Tries to apply every unresolved event, the events of one call in one transaction. A failed event stays

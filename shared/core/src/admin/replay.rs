@@ -2,13 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use ringfence_protocol::admin::{ReplayCursor, Replayable, Replayed, Selection};
+use ringfence_protocol::admin::{Replayable, Selection};
 use ringfence_vapi::OrgId;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Admin;
 use super::selection::{Parameters, SELECTED};
 use crate::error::Failure;
+
+/// The last event that a replay has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayCursor {
+    pub org_id: OrgId,
+    pub event_id: String,
+}
+
+/// What a page of a replay did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Events of the page.
+    pub seen: u64,
+    pub replayed: u64,
+    /// The log has the code of each.
+    pub failed: u64,
+    /// None: the page is empty.
+    pub next: Option<ReplayCursor>,
+}
 
 impl Admin {
     pub async fn count_replayable(&self, kind: Replayable, selection: &Selection) -> Result<i64, Failure> {
@@ -26,9 +46,9 @@ impl Admin {
         limit: i64,
     ) -> Result<Replayed, Failure> {
         let page = self.page(kind, selection, after, limit).await?;
-        let mut counts: BTreeMap<Uuid, i64> = BTreeMap::new();
+        let mut counts: BTreeMap<OrgId, i64> = BTreeMap::new();
         for event in &page {
-            *counts.entry(event.org_id.0).or_default() += 1;
+            *counts.entry(event.org_id).or_default() += 1;
         }
         for (org_id, count) in counts {
             let audit = "SELECT audit($1, 'event.replay', $2, $3, jsonb_build_object('events', $4::bigint))";
@@ -36,9 +56,9 @@ impl Admin {
                 Replayable::Applied => "applied events",
                 Replayable::Failed => "failed events",
             };
-            self.client.execute(audit, &[&self.actor, &org_id, &subject, &count]).await?;
+            self.client.execute(audit, &[&self.actor, org_id.as_uuid(), &subject, &count]).await?;
         }
-        let mut replayed = Replayed::default();
+        let mut replayed = Replayed { seen: page.len() as u64, ..Replayed::default() };
         for event in &page {
             match self.replay_event(kind, event).await {
                 Ok(found) => replayed.replayed += u64::from(found),
@@ -58,7 +78,7 @@ impl Admin {
             Replayable::Applied => "SELECT replay_event_v1($1, $2)",
             Replayable::Failed => "SELECT replay_failed_operation_v1($1, $2)",
         };
-        self.value(statement, &[&event.org_id.0, &event.event_id]).await
+        self.value(statement, &[event.org_id.as_uuid(), &event.event_id]).await
     }
 
     /// Ordered by the unique key, so that a page is one range of its index.
@@ -74,11 +94,14 @@ impl Admin {
             ORDER BY org_id, event_id LIMIT $10",
             selected(kind)
         );
-        let (org_id, event_id) = after.map(|cursor| (cursor.org_id.0, cursor.event_id.as_str())).unzip();
+        let (org_id, event_id) = after.map(|cursor| (*cursor.org_id.as_uuid(), cursor.event_id.as_str())).unzip();
         let parameters = Parameters::of(selection);
         let rows = self.client.query(&statement, &parameters.and(&[&org_id, &event_id, &limit])).await?;
         let cursor = |row: &tokio_postgres::Row| {
-            Ok(ReplayCursor { org_id: OrgId(row.try_get("org_id")?), event_id: row.try_get("event_id")? })
+            Ok(ReplayCursor {
+                org_id: OrgId::from(row.try_get::<_, Uuid>("org_id")?),
+                event_id: row.try_get("event_id")?,
+            })
         };
         Ok(rows.iter().map(cursor).collect::<Result<_, tokio_postgres::Error>>()?)
     }

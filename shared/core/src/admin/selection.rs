@@ -51,7 +51,7 @@ pub(super) struct Parameters<'a> {
 
 impl<'a> Parameters<'a> {
     pub(super) fn of(selection: &'a Selection) -> Self {
-        let (org_id, code) = (selection.org_id.map(|org| org.0), selection.code.map(|code| code.to_string()));
+        let (org_id, code) = (selection.org_id.map(|org| *org.as_uuid()), selection.code.map(|code| code.to_string()));
         Self { selection, org_id, code }
     }
 

@@ -1,7 +1,7 @@
 //! Agents' configuration and tools.
 
 use ringfence_protocol::admin::{ListedAgent, NewAgent, Tool, ToolKind};
-use ringfence_vapi::OrgId;
+use ringfence_vapi::{AgentId, LeadId, OrgId};
 use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ impl Admin {
         let statement =
             "SELECT id, name, role, vapi_assistant_id, vapi_squad_id, vapi_phone_number_id, phone_number, is_default,
             configuration FROM agents WHERE org_id = $1 ORDER BY created_at, id";
-        let rows = self.client.query(statement, &[&org_id.0]).await?;
+        let rows = self.client.query(statement, &[org_id.as_uuid()]).await?;
         rows.iter()
             .map(|row| {
                 let Json(configuration) = row.try_get("configuration")?;
@@ -29,7 +29,7 @@ impl Admin {
                     is_default: row.try_get("is_default")?,
                     configuration,
                 };
-                Ok(ListedAgent { id: row.try_get("id")?, agent })
+                Ok(ListedAgent { id: row.try_get::<_, Uuid>("id")?.into(), agent })
             })
             .collect()
     }
@@ -39,12 +39,12 @@ impl Admin {
     pub async fn configure_agent(
         &self,
         org_id: OrgId,
-        agent: Uuid,
+        agent: AgentId,
         is_default: Option<bool>,
         configuration: Option<&Value>,
     ) -> Result<bool, Failure> {
         let statement = "SELECT configure_agent_v1($1, $2, $3, $4, $5)";
-        self.value(statement, &[&self.actor, &org_id.0, &agent, &is_default, &configuration]).await
+        self.value(statement, &[&self.actor, org_id.as_uuid(), agent.as_uuid(), &is_default, &configuration]).await
     }
 
     /// Changes a lead's name and metadata. None keeps the current value. Returns the lead's id; None: no such lead.
@@ -54,16 +54,18 @@ impl Admin {
         phone: &str,
         name: Option<&str>,
         metadata: Option<&Value>,
-    ) -> Result<Option<Uuid>, Failure> {
+    ) -> Result<Option<LeadId>, Failure> {
         let statement = "SELECT change_lead_v1($1, $2, $3, $4, $5)";
-        self.value(statement, &[&self.actor, &org_id.0, &phone, &name, &metadata]).await
+        let id: Option<Uuid> =
+            self.value(statement, &[&self.actor, org_id.as_uuid(), &phone, &name, &metadata]).await?;
+        Ok(id.map(LeadId::from))
     }
 
     /// The tools of an org, by kind and name.
     pub async fn tools(&self, org_id: OrgId) -> Result<Vec<Tool>, Failure> {
         let statement = "SELECT kind, name, endpoint, timeout_seconds, is_idempotent FROM tools WHERE org_id = $1
             ORDER BY kind, name";
-        let rows = self.client.query(statement, &[&org_id.0]).await?;
+        let rows = self.client.query(statement, &[org_id.as_uuid()]).await?;
         rows.iter()
             .map(|row| {
                 let kind = row.try_get::<_, &str>("kind")?.parse().map_err(|_| Failure::unknown_outcome())?;
@@ -84,25 +86,29 @@ impl Admin {
         let statement = "SELECT set_tool_v1($1, $2, $3, $4, $5, $6, $7)";
         let kind = <&str>::from(kind);
         self.client
-            .execute(statement, &[&self.actor, &org_id.0, &kind, name, endpoint, timeout_seconds, is_idempotent])
+            .execute(statement, &[&self.actor, org_id.as_uuid(), &kind, name, endpoint, timeout_seconds, is_idempotent])
             .await?;
         Ok(())
     }
 
     /// Deletes a tool. False: no such tool.
     pub async fn remove_tool(&self, org_id: OrgId, kind: ToolKind, name: &str) -> Result<bool, Failure> {
-        self.value("SELECT remove_tool_v1($1, $2, $3, $4)", &[&self.actor, &org_id.0, &<&str>::from(kind), &name]).await
+        self.value(
+            "SELECT remove_tool_v1($1, $2, $3, $4)",
+            &[&self.actor, org_id.as_uuid(), &<&str>::from(kind), &name],
+        )
+        .await
     }
 
     /// Records in the audit log that the secret which signs messages to an org's endpoints is shown. False: no such
     /// org.
     pub async fn record_tool_secret_view(&self, org_id: OrgId) -> Result<bool, Failure> {
-        self.value("SELECT record_tool_secret_view_v1($1, $2)", &[&self.actor, &org_id.0]).await
+        self.value("SELECT record_tool_secret_view_v1($1, $2)", &[&self.actor, org_id.as_uuid()]).await
     }
 
     /// Closes the failed operation of an interrupted tool call after a person has found out whether the endpoint
     /// performed it. False: no such open failure.
     pub async fn settle_tool_call(&self, org_id: OrgId, event_id: &str) -> Result<bool, Failure> {
-        self.value("SELECT settle_tool_call_v1($1, $2, $3)", &[&self.actor, &org_id.0, &event_id]).await
+        self.value("SELECT settle_tool_call_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &event_id]).await
     }
 }

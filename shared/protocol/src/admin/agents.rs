@@ -1,7 +1,7 @@
+use ringfence_vapi::AgentId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use strum::{Display, EnumString, IntoStaticStr};
-use uuid::Uuid;
 
 /// A Vapi assistant or squad, and the number that it answers or calls from. At least one of the ids is needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct NewAgent {
 /// An agent as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedAgent {
-    pub id: Uuid,
+    pub id: AgentId,
     #[serde(flatten)]
     pub agent: NewAgent,
 }
@@ -33,7 +33,7 @@ pub struct ListedAgent {
 /// A new agent, and what became of the unresolved events that name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedAgent {
-    pub id: Uuid,
+    pub id: AgentId,
     pub events: Resolved,
 }
 

@@ -1,12 +1,14 @@
 //! The functions that apply events.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumCount, EnumIter, IntoStaticStr};
 
 /// The Lambda function that applies an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumCount, EnumIter, IntoStaticStr,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Function {
     /// Calls that begin or go on, and most of the timeline.
     CallStarted,
@@ -19,34 +21,22 @@ pub enum Function {
 }
 
 impl Function {
-    /// All functions that apply events.
-    pub const ALL: [Self; 4] = [Self::CallStarted, Self::CallEnded, Self::Transcript, Self::EndOfCallReport];
-
     /// The function's name, as in the tree and in its queue's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CallStarted => "call-started",
-            Self::CallEnded => "call-ended",
-            Self::Transcript => "transcript",
-            Self::EndOfCallReport => "end-of-call-report",
-        }
-    }
-}
-
-impl fmt::Display for Function {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.into_str()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use strum::IntoEnumIterator as _;
+
     use super::*;
 
     #[test]
     fn a_function_is_serialised_under_its_name() {
-        for function in Function::ALL {
+        for function in Function::iter() {
             assert_eq!(serde_json::to_value(function).unwrap(), function.as_str());
         }
     }

@@ -1,10 +1,8 @@
 //! Recordings that a message names, and the links to fetch them by.
 
-use std::fmt;
-use std::str::FromStr;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoEnumIterator as _, IntoStaticStr};
 
 use super::ArtifactUpload;
 use crate::link;
@@ -12,8 +10,24 @@ use crate::object::Object;
 use crate::sensitive::Sensitive;
 
 /// What was recorded. The tracks of one party alone are left out: both are in the stereo recording, a channel each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumIter,
+    EnumString,
+    IntoStaticStr,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str, parse_err_ty = UnknownRecordingKind, parse_err_fn = unknown_kind)]
 pub enum RecordingKind {
     /// Both parties in one channel.
     Mono,
@@ -29,17 +43,10 @@ pub enum RecordingKind {
 pub struct UnknownRecordingKind;
 
 impl RecordingKind {
-    /// All kinds, the one that people listen to first.
-    pub const ALL: [Self; 3] = [Self::Mono, Self::Stereo, Self::Video];
-
     /// Its name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Mono => "mono",
-            Self::Stereo => "stereo",
-            Self::Video => "video",
-        }
+        self.into_str()
     }
 
     /// The last part of Vapi's endpoint for it: `GET /call/{id}/mono-recording`.
@@ -71,18 +78,8 @@ impl RecordingKind {
     }
 }
 
-impl fmt::Display for RecordingKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for RecordingKind {
-    type Err = UnknownRecordingKind;
-
-    fn from_str(text: &str) -> Result<Self, UnknownRecordingKind> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownRecordingKind)
-    }
+fn unknown_kind(_: &str) -> UnknownRecordingKind {
+    UnknownRecordingKind
 }
 
 /// A link that works for a while, and for whoever has it: a secret, and no part of an event.
@@ -105,7 +102,7 @@ impl RecordingLink {
             let url = artifact.converted(kind.presigned(), link::usable)?;
             Some(Self { kind, url: url.into(), expires_at })
         };
-        RecordingKind::ALL.into_iter().filter_map(link).collect()
+        RecordingKind::iter().filter_map(link).collect()
     }
 }
 
@@ -120,7 +117,7 @@ pub(super) fn kinds_of_report(message: &Object<'_>, mono: bool, stereo: bool) ->
         RecordingKind::Video => video,
     };
     let is_linked = |kind: &RecordingKind| artifact.text(kind.presigned()).is_some();
-    RecordingKind::ALL.into_iter().filter(|kind| is_named(kind) || is_linked(kind)).collect()
+    RecordingKind::iter().filter(|kind| is_named(kind) || is_linked(kind)).collect()
 }
 
 /// The kinds that were put into the customer's own storage.
@@ -130,5 +127,5 @@ pub(super) fn kinds_of_uploads(artifacts: &[ArtifactUpload]) -> Vec<RecordingKin
             .iter()
             .any(|upload| upload.success == Some(true) && upload.artifact_type.as_deref() == Some(kind.artifact()))
     };
-    RecordingKind::ALL.into_iter().filter(is_there).collect()
+    RecordingKind::iter().filter(is_there).collect()
 }

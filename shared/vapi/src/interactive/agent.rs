@@ -2,16 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use super::inquiry;
+use crate::ids::{AgentId, LeadId};
 use crate::sensitive::Sensitive;
 
 /// An agent of an org, as far as Vapi is told of it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Agent {
     /// Its id.
-    pub id: Uuid,
+    pub id: AgentId,
     /// Vapi's id of its assistant.
     pub assistant_id: Option<String>,
     /// Vapi's id of its squad.
@@ -100,7 +100,7 @@ impl Configuration {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Lead {
     /// Its id.
-    pub id: Uuid,
+    pub id: LeadId,
     /// The lead's name.
     pub name: Option<Sensitive<String>>,
     /// E.164.
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_another_release_wrote_leaves_the_agent_readable() {
-        let kept = json!({"id": Uuid::nil(), "assistant_id": "a1", "squad_id": null,
+        let kept = json!({"id": uuid::Uuid::nil(), "assistant_id": "a1", "squad_id": null,
             "configuration": {"variables": 7, "later": true}});
         let agent: Agent = serde_json::from_value(kept).unwrap();
         assert_eq!((agent.assistant_id.as_deref(), agent.configuration), (Some("a1"), Configuration::default()));

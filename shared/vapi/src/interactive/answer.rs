@@ -103,7 +103,7 @@ mod tests {
     fn agent(assistant_id: Option<&str>, squad_id: Option<&str>, configuration: &Value) -> Agent {
         let configuration = Configuration::from_json(&configuration.to_string()).unwrap();
         let [assistant_id, squad_id] = [assistant_id, squad_id].map(|id| id.map(str::to_owned));
-        Agent { id: Uuid::nil(), assistant_id, squad_id, configuration }
+        Agent { id: Uuid::nil().into(), assistant_id, squad_id, configuration }
     }
 
     fn lead() -> Lead {

@@ -1,6 +1,7 @@
 //! The questions that an org may answer itself, by an endpoint or by its agent's configuration.
 
 use serde_json::{Map, Value, json};
+use strum::{EnumIter, EnumString, IntoStaticStr, VariantNames};
 
 use super::Agent;
 use crate::json::Limits;
@@ -27,46 +28,45 @@ pub struct Inquiry {
 }
 
 /// The kinds of questions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, EnumString, IntoStaticStr, VariantNames)]
+#[strum(const_into_str)]
 pub enum InquiryKind {
     /// `ServerMessageTransferDestinationRequest`: where to?
+    #[strum(serialize = "transfer-destination-request")]
     TransferDestination,
     /// `ServerMessageHandoffDestinationRequest`: which assistant takes over?
+    #[strum(serialize = "handoff-destination-request")]
     HandoffDestination,
     /// `ServerMessageKnowledgeBaseRequest`: which documents help?
+    #[strum(serialize = "knowledge-base-request")]
     KnowledgeBase,
     /// `ServerMessageCallEndpointingRequest`: has the user finished?
+    #[strum(serialize = "call.endpointing.request")]
     Endpointing,
     /// `ServerMessageCampaignPredial`: may this contact be dialled?
+    #[strum(serialize = "campaign.predial")]
     CampaignPredial,
 }
 
 impl InquiryKind {
-    /// All kinds.
-    pub const ALL: [Self; 5] = [
-        Self::TransferDestination,
-        Self::HandoffDestination,
-        Self::KnowledgeBase,
-        Self::Endpointing,
-        Self::CampaignPredial,
-    ];
-
     /// Vapi's message type.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
+        self.into_str()
+    }
+
+    /// Its name in an assistant's `serverMessages`. None: Vapi sends it to a server that is configured elsewhere.
+    pub(crate) const fn server_message(self) -> Option<&'static str> {
         match self {
-            Self::TransferDestination => "transfer-destination-request",
-            Self::HandoffDestination => "handoff-destination-request",
-            Self::KnowledgeBase => "knowledge-base-request",
-            Self::Endpointing => "call.endpointing.request",
-            Self::CampaignPredial => "campaign.predial",
+            Self::TransferDestination | Self::HandoffDestination => Some(self.into_str()),
+            Self::KnowledgeBase | Self::Endpointing | Self::CampaignPredial => None,
         }
     }
 
     /// The kind of a message type.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+        name.parse().ok()
     }
 
     /// An endpoint's answer, reduced to what Vapi may be told; `None`: Vapi would not understand it.

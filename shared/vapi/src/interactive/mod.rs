@@ -15,6 +15,9 @@ pub use tool_result::ToolResult;
 use crate::call::CallFacts;
 use crate::object::Object;
 
+/// The type of `ServerMessageToolCalls`.
+pub(crate) const TOOL_CALLS: &str = "tool-calls";
+
 /// A message whose answer's body matters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interactive {
@@ -42,7 +45,7 @@ impl Interactive {
     pub(crate) fn read(name: &str, message: &Object<'_>) -> Option<Self> {
         let question = match name {
             "assistant-request" => Question::Assistant,
-            "tool-calls" => Question::ToolCalls(ToolCall::read_all(message)),
+            TOOL_CALLS => Question::ToolCalls(ToolCall::read_all(message)),
             "function-call" => Question::FunctionCall(ToolCall::read_function_call(message)),
             name => Question::Inquiry(Inquiry::read(InquiryKind::from_name(name)?, message)),
         };
