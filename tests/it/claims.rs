@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ringfence_core::Outcome;
-use ringfence_testkit::database::{apply, try_apply};
-use ringfence_testkit::{Call, TestDatabase};
+use ringfence_harness::testing::database::{apply, try_apply};
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde_json::{Value, json};
 
@@ -169,7 +169,7 @@ async fn a_second_claimant_applies_what_the_first_one_aborts() {
     let database = TestDatabase::new().await;
     let org = database.org("Acme").await;
     let body = Call::default().status("in-progress", 4_000);
-    let delivery = ringfence_testkit::call::delivery(org, &body);
+    let delivery = ringfence_harness::testing::call::delivery(org, &body);
 
     let mut first = database.client("ringfence_app").await;
     let transaction = first.transaction().await.unwrap();

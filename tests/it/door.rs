@@ -6,8 +6,8 @@ mod samples;
 mod tolerance;
 
 use insta::assert_json_snapshot;
-use ringfence_testkit::webhook::{Reply, masters};
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook, sample};
+use ringfence_harness::testing::webhook::{Reply, masters};
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Map, Value, json};
 

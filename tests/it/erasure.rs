@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfence_harness::testing::Call;
 use ringfence_protocol::admin::{Command, Erasure, NewAgent, Replayable, Reply, Selection, Target};
 use ringfence_protocol::maintenance::Job;
-use ringfence_testkit::Call;
 use ringfence_vapi::{EventType, Function, RecordingKind};
 use serde_json::{Value, json};
 
@@ -91,8 +91,10 @@ async fn nothing_brings_an_erased_call_back() {
     let stage = Stage::new().await;
     let (call, bodies) = whole_call(&stage).await;
     // One event waits in the retry queue, one is a dead letter with its row, and a second recording is on its way.
-    let waiting =
-        ringfence_runtime::envelope::seal(&ringfence_testkit::call::delivery(stage.org, &call.status("ended", 61_000)));
+    let waiting = ringfence_runtime::envelope::seal(&ringfence_harness::testing::call::delivery(
+        stage.org,
+        &call.status("ended", 61_000),
+    ));
     let ringfence_runtime::envelope::Sealed::Fits(waiting) = waiting.unwrap() else { panic!("it is small") };
     stage.queues.put(Function::CallEnded, &waiting).await;
     stage.execute("ALTER TABLE calls ADD CONSTRAINT nobody_ends CHECK (status <> 'completed') NOT VALID").await;

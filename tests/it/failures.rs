@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::SqsEvent;
 use ringfence_core::Database;
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::admin::{Command, Replayable, Replayed, Reply, Selection};
 use ringfence_runtime::consumer::LAST_RECEIVE;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::json;
 

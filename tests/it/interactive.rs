@@ -5,9 +5,9 @@ mod inquiries;
 mod routes;
 mod tools;
 
+use ringfence_harness::testing::webhook::Reply;
+use ringfence_harness::testing::{TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_protocol::admin::{NewAgent, Tool, ToolKind};
-use ringfence_testkit::webhook::Reply;
-use ringfence_testkit::{TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -120,7 +120,8 @@ async fn every_variant_gets_an_answer_of_its_shape() {
     }
 
     let endpoint =
-        TestEndpoint::start(ringfence_testkit::endpoint::Manner::Answers(json!({"result": "Done\nnow"}))).await;
+        TestEndpoint::start(ringfence_harness::testing::endpoint::Manner::Answers(json!({"result": "Done\nnow"})))
+            .await;
     let configuration = json!({
         "variables": {"shop": "Acme"}, "endpointing_seconds": 0.4,
         "transfer_destination": {"type": "number", "number": "+15555550155"},

@@ -1,8 +1,8 @@
 //! The fence between orgs, each layer of it by itself.
 
+use ringfence_harness::testing::call::delivery;
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::admin::NewAgent;
-use ringfence_testkit::call::delivery;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::json;
 use tokio_postgres::error::SqlState;

@@ -14,15 +14,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use broadcast_retry::Broadcaster;
-use fake_gateway::{FakeGateway, Limits};
 use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
 use live::Live;
 use ringfence_core::Database;
+use ringfence_harness::testing::webhook::masters;
+use ringfence_harness::testing::{TestDatabase, TestQueues, TestWebhook};
+use ringfence_harness::websocket_gateway::{FakeGateway, Limits};
 use ringfence_identity::{Audience, Scope, Tokens};
 use ringfence_runtime::Consumer;
-use ringfence_testkit::webhook::masters;
-use ringfence_testkit::{TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;

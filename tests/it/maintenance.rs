@@ -1,8 +1,8 @@
 //! Maintenance: what is old goes, what died is settled, and what is wrong is told. B6, B9.
 
+use ringfence_harness::testing::Call;
 use ringfence_protocol::admin::RetainedData;
 use ringfence_protocol::maintenance::Job;
-use ringfence_testkit::Call;
 use ringfence_vapi::OrgId;
 use serde_json::json;
 use strum::IntoEnumIterator as _;

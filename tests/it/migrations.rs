@@ -8,9 +8,9 @@ use ringfence_core::admin::Admin;
 use ringfence_core::error::Failure;
 use ringfence_core::migrations::{self, MigrationError};
 use ringfence_core::{Database, DatabaseSettings, Outcome};
+use ringfence_harness::testing::database::{APP_PASSWORD, apply, try_apply, turn_to_migrate};
+use ringfence_harness::testing::{Call, TestDatabase, TestServer};
 use ringfence_protocol::admin::Finding;
-use ringfence_testkit::database::{APP_PASSWORD, apply, try_apply, turn_to_migrate};
-use ringfence_testkit::{Call, TestDatabase, TestServer};
 use ringfence_vapi::{FailureClass, FailureCode};
 use serde_json::json;
 
@@ -211,7 +211,7 @@ async fn the_owner_of_the_database_need_not_be_superuser() {
 #[tokio::test]
 async fn the_functions_password_is_the_one_of_the_last_migration() {
     let server = TestServer::start();
-    let owner = server.settings("postgres", ringfence_testkit::server::SUPERUSER_PASSWORD, "postgres");
+    let owner = server.settings("postgres", ringfence_harness::testing::server::SUPERUSER_PASSWORD, "postgres");
     let log_in = async |password: &str| -> Result<(), Failure> {
         let settings = server.settings("ringfence_app", password, "postgres");
         Database::new(&settings).unwrap().query_one("SELECT 1", &[]).await.map(drop)

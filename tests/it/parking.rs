@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_runtime::consumer::Consumer;
 use ringfence_runtime::events::{self, EventWorker};
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};

@@ -1,10 +1,10 @@
 //! The platform's URL: one key for all orgs, and each event finds its own org by what is registered.
 
 use ringfence_core::apply_event;
+use ringfence_harness::testing::call::delivery_with;
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::Credential;
 use ringfence_protocol::admin::{NewAgent, Resolved};
-use ringfence_testkit::call::delivery_with;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 

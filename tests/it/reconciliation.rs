@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfence_harness::testing::studio::Reply;
+use ringfence_harness::testing::webhook::masters;
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_identity::Sealer;
 use ringfence_protocol::maintenance::Job;
-use ringfence_testkit::studio::Reply;
-use ringfence_testkit::webhook::masters;
-use ringfence_testkit::{Call, TestDatabase};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Value, json};
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, Outcome, Timeouts, apply_event};
+use ringfence_harness::testing::{Call, Proxy, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::Delivery;
 use ringfence_runtime::pipeline::EventStore;
-use ringfence_testkit::{Call, Proxy, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use ringfence_core::{Database, Failure, Outcome};
 use ringfence_egress::{EgressClient, EgressPolicy};
+use ringfence_harness::testing::endpoint::Manner;
+use ringfence_harness::testing::{
+    Call, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample_bytes, sample_names,
+};
 use ringfence_protocol::Delivery;
 use ringfence_protocol::maintenance::Job;
 use ringfence_runtime::pipeline::EventStore;
 use ringfence_runtime::sentry::{FailedTransaction, Reporter};
-use ringfence_testkit::endpoint::Manner;
-use ringfence_testkit::{Call, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample_bytes, sample_names};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -260,7 +262,9 @@ async fn a_door_speaks() {
         consumer.consume(queues.take(function).await, Instant::now() + Duration::from_mins(5)).await;
     }
     let late = Call::default();
-    queues.put(Function::CallEnded, &sealed(&ringfence_testkit::call::delivery(org, &late.status("ended", 0)))).await;
+    queues
+        .put(Function::CallEnded, &sealed(&ringfence_harness::testing::call::delivery(org, &late.status("ended", 0))))
+        .await;
     let consumer = queues.consumer(Function::CallEnded, Arc::clone(&app));
     consumer.consume(queues.take(Function::CallEnded).await, Instant::now() + Duration::from_mins(5)).await;
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use ringfence_core::{Database, Outcome, apply_event};
+use ringfence_harness::testing::call::delivery_with;
+use ringfence_harness::testing::database::apply;
+use ringfence_harness::testing::endpoint::Manner;
+use ringfence_harness::testing::webhook::Reply;
+use ringfence_harness::testing::{Call, PgBouncer, Proxy, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_protocol::Credential;
 use ringfence_protocol::admin::{Tool, ToolKind};
-use ringfence_testkit::call::delivery_with;
-use ringfence_testkit::database::apply;
-use ringfence_testkit::endpoint::Manner;
-use ringfence_testkit::webhook::Reply;
-use ringfence_testkit::{Call, PgBouncer, Proxy, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio_postgres::{NoTls, SimpleQueryMessage};

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
-use fake_gateway::{FakeGateway, Limits, STAGE};
+use ringfence_harness::websocket_gateway::{FakeGateway, Limits, STAGE};
 use rustix::process::Signal;
 use serde_json::Value;
 

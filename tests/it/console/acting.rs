@@ -1,7 +1,7 @@
 //! What people do: each act is ordered from the function that administers, in the name of whoever did it, and for his org only.
 
 use lambda_http::http::StatusCode;
-use ringfence_testkit::Call;
+use ringfence_harness::testing::Call;
 use serde_json::{Value, json};
 
 use super::{Site, of};
@@ -86,7 +86,7 @@ async fn the_live_page_gets_a_token_of_its_org() {
     let site = Site::open().await;
     let reply = site.post(&of(site.acme), &format!("/console/{}/live/token", site.acme), "").await;
     let answer: Value = serde_json::from_str(&reply.text).unwrap();
-    let tokens = ringfence_identity::Tokens::new(&ringfence_testkit::webhook::masters());
+    let tokens = ringfence_identity::Tokens::new(&ringfence_harness::testing::webhook::masters());
     let now = jiff::Timestamp::now();
     let claims = tokens.verify(ringfence_identity::Audience::Live, answer["token"].as_str().unwrap(), now).unwrap();
     assert_eq!(claims.org(), Some(site.acme));

@@ -1,8 +1,8 @@
 //! What is shown, and to whom.
 
 use lambda_http::http::StatusCode;
+use ringfence_harness::testing::Call;
 use ringfence_identity::Scope;
-use ringfence_testkit::Call;
 use serde_json::{Value, json};
 
 use super::{Site, of, token};

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
+use ringfence_harness::testing::Call;
+use ringfence_harness::testing::webhook::{masters, org_key};
 use ringfence_identity::Subject;
-use ringfence_testkit::Call;
-use ringfence_testkit::webhook::{masters, org_key};
 use ringfence_vapi::OrgId;
 use sha2::{Sha256, Sha512};
 

@@ -1,7 +1,7 @@
 //! The called lead: found by its number, and contacted when a real call ends.
 
-use ringfence_testkit::Call;
-use ringfence_testkit::database::TestDatabase;
+use ringfence_harness::testing::Call;
+use ringfence_harness::testing::database::TestDatabase;
 use serde_json::json;
 
 use super::open;

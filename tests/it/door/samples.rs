@@ -1,6 +1,6 @@
 //! Every sample body against the design's table.
 
-use ringfence_testkit::{TestDatabase, TestQueues, TestWebhook, sample, sample_bytes, sample_names};
+use ringfence_harness::testing::{TestDatabase, TestQueues, TestWebhook, sample, sample_bytes, sample_names};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Bad input harms nothing.
 
-use ringfence_testkit::Call;
+use ringfence_harness::testing::Call;
 use serde_json::json;
 
 use super::open;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use assistant_request::{Answers, Fallback};
 use ringfence_core::Timeouts;
-use ringfence_testkit::webhook::{TestWebhook, org_key};
-use ringfence_testkit::{Proxy, TestDatabase, TestQueues, sample};
+use ringfence_harness::testing::webhook::{TestWebhook, org_key};
+use ringfence_harness::testing::{Proxy, TestDatabase, TestQueues, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
 //! The questions that an org may answer itself: by an endpoint, else by its agent's configuration, else "nothing configured".
 
+use ringfence_harness::testing::endpoint::Manner;
+use ringfence_harness::testing::{TestEndpoint, sample};
 use ringfence_protocol::admin::ToolKind;
-use ringfence_testkit::endpoint::Manner;
-use ringfence_testkit::{TestEndpoint, sample};
 use serde_json::json;
 
 use super::{agent, answer, open, register};

@@ -7,10 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use hmac::{Hmac, Mac as _};
+use ringfence_harness::testing::endpoint::Manner;
+use ringfence_harness::testing::webhook::{TestWebhook, masters};
+use ringfence_harness::testing::{Proxy, TestDatabase, TestEndpoint, TestQueues, sample};
 use ringfence_protocol::admin::{Replayable, Selection, ToolKind};
-use ringfence_testkit::endpoint::Manner;
-use ringfence_testkit::webhook::{TestWebhook, masters};
-use ringfence_testkit::{Proxy, TestDatabase, TestEndpoint, TestQueues, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -26,7 +26,7 @@ fn book(call: &str, id: &str) -> Value {
 const LAMBDAS_LIMIT: Duration = Duration::from_secs(20);
 
 /// The one result of an answer.
-fn result(message: &Value, reply: &ringfence_testkit::webhook::Reply) -> Value {
+fn result(message: &Value, reply: &ringfence_harness::testing::webhook::Reply) -> Value {
     answer(message, reply)["results"][0].clone()
 }
 

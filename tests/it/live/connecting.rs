@@ -1,7 +1,7 @@
 //! Who gets in, and as whose viewer.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use ringfence_testkit::Call;
+use ringfence_harness::testing::Call;
 
 use super::*;
 

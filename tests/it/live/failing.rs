@@ -1,9 +1,9 @@
 //! Pushes that fail.
 
 use broadcast_retry::MAX_FAILURES;
+use ringfence_harness::testing::Call;
 use ringfence_protocol::Broadcast;
 use ringfence_protocol::broadcast::Subject;
-use ringfence_testkit::Call;
 use ringfence_vapi::EventKey;
 
 use super::*;

@@ -1,8 +1,8 @@
 //! What viewers are told.
 
 use ringfence_core::recordings::{self, Finished, StoredObject};
+use ringfence_harness::testing::Call;
 use ringfence_protocol::Recording;
-use ringfence_testkit::Call;
 use ringfence_vapi::RecordingKind;
 
 use super::*;

@@ -1,6 +1,6 @@
 //! What is being said, before it is final.
 
-use ringfence_testkit::Call;
+use ringfence_harness::testing::Call;
 
 use super::*;
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use ringfence_egress::EgressPolicy;
+use ringfence_harness::testing::studio::{Asked, Reply};
+use ringfence_harness::testing::webhook::masters;
+use ringfence_harness::testing::{Call, Proxy};
 use ringfence_identity::Sealer;
-use ringfence_testkit::studio::{Asked, Reply};
-use ringfence_testkit::webhook::masters;
-use ringfence_testkit::{Call, Proxy};
 use serde_json::json;
 use tokio::sync::Semaphore;
 

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use aws_lambda_events::sqs::SqsEvent;
 use ringfence_core::recordings::{self, Claimed};
+use ringfence_harness::testing::studio::Reply;
+use ringfence_harness::testing::{Call, TestQueues, TestWebhook};
 use ringfence_protocol::maintenance::Job;
 use ringfence_runtime::recordings::read;
-use ringfence_testkit::studio::Reply;
-use ringfence_testkit::{Call, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, RecordingKind};
 use serde_json::json;
 

@@ -3,11 +3,11 @@
 use jiff::SignedDuration;
 use recording_upload::MAX_BYTES;
 use ringfence_egress::EgressPolicy;
+use ringfence_harness::testing::Call;
+use ringfence_harness::testing::studio::Reply;
+use ringfence_harness::testing::webhook::masters;
 use ringfence_identity::Sealer;
 use ringfence_protocol::admin::{Command, Selection};
-use ringfence_testkit::Call;
-use ringfence_testkit::studio::Reply;
-use ringfence_testkit::webhook::masters;
 use serde_json::json;
 
 use super::{Stage, fetch_with, half_an_hour, wav};

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::closing::Closing;
-use crate::limits::STAGE;
+use super::closing::Closing;
+use super::limits::STAGE;
 
 /// Who connected: what is the same in every event of a connection.
 #[derive(Clone, Debug)]

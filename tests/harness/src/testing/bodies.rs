@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 fn folder() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/samples"))
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../samples"))
 }
 
 /// A sample's bytes, by its file name without `.json`.

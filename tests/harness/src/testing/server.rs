@@ -6,8 +6,8 @@ use ringfence_core::DatabaseSettings;
 use rustix::process::Signal;
 use tokio_postgres::{Client, NoTls};
 
-use crate::program::{Folder, Program, free_port};
-use crate::setting;
+use super::program::{Folder, Program, free_port};
+use super::setting;
 
 /// The superuser's password on such a server.
 pub const SUPERUSER_PASSWORD: &str = "superuser";

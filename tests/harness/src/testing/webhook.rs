@@ -15,7 +15,7 @@ use serde_json::Value;
 use tool_calls::Tools;
 use webhook::Webhook;
 
-use crate::queues::TestQueues;
+use super::queues::TestQueues;
 
 type Parameters = HashMap<String, Vec<String>>;
 

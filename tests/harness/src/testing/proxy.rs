@@ -8,7 +8,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::setting;
+use super::setting;
 
 /// `Sync` and `Query`: each ends what the client sends in one round trip (PostgreSQL's frontend protocol).
 const ENDS_ROUND_TRIP: [u8; 2] = *b"SQ";

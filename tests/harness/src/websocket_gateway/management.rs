@@ -10,8 +10,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
-use crate::gateway::Gateway;
-use crate::limits::MAX_MESSAGE_BYTES;
+use super::gateway::Gateway;
+use super::limits::MAX_MESSAGE_BYTES;
 
 /// Names the error to the SDKs.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fake_gateway::{FakeGateway, Limits};
+use ringfence_harness::websocket_gateway::{FakeGateway, Limits};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;

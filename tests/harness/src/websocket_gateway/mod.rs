@@ -8,7 +8,6 @@
 //! - Only the size of whole messages is limited, not the size of their frames (32 KB in AWS).
 //! - Messages of one connection are invoked one after another. AWS promises no order: do not rely on it.
 //! - Header names arrive in the usual spelling (`Sec-WebSocket-Protocol`), whatever the client wrote.
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests fail by panicking"))]
 
 mod closing;
 mod connect;

@@ -2,8 +2,8 @@
 
 use aws_sdk_apigatewaymanagement::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
-use fake_gateway::MAX_MESSAGE_BYTES;
 use reqwest::{Client, StatusCode};
+use ringfence_harness::websocket_gateway::MAX_MESSAGE_BYTES;
 use serde_json::Value;
 
 use crate::helpers::{Scene, content};

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use crate::database::APP_PASSWORD;
-use crate::program::{Folder, Program, free_port};
-use crate::setting;
+use super::database::APP_PASSWORD;
+use super::program::{Folder, Program, free_port};
+use super::setting;
 
 /// The pooler. It is gone when dropped.
 pub struct PgBouncer {

@@ -18,7 +18,7 @@ use ringfence_runtime::{
 use ringfence_vapi::Function;
 use uuid::Uuid;
 
-use crate::setting;
+use super::setting;
 
 /// The retry queue and the dead-letter queue of each event function, and the bucket of what is too large for them.
 pub struct TestQueues {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ringfence_vapi::OrgId;
 
-use crate::database::TestDatabase;
+use super::database::TestDatabase;
 
 impl TestDatabase {
     /// Every table that has an `org_id`: read from the catalog, so that a new table is among them.

@@ -12,10 +12,10 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::connection::Connections;
-use crate::function::Function;
-use crate::limits::{Limits, STAGE};
-use crate::{connect, management};
+use super::connection::Connections;
+use super::function::Function;
+use super::limits::{Limits, STAGE};
+use super::{connect, management};
 
 /// A running fake of API Gateway's WebSocket API.
 ///

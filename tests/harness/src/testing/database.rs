@@ -11,8 +11,8 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio_postgres::{Client, Config, NoTls};
 use uuid::Uuid;
 
-use crate::call::delivery;
-use crate::setting;
+use super::call::delivery;
+use super::setting;
 
 /// The password of `ringfence_app` in the tests.
 pub const APP_PASSWORD: &str = "app";

@@ -11,11 +11,11 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::connection::OpenConnection;
-use crate::event::Caller;
-use crate::gateway::Gateway;
-use crate::management::json_response;
-use crate::socket::carry;
+use super::connection::OpenConnection;
+use super::event::Caller;
+use super::gateway::Gateway;
+use super::management::json_response;
+use super::socket::carry;
 
 /// A client that the function let in.
 struct Admission {

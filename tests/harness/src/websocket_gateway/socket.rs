@@ -6,9 +6,9 @@ use axum::Error;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::closing::Closing;
-use crate::connection::{Command, OpenConnection};
-use crate::limits::MAX_MESSAGE_BYTES;
+use super::closing::Closing;
+use super::connection::{Command, OpenConnection};
+use super::limits::MAX_MESSAGE_BYTES;
 
 /// How long a client may take to answer a close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fake_gateway::Limits;
+use ringfence_harness::websocket_gateway::Limits;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;

@@ -1,7 +1,7 @@
 //! What clients send.
 
-use fake_gateway::{FakeGateway, Limits, MAX_MESSAGE_BYTES};
 use futures_util::{SinkExt as _, StreamExt as _};
+use ringfence_harness::websocket_gateway::{FakeGateway, Limits, MAX_MESSAGE_BYTES};
 use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;

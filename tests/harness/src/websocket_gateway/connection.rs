@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::closing::Closing;
-use crate::event::Caller;
-use crate::gateway::Gateway;
+use super::closing::Closing;
+use super::event::Caller;
+use super::gateway::Gateway;
 
 /// How many pushes may wait for one socket.
 const WAITING_PUSHES: usize = 64;
