@@ -8,13 +8,13 @@ use ringfence_vapi::OrgId;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::administration::{Administrator, Place, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
 
 /// Registers, lists and configures agents.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Agent {
+pub struct Agent {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -27,11 +27,11 @@ enum Verb {
 }
 
 impl Agent {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         match self.verb {
-            Verb::Add(verb) => verb.run().await,
-            Verb::List(verb) => verb.run().await,
-            Verb::Configure(verb) => verb.run().await,
+            Verb::Add(verb) => verb.run(backend).await,
+            Verb::List(verb) => verb.run(backend).await,
+            Verb::Configure(verb) => verb.run(backend).await,
         }
     }
 }
@@ -72,7 +72,7 @@ struct Add {
 }
 
 impl Add {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let agent = NewAgent {
             name: self.name,
             role: self.role,
@@ -83,7 +83,8 @@ impl Add {
             is_default: self.default,
             configuration: self.configuration.unwrap_or_default(),
         };
-        let answer = self.administrator.perform(|actor| Command::AddAgent { actor, org_id: self.org, agent }).await?;
+        let answer =
+            self.administrator.perform(backend, |actor| Command::AddAgent { actor, org_id: self.org, agent }).await?;
         let Reply::Agent(added) = answer else { return Err(unexpected(&answer)) };
         println!("id                    {}", added.id);
         println!("kept platform events  {} applied, {} failed", added.events.applied, added.events.failed);
@@ -100,13 +101,11 @@ struct List {
     /// The org's id
     #[arg(long)]
     org: OrgId,
-    #[command(flatten)]
-    place: Place,
 }
 
 impl List {
-    async fn run(self) -> Result<ExitCode> {
-        let answer = self.place.perform(Command::ListAgents { org_id: self.org }).await?;
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let answer = backend.command(Command::ListAgents { org_id: self.org }).await?;
         let Reply::Agents { agents } = answer else { return Err(unexpected(&answer)) };
         println!("{}", serde_json::to_string_pretty(&agents).context("write JSON")?);
         Ok(ExitCode::SUCCESS)
@@ -133,10 +132,10 @@ struct Configure {
 }
 
 impl Configure {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { agent: agent_id, org: org_id, default: is_default, configuration, administrator } = self;
         let act = |actor| Command::ConfigureAgent { actor, org_id, agent_id, is_default, configuration };
-        let answer = administrator.perform(act).await?;
+        let answer = administrator.perform(backend, act).await?;
         let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
         println!("The agent is configured.");
         Ok(ExitCode::SUCCESS)

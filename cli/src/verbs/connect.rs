@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use ringfence_protocol::admin::{Command, Reply};
 use ringfence_vapi::OrgId;
 
-use crate::administration::{Administrator, unexpected};
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
 /// Sets server URL, credential, retry plan and messages of an org's registered assistants and numbers at Vapi; says what it would change unless
 /// it is told to run
 #[derive(Debug, clap::Args)]
-pub(crate) struct Connect {
+pub struct Connect {
     /// The org's id
     #[arg(long)]
     org: OrgId,
@@ -23,9 +23,9 @@ pub(crate) struct Connect {
 }
 
 impl Connect {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org, run, administrator } = self;
-        let answer = administrator.perform(|actor| Command::Connect { actor, org_id: org, run }).await?;
+        let answer = administrator.perform(backend, |actor| Command::Connect { actor, org_id: org, run }).await?;
         let Reply::Connected(connection) = answer else { return Err(unexpected(&answer)) };
         for inspected in &connection.found {
             println!("{}", inspected.what);

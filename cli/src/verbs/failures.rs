@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use ringfence_protocol::admin::{Command, FailedOperation, Reply, Selection};
 
 use super::selection::Selected;
-use crate::administration::{Administrator, unexpected};
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
 
 /// Lists the events that failed and were not applied since, the latest first.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Failures {
+pub struct Failures {
     #[command(flatten)]
     selected: Selected,
     /// Those too that were applied since
@@ -30,17 +30,17 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let selection: Selection = self.selected.into();
         if let (Some(event_id), Some(org_id)) = (self.resolve, selection.org_id) {
             let act = |actor| Command::SettleToolCall { actor, org_id, event_id };
-            let answer = self.administrator.perform(act).await?;
+            let answer = self.administrator.perform(backend, act).await?;
             let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
             println!("The failure is closed.");
             return Ok(ExitCode::SUCCESS);
         }
         let act = Command::ListFailures { selection, resolved: self.resolved, limit: self.limit };
-        let answer = self.administrator.perform(|_| act).await?;
+        let answer = self.administrator.perform(backend, |_| act).await?;
         let Reply::Failures { operations } = answer else { return Err(unexpected(&answer)) };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&operations).context("write JSON")?);

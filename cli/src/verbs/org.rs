@@ -8,13 +8,13 @@ use ringfence_protocol::admin::{Command, OrganizationKey, Reply, RetainedData};
 use ringfence_vapi::OrgId;
 use serde::Serialize;
 
-use crate::administration::{Administrator, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
 
 /// Creates and lists orgs, rotates their keys, and sets what is kept for them.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Org {
+pub struct Org {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -30,14 +30,14 @@ enum Verb {
 }
 
 impl Org {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         match self.verb {
-            Verb::Create(verb) => verb.run().await,
-            Verb::List(verb) => verb.run().await,
-            Verb::RotateKey(verb) => verb.run().await,
-            Verb::VapiKey(verb) => verb.run().await,
-            Verb::Retention(verb) => verb.run().await,
-            Verb::ZeroRetention(verb) => verb.run().await,
+            Verb::Create(verb) => verb.run(backend).await,
+            Verb::List(verb) => verb.run(backend).await,
+            Verb::RotateKey(verb) => verb.run(backend).await,
+            Verb::VapiKey(verb) => verb.run(backend).await,
+            Verb::Retention(verb) => verb.run(backend).await,
+            Verb::ZeroRetention(verb) => verb.run(backend).await,
         }
     }
 }
@@ -56,9 +56,9 @@ struct Create {
 }
 
 impl Create {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let act = |actor| Command::CreateOrganization { actor, name: self.name };
-        print_key(&self.administrator.perform(act).await?, self.json)
+        print_key(&self.administrator.perform(backend, act).await?, self.json)
     }
 }
 
@@ -73,8 +73,8 @@ struct List {
 }
 
 impl List {
-    async fn run(self) -> Result<ExitCode> {
-        let answer = self.administrator.perform(|actor| Command::ListOrganizations { actor }).await?;
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let answer = self.administrator.perform(backend, |actor| Command::ListOrganizations { actor }).await?;
         let Reply::Organizations { organizations } = answer else { return Err(unexpected(&answer)) };
         if self.json {
             print_json(&organizations)?;
@@ -104,10 +104,10 @@ struct RotateKey {
 }
 
 impl RotateKey {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let overlap_seconds = self.overlap.as_secs();
         let act = |actor| Command::RotateKey { actor, org_id: self.org, overlap_seconds };
-        print_key(&self.administrator.perform(act).await?, self.json)
+        print_key(&self.administrator.perform(backend, act).await?, self.json)
     }
 }
 
@@ -124,10 +124,11 @@ struct VapiKey {
 }
 
 impl VapiKey {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         // Not an argument: those are seen by whoever lists processes, and kept by shells.
         let key = if self.remove { None } else { Some(read_line()?.into()) };
-        let answer = self.administrator.perform(|actor| Command::SetVapiKey { actor, org_id: self.org, key }).await?;
+        let answer =
+            self.administrator.perform(backend, |actor| Command::SetVapiKey { actor, org_id: self.org, key }).await?;
         let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
         println!("{}", if self.remove { "the key is forgotten" } else { "the key is kept" });
         Ok(ExitCode::SUCCESS)
@@ -171,7 +172,7 @@ fn days(text: &str) -> std::result::Result<Days, String> {
 }
 
 impl Retention {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let chosen = [
             (RetainedData::Recordings, self.recordings),
             (RetainedData::Transcripts, self.transcripts),
@@ -180,7 +181,7 @@ impl Retention {
         for (kept, days) in chosen {
             let Some(Days(days)) = days else { continue };
             let act = |actor| Command::SetRetention { actor, org_id: self.org, data: kept, days };
-            let answer = self.administrator.perform(act).await?;
+            let answer = self.administrator.perform(backend, act).await?;
             let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
             match days {
                 Some(days) => println!("{kept} are retained for {days} days"),
@@ -204,9 +205,10 @@ struct ZeroRetention {
 }
 
 impl ZeroRetention {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org, is_zero, administrator } = self;
-        let answer = administrator.perform(|actor| Command::SetZeroRetention { actor, org_id: org, is_zero }).await?;
+        let answer =
+            administrator.perform(backend, |actor| Command::SetZeroRetention { actor, org_id: org, is_zero }).await?;
         let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
         println!("Vapi is {}asked for this org's missing reports", if is_zero { "not " } else { "" });
         Ok(ExitCode::SUCCESS)

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use ringfence_protocol::admin::{Command, DeadLetters, Reply, Selection};
 
 use super::selection::{Execution, Selected};
-use crate::administration::{Administrator, unexpected};
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
 /// Counts the dead letters that are selected; with --run, sends them back to the retry queues they came from.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Redrive {
+pub struct Redrive {
     #[command(flatten)]
     selected: Selected,
     #[command(flatten)]
@@ -20,13 +20,13 @@ pub(crate) struct Redrive {
 }
 
 impl Redrive {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Execution { run, rate } = self.execution;
         let selection = Selection::from(self.selected);
         let (mut redriven, mut before) = (0, None);
         let found = loop {
             let act = |actor| Command::Redrive { actor, selection: selection.clone(), run, per_second: rate, before };
-            let answer = self.administrator.perform(act).await?;
+            let answer = self.administrator.perform(backend, act).await?;
             let Reply::DeadLetters(found) = answer else { return Err(unexpected(&answer)) };
             redriven += found.redriven;
             before = Some(found.before);

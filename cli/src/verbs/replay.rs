@@ -7,13 +7,13 @@ use ringfence_protocol::admin::{Command, ReplayCursor, Replayable, Replayed, Rep
 use tokio::time::Instant;
 
 use super::selection::{Execution, Selected};
-use crate::administration::{Administrator, unexpected};
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Error, Result};
 
 /// Counts the kept events that are selected; with --run, applies their effects once more. That ends in the same rows, or in whole
 /// ones where somebody damaged them.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Replay {
+pub struct Replay {
     #[command(flatten)]
     selected: Selected,
     /// Events that failed and were not applied since, instead of applied ones
@@ -26,14 +26,14 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         if self.selected.code.is_some() && !self.failed {
             return Err(Error::new("applied events have no failure code: name --failed with --code"));
         }
         let kind = if self.failed { Replayable::Failed } else { Replayable::Applied };
         let selection = Selection::from(self.selected);
         let count = Command::CountReplay { kind, selection: selection.clone() };
-        let answer = self.administrator.perform(|_| count).await?;
+        let answer = self.administrator.perform(backend, |_| count).await?;
         let Reply::Count { events } = answer else { return Err(unexpected(&answer)) };
         println!("  selected   {events}");
         if !self.execution.run {
@@ -42,7 +42,7 @@ impl Replay {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let total = pages(&self.administrator, kind, &selection, self.execution.rate).await?;
+        let total = pages(backend, &self.administrator, kind, &selection, self.execution.rate).await?;
         println!("  replayed   {}", total.replayed);
         if total.failed == 0 {
             return Ok(ExitCode::SUCCESS);
@@ -53,7 +53,13 @@ impl Replay {
 }
 
 /// A page holds what may be replayed in a second, and takes a second at least.
-async fn pages(administrator: &Administrator, kind: Replayable, selection: &Selection, rate: u32) -> Result<Replayed> {
+async fn pages(
+    backend: &impl Backend,
+    administrator: &Administrator,
+    kind: Replayable,
+    selection: &Selection,
+    rate: u32,
+) -> Result<Replayed> {
     let mut total = Replayed::default();
     let mut after: Option<ReplayCursor> = None;
     loop {
@@ -65,7 +71,7 @@ async fn pages(administrator: &Administrator, kind: Replayable, selection: &Sele
             after: after.clone(),
             limit: rate.into(),
         };
-        let answer = administrator.perform(page).await?;
+        let answer = administrator.perform(backend, page).await?;
         let Reply::Replayed(page) = answer else { return Err(unexpected(&answer)) };
         total.replayed += page.replayed;
         total.failed += page.failed;

@@ -6,13 +6,13 @@ use clap::{ArgGroup, Subcommand};
 use ringfence_protocol::admin::{Command, Reply, Tool as Registered, ToolKind};
 use ringfence_vapi::OrgId;
 
-use crate::administration::{Administrator, Place, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
 
 /// Registers, lists and removes tools.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Tool {
+pub struct Tool {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -26,12 +26,12 @@ enum Verb {
 }
 
 impl Tool {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         match self.verb {
-            Verb::Add(verb) => verb.run().await,
-            Verb::List(verb) => verb.run().await,
-            Verb::Remove(verb) => verb.run().await,
-            Verb::Secret(verb) => verb.run().await,
+            Verb::Add(verb) => verb.run(backend).await,
+            Verb::List(verb) => verb.run(backend).await,
+            Verb::Remove(verb) => verb.run(backend).await,
+            Verb::Secret(verb) => verb.run(backend).await,
         }
     }
 }
@@ -79,12 +79,12 @@ struct Add {
 }
 
 impl Add {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { named, endpoint, timeout, idempotent, administrator } = self;
         let org_id = named.org;
         let (kind, name) = named.kind_and_name();
         let tool = Registered { kind, name, endpoint, timeout_seconds: timeout, is_idempotent: idempotent };
-        let answer = administrator.perform(|actor| Command::SetTool { actor, org_id, tool }).await?;
+        let answer = administrator.perform(backend, |actor| Command::SetTool { actor, org_id, tool }).await?;
         let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
         println!(
             "The tool is registered. `cargo ringfence tool secret --org {org_id}` shows what verifies its requests."
@@ -99,13 +99,11 @@ struct List {
     /// The org's id
     #[arg(long)]
     org: OrgId,
-    #[command(flatten)]
-    place: Place,
 }
 
 impl List {
-    async fn run(self) -> Result<ExitCode> {
-        let answer = self.place.perform(Command::ListTools { org_id: self.org }).await?;
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let answer = backend.command(Command::ListTools { org_id: self.org }).await?;
         let Reply::Tools { tools } = answer else { return Err(unexpected(&answer)) };
         println!("{}", serde_json::to_string_pretty(&tools).context("write JSON")?);
         Ok(ExitCode::SUCCESS)
@@ -122,11 +120,11 @@ struct Remove {
 }
 
 impl Remove {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { named, administrator } = self;
         let org_id = named.org;
         let (kind, name) = named.kind_and_name();
-        let answer = administrator.perform(|actor| Command::RemoveTool { actor, org_id, kind, name }).await?;
+        let answer = administrator.perform(backend, |actor| Command::RemoveTool { actor, org_id, kind, name }).await?;
         let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
         println!("The tool is removed.");
         Ok(ExitCode::SUCCESS)
@@ -144,9 +142,9 @@ struct Secret {
 }
 
 impl Secret {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let act = |actor| Command::ShowToolSecret { actor, org_id: self.org };
-        let answer = self.administrator.perform(act).await?;
+        let answer = self.administrator.perform(backend, act).await?;
         let Reply::ToolSecret { secret } = answer else { return Err(unexpected(&answer)) };
         println!("{secret}");
         Ok(ExitCode::SUCCESS)

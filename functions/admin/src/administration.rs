@@ -9,9 +9,8 @@ use ringfence_core::admin::Admin;
 use ringfence_core::migrations::{self, MigrationError};
 use ringfence_egress::vapi_api::VAPI_API;
 use ringfence_egress::{EgressClient, VapiApi};
-use ringfence_identity::tokens::MAX_LIFETIME;
 use ringfence_identity::{Audience, MasterKeys, Scope, Sealer, Subject, Tokens};
-use ringfence_protocol::admin::{Command, DeadLetters, OrganizationKey, Reply, Secret, Selection};
+use ringfence_protocol::admin::{Command, DeadLetters, MAX_TOKEN_LIFETIME, OrganizationKey, Reply, Secret, Selection};
 use ringfence_runtime::{Environment, FunctionQueues, Misconfigured, Parking};
 use ringfence_vapi::interactive::Configuration;
 use ringfence_vapi::{Function, OrgId};
@@ -221,7 +220,7 @@ impl Administration {
         scope: Scope,
         lifetime: Duration,
     ) -> Result<(String, Timestamp), CommandError> {
-        let lifetime = lifetime.min(MAX_LIFETIME);
+        let lifetime = lifetime.min(MAX_TOKEN_LIFETIME);
         let org_id = match scope {
             Scope::Org(org_id) => Some(org_id),
             Scope::Operator => None,

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
+use ringfence_protocol::admin::MAX_TOKEN_LIFETIME;
 use ringfence_vapi::OrgId;
 use ringfence_vapi::ids::InvalidId;
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,6 @@ use sha2::Sha256;
 use crate::keys::MasterKeys;
 
 const ISSUER: &str = "ringfence";
-/// No token counts for longer.
-pub const MAX_LIFETIME: Duration = Duration::from_hours(12);
 
 /// What a token is for: one that opens one thing opens no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +131,7 @@ impl Tokens {
         Self(masters.token_keys().collect())
     }
 
-    /// A token. A lifetime above [`MAX_LIFETIME`] is cut.
+    /// A token. A lifetime above [`MAX_TOKEN_LIFETIME`] is cut.
     pub fn mint(
         &self,
         audience: Audience,
@@ -142,7 +141,7 @@ impl Tokens {
         now: Timestamp,
     ) -> Result<(String, Claims), InvalidToken> {
         let (kid, key) = self.0.first().ok_or(InvalidToken)?;
-        let seconds = i64::try_from(lifetime.min(MAX_LIFETIME).as_secs()).map_err(|_| InvalidToken)?;
+        let seconds = i64::try_from(lifetime.min(MAX_TOKEN_LIFETIME).as_secs()).map_err(|_| InvalidToken)?;
         let (iat, exp) = (now.as_second(), now.as_second() + seconds);
         let payload = Payload {
             iss: ISSUER.to_owned(),

@@ -1,5 +1,7 @@
 //! Administration: the commands that the admin function takes, and its replies.
 
+use std::time::Duration;
+
 mod agents;
 mod command;
 mod erasure;
@@ -15,3 +17,6 @@ pub use failures::{DeadLetters, FailedOperation, ReplayCursor, Replayable, Repla
 pub use organizations::{Finding, Organization, OrganizationKey, RetainedData};
 pub use reply::Reply;
 pub use vapi::{Connection, ServerCheck};
+
+/// The longest lifetime of a token of a viewer or of the console.
+pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(12);
