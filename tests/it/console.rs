@@ -13,12 +13,10 @@ use lambda_http::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt as _};
 use ringfence_harness::testing::webhook::masters;
-use ringfence_harness::testing::{TestDatabase, TestQueues, TestWebhook};
+use ringfence_harness::testing::{FakeLambda, TestDatabase, TestQueues, TestWebhook};
 use ringfence_identity::{Audience, Scope, Tokens};
 use ringfence_vapi::OrgId;
 use serde_json::Value;
-
-use crate::fake_lambda::FakeLambda;
 
 const HOST: &str = "ringfence.example";
 

@@ -9,7 +9,6 @@ mod deployment;
 mod door;
 mod erasure;
 mod failures;
-mod fake_lambda;
 mod interactive;
 mod isolation;
 mod live;

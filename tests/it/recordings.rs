@@ -15,9 +15,9 @@ use maintenance::{Maintenance, Reconciler};
 use recording_upload::{Hosts, Source, Uploader};
 use ringfence_core::Database;
 use ringfence_egress::{EgressClient, EgressPolicy, VapiApi};
-use ringfence_harness::testing::studio::Reply;
+use ringfence_harness::testing::fake_vapi::Reply;
 use ringfence_harness::testing::webhook::masters;
-use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestStudio, TestWebhook};
+use ringfence_harness::testing::{Call, FakeVapi, TestDatabase, TestQueues, TestWebhook};
 use ringfence_identity::Sealer;
 use ringfence_protocol::Recording;
 use ringfence_protocol::maintenance::{Job, JobRequest, Report};
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 pub(crate) struct Stage {
     pub(crate) database: TestDatabase,
     pub(crate) queues: TestQueues,
-    pub(crate) studio: TestStudio,
+    pub(crate) vapi: FakeVapi,
     pub(crate) org: OrgId,
     superuser: Client,
 }
@@ -43,8 +43,8 @@ impl Stage {
     pub(crate) async fn new() -> Self {
         let database = TestDatabase::new().await;
         let (org, superuser) = (database.org("Acme").await, database.superuser().await);
-        let (queues, studio) = (TestQueues::with_bucket().await, TestStudio::start().await);
-        Self { database, queues, studio, org, superuser }
+        let (queues, vapi) = (TestQueues::with_bucket().await, FakeVapi::start().await);
+        Self { database, queues, vapi, org, superuser }
     }
 
     /// Somebody who fetches recordings, wherever they lead.
@@ -55,7 +55,7 @@ impl Stage {
     /// The same, over this database, as far as `reach`, from these hosts.
     fn uploader_with(&self, database: Arc<Database>, reach: EgressPolicy, hosts: &str) -> Consumer<Uploader> {
         let hosts = Hosts::from_setting(Some(hosts)).unwrap();
-        let source = Source::new(EgressClient::new(reach), Sealer::new(&masters()), hosts, &self.studio.url);
+        let source = Source::new(EgressClient::new(reach), Sealer::new(&masters()), hosts, &self.vapi.url);
         let worker = Uploader {
             source,
             bucket: self.queues.bucket(),
@@ -85,7 +85,7 @@ impl Stage {
 
     /// Posts the report of a call with this recording, which is fetched; how many messages are to come again.
     pub(crate) async fn record(&self, call: &Call, file: &[u8]) -> usize {
-        let link = self.studio.put(&format!("/{}.wav", call.id), Reply::File(file.to_vec()));
+        let link = self.vapi.put(&format!("/{}.wav", call.id), Reply::File(file.to_vec()));
         self.report(call, &link, SignedDuration::from_mins(30)).await;
         self.fetch().await
     }
@@ -103,7 +103,7 @@ impl Stage {
             bucket: self.queues.bucket(),
             queues: FunctionQueues::all_named(&self.queues.environment(), self.queues.client()).unwrap(),
             reconciler: Reconciler {
-                api: VapiApi::new(EgressClient::new(EgressPolicy::Anywhere), &self.studio.url),
+                api: VapiApi::new(EgressClient::new(EgressPolicy::Anywhere), &self.vapi.url),
                 sealer: Sealer::new(&masters()),
                 reports: self.queues.queues_of(Function::EndOfCallReport).retries,
             },

@@ -11,9 +11,10 @@ use super::events::request;
 use super::load::is_taken;
 use super::site::Site;
 use super::table::{Report, Table, number, percentile};
-use ringfence_harness::endpoint::Endpoint;
 use ringfence_harness::error::{Context, Error, Result};
 use ringfence_harness::lambda::Host;
+use ringfence_harness::testing::TestEndpoint;
+use ringfence_harness::testing::endpoint::Manner;
 
 /// Vapi's own limits, in milliseconds, are far above all of this: 7500 for a call, 20000 for a tool.
 const COLUMNS: [&str; 7] = ["message", "environments", "answers", "p50 ms", "p95 ms", "p99 ms", "longest ms"];
@@ -36,7 +37,7 @@ const KINDS: [Kind; 3] = [
 /// Posts as many messages as the length asks for, one after another from each of one and of four clients.
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let count = if length == Length::Full { 2_000 } else { 20 };
-    let endpoint = Endpoint::start(0).await?;
+    let endpoint = TestEndpoint::start(Manner::Answers(json!({"result": "Booked for Tuesday at ten"}))).await;
     let client = site.superuser().await?;
     let tool = "INSERT INTO tools (org_id, kind, name, endpoint, timeout_seconds, is_idempotent) VALUES ($1, 'tool', 'book', $2, 10, true)
         ON CONFLICT ON CONSTRAINT tools_pkey DO UPDATE SET endpoint = excluded.endpoint";
@@ -48,7 +49,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     for environments in [1, 4] {
         let specs = ["assistant-request", "tool-calls"].map(|name| site.loaded(name, environments));
         let host = Host::start(&specs.into_iter().collect::<Result<Vec<_>>>()?).await?;
-        let sent = endpoint.requests();
+        let sent = endpoint.count();
         for kind in &KINDS {
             let times = post(site, &host, kind, environments, count).await?;
             let figures = [0.5, 0.95, 0.99, 1.0].map(|share| number(percentile(times.iter().copied(), share)));
@@ -56,8 +57,8 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
             table.row([kind.name.to_owned()].into_iter().chain(counts).chain(figures));
         }
         host.stop().await;
-        if endpoint.requests() - sent != count {
-            let text = format!("{count} tool calls, delivered twice, were sent {} times", endpoint.requests() - sent);
+        if endpoint.count() - sent != count {
+            let text = format!("{count} tool calls, delivered twice, were sent {} times", endpoint.count() - sent);
             return Err(Error::new(text));
         }
         // The next number of environments has calls of its own.

@@ -11,8 +11,8 @@ use ringfence_harness::local::progress;
 use ringfence_harness::local::stack::Stack;
 use ringfence_simulate::ledger::Ledger;
 use ringfence_simulate::plan::Run;
+use ringfence_simulate::recording;
 use ringfence_simulate::sender::Pace;
-use ringfence_simulate::studio::Studio;
 use ringfence_simulate::{Manner, Target, send, show};
 
 /// The functions' first invocations are their slowest.
@@ -24,8 +24,8 @@ pub(crate) async fn demonstrate(layout: &Layout, stack: &Stack) -> Result<()> {
     let target = Target::of_stack(stack);
     let mut ledger = Ledger::open(&stack.database_url, target.org).await?;
     ledger.add_cast(&administration(layout, stack)?, target.org, true).await?;
-    let studio = Studio::open().await?;
-    let calls = Run::new(Timestamp::now(), false).recorded_by(&studio.url).calls(1);
+    let storage = recording::storage().await;
+    let calls = Run::new(Timestamp::now(), false).recorded_by(&storage.url).calls(1);
     let pace = Pace { rate: None, concurrency: 1 };
     let manner = Manner { duplicates: 0, shuffle: false, pace, attempts: Manner::PERSISTENT };
 

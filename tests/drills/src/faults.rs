@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::proxy::Mode;
 use super::site::Site;
 use super::traffic::{Load, Tenant};
 use super::verdict::Verdict;
 use super::{Drill, Length, recordings, tools};
 use ringfence_harness::error::{Context, Error, Result};
 use ringfence_harness::local::connection;
+use ringfence_harness::testing::proxy::Mode;
+use ringfence_harness::wait::wait_until;
 use ringfence_simulate::plan::Run;
 use ringfence_simulate::sender::Pace;
 use ringfence_simulate::{Manner, send};
@@ -16,8 +17,8 @@ use ringfence_simulate::{Manner, send};
 /// How long calls come in before something fails, and after.
 const MARGIN: Duration = Duration::from_secs(2);
 const KILL_EVERY: Duration = Duration::from_millis(400);
-/// What waits for a condition looks so often.
-const POLL: Duration = Duration::from_millis(20);
+/// A webhook is committed within this.
+const COMMIT_LIMIT: Duration = Duration::from_mins(1);
 /// Webhooks of a simulated call, about.
 const WEBHOOKS_PER_CALL: u32 = 10;
 
@@ -71,11 +72,13 @@ pub(super) async fn inject(site: &Site<'_>, drill: Drill, broken: Duration) -> R
         Drill::Hang => on_the_way_to_database(site, Mode::Silent, broken).await,
         Drill::SqsDown => {
             site.to_sqs.set(Mode::Refuse);
+            site.to_sqs.cut();
             tokio::time::sleep(broken).await;
             site.to_sqs.set(Mode::Open);
         }
         Drill::BothDown => {
             site.to_sqs.set(Mode::Refuse);
+            site.to_sqs.cut();
             stop_database_for(site, broken).await?;
             site.to_sqs.set(Mode::Open);
         }
@@ -156,8 +159,12 @@ async fn kill_between_commit_and_answer(site: &Site<'_>, tenant: &Tenant) -> Res
     let killed = async {
         let client = connection::open(&site.owner_url).await?;
         let claims = "SELECT count(*) FROM processed_webhook_events WHERE vapi_call_id = $1";
-        while client.query_one(claims, &[&id]).await.context("look for the claim")?.get::<_, i64>(0) == 0 {
-            tokio::time::sleep(POLL).await;
+        let is_claimed = async || {
+            let count: i64 = client.query_one(claims, &[&id]).await.context("look for the claim")?.get(0);
+            Ok(count > 0)
+        };
+        if !wait_until(COMMIT_LIMIT, is_claimed).await? {
+            return Err(Error::new("a webhook whose answer is held back was not committed"));
         }
         site.host.kill("webhook").await;
         site.to_database.set(Mode::Open);

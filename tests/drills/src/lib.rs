@@ -1,13 +1,12 @@
 //! Drills: faults on purpose, while calls come in, and every row compared afterwards. The promise that they try is that nothing
 //! that was acknowledged is lost, and nothing is applied twice.
 //!
-//! [`site`] is what they take place in, with a [`proxy`] before the database and one before the queues. [`traffic`] is what is
+//! [`site`] is what they take place in, with a proxy before the database and one before the queues. [`traffic`] is what is
 //! sent meanwhile, [`faults`] what fails, and [`verdict`] what is found in the end.
 #![expect(clippy::print_stdout, reason = "a drill prints its verdict")]
 
 mod faults;
 mod poison;
-mod proxy;
 mod recordings;
 mod site;
 mod tools;

@@ -13,9 +13,9 @@ use ringfence_cli::backend::unexpected;
 use ringfence_harness::error::{Context, Error, Result};
 use ringfence_harness::local::connection;
 use ringfence_harness::local::queues::{retry_queue, send};
+use ringfence_harness::wait::wait_until;
 
 const LOAD: Load = Load { calls: 24, rate: None, shuffle: true, duplicates: 0, concurrency: 16 };
-const POLL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_mins(1);
 /// What is on a queue and is no event at all.
 const NO_EVENT: &str = "no event";
@@ -49,17 +49,15 @@ pub(super) async fn run(site: &Site<'_>) -> Result<Verdict> {
 }
 
 async fn wait_for_dead_letters(site: &Site<'_>, expected: usize) -> Result<()> {
-    let began = Instant::now();
-    loop {
-        let (_, dead) = site.depths().await?;
-        if usize::try_from(dead).ok() == Some(expected) {
-            return Ok(());
-        }
-        if began.elapsed() > PATIENCE {
-            return Err(Error::new(format!("{expected} messages can never apply, and {dead} became dead letters")));
-        }
-        tokio::time::sleep(POLL).await;
+    let mut dead = 0;
+    let are_dead = async || {
+        dead = site.depths().await?.1;
+        Ok(usize::try_from(dead).ok() == Some(expected))
+    };
+    if wait_until(PATIENCE, are_dead).await? {
+        return Ok(());
     }
+    Err(Error::new(format!("{expected} messages can never apply, and {dead} became dead letters")))
 }
 
 async fn redrive(site: &Site<'_>, events: usize) -> Result<()> {

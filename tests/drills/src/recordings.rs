@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use super::site::Site;
@@ -17,22 +14,24 @@ use super::traffic::Tenant;
 use ringfence_harness::error::{Context, Error, Result};
 use ringfence_harness::local::{buckets, connection, http, progress, queues};
 use ringfence_harness::process_usage::peak_memory;
+use ringfence_harness::testing::FakeVapi;
+use ringfence_harness::testing::fake_vapi::Reply;
+use ringfence_harness::wait::wait_until;
 
 /// The recording's length.
 const BYTES: u64 = 200 * 1024 * 1024;
 /// No process may need more for it.
 const MAX_MEMORY: u64 = 64 * 1024 * 1024;
 const CHUNK: usize = 64 * 1024;
-const POLL: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Kills the process that uploads a recording in the middle of it. Nothing of the object is visible; a later run completes it, whole, and
 /// in little memory.
 pub(super) async fn kill_during_upload(site: &Site<'_>, tenant: &Tenant) -> Result<()> {
-    let studio = Studio::open().await?;
+    let (storage, made) = storage().await;
     let database = connection::open(&site.owner_url).await?;
-    report(tenant, &studio.url).await?;
-    until("half of a recording to be fetched", async || Ok(studio.sent.load(Ordering::SeqCst) > BYTES / 2)).await?;
+    report(tenant, &format!("{}/recording.wav", storage.url)).await?;
+    until("half of a recording to be fetched", async || Ok(made.load(Ordering::SeqCst) > chunks() / 2)).await?;
     site.host.kill(queues::RECORDINGS).await;
     let (state, _) = row(&database).await?;
     if state != "pending" || !objects(site).await?.is_empty() {
@@ -85,57 +84,19 @@ async fn objects(site: &Site<'_>) -> Result<Vec<i64>> {
     Ok(listed.contents().iter().filter_map(aws_sdk_s3::types::Object::size).collect())
 }
 
-async fn until(what: &str, mut is_true: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let began = Instant::now();
-    while !is_true().await? {
-        if began.elapsed() > PATIENCE {
-            return Err(Error::new(format!("waited too long for {what}")));
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    Ok(())
+async fn until(what: &str, is_true: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    if wait_until(PATIENCE, is_true).await? { Ok(()) } else { Err(Error::new(format!("waited too long for {what}"))) }
 }
 
-/// Gives out one large recording.
-struct Studio {
-    url: String,
-    /// Bytes that went out, to whomever.
-    sent: Arc<AtomicU64>,
-    serving: JoinHandle<()>,
-}
-
-impl Studio {
-    async fn open() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for whoever fetches recordings")?;
-        let address = listener.local_addr().context("listen for whoever fetches recordings")?;
-        let sent = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&sent);
-        let serving = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                // It ends when the peer does.
-                tokio::spawn(give(stream, Arc::clone(&counted)));
-            }
-        });
-        Ok(Self { url: format!("http://{address}/recording.wav"), sent, serving })
-    }
-}
-
-impl Drop for Studio {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-async fn give(mut stream: TcpStream, sent: Arc<AtomicU64>) -> std::io::Result<()> {
-    // One request comes over a connection, and it has no body.
-    let _ = stream.read(&mut [0; 4096]).await?;
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {BYTES}\r\nconnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).await?;
-    for number in 0..chunks() {
-        stream.write_all(&chunk(number)).await?;
-        sent.fetch_add(CHUNK as u64, Ordering::SeqCst);
-    }
-    stream.shutdown().await
+/// A storage that gives out one large recording and counts the parts that it has made.
+async fn storage() -> (FakeVapi, Arc<AtomicU64>) {
+    let made = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&made);
+    let next_chunk = move |number| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        (number < chunks()).then(|| chunk(number))
+    };
+    (FakeVapi::start_with(Reply::Chunks(BYTES, Arc::new(next_chunk))).await, made)
 }
 
 const fn chunks() -> u64 {

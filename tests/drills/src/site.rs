@@ -11,7 +11,6 @@ use ringfence_runtime::Environment as Settings;
 use ringfence_vapi::Function;
 use tokio::task::JoinHandle;
 
-use super::proxy::Proxy;
 use ringfence_cli::backend::unexpected;
 use ringfence_harness::error::{Context, Error, Result};
 use ringfence_harness::lambda::{FunctionSpec, Host};
@@ -24,6 +23,7 @@ use ringfence_harness::local::queues::{self, Queues, Timing};
 use ringfence_harness::local::secrets::Secrets;
 use ringfence_harness::local::tools::Tools;
 use ringfence_harness::local::{buckets, functions, progress, pump};
+use ringfence_harness::testing::Proxy;
 use ringfence_simulate::Target;
 
 const DATABASE: &str = "drill";
@@ -64,14 +64,14 @@ impl<'a> Site<'a> {
         let server = Cluster::of_drills(layout).start(&tools, Some(&secrets.superuser_password)).await?;
         let database = Database::replace(&server.url, DATABASE, &secrets).await?;
         database::migrate(&database.owner_url, &secrets.app_password).await?;
-        let to_database = Proxy::start(port(&database.owner_url)?).await?;
+        let to_database = Proxy::start_before_port(port(&database.owner_url)?).await;
 
         let sqs_endpoint = MiniStack::of_drills(layout).start(&tools).await?;
         let sqs = queues::client(&sqs_endpoint);
         let queues = queues::create(&sqs, TIMING).await?;
         let s3 = buckets::client(&sqs_endpoint);
         buckets::create(&s3).await?;
-        let to_sqs = Proxy::start(port(&sqs_endpoint)?).await?;
+        let to_sqs = Proxy::start_before_port(port(&sqs_endpoint)?).await;
 
         let mut variables = vec![
             ("DATABASE_URL".to_owned(), at_port(&database.app_url, to_database.port())?),

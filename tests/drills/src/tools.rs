@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::site::Site;
 use super::traffic::Tenant;
-use ringfence_harness::endpoint::Endpoint;
 use ringfence_harness::error::{Context, Error, Result};
 use ringfence_harness::local::http;
+use ringfence_harness::testing::TestEndpoint;
+use ringfence_harness::testing::endpoint::Manner;
 
-const POLL: Duration = Duration::from_millis(20);
 /// Longer than a function takes for all of it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(40);
 
@@ -19,7 +19,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(40);
 /// any other the model hears that nobody knows, and people have a failure.
 pub(super) async fn kill_between_claim_and_result(site: &Site<'_>, tenant: &Tenant) -> Result<()> {
     for is_idempotent in [true, false] {
-        let endpoint = Endpoint::start(1).await?;
+        let endpoint = TestEndpoint::start(Manner::Hangs).await;
         let name = if is_idempotent { "idempotent" } else { "once" };
         let (kind, endpoint_url) = (ToolKind::Tool, endpoint.url.clone());
         let tool = Tool { kind, name: name.to_owned(), endpoint: endpoint_url, timeout_seconds: 1, is_idempotent };
@@ -27,9 +27,8 @@ pub(super) async fn kill_between_claim_and_result(site: &Site<'_>, tenant: &Tena
         site.administration.perform(act).await.context("register a tool")?;
         let post = async || call(tenant, name).await;
         let killed = async {
-            while endpoint.requests() == 0 {
-                tokio::time::sleep(POLL).await;
-            }
+            endpoint.until(1).await;
+            endpoint.behave(Manner::Answers(json!({"result": "Booked for Tuesday at ten"})));
             site.host.kill("webhook").await;
         };
         let (first, ()) = tokio::join!(post(), killed);
@@ -41,9 +40,9 @@ pub(super) async fn kill_between_claim_and_result(site: &Site<'_>, tenant: &Tena
         let result = &answer["results"][0];
         let (is_right, sent) =
             if is_idempotent { (result["result"].is_string(), 2) } else { (result["error"].is_string(), 1) };
-        if !is_right || endpoint.requests() != sent {
+        if !is_right || endpoint.count() != sent {
             let text =
-                format!("a tool call ({name}) whose function was killed: sent {} times, {answer}", endpoint.requests());
+                format!("a tool call ({name}) whose function was killed: sent {} times, {answer}", endpoint.count());
             return Err(Error::new(text));
         }
     }

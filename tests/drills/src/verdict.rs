@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use super::site::Site;
 use super::traffic::Tenant;
 use ringfence_harness::error::Result;
+use ringfence_harness::wait::wait_until;
 use ringfence_simulate::sender::Tally;
 
-const POLL: Duration = Duration::from_millis(100);
 /// Nothing waits longer than this once everything is back: a batch of a killed function is hidden for 15 s.
 const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -51,14 +51,11 @@ impl Verdict {
         fault: (Instant, Instant),
     ) -> Result<Self> {
         let mut verdict = Self::default();
-        verdict.waiting = loop {
-            let (waiting, dead) = site.depths().await?;
-            verdict.dead = dead;
-            if waiting == 0 || fault.1.elapsed() > PATIENCE {
-                break waiting;
-            }
-            tokio::time::sleep(POLL).await;
+        let is_drained = async || {
+            (verdict.waiting, verdict.dead) = site.depths().await?;
+            Ok(verdict.waiting == 0)
         };
+        wait_until(PATIENCE.saturating_sub(fault.1.elapsed()), is_drained).await?;
         verdict.drain = fault.1.elapsed();
         for (tenant, tally) in tenants.iter().zip(tallies) {
             let judgement = tenant.ledger.judge(tenant.target.org, &tenant.calls, &tally.taken).await?;

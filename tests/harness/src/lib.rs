@@ -4,13 +4,13 @@
 //! WebSocket API. [`testing`] has what one test needs: a fresh database, signed requests, sample bodies, real queues, a proxy that
 //! cuts connections.
 
-pub mod endpoint;
 pub mod interruption;
 pub mod lambda;
 pub mod local;
 pub mod process_usage;
 pub mod testing;
 pub mod viewer;
+pub mod wait;
 pub mod websocket_gateway;
 
 pub use ringfence_cli::error;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use aws_lambda_events::sqs::SqsEvent;
 use ringfence_core::recordings::{self, Claimed};
-use ringfence_harness::testing::studio::Reply;
+use ringfence_harness::testing::fake_vapi::Reply;
 use ringfence_harness::testing::{Call, TestQueues, TestWebhook};
 use ringfence_protocol::maintenance::Job;
 use ringfence_runtime::recordings::read;
@@ -105,11 +105,11 @@ async fn a_later_link_takes_the_place_of_an_earlier_one() {
 #[tokio::test]
 async fn a_later_report_revives_a_recording_that_was_given_up() {
     let (stage, call) = (Stage::new().await, Call::default());
-    stage.report(&call, &stage.studio.url, jiff::SignedDuration::from_secs(-1)).await;
+    stage.report(&call, &stage.vapi.url, jiff::SignedDuration::from_secs(-1)).await;
     assert_eq!(stage.fetch().await, 0);
     assert_eq!(stage.row(&call).await["state"], "dead");
 
-    let link = stage.studio.put("/file.wav", Reply::File(wav(1000)));
+    let link = stage.vapi.put("/file.wav", Reply::File(wav(1000)));
     let mut body = call.report(90_000, json!({"summary": "The final one."}));
     body["message"]["artifact"]["presignedMonoUrl"] = json!(link);
     body["message"]["artifact"]["presignedUrlsExpiresAt"] = json!(jiff::Timestamp::now() + half_an_hour());
@@ -194,7 +194,7 @@ async fn a_lost_message_is_sent_by_maintenance() {
 async fn what_nobody_fetches_any_more_is_swept_and_what_is_kept_is_not() {
     let (stage, kept, left) = (Stage::new().await, Call::default(), Call::default());
     assert_eq!(stage.record(&kept, &wav(1000)).await, 0);
-    stage.report(&left, &stage.studio.url, half_an_hour()).await;
+    stage.report(&left, &stage.vapi.url, half_an_hour()).await;
     stage
         .execute(
             "UPDATE recording_upload_queue SET next_attempt_at = now() - interval '1 hour';

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::cast::{Cast, Lead, OUR_NUMBER};
 use super::plan::{Call, Conversation, Recording, Step, Turn};
+use super::recording::RECORDING_BYTES;
 use super::rows::Row;
-use super::studio::RECORDING_BYTES;
 
 /// Every row of the calls and of the leads that they reach.
 pub(super) fn rows(calls: &[Call], cast: &Cast) -> Vec<Row> {

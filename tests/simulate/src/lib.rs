@@ -9,12 +9,12 @@ pub mod compare;
 mod expected;
 pub mod ledger;
 pub mod plan;
+pub mod recording;
 mod rows;
 mod schedule;
 pub mod sender;
 pub mod show;
 pub mod signing;
-pub mod studio;
 
 use ringfence_vapi::OrgId;
 use serde_json::Value;

@@ -19,7 +19,7 @@ pub struct Run {
     began_at: Timestamp,
     /// Whether all calls are test calls, which move no lead.
     tests_only: bool,
-    /// Where calls are recorded ([`Studio`](super::studio::Studio)); None: none is.
+    /// Where calls are recorded ([`storage`](super::recording::storage)); None: none is.
     studio: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! What a deployed stack must do. Each thing that it does is a line on the terminal; the first that it does not do is an error.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -21,6 +21,7 @@ use ringfence_harness::local::queues::configuration;
 use ringfence_harness::local::secrets::Secrets;
 use ringfence_harness::local::{connection, http};
 use ringfence_harness::viewer::Viewer;
+use ringfence_harness::wait::wait_until;
 use ringfence_simulate::cast::ASSISTANT_ID;
 use ringfence_simulate::ledger::Ledger;
 use ringfence_simulate::plan::{Call, Run};
@@ -33,7 +34,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Longer than a schedule's minute, wherever it begins.
 const SCHEDULED: Duration = Duration::from_mins(4);
-const POLL: Duration = Duration::from_secs(1);
 
 /// The deployed stack as the proof needs it.
 pub(super) struct Proof<'a> {
@@ -194,11 +194,11 @@ impl Proof<'_> {
     /// A recording that is refused, its dead letter redriven, and the recording played back.
     async fn recordings(&self, target: &Target) -> Result<()> {
         recordings::report(target).await?;
-        recordings::wait_until(self.database_url, "dead RF8003", PATIENCE).await?;
+        recordings::wait_for_state(self.database_url, "dead RF8003", PATIENCE).await?;
         proven("a recording on a host that is not listed is a dead letter (RF8003)");
         recordings::put(self.aws_endpoint, self.outputs, target).await?;
         self.ringfence(&["redrive", "--type", "recording", "--run"]).await?;
-        recordings::wait_until(self.database_url, "stored", PATIENCE).await?;
+        recordings::wait_for_state(self.database_url, "stored", PATIENCE).await?;
         let token = self.ringfence(&["token", "--org", &target.org.to_string()]).await?;
         recordings::play(self.base_url, token.trim()).await?;
         proven("redriven it is found in the bucket, and a token plays it");
@@ -228,19 +228,17 @@ impl Proof<'_> {
     /// The local cloud orders `watch` every minute, which leaves the depth of each queue.
     async fn schedules(&self) -> Result<()> {
         let client = connection::open(self.database_url).await?;
-        let began = Instant::now();
-        loop {
+        let mut queues = 0_i64;
+        let has_fired = async || {
             let row = client.query_one("SELECT count(*) FROM queue_states", &[]).await.context("look for queues")?;
-            let queues: i64 = row.get(0);
-            if queues > 0 {
-                proven(&format!("a schedule has fired: maintenance knows the depth of {queues} queues"));
-                return Ok(());
-            }
-            if began.elapsed() > SCHEDULED {
-                return Err(Error::new("no schedule has fired"));
-            }
-            tokio::time::sleep(POLL).await;
+            queues = row.get(0);
+            Ok(queues > 0)
+        };
+        if !wait_until(SCHEDULED, has_fired).await? {
+            return Err(Error::new("no schedule has fired"));
         }
+        proven(&format!("a schedule has fired: maintenance knows the depth of {queues} queues"));
+        Ok(())
     }
 
     /// A call is erased, over the deployed migrate function.

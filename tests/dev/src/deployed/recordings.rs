@@ -2,19 +2,19 @@
 //! a link that is refused, and then the object itself, put where the function would have put it.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use ringfence_harness::error::{Context, Error, Result};
 use ringfence_harness::local::{buckets, connection, http};
+use ringfence_harness::wait::wait_until;
 use ringfence_simulate::Target;
 
 /// The call whose recording it is.
 pub(super) const CALL: &str = "deployed-recording";
 const RECORDING: &[u8] = b"RIFF\0\0\0\0WAVEfmt a recording";
-const POLL: Duration = Duration::from_millis(250);
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// Posts a report whose recording is nowhere.
@@ -30,20 +30,18 @@ pub(super) async fn report(target: &Target) -> Result<()> {
 }
 
 /// Waits until the recording's row is in this state.
-pub(super) async fn wait_until(database_url: &str, state: &str, patience: Duration) -> Result<()> {
+pub(super) async fn wait_for_state(database_url: &str, state: &str, patience: Duration) -> Result<()> {
     let client = connection::open(database_url).await?;
     let query = "SELECT concat_ws(' ', state, code) FROM recording_upload_queue WHERE vapi_call_id = $1";
-    let start = Instant::now();
-    loop {
-        let found: String = client.query_one(query, &[&CALL]).await.context("look for the recording")?.get(0);
-        if found == state {
-            return Ok(());
-        }
-        if start.elapsed() > patience {
-            return Err(Error::new(format!("the recording is {found:?} and not {state:?}")));
-        }
-        tokio::time::sleep(POLL).await;
+    let mut found = String::new();
+    let is_there = async || {
+        found = client.query_one(query, &[&CALL]).await.context("look for the recording")?.get(0);
+        Ok(found == state)
+    };
+    if wait_until(patience, is_there).await? {
+        return Ok(());
     }
+    Err(Error::new(format!("the recording is {found:?} and not {state:?}")))
 }
 
 /// Puts the recording where the function puts it.

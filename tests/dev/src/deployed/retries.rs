@@ -10,10 +10,9 @@ use ringfence_vapi::{Function, Message, OrgId, parse};
 
 use ringfence_harness::error::{Context, Error, Result};
 use ringfence_harness::local::queues::{RECORDINGS, client, depth, send};
+use ringfence_harness::wait::wait_until;
 use ringfence_simulate::bodies_of;
 use ringfence_simulate::plan::Call;
-
-const POLL: Duration = Duration::from_millis(250);
 
 /// Puts a call's events on the queues of their functions, as the webhook function does while the database is away.
 pub(super) async fn queue_events(
@@ -51,14 +50,12 @@ pub(super) async fn give_up(
     for consumer in consumers() {
         send(&sqs, output(outputs, consumer, "QueueUrl")?, "no event").await?;
     }
-    let start = Instant::now();
+    let deadline = Instant::now() + patience;
     for consumer in consumers() {
         let dead_letters = output(outputs, consumer, "DeadLettersUrl")?;
-        while depth(&sqs, dead_letters).await? == 0 {
-            if start.elapsed() > patience {
-                return Err(Error::new(format!("what is no event did not become a dead letter of {consumer}")));
-            }
-            tokio::time::sleep(POLL).await;
+        let is_dead = async || Ok(depth(&sqs, dead_letters).await? > 0);
+        if !wait_until(deadline.saturating_duration_since(Instant::now()), is_dead).await? {
+            return Err(Error::new(format!("a message that is no event did not become a dead letter of {consumer}")));
         }
     }
     Ok(consumers().count())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use ringfence_protocol::admin::{Command, Reply};
@@ -20,16 +20,17 @@ use ringfence_harness::local::command::{logged, on_path};
 use ringfence_harness::local::layout::Layout;
 use ringfence_harness::local::stack::Stack;
 use ringfence_harness::local::{connection, http, progress};
+use ringfence_harness::testing::FakeVapi;
+use ringfence_harness::wait::wait_until;
 use ringfence_simulate::ledger::Ledger;
 use ringfence_simulate::plan::Run;
+use ringfence_simulate::recording;
 use ringfence_simulate::sender::Pace;
-use ringfence_simulate::studio::Studio;
 use ringfence_simulate::{Manner, Target, send};
 
 const CONSOLE: Duration = Duration::from_hours(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(250);
 /// What a call says that cannot be stored, for as long as the rule stands.
 const UNSPEAKABLE: &str = "This cannot be stored.";
 const FORBID: &str =
@@ -47,7 +48,7 @@ impl Pages {
             .ok_or_else(|| Error::new("the local stack is not up: run `cargo ringfence up --detach` first"))?;
         let (node, chromium) = (program(&["node"])?, program(&["chromium", "chromium-browser", "google-chrome"])?);
         let packages = install(&layout).await?;
-        let walk = Walk { layout: &layout, stack: &stack, studio: Studio::open().await? };
+        let walk = Walk { layout: &layout, stack: &stack, storage: recording::storage().await };
         let outcome = walk.walk(&node, &chromium, &packages).await;
         // Also after a walk that ended half way.
         walk.database().await?.batch_execute(ALLOW).await.context("allow what was forbidden")?;
@@ -80,7 +81,7 @@ async fn install(layout: &Layout) -> Result<PathBuf> {
 struct Walk<'a> {
     layout: &'a Layout,
     stack: &'a Stack,
-    studio: Studio,
+    storage: FakeVapi,
 }
 
 impl Walk<'_> {
@@ -146,7 +147,7 @@ impl Walk<'_> {
         let target = Target::of_stack(self.stack);
         let mut ledger = Ledger::open(&self.stack.database_url, target.org).await?;
         ledger.add_cast(&administration(self.layout, self.stack)?, target.org, true).await?;
-        let calls = Run::new(Timestamp::now(), false).recorded_by(&self.studio.url).calls(1);
+        let calls = Run::new(Timestamp::now(), false).recorded_by(&self.storage.url).calls(1);
         let pace = Pace { rate: None, concurrency: 1 };
         let manner = Manner { duplicates: 0, shuffle: false, pace, attempts: Manner::PERSISTENT };
         send(&target, &calls, manner).await?;
@@ -162,17 +163,17 @@ impl Walk<'_> {
         self.post(&json!({"type": "transcript", "transcriptType": "final", "role": "user", "transcript": UNSPEAKABLE,
             "timestamp": Timestamp::now().as_millisecond(), "call": {"id": call}}))
             .await?;
-        let began = Instant::now();
         let query = "SELECT event_id FROM failed_operations WHERE vapi_call_id = $1 AND state = 'dead'";
-        loop {
-            if let Some(row) = database.query_opt(query, &[&call]).await.context("look for the failure")? {
-                return Ok(json!({"event": row.get::<_, String>(0)}));
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(Error::new("an event that the database refuses did not become a dead letter"));
-            }
-            tokio::time::sleep(POLL).await;
+        let mut event: Option<String> = None;
+        let is_dead = async || {
+            let row = database.query_opt(query, &[&call]).await.context("look for the failure")?;
+            event = row.map(|row| row.get(0));
+            Ok(event.is_some())
+        };
+        if wait_until(PATIENCE, is_dead).await? {
+            return Ok(json!({"event": event}));
         }
+        Err(Error::new("an event that the database refuses did not become a dead letter"))
     }
 
     async fn post(&self, message: &Value) -> Result<()> {

@@ -13,8 +13,8 @@ use ringfence_harness::local::stack::Stack;
 use ringfence_simulate::compare::Comparison;
 use ringfence_simulate::ledger::Ledger;
 use ringfence_simulate::plan::{Call, Run};
+use ringfence_simulate::recording;
 use ringfence_simulate::sender::{Pace, Tally};
-use ringfence_simulate::studio::Studio;
 use ringfence_simulate::{Manner, Target, send};
 
 /// How many differences are printed.
@@ -75,9 +75,9 @@ impl Simulate {
             (None, None) => return Err(Error::new(NOT_UP)),
         };
         // Who is elsewhere could not fetch what is recorded here.
-        let studio = if ledger.is_some() { Some(Studio::open().await?) } else { None };
+        let storage = if ledger.is_some() { Some(recording::storage().await) } else { None };
         let run = Run::new(Timestamp::now(), self.org.is_some());
-        let run = if let Some(studio) = &studio { run.recorded_by(&studio.url) } else { run };
+        let run = if let Some(storage) = &storage { run.recorded_by(&storage.url) } else { run };
         let calls = run.calls(self.calls as usize);
         let start = Instant::now();
         let tally = send(&target, &calls, self.manner()).await?;

@@ -8,6 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::serve::ListenerExt as _;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -65,6 +66,8 @@ impl TestEndpoint {
         let shared =
             Arc::new(Shared { manner: Mutex::new(manner), requests: Mutex::default(), count: watch::Sender::new(0) });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        // Answers are small and somebody waits for each.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, shared }
     }
@@ -78,6 +81,12 @@ impl TestEndpoint {
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many requests came in.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        *self.shared.count.borrow()
     }
 
     /// Waits until so many requests came in.

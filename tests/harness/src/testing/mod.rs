@@ -9,11 +9,12 @@ pub mod call;
 pub mod certificates;
 pub mod database;
 pub mod endpoint;
+pub mod fake_lambda;
+pub mod fake_vapi;
 pub mod pgbouncer;
 pub mod proxy;
 pub mod queues;
 pub mod server;
-pub mod studio;
 pub mod tables;
 pub mod webhook;
 
@@ -24,11 +25,12 @@ pub use call::Call;
 pub use certificates::TestCa;
 pub use database::TestDatabase;
 pub use endpoint::TestEndpoint;
+pub use fake_lambda::FakeLambda;
+pub use fake_vapi::FakeVapi;
 pub use pgbouncer::PgBouncer;
 pub use proxy::Proxy;
 pub use queues::TestQueues;
 pub use server::TestServer;
-pub use studio::TestStudio;
 pub use webhook::TestWebhook;
 
 /// A setting that `cargo ringfence test` makes.
