@@ -1,6 +1,6 @@
--- The named constraints and indexes that the review of the old server demanded: rows without an org cannot exist, and one
--- event, one call are one row of an org. rollback/constraints_and_indexes.sql takes them away again. "U": it may be applied
--- again after later migrations, which is how the full rollback is undone.
+-- The constraints and indexes that requirement A6 names. The constraints reject a NULL org_id. The indexes make events
+-- and calls unique within an org. rollback/constraints_and_indexes.sql drops them. The prefix U lets refinery apply
+-- this migration again after later ones, which undoes the full rollback.
 
 ALTER TABLE call_logs ADD CONSTRAINT call_logs_org_id_not_null CHECK (org_id IS NOT NULL);
 ALTER TABLE call_tracking ADD CONSTRAINT call_tracking_org_id_not_null CHECK (org_id IS NOT NULL);

@@ -1,15 +1,17 @@
--- The tables. org_id leads every key: rows of one org lie together, and a key that crosses tables carries its org.
--- Foreign keys point at keys of their own, not at the three indexes that the full rollback removes.
+-- The tables. Every key of a tenant table starts with org_id, so the rows of an org are adjacent in each index, and a
+-- foreign key between tenant tables includes the org. Foreign keys reference constraints of their own, not the three
+-- named indexes that the full rollback drops.
 
 CREATE FUNCTION time_ordered_uuid() RETURNS uuid LANGUAGE sql PARALLEL SAFE AS $$
-    -- Milliseconds since 1970 in the first 48 bits, and version 7 where a random one says 4.
+    -- The first 48 bits are the milliseconds since 1970. The two set_bit calls change the version from 4 to 7.
     SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
         PLACING substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
         52, 1), 53, 1), 'hex')::uuid
 $$;
 COMMENT ON FUNCTION time_ordered_uuid IS
-    'A uuid of version 7 (RFC 9562), for rows that are made with every call. New ones lie together at the end of an index; random ones '
-    'touch, and after each checkpoint log, a page of their own each.';
+    'Returns a UUID of version 7 (RFC 9562), for tables that get a row with every call. New values are adjacent at '
+    'the end of an index. Random values would each change a different page, and write it to the WAL after each '
+    'checkpoint.';
 
 CREATE TABLE organizations (
     id         uuid        NOT NULL DEFAULT gen_random_uuid(),
@@ -29,17 +31,24 @@ CREATE TABLE organizations (
     CONSTRAINT organizations_event_retention_bounded CHECK (event_retention_days BETWEEN 15 AND 36500)
 );
 COMMENT ON TABLE organizations IS 'The tenants.';
-COMMENT ON COLUMN organizations.recording_retention_days IS 'Recordings are removed so many days after they were stored. NULL: never.';
-COMMENT ON COLUMN organizations.transcript_retention_days IS 'What was said in a call is removed so many days after it. NULL: never.';
-COMMENT ON COLUMN organizations.transcripts_expired_before IS 'That has been done of all calls up to this one.';
+COMMENT ON COLUMN organizations.recording_retention_days IS
+    'Days after which a stored recording is deleted. NULL: never.';
+COMMENT ON COLUMN organizations.transcript_retention_days IS
+    'Days after which the transcript and the summary of a call are deleted. NULL: never.';
+COMMENT ON COLUMN organizations.transcripts_expired_before IS
+    'The transcripts of all calls up to this id (call_logs.id) are deleted.';
 COMMENT ON COLUMN organizations.event_retention_days IS
-    'Idempotency claims, and with them the timeline and what can be replayed, are removed so many days after. At least as long as Vapi keeps calls (14 days).';
-COMMENT ON COLUMN organizations.is_zero_retention IS 'Vapi keeps nothing of its calls, so it is not asked for any.';
-COMMENT ON COLUMN organizations.reconciled_before IS 'All calls up to this one were looked at for their report.';
+    'Days after which the claims of events are deleted, and with them the timeline and the source of a replay. At '
+    'least 15: Vapi keeps calls for 14 days.';
+COMMENT ON COLUMN organizations.is_zero_retention IS
+    'Whether Vapi stores no data of the org''s calls (zero data retention). Reconciliation then skips the org.';
+COMMENT ON COLUMN organizations.reconciled_before IS
+    'Reconciliation has examined all calls up to this id (call_logs.id).';
 COMMENT ON COLUMN organizations.log_start IS
-    'Events of transactions before this one may have been removed from processed_webhook_events: a viewer cannot resume from there.';
+    'Events of earlier transactions may be deleted from processed_webhook_events. A viewer cannot resume from one of '
+    'them.';
 
--- The keys themselves are derived from a master key and never stored; this says which versions count, and until when.
+-- The keys are derived from a master key and not stored. A row states until when a version of a key is valid.
 CREATE TABLE organization_keys (
     org_id      uuid        NOT NULL,
     version     integer     NOT NULL,
@@ -49,9 +58,11 @@ CREATE TABLE organization_keys (
     CONSTRAINT organization_keys_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
     CONSTRAINT organization_keys_version_positive CHECK (version > 0)
 );
-COMMENT ON COLUMN organization_keys.valid_until IS 'NULL: valid. An event received later than this with the key is refused.';
+COMMENT ON COLUMN organization_keys.valid_until IS
+    'The key is rejected for events that were received later. NULL: no end.';
 
--- What fetches an org's recordings and calls from Vapi. It leaves the database encrypted and is read by who holds a master key.
+-- The API keys with which Ringfence fetches recordings and calls from Vapi. The database cannot decrypt them: only the
+-- functions that hold the sealing key can.
 CREATE TABLE vapi_credentials (
     org_id     uuid        NOT NULL,
     api_key    text        NOT NULL,
@@ -59,7 +70,7 @@ CREATE TABLE vapi_credentials (
     CONSTRAINT vapi_credentials_pkey PRIMARY KEY (org_id),
     CONSTRAINT vapi_credentials_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
 );
-COMMENT ON COLUMN vapi_credentials.api_key IS 'The org''s private key at Vapi, sealed (ringfence_edge::seal). Never in the clear.';
+COMMENT ON COLUMN vapi_credentials.api_key IS 'The org''s private API key at Vapi, sealed (ringfence_identity::seal).';
 
 CREATE TABLE agents (
     org_id               uuid        NOT NULL,
@@ -83,16 +94,16 @@ CREATE TABLE agents (
     CONSTRAINT agents_names_something CHECK (
         num_nonnulls(vapi_assistant_id, vapi_squad_id, vapi_phone_number_id, phone_number) > 0)
 );
--- find_agent asks for any of the four at once, and one without an index would make it read every agent.
+-- find_agent compares all four columns in one OR. Without an index on each of them it would read every agent.
 CREATE INDEX agents_org_assistant_idx ON agents (org_id, vapi_assistant_id);
 CREATE INDEX agents_org_squad_idx ON agents (org_id, vapi_squad_id);
 CREATE INDEX agents_org_phone_number_id_idx ON agents (org_id, vapi_phone_number_id);
 CREATE INDEX agents_org_phone_number_idx ON agents (org_id, phone_number);
 CREATE UNIQUE INDEX agents_org_default_key ON agents (org_id) WHERE is_default;
-COMMENT ON TABLE agents IS 'A Vapi assistant or squad and the number it answers or calls from.';
-COMMENT ON COLUMN agents.is_default IS 'It answers the numbers of the org that no agent names.';
+COMMENT ON TABLE agents IS 'Registrations of Vapi assistants, squads and phone numbers.';
+COMMENT ON COLUMN agents.is_default IS 'Whether the agent answers the org''s numbers for which no agent is registered.';
 COMMENT ON COLUMN agents.configuration IS
-    'What it answers Vapi with beyond its ids (ringfence_vapi::interactive::Configuration).';
+    'What the answer to an assistant-request contains besides the ids (ringfence_vapi::interactive::Configuration).';
 
 CREATE TABLE leads (
     org_id            uuid        NOT NULL,
@@ -110,8 +121,9 @@ CREATE TABLE leads (
     CONSTRAINT leads_metadata_object CHECK (jsonb_typeof(metadata) = 'object')
 ) WITH (fillfactor = 80);
 
--- org_id is guarded by a named CHECK in these four tables (constraints_and_indexes), not by NOT NULL, which would answer
--- first and without a name. The free space on each page keeps the many updates of a call's rows on their page (HOT).
+-- In these four tables a named CHECK rejects a NULL org_id (constraints_and_indexes). A NOT NULL would fail first,
+-- without a constraint name. The fillfactor leaves free space for heap-only (HOT) updates, because each call updates
+-- its rows often.
 CREATE TABLE call_logs (
     id                     uuid        NOT NULL DEFAULT time_ordered_uuid(),
     org_id                 uuid,
@@ -147,9 +159,10 @@ CREATE TABLE call_logs (
     CONSTRAINT call_logs_duration_not_negative CHECK (duration_seconds >= 0),
     CONSTRAINT call_logs_cost_not_negative CHECK (cost >= 0)
 ) WITH (fillfactor = 80);
-COMMENT ON TABLE call_logs IS 'The lasting record of a call. Every other row of a call is locked after its row here.';
-COMMENT ON COLUMN call_logs.cost IS 'US dollars.';
-COMMENT ON COLUMN call_logs.outcome IS 'The family of ended_reason.';
+COMMENT ON TABLE call_logs IS
+    'The permanent record of each call. A transaction locks this row before any other row of the call.';
+COMMENT ON COLUMN call_logs.cost IS 'In US dollars.';
+COMMENT ON COLUMN call_logs.outcome IS 'The reason family of ended_reason.';
 
 CREATE TABLE call_tracking (
     id               uuid        NOT NULL DEFAULT time_ordered_uuid(),
@@ -172,9 +185,9 @@ CREATE TABLE call_tracking (
     CONSTRAINT call_tracking_lead_fkey FOREIGN KEY (org_id, lead_id) REFERENCES leads (org_id, id),
     CONSTRAINT call_tracking_duration_not_negative CHECK (duration_seconds >= 0)
 ) WITH (fillfactor = 80);
-COMMENT ON TABLE call_tracking IS 'A call while it lives. phone_number is the other party''s.';
+COMMENT ON TABLE call_tracking IS 'The state of each call in progress. phone_number is the number of the other party.';
 
--- One to one with call_logs and sharing its id.
+-- One row per row of call_logs, with the same id.
 CREATE TABLE calls (
     id               uuid        NOT NULL DEFAULT time_ordered_uuid(),
     org_id           uuid,
@@ -194,7 +207,7 @@ CREATE TABLE calls (
     CONSTRAINT calls_call_log_fkey FOREIGN KEY (org_id, id) REFERENCES call_logs (org_id, id),
     CONSTRAINT calls_recording_state_known CHECK (recording_state IN ('none', 'linked', 'stored', 'removed'))
 ) WITH (fillfactor = 80);
-COMMENT ON TABLE calls IS 'What lists and filters of calls need, narrow.';
+COMMENT ON TABLE calls IS 'The columns that lists and filters of calls read. Narrow, so that a scan reads few pages.';
 
 CREATE TABLE call_transcripts (
     org_id         uuid        NOT NULL,
@@ -210,11 +223,13 @@ CREATE TABLE call_transcripts (
     CONSTRAINT call_transcripts_call_log_fkey FOREIGN KEY (org_id, call_log_id) REFERENCES call_logs (org_id, id)
 );
 COMMENT ON COLUMN call_transcripts.content_sha256 IS
-    'Hash of role, time in whole ms (or position) and the whole text: a redelivery is the same row, a repetition is not.';
-COMMENT ON COLUMN call_transcripts.position IS 'The text''s place in artifact.messages, when Vapi sent no time.';
+    'SHA-256 of the role, the time in whole milliseconds (or the position) and the whole text. A redelivery has the '
+    'same hash. A sentence that is said again has another.';
+COMMENT ON COLUMN call_transcripts.position IS 'The index of the text in artifact.messages, if Vapi sent no time.';
 
--- The work leaves the database, so it has a state and a lease: a recording is fetched by whoever holds the lease, and stored
--- under a key of its own, so that whoever finishes leaves one object and the same row.
+-- A transaction cannot cover the upload of a recording, so each row has a state and a lease. The lease holder fetches
+-- the recording. The storage key depends only on org, call and kind, so two uploads of a recording leave one object and
+-- one row.
 CREATE TABLE recording_upload_queue (
     id              uuid        NOT NULL DEFAULT time_ordered_uuid(),
     org_id          uuid,
@@ -248,14 +263,19 @@ CREATE TABLE recording_upload_queue (
 CREATE INDEX recording_upload_queue_due_idx ON recording_upload_queue (next_attempt_at) WHERE state = 'pending';
 CREATE INDEX recording_upload_queue_removed_idx ON recording_upload_queue (created_at) WHERE state = 'removed';
 CREATE INDEX recording_upload_queue_stored_idx ON recording_upload_queue (org_id, stored_at) WHERE state = 'stored';
-COMMENT ON TABLE recording_upload_queue IS 'Recordings of calls, one row per call and kind: to be fetched, kept, given up, or removed after their retention.';
-COMMENT ON COLUMN recording_upload_queue.link IS 'Vapi''s presigned link, sealed (ringfence_edge::seal): who has it has the recording.';
+COMMENT ON TABLE recording_upload_queue IS
+    'Recordings of calls, one row per call and kind. state: pending (to be fetched), stored, dead (given up), or '
+    'removed (deleted after its retention).';
+COMMENT ON COLUMN recording_upload_queue.link IS
+    'Vapi''s presigned link, sealed (ringfence_identity::seal), because the link alone grants access to the recording.';
 COMMENT ON COLUMN recording_upload_queue.next_attempt_at IS
-    'When somebody should have begun to fetch it. Long past: the message that asks for it was lost (take_due_recordings_v1).';
-COMMENT ON COLUMN recording_upload_queue.code IS 'Why the latest attempt failed (docs/failure-codes).';
+    'When the next attempt is due. If the time has long passed, the queue message was lost, and '
+    'take_due_recordings_v1 returns the row.';
+COMMENT ON COLUMN recording_upload_queue.code IS 'The failure code of the latest attempt (docs/failure-codes).';
 
--- The claim of an event, the timeline of its call and the source of replay in one row. No foreign keys: one on the
--- hottest table costs a tenth of the throughput, and the claim's own statement has just read the org's key.
+-- One row is the claim of an event, an entry of its call's timeline and the source of a replay. The table has no
+-- foreign keys: one would cost a tenth of the throughput, and the statement that claims the event has already read the
+-- org's key.
 CREATE TABLE processed_webhook_events (
     seq          bigint      GENERATED ALWAYS AS IDENTITY,
     org_id       uuid        NOT NULL,
@@ -268,19 +288,21 @@ CREATE TABLE processed_webhook_events (
     processed_at timestamptz NOT NULL DEFAULT now(),
     xact         xid8        NOT NULL DEFAULT pg_current_xact_id()
 );
--- The log in the order in which viewers read it (resume_viewer_v1).
+-- resume_viewer_v1 reads the org's log in this order.
 CREATE INDEX processed_webhook_events_log_idx ON processed_webhook_events (org_id, xact, seq);
 COMMENT ON TABLE processed_webhook_events IS
-    'Idempotency claims: a row of a webhook exists if and only if the effects of its event do. And the log of the org, in which '
-    'failures have their place too (operation-failed).';
+    'Claims and retained events. The row of a webhook event exists if and only if its effects do. The rows are also '
+    'the org''s log, which contains events of Ringfence itself (operation-failed, recording-ready).';
 COMMENT ON COLUMN processed_webhook_events.xact IS
-    'The transaction that wrote it. seq alone does not order the log: a lower one may be committed after a higher one.';
+    'The id of the transaction that inserted the row. seq does not order the log by itself: a lower seq may be '
+    'committed after a higher one.';
 COMMENT ON COLUMN processed_webhook_events.event_id IS
-    'type:call:hash of the facts. Byte order ("C"), so that the events of one call and type are one range of the index.';
-COMMENT ON COLUMN processed_webhook_events.event IS 'The typed event; never the raw body.';
+    'The event key: {type}:{call}:{hash of the facts}. The collation is "C", so the events of one call and type are '
+    'one range of the index.';
+COMMENT ON COLUMN processed_webhook_events.event IS 'The typed event. The raw body is not stored.';
 
--- Every event that failed has one row here until it applies and after, so that a failure is seen, told and mended. No foreign
--- key but to the org: the event's call may not exist yet.
+-- Each event that failed has one row, which stays after the event is applied. The only foreign key is to the org,
+-- because the call of the event may not exist yet.
 CREATE TABLE failed_operations (
     org_id          uuid        NOT NULL,
     event_id        text        COLLATE "C" NOT NULL,
@@ -305,16 +327,21 @@ CREATE TABLE failed_operations (
 CREATE INDEX failed_operations_resolved_idx ON failed_operations (resolved_at) WHERE state = 'resolved';
 CREATE INDEX failed_operations_oldest_idx ON failed_operations (state, received_at) WHERE state <> 'resolved';
 CREATE INDEX failed_operations_open_idx ON failed_operations (org_id, last_failed_at) WHERE state <> 'resolved';
-COMMENT ON TABLE failed_operations IS 'Events that failed, one row each. Closed by the statement that applies the event.';
-COMMENT ON COLUMN failed_operations.function IS 'The function on whose retry queue the event waits.';
+COMMENT ON TABLE failed_operations IS
+    'Failed operations, one row per event, recording or tool call. The statement that applies an event also resolves '
+    'its row.';
+COMMENT ON COLUMN failed_operations.function IS 'The function whose retry queue holds the event.';
 COMMENT ON COLUMN failed_operations.state IS
-    'retrying: in the retry queue; dead: in the dead-letter queue; redriven: sent back from there; resolved: applied.';
-COMMENT ON COLUMN failed_operations.code IS 'The code of the latest failure (docs/failure-codes).';
+    'retrying: in the retry queue. dead: in the dead-letter queue. redriven: moved back to the retry queue. resolved: '
+    'applied or settled.';
+COMMENT ON COLUMN failed_operations.code IS 'The failure code of the latest attempt (docs/failure-codes).';
 COMMENT ON COLUMN failed_operations.receives IS
-    'How often its message was received from the queue. Attempts made while the database was away are counted here only.';
-COMMENT ON COLUMN failed_operations.key_version IS 'The version of the org''s key that it came with; NULL: the platform''s key.';
+    'How often the consumer received the message. Attempts during which the database was unavailable count here, and '
+    'have no row in failed_attempts.';
+COMMENT ON COLUMN failed_operations.key_version IS
+    'The version of the org key that authenticated the event. NULL: the platform key.';
 COMMENT ON COLUMN failed_operations.event IS
-    'The typed event, until it is applied: from then on processed_webhook_events holds it under the same event_id.';
+    'The typed event, until it is applied. processed_webhook_events then holds it under the same event_id.';
 
 CREATE TABLE failed_attempts (
     org_id          uuid        NOT NULL,
@@ -327,10 +354,10 @@ CREATE TABLE failed_attempts (
     CONSTRAINT failed_attempts_pkey PRIMARY KEY (org_id, event_id, failed_at, function),
     CONSTRAINT failed_attempts_operation_fkey FOREIGN KEY (org_id, event_id) REFERENCES failed_operations (org_id, event_id)
 );
-COMMENT ON TABLE failed_attempts IS 'Each failed attempt to apply an event that could be recorded, then or later.';
-COMMENT ON COLUMN failed_attempts.function IS 'Who tried: webhook, while Vapi waited, or the event''s function behind its queue.';
+COMMENT ON TABLE failed_attempts IS 'Failed attempts to apply an event, one row each, recorded at once or later.';
+COMMENT ON COLUMN failed_attempts.function IS
+    'The function that made the attempt: webhook, or the consumer of the event''s retry queue.';
 
--- What an org lets its calls do: HTTPS endpoints of its own.
 CREATE TABLE tools (
     org_id          uuid        NOT NULL,
     kind            text        NOT NULL,
@@ -345,19 +372,20 @@ CREATE TABLE tools (
     CONSTRAINT tools_message_known CHECK (kind <> 'message' OR name IN ('transfer-destination-request',
         'handoff-destination-request', 'knowledge-base-request', 'call.endpointing.request', 'campaign.predial')),
     CONSTRAINT tools_name_length CHECK (char_length(name) BETWEEN 1 AND 128),
-    -- Plain HTTP on loopback only, for development: a deployed function refuses private addresses when it connects.
+    -- Plain HTTP is accepted for loopback only, for development. The egress policy of a deployed function rejects
+    -- private addresses when it connects.
     CONSTRAINT tools_endpoint_https CHECK (
         char_length(endpoint) <= 2000 AND endpoint ~ '^(https://[^/@]+|http://(localhost|127\.0\.0\.1)(:[0-9]+)?)(/|$)'),
     CONSTRAINT tools_timeout_bounded CHECK (timeout_seconds BETWEEN 1 AND 15)
 );
-COMMENT ON TABLE tools IS 'Endpoints of an org: of tools that its models call, and of messages that it answers itself.';
-COMMENT ON COLUMN tools.kind IS 'tool: name is that of a function; message: name is the type of a Vapi message.';
+COMMENT ON TABLE tools IS 'The endpoints of each org: for tools that its models call, and for interactive messages.';
+COMMENT ON COLUMN tools.kind IS 'tool: name is the name of a function. message: name is the type of a Vapi message.';
 COMMENT ON COLUMN tools.is_idempotent IS
-    'Whether the endpoint does the same once when it is asked twice with one idempotency key. Else a call whose fate is unknown '
-    'is never sent again.';
+    'Whether the endpoint executes two requests with the same idempotency key once. If not, a tool call whose result '
+    'is unknown is not sent again.';
 
--- The work leaves the database, so it has a lease and a state: a tool call is sent by whoever holds the lease, and its stored
--- result answers every delivery of it from then on.
+-- A transaction cannot cover the request to an endpoint, so each row has a state and a lease. The lease holder sends
+-- the request. The stored result then answers every delivery of the tool call.
 CREATE TABLE tool_executions (
     org_id       uuid        NOT NULL,
     execution_id text        COLLATE "C" NOT NULL,
@@ -378,11 +406,12 @@ CREATE TABLE tool_executions (
 );
 CREATE INDEX tool_executions_running_idx ON tool_executions (org_id, lease_until) WHERE state = 'running';
 CREATE INDEX tool_executions_finished_idx ON tool_executions (finished_at) WHERE state = 'done';
-COMMENT ON TABLE tool_executions IS 'Tool calls, one row each however often Vapi delivers them.';
-COMMENT ON COLUMN tool_executions.execution_id IS 'tool-calls:call:id of the tool call; also the idempotency key that its endpoint sees.';
-COMMENT ON COLUMN tool_executions.claimed_by IS 'The request that holds the lease.';
-COMMENT ON COLUMN tool_executions.result IS 'What the model was told: result or error, message and metadata.';
-COMMENT ON COLUMN tool_executions.code IS 'Why it failed; NULL: it did not.';
+COMMENT ON TABLE tool_executions IS 'Executions of tool calls, one row each, however often Vapi delivers the call.';
+COMMENT ON COLUMN tool_executions.execution_id IS
+    'tool-calls:{call}:{id of the tool call}. The endpoint receives it as the idempotency key.';
+COMMENT ON COLUMN tool_executions.claimed_by IS 'The lease holder: the id of one request.';
+COMMENT ON COLUMN tool_executions.result IS 'The answer to the model: result or error, message and metadata.';
+COMMENT ON COLUMN tool_executions.code IS 'The failure code. NULL: success.';
 
 CREATE TABLE live_connections (
     connection_id  text        NOT NULL,
@@ -396,22 +425,24 @@ CREATE TABLE live_connections (
     CONSTRAINT live_connections_state_known CHECK (state IN ('pending', 'active'))
 );
 CREATE INDEX live_connections_org_idx ON live_connections (org_id, expires_at);
-COMMENT ON TABLE live_connections IS 'WebSocket viewers of an org. Pushes go to active ones only.';
+COMMENT ON TABLE live_connections IS 'WebSocket connections of viewers. Only active connections receive frames.';
 COMMENT ON COLUMN live_connections.state IS
-    'pending until the client''s first message: before that API Gateway answers a push as if the connection were gone.';
+    'pending until the first message of the client. Before that, API Gateway answers a push with 410, as for a closed '
+    'connection.';
 COMMENT ON COLUMN live_connections.covered_before IS
-    'The viewer has resumed from here, so it has every event of earlier transactions: none is pushed to it again.';
+    'The viewer has read every event of earlier transactions from the log. Such events are not pushed to it again.';
 
--- When a partial transcript of a call was last pushed. Unlogged, since after a crash the next one may pass at once.
+-- Unlogged: if a crash empties the table, a few partial transcripts are pushed too early.
 CREATE UNLOGGED TABLE partial_gates (
     org_id       uuid        NOT NULL,
     vapi_call_id text        NOT NULL,
     passed_at    timestamptz NOT NULL,
     CONSTRAINT partial_gates_pkey PRIMARY KEY (org_id, vapi_call_id)
 );
-COMMENT ON TABLE partial_gates IS 'Lets four partial transcripts a second and call through to viewers (pass_partial_v1).';
+COMMENT ON TABLE partial_gates IS
+    'When the last partial transcript of a call was pushed. Limits pushes to four per second and call '
+    '(throttle_partial_v1).';
 
--- What is counted by the hour (roll_up_v1).
 CREATE TABLE rollup_cursors (
     org_id uuid   NOT NULL,
     xact   xid8   NOT NULL DEFAULT '0',
@@ -419,7 +450,7 @@ CREATE TABLE rollup_cursors (
     CONSTRAINT rollup_cursors_pkey PRIMARY KEY (org_id),
     CONSTRAINT rollup_cursors_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
 );
-COMMENT ON TABLE rollup_cursors IS 'How far the log of each org is counted: up to this event, included.';
+COMMENT ON TABLE rollup_cursors IS 'The last event of each org''s log that roll_up_v1 has counted.';
 
 CREATE TABLE event_rollups (
     org_id  uuid        NOT NULL,
@@ -432,8 +463,10 @@ CREATE TABLE event_rollups (
     CONSTRAINT event_rollups_period_known CHECK (period IN ('hour', 'day')),
     CONSTRAINT event_rollups_measure_known CHECK (measure IN ('type', 'failure', 'delivery_ms', 'apply_ms'))
 );
-COMMENT ON TABLE event_rollups IS 'How many events of an org were received in an hour, and in a day (UTC).';
-COMMENT ON COLUMN event_rollups.bucket IS 'Of type: the event''s type; of failure: its code; of milliseconds: rollup_bucket.';
+COMMENT ON TABLE event_rollups IS 'Counts of the events that an org received per hour and per day (UTC).';
+COMMENT ON COLUMN event_rollups.bucket IS
+    'For the measure type: the event type. For failure: the failure code. For milliseconds: the bucket '
+    '(rollup_bucket).';
 
 CREATE TABLE call_rollups (
     org_id       uuid        NOT NULL,
@@ -450,12 +483,15 @@ CREATE TABLE call_rollups (
     CONSTRAINT call_rollups_measure_known CHECK (measure IN ('family', 'duration', 'cost'))
 );
 CREATE INDEX call_rollups_since_idx ON call_rollups (org_id, since);
-COMMENT ON TABLE call_rollups IS 'How many calls an org first heard of in an hour, and in a day (UTC): what is asked of a month is read by the day.';
-COMMENT ON COLUMN call_rollups.agent_id IS 'The nil UUID: of all agents together, and of none.';
-COMMENT ON COLUMN call_rollups.bucket IS 'Of family: the family of the ended reason, open or unknown; of seconds and dollars: rollup_bucket.';
-COMMENT ON COLUMN call_rollups.total IS 'All seconds, or all dollars.';
+COMMENT ON TABLE call_rollups IS
+    'Counts of an org''s calls by the hour and the day (UTC) of their first event. Reports on a month read the days.';
+COMMENT ON COLUMN call_rollups.agent_id IS 'The nil UUID: all calls, with and without an agent.';
+COMMENT ON COLUMN call_rollups.bucket IS
+    'For the measure family: the reason family, open or unknown. For duration and cost: the bucket (rollup_bucket).';
+COMMENT ON COLUMN call_rollups.total IS 'The sum, in seconds or US dollars.';
 
--- The directory behind the platform's URL: routing ids only, each registered by one org.
+-- The directory by which the platform URL finds the org of an event. It holds routing ids only. One org registers each
+-- id.
 CREATE TABLE platform_directory (
     kind       text        NOT NULL,
     ref        text        NOT NULL,
@@ -475,7 +511,8 @@ CREATE TABLE call_routes (
 );
 CREATE INDEX call_routes_created_at_idx ON call_routes (created_at);
 COMMENT ON TABLE call_routes IS
-    'The org of each call that came over the platform''s URL, for 90 days. Written by platform events only: no org can pre-claim a call.';
+    'Call routes: the org of each call that arrived at the platform URL, for 90 days. Only events from the platform '
+    'URL insert rows, so no org can claim a call of another org in advance.';
 
 CREATE TABLE unresolved_events (
     id           bigint      GENERATED ALWAYS AS IDENTITY,
@@ -491,8 +528,9 @@ CREATE TABLE unresolved_events (
 );
 CREATE INDEX unresolved_events_call_idx ON unresolved_events (vapi_call_id);
 COMMENT ON TABLE unresolved_events IS
-    'Platform events whose org is unknown (RF5001) or named two ways (RF5002): applied when agent add registers what they name, '
-    'or when another event of the call names its org. Given up after 90 days.';
+    'Unresolved events: the org is unknown (RF5001) or ambiguous (RF5002). They are applied when an agent is '
+    'registered that matches, or when another event of the call identifies the org. Maintenance deletes them after 90 '
+    'days.';
 
 CREATE TABLE reconciliations (
     org_id          uuid        NOT NULL,
@@ -509,10 +547,14 @@ CREATE TABLE reconciliations (
     CONSTRAINT reconciliations_finished_at CHECK ((finished_at IS NOT NULL) = (state <> 'open'))
 );
 CREATE INDEX reconciliations_due_idx ON reconciliations (next_attempt_at) WHERE state = 'open';
-COMMENT ON TABLE reconciliations IS 'Calls whose report never came, and what Vapi said when it was asked for it.';
-COMMENT ON COLUMN reconciliations.state IS 'open: Vapi is asked again; completed: the report was applied; unreachable: it cannot be had (code).';
+COMMENT ON TABLE reconciliations IS
+    'Calls whose end-of-call report did not arrive, and the state of the requests for it to Vapi.';
+COMMENT ON COLUMN reconciliations.state IS
+    'open: Ringfence asks Vapi again. completed: the report was applied. unreachable: Vapi does not supply the report '
+    '(code).';
 
--- What was erased, and must not come back. A mark names nobody: a call's id, or a keyed hash of a number.
+-- Tombstones. mark is the tombstone's key, call:{id} or number:{keyed hash}. Without the master key nobody can tell
+-- which number a hash belongs to.
 CREATE TABLE erasures (
     org_id     uuid        NOT NULL,
     mark       text        COLLATE "C" NOT NULL,
@@ -522,7 +564,7 @@ CREATE TABLE erasures (
     CONSTRAINT erasures_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
     CONSTRAINT erasures_mark_known CHECK (mark ~ '^(call|number):' AND (mark LIKE 'number:%') = (cut_off IS NOT NULL))
 );
-COMMENT ON COLUMN erasures.cut_off IS 'Of a number: calls that began before it are erased.';
+COMMENT ON COLUMN erasures.cut_off IS 'For a number: the tombstone applies to calls that began before this time.';
 
 CREATE TABLE orphaned_objects (
     org_id      uuid        NOT NULL,
@@ -532,7 +574,9 @@ CREATE TABLE orphaned_objects (
     CONSTRAINT orphaned_objects_pkey PRIMARY KEY (storage_key),
     CONSTRAINT orphaned_objects_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
 );
-COMMENT ON TABLE orphaned_objects IS 'Recordings of erased calls, until they are surely gone from the bucket.';
+COMMENT ON TABLE orphaned_objects IS
+    'Objects of erased calls in the bucket. Maintenance deletes each at once, and again after a day, in case an '
+    'upload was in progress.';
 
 CREATE TABLE queue_states (
     queue     text        NOT NULL,
@@ -541,7 +585,7 @@ CREATE TABLE queue_states (
     seen_at   timestamptz NOT NULL,
     CONSTRAINT queue_states_pkey PRIMARY KEY (queue)
 );
-COMMENT ON TABLE queue_states IS 'How much waits in each queue of the deployment, as maintenance saw it last.';
+COMMENT ON TABLE queue_states IS 'The depth of each queue of the deployment when maintenance last read it.';
 
 CREATE TABLE audit_log (
     id      bigint      GENERATED ALWAYS AS IDENTITY,
@@ -554,8 +598,9 @@ CREATE TABLE audit_log (
     CONSTRAINT audit_log_pkey PRIMARY KEY (id),
     CONSTRAINT audit_log_actor_length CHECK (char_length(actor) BETWEEN 1 AND 200)
 );
-COMMENT ON COLUMN audit_log.org_id IS 'NULL: of no org in particular.';
-COMMENT ON TABLE audit_log IS 'Who did what. Append-only, by privilege and by trigger; ids only, no personal data.';
+COMMENT ON COLUMN audit_log.org_id IS 'NULL: the action concerns no particular org.';
+COMMENT ON TABLE audit_log IS
+    'The audit log. Privileges and a trigger make it append-only. It holds ids and counts, and no personal data.';
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,21 +1,24 @@
--- The fence. Every tenant table has row-level security, forced, so that not even its owner escapes it by accident. The
--- functions' role sees the rows of the org that its transaction has entered and nothing else; with no org entered, none.
+-- Tenant isolation. Row-level security is forced on every tenant table, so it also applies to the owner. ringfence_app,
+-- the role of the Lambda functions, sees only the rows of the org that enter_org has set for the transaction. If no org
+-- is set, it sees no rows.
 
 CREATE FUNCTION enter_org(p_org_id uuid) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_entered text := current_setting('ringfence.org_id', true);
 BEGIN
     IF p_org_id IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'an org is needed';
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'p_org_id is NULL';
     END IF;
-    -- After the first transaction that set it, an unset setting reads as the empty string.
+    -- If an earlier transaction of the session has set it, current_setting returns '' instead of NULL.
     IF v_entered <> '' AND v_entered <> p_org_id::text THEN
-        RAISE EXCEPTION USING ERRCODE = 'RF006', MESSAGE = 'a transaction belongs to one org';
+        RAISE EXCEPTION USING ERRCODE = 'RF006', MESSAGE = 'the transaction has already entered another org';
     END IF;
     PERFORM set_config('ringfence.org_id', p_org_id::text, true);
 END
 $$;
-COMMENT ON FUNCTION enter_org IS 'Sets the org of this transaction. A second org in one transaction is an error.';
+COMMENT ON FUNCTION enter_org IS
+    'Sets the org of this transaction, which row-level security enforces. Raises RF006 if the transaction has another '
+    'org.';
 
 DO $$
 DECLARE
@@ -28,13 +31,14 @@ BEGIN
     ] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', v_table);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', v_table);
-        -- Migrations may have to fill a column, and operators work across orgs; neither role serves a webhook.
+        -- A migration may have to fill a column, and administration works across orgs. Neither role serves webhooks.
         EXECUTE format('CREATE POLICY owner_migrates ON %I TO ringfence_owner USING (true) WITH CHECK (true)', v_table);
         EXECUTE format('CREATE POLICY ops_administers ON %I TO ringfence_ops USING (true) WITH CHECK (true)', v_table);
         EXECUTE format('GRANT SELECT ON %I TO ringfence_ops', v_table);
     END LOOP;
 
-    -- The sub-select makes the setting a constant of the statement, so that it is read once and indexes apply.
+    -- With the sub-select the setting is an init plan: the server reads it once per statement, and the index can be
+    -- used.
     FOREACH v_table IN ARRAY ARRAY[
         'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
         'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'tools', 'tool_executions',
@@ -42,7 +46,7 @@ BEGIN
         'erasures', 'orphaned_objects', 'reconciliations'
     ] LOOP
         EXECUTE format(
-            'CREATE POLICY org_fence ON %I TO ringfence_app
+            'CREATE POLICY org_isolation ON %I TO ringfence_app
                  USING (org_id = (SELECT nullif(current_setting(''ringfence.org_id'', true), '''')::uuid))
                  WITH CHECK (org_id = (SELECT nullif(current_setting(''ringfence.org_id'', true), '''')::uuid))',
             v_table);
@@ -53,13 +57,13 @@ BEGIN
     END LOOP;
 END
 $$;
--- What the functions do on somebody's behalf is audited by themselves. None of them reads the log.
-CREATE POLICY org_fence ON audit_log FOR INSERT TO ringfence_app
+-- The functions insert the audit entries of what they do for an actor. They do not read the audit log.
+CREATE POLICY org_isolation ON audit_log FOR INSERT TO ringfence_app
     WITH CHECK (org_id = (SELECT nullif(current_setting('ringfence.org_id', true), '')::uuid));
-CREATE POLICY org_fence ON organizations TO ringfence_app
+CREATE POLICY org_isolation ON organizations TO ringfence_app
     USING (id = (SELECT nullif(current_setting('ringfence.org_id', true), '')::uuid));
 
--- Only what the functions do. Of what is a call's nothing may be deleted by them, and a claim is never changed.
+-- ringfence_app gets the privileges that the functions use. It cannot delete rows of a call, and cannot change a claim.
 GRANT SELECT ON organization_keys, agents, tools, vapi_credentials TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE ON recording_upload_queue TO ringfence_app;
 GRANT INSERT ON audit_log TO ringfence_app;
@@ -96,7 +100,7 @@ GRANT INSERT ON call_rollups TO ringfence_ops;
 GRANT DELETE ON call_routes, unresolved_events, tools, vapi_credentials, processed_webhook_events, failed_operations, failed_attempts, call_logs, call_tracking,
     calls, call_transcripts, recording_upload_queue, partial_gates, live_connections, tool_executions, leads, call_rollups, reconciliations TO ringfence_ops;
 
--- New functions are for the roles they are granted to, not for everybody.
+-- Otherwise PostgreSQL would let PUBLIC execute every function that a later migration creates.
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION enter_org, refuse_change, time_ordered_uuid FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION enter_org, time_ordered_uuid TO ringfence_app, ringfence_ops;

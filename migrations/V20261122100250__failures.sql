@@ -1,11 +1,12 @@
--- Failed operations: what is written of a failure, by the consumer of the event's queue, which tries again, or when the event
--- applies after all. Written too late rather than not at all: a failure that happened while the database was away travels in the
--- event's queue message until somebody can write it down.
+-- Failed operations. The consumer of a retry queue records failed attempts (record_failure_v1), and so does the
+-- statement that finally applies the event (take_claim). The queue message carries the failed attempts until one of the
+-- two records them, so attempts that failed while the database was unavailable are recorded late and not lost.
 --
--- p_failures is {"function": whose queue, "receives": n, "attempts": [{"failed_at", "function", "code", "sqlstate",
--- "constraint"}]}, with one attempt at least (ringfence_core::Failures).
+-- p_failures is {"function", "receives", "attempts": [{"failed_at", "function", "code", "sqlstate", "constraint"}]}
+-- with at least one attempt. "function" is the function whose retry queue holds the event, and "receives" the message's
+-- receive count.
 
-CREATE FUNCTION note_failures(
+CREATE FUNCTION record_failed_operation(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
     p_state text
 ) RETURNS void LANGUAGE plpgsql AS $$
@@ -18,8 +19,8 @@ BEGIN
             min(a.failed_at), max(a.failed_at), CASE WHEN p_state = 'resolved' THEN now() END
         FROM jsonb_to_recordset(p_failures -> 'attempts') AS a (failed_at timestamptz, code text)
         ON CONFLICT (org_id, event_id) DO UPDATE SET
-            -- What is resolved stays so: an event is applied once, and what a late delivery of it met is no matter. Else the
-            -- latest attempt says where it is, whoever writes first.
+            -- resolved is final: the event is applied, and failures of late deliveries do not matter. Otherwise the
+            -- latest attempt decides the state, so the order in which attempts are recorded does not matter.
             state = CASE WHEN 'resolved' IN (f.state, excluded.state) THEN 'resolved'
                 WHEN excluded.last_failed_at >= f.last_failed_at THEN excluded.state ELSE f.state END,
             resolved_at = coalesce(f.resolved_at, excluded.resolved_at),
@@ -35,15 +36,16 @@ BEGIN
         ON CONFLICT (org_id, event_id, failed_at, function) DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION note_failures IS
-    'Writes down what failed, once however often it is told. Taken after the event''s claim and before its call''s rows.';
+COMMENT ON FUNCTION record_failed_operation IS
+    'Inserts or updates the failed operation of an event, and inserts its attempts. Idempotent. Lock order: after the '
+    'event''s claim and before the rows of its call.';
 
 CREATE FUNCTION lock_event(p_event_id text) RETURNS void LANGUAGE sql AS $$
     SELECT pg_advisory_xact_lock(hashtextextended(p_event_id, 0))
 $$;
 COMMENT ON FUNCTION lock_event IS
-    'Whoever applies an event whose failures are known and whoever writes a failure of it down take turns: neither misses the '
-    'other''s row. Taken before the claim.';
+    'Serialises record_failure_v1 and the statement that applies an event which failed before, so that each sees the '
+    'row of the other. Lock order: before the claim.';
 
 CREATE FUNCTION record_failure_v1(
     p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz, p_failures jsonb,
@@ -61,19 +63,19 @@ BEGIN
     END IF;
     PERFORM enter_org(event_org);
     IF is_erased(event_org, p_event, p_received_at) THEN
-        -- Its next delivery ends it.
+        -- The next delivery finds the tombstone and ends.
         RETURN;
     END IF;
-    -- Another delivery of it may have applied meanwhile, or does so now and waits here (take_claim).
+    -- Another delivery may have applied the event since, or may be applying it now. take_claim takes the same lock.
     PERFORM lock_event(p_event_id);
     IF EXISTS (SELECT FROM processed_webhook_events e WHERE e.org_id = event_org AND e.event_id = p_event_id) THEN
-        PERFORM note_failures(event_org, p_key_version, p_event_id, p_event, p_received_at, p_failures, 'resolved');
+        PERFORM record_failed_operation(event_org, p_key_version, p_event_id, p_event, p_received_at, p_failures, 'resolved');
         RETURN;
     END IF;
     SELECT f.state INTO v_before FROM failed_operations f WHERE f.org_id = event_org AND f.event_id = p_event_id;
-    PERFORM note_failures(event_org, p_key_version, p_event_id, p_event, p_received_at, p_failures, p_state);
+    PERFORM record_failed_operation(event_org, p_key_version, p_event_id, p_event, p_received_at, p_failures, p_state);
 
-    -- Viewers are told when it begins to fail and when it is given up, not of each attempt.
+    -- Viewers get a frame for each change of the state, not for each attempt.
     SELECT * INTO v_after FROM failed_operations f WHERE f.org_id = event_org AND f.event_id = p_event_id;
     IF v_after.state IS DISTINCT FROM v_before AND v_after.state <> 'resolved' THEN
         event_id := 'operation-failed:' || v_call || ':' || gen_random_uuid();
@@ -89,8 +91,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION record_failure_v1 IS
-    'Writes down a failure of an event that stays on its queue (retrying) or left it for good (dead). event_org is its org; '
-    'NULL: it came by the platform''s key and names no org, so there is nobody whose failure it is. Where that is news, it has '
-    'an event of its own in the org''s log: event_id, sequence, at, event, and the viewers to push it to.';
+    'Records the failed attempts of an event. p_state: retrying (the event stays on its retry queue) or dead (the '
+    'consumer moves it to the dead-letter queue). event_org: the org of the event. NULL: it arrived at the platform '
+    'URL and its org is unknown; nothing is recorded. If the state changes, an event operation-failed is appended to '
+    'the org''s log: event_id, sequence, at, event, and viewers, the connections to push it to.';
 
-GRANT EXECUTE ON FUNCTION note_failures, lock_event, record_failure_v1 TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION record_failed_operation, lock_event, record_failure_v1 TO ringfence_app, ringfence_ops;

@@ -6,8 +6,8 @@
 --   p_event_id     the idempotency key
 --   p_event        the typed event (ringfence_vapi::Event)
 --   p_received_at  when the door received it, also if it waited in a queue since
---   p_failures     what failed before, if anything did (note_failures)
--- the report's also p_links, what fetches the recordings that it names (keep_recordings),
+--   p_failures     what failed before, if anything did (record_failed_operation)
+-- the report's also p_links, what fetches the recordings that it names (queue_recordings),
 -- and answer with one row:
 --   outcome    applied, duplicate, revoked (the key no longer counted when the event came) or unresolved (org not known yet)
 --   event_org  the org it belongs to; sequence: its place in the org's log; viewers: connections to push to
@@ -103,7 +103,7 @@ BEGIN
     outcome := CASE WHEN sequence IS NULL THEN 'duplicate' ELSE 'applied' END;
     -- What was erased is done with, as a duplicate is.
     IF outcome = 'applied' AND is_erased(p_org_id, p_event, p_received_at) THEN
-        PERFORM forget_claim(p_org_id, p_event_id);
+        PERFORM delete_erased_claim(p_org_id, p_event_id);
         outcome := 'duplicate';
         sequence := NULL;
         RETURN;
@@ -111,7 +111,7 @@ BEGIN
 
     -- Applied now or before: whatever failed is mended, in the transaction that mends it.
     IF p_failures IS NOT NULL THEN
-        PERFORM note_failures(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures, 'resolved');
+        PERFORM record_failed_operation(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures, 'resolved');
     ELSE
         UPDATE failed_operations SET state = 'resolved', resolved_at = now(), event = NULL
             WHERE org_id = p_org_id AND event_id = p_event_id AND state <> 'resolved';
@@ -228,7 +228,7 @@ DECLARE
     v_call_log uuid := lock_call(p_org_id, v_call);
 BEGIN
     IF p_event ? 'recordings' THEN
-        PERFORM keep_recordings(p_org_id, v_call_log, p_event, p_links);
+        PERFORM queue_recordings(p_org_id, v_call_log, p_event, p_links);
     END IF;
     PERFORM merge_call(p_org_id, v_call, kept_call_facts(p_org_id, v_call));
 END

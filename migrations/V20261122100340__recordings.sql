@@ -1,8 +1,9 @@
--- Recordings: what Vapi keeps for half an hour, fetched and kept. A row of recording_upload_queue is made by the transaction of the
--- event that names the recording; a queue message says that there is work; a lease says who does it. Locked under its call's row where
--- both are needed, and by itself where it is the only one.
+-- Recordings. Vapi's links expire after half an hour, so Ringfence copies each recording to the bucket. The transaction
+-- that applies an event inserts a row into recording_upload_queue for each recording that the event names. A queue
+-- message then starts the upload, and a lease decides which consumer uploads. Lock order: the row of the call, if it is
+-- needed, before the row of the recording.
 
-CREATE FUNCTION keep_recordings(p_org_id uuid, p_call_log_id uuid, p_event jsonb, p_links jsonb) RETURNS void
+CREATE FUNCTION queue_recordings(p_org_id uuid, p_call_log_id uuid, p_event jsonb, p_links jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO recording_upload_queue AS q (org_id, vapi_call_id, call_log_id, kind, link, link_expires_at)
@@ -11,22 +12,22 @@ BEGIN
         LEFT JOIN jsonb_to_recordset(p_links) AS l (kind text, link text, expires_at timestamptz) USING (kind)
         ORDER BY r.kind
         ON CONFLICT (org_id, vapi_call_id, kind) DO UPDATE SET
-            -- A later report comes with links that live longer. Whoever is fetching by the old one loses his lease, so that his failure
-            -- is not the recording's; what was given up is due again, also should its message be lost.
+            -- A later report has links that expire later. The holder of the current lease loses it, so that a failure
+            -- with the old link is not recorded. A recording that was given up is due again, even if its queue message
+            -- is lost.
             link = excluded.link, link_expires_at = excluded.link_expires_at,
             state = 'pending', next_attempt_at = clock_timestamp(), claimed_by = NULL, lease_until = NULL
-            -- What is kept or removed needs no link any more.
             WHERE q.state IN ('pending', 'dead') AND excluded.link IS NOT NULL
                 AND (excluded.link_expires_at > now()) IS NOT FALSE
                 AND (q.link IS NULL OR q.link_expires_at IS NULL OR q.link_expires_at < now() OR excluded.link_expires_at > q.link_expires_at);
 END
 $$;
-COMMENT ON FUNCTION keep_recordings IS
-    'Queues the recordings that an event names, once per call and kind. p_links: [{"kind", "link" (sealed), "expires_at"}] as far as '
-    'there are any.';
+COMMENT ON FUNCTION queue_recordings IS
+    'Queues the recordings that an event names, once per call and kind. p_links: [{"kind", "link" (sealed), '
+    '"expires_at"}], or NULL.';
 
 CREATE FUNCTION claim_recording_v1(
-    p_org_id uuid, p_vapi_call_id text, p_kind text, p_claimant uuid, p_lease_seconds integer,
+    p_org_id uuid, p_vapi_call_id text, p_kind text, p_lease_holder uuid, p_lease_seconds integer,
     OUT outcome text, OUT wait_seconds integer, OUT attempt integer, OUT link text, OUT link_expires_at timestamptz,
     OUT api_key text, OUT queued_at timestamptz
 ) LANGUAGE plpgsql AS $$
@@ -40,14 +41,14 @@ BEGIN
         outcome := 'done';
         RETURN;
     END IF;
-    IF v_row.lease_until > clock_timestamp() AND v_row.claimed_by <> p_claimant THEN
+    IF v_row.lease_until > clock_timestamp() AND v_row.claimed_by <> p_lease_holder THEN
         outcome := 'busy';
         wait_seconds := ceil(extract(epoch FROM v_row.lease_until - clock_timestamp()));
         RETURN;
     END IF;
-    -- A dead one is tried once more: somebody sent its message back.
-    UPDATE recording_upload_queue q SET state = 'pending', claimed_by = p_claimant,
-            attempts = q.attempts + CASE WHEN q.claimed_by = p_claimant THEN 0 ELSE 1 END,
+    -- The state may be dead: then its dead letter was redriven.
+    UPDATE recording_upload_queue q SET state = 'pending', claimed_by = p_lease_holder,
+            attempts = q.attempts + CASE WHEN q.claimed_by = p_lease_holder THEN 0 ELSE 1 END,
             lease_until = clock_timestamp() + make_interval(secs => p_lease_seconds),
             next_attempt_at = clock_timestamp() + make_interval(secs => p_lease_seconds)
         WHERE q.id = v_row.id
@@ -58,8 +59,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION claim_recording_v1 IS
-    'Leases a recording to p_claimant. outcome: claimed; busy (somebody else fetches it, for wait_seconds more at the most); done (it is '
-    'kept, or removed, or nobody queued it). A lease that has ended is taken over.';
+    'Grants p_lease_holder the lease on a recording. outcome: claimed; busy (another lease ends in wait_seconds); '
+    'done (the recording is stored or removed, or was not queued). An expired lease is taken over.';
 
 CREATE FUNCTION finish_recording_v1(
     p_org_id uuid, p_vapi_call_id text, p_kind text, p_storage_key text, p_content_type text, p_bytes bigint, p_sha256 bytea,
@@ -71,17 +72,17 @@ DECLARE
     v_facts call_facts;
 BEGIN
     PERFORM enter_org(p_org_id);
-    -- The lock makes a call's rows where there are none; of a call that was erased there shall be none.
+    -- lock_call inserts the rows of a call that has none. It must not do so for an erased call.
     IF NOT EXISTS (SELECT FROM recording_upload_queue q
             WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind) THEN
-        outcome := 'unwanted';
+        outcome := 'removed';
         RETURN;
     END IF;
     PERFORM lock_call(p_org_id, p_vapi_call_id);
     SELECT * INTO v_row FROM recording_upload_queue q
         WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind FOR UPDATE;
     IF NOT FOUND OR v_row.state IN ('stored', 'removed') THEN
-        outcome := CASE v_row.state WHEN 'stored' THEN 'repeated' ELSE 'unwanted' END;
+        outcome := CASE v_row.state WHEN 'stored' THEN 'already-stored' ELSE 'removed' END;
         RETURN;
     END IF;
     UPDATE recording_upload_queue SET state = 'stored', stored_at = now(), storage_key = p_storage_key,
@@ -90,7 +91,7 @@ BEGIN
         WHERE id = v_row.id;
     UPDATE failed_operations f SET state = 'resolved', resolved_at = now(), event = NULL
         WHERE f.org_id = p_org_id AND f.event_id = recording_id(p_vapi_call_id, p_kind) AND f.state <> 'resolved';
-    -- Which of several the call shows is decided by what they are, not by which came first.
+    -- The kind decides which recording the call's rows name, so the order of the uploads does not matter.
     SELECT q.storage_key INTO v_facts.recording_path FROM recording_upload_queue q
         WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.state = 'stored'
         ORDER BY array_position('{mono,stereo,video}', q.kind) LIMIT 1;
@@ -110,22 +111,23 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION finish_recording_v1 IS
-    'A recording is in the bucket: its row, the call''s rows and its place in the org''s log (event_id, sequence, at, event, viewers to '
-    'push it to). Whoever finishes: the second finds it stored (repeated) and changes nothing. unwanted: it was removed meanwhile, so '
-    'its object has to go.';
+    'Records that a recording is in the bucket: updates its row and the call''s rows, and appends recording-ready to '
+    'the org''s log (event_id, sequence, at, event, and viewers, the connections to push it to). The caller needs no '
+    'lease. outcome: stored; already-stored (nothing changes); removed (the caller must delete the object).';
 
 CREATE FUNCTION recording_object(p_org_id uuid, p_vapi_call_id text, p_kind text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT p_org_id || '/' || p_vapi_call_id || '/' || p_kind
 $$;
-COMMENT ON FUNCTION recording_object IS 'The name of a recording''s object, as ringfence_edge::bucket::object_key makes it.';
+COMMENT ON FUNCTION recording_object IS
+    'The key of a recording''s object, the same as ringfence_protocol::Recording::object_key returns.';
 
 CREATE FUNCTION recording_id(p_vapi_call_id text, p_kind text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT 'recording:' || p_vapi_call_id || ':' || p_kind
 $$;
-COMMENT ON FUNCTION recording_id IS 'What names a recording among failed operations.';
+COMMENT ON FUNCTION recording_id IS 'The event_id of a recording in failed_operations.';
 
 CREATE FUNCTION fail_recording_v1(
-    p_org_id uuid, p_vapi_call_id text, p_kind text, p_claimant uuid, p_code text, p_retry_seconds integer, p_receives integer,
+    p_org_id uuid, p_vapi_call_id text, p_kind text, p_lease_holder uuid, p_code text, p_retry_seconds integer, p_receives integer,
     OUT event_org uuid, OUT event_id text, OUT sequence bigint, OUT at timestamptz, OUT event jsonb, OUT viewers text[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -136,7 +138,7 @@ BEGIN
             state = CASE WHEN p_retry_seconds IS NULL THEN 'dead' ELSE 'pending' END,
             next_attempt_at = clock_timestamp() + make_interval(secs => coalesce(p_retry_seconds, 0))
         WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind
-            AND q.state = 'pending' AND q.claimed_by = p_claimant
+            AND q.state = 'pending' AND q.claimed_by = p_lease_holder
         RETURNING * INTO v_row;
     IF NOT FOUND THEN
         RETURN;
@@ -152,8 +154,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION fail_recording_v1 IS
-    'An attempt of p_claimant has failed: the recording is tried again after p_retry_seconds, or given up (NULL). Whoever has lost the '
-    'lease says nothing any more. Where it is news, it is logged as record_failure_v1 does.';
+    'Records that an attempt of p_lease_holder failed. The next attempt is due after p_retry_seconds. NULL: the '
+    'recording is given up. Does nothing if p_lease_holder has lost the lease. Returns the columns of '
+    'record_failure_v1.';
 
 CREATE FUNCTION find_recording_v1(
     p_org_id uuid, p_actor text, p_vapi_call_id text, p_kind text,
@@ -171,16 +174,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION find_recording_v1 IS
-    'Where a recording is, for somebody who is about to listen to it, which is audited. All NULL: the org has no such recording.';
+    'Returns where a stored recording is, for playback, and audits the playback. All NULL: the org has no such '
+    'recording.';
 
--- Maintenance looks over all orgs by these two, which show ids and storage keys, of a thousand recordings at the most, and no more than
--- put off a message; what it then does, it does inside the fence.
+-- Maintenance finds its work over all orgs with these two functions. They return ids and storage keys of at most a
+-- thousand recordings, and change at most next_attempt_at. Maintenance then processes each recording under tenant
+-- isolation.
 
 CREATE FUNCTION take_due_recordings_v1(p_limit integer, p_run boolean) RETURNS TABLE (org_id uuid, vapi_call_id text, kind text)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    -- As long after its time as a message may be on its way.
+    -- Within two minutes of the due time the queue message may still arrive.
     IF NOT p_run THEN
         RETURN QUERY SELECT q.org_id, q.vapi_call_id, q.kind FROM recording_upload_queue q
             WHERE q.state = 'pending' AND q.next_attempt_at < now() - interval '2 minutes'
@@ -196,8 +201,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION take_due_recordings_v1 IS
-    'Recordings that nobody fetches though it is time, since the message was lost: whoever takes them sends it again. Nobody else gets '
-    'them for some minutes. p_run false: only shown.';
+    'Returns recordings that are overdue because their queue message was lost. The caller must send the message '
+    'again; for five minutes no other caller gets the same rows. p_run false: a dry run, which changes nothing.';
 
 CREATE FUNCTION find_expired_recordings_v1(p_limit integer) RETURNS TABLE (org_id uuid, vapi_call_id text, kind text, storage_key text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -214,7 +219,8 @@ BEGIN
         LIMIT least(p_limit, 1000);
 END
 $$;
-COMMENT ON FUNCTION find_expired_recordings_v1 IS 'Recordings that are kept for longer than their org wants them to be.';
+COMMENT ON FUNCTION find_expired_recordings_v1 IS
+    'Returns stored recordings that are older than the retention of their org.';
 
 CREATE FUNCTION remove_recording_v1(p_org_id uuid, p_vapi_call_id text, p_kind text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -237,7 +243,7 @@ BEGIN
     SELECT q.storage_key INTO v_next FROM recording_upload_queue q
         WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.state = 'stored'
         ORDER BY array_position('{mono,stereo,video}', q.kind) LIMIT 1;
-    -- The one act that takes a known value away: no merge would.
+    -- These updates may replace a known value by NULL. merge_call would not.
     UPDATE call_logs SET recording_storage_path = v_next, updated_at = now()
         WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id AND recording_storage_path = v_key;
     UPDATE calls SET recording_path = v_next, updated_at = now(),
@@ -247,9 +253,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION remove_recording_v1 IS
-    'A recording''s object is gone: nothing leads to it any more, and nothing queues it again. False: it was not kept.';
+    'Records that the object of a recording was deleted. No row refers to it any more, and no event queues it again. '
+    'False: the recording was not stored.';
 
-GRANT EXECUTE ON FUNCTION keep_recordings, recording_id, recording_object TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION queue_recordings, recording_id, recording_object TO ringfence_app, ringfence_ops;
 GRANT EXECUTE ON FUNCTION claim_recording_v1, finish_recording_v1, fail_recording_v1, find_recording_v1, take_due_recordings_v1,
     find_expired_recordings_v1, remove_recording_v1 TO ringfence_app;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;

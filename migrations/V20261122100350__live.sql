@@ -1,21 +1,22 @@
--- Live: viewers over WebSocket, and the log that they read. A push is a hint, the log is the truth: what a viewer missed, for
--- whatever reason, it has after it resumed.
+-- Live view: viewers over WebSocket, and the org's log. A push may be lost. A viewer that resumes reads every event
+-- that it missed from the log.
 
 CREATE FUNCTION find_connection_org_v1(p_connection_id text) RETURNS uuid
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT org_id FROM live_connections WHERE connection_id = p_connection_id
 $$;
-COMMENT ON FUNCTION find_connection_org_v1 IS 'The org whose token opened a connection; NULL: there is no such connection.';
+COMMENT ON FUNCTION find_connection_org_v1 IS
+    'Returns the org whose token opened a connection. NULL: there is no such connection.';
 
 CREATE FUNCTION open_viewer_v1(p_org_id uuid, p_connection_id text, p_expires_at timestamptz) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM enter_org(p_org_id);
-    -- Those whose end nobody told.
+    -- API Gateway does not always report a disconnect, so expired connections are deleted here too.
     DELETE FROM live_connections WHERE connection_id IN (
         SELECT connection_id FROM live_connections WHERE org_id = p_org_id AND expires_at < now()
         LIMIT 100 FOR UPDATE SKIP LOCKED);
-    -- Asked once more, since its answer was lost, it is the same viewer still.
+    -- A retry, after the answer to the first attempt was lost, finds its own row. It is the same viewer.
     INSERT INTO live_connections AS c (connection_id, org_id, expires_at) VALUES (p_connection_id, p_org_id, p_expires_at)
         ON CONFLICT (connection_id) DO UPDATE SET expires_at = excluded.expires_at
             WHERE c.org_id = excluded.org_id AND c.state = 'pending';
@@ -23,7 +24,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION open_viewer_v1 IS
-    'A viewer of an org, pending until its first message. False: the connection is there already, another org''s or active.';
+    'Inserts a viewer of an org. It is pending until its first message. False: the connection belongs to another org '
+    'or is active already.';
 
 CREATE FUNCTION close_viewers_v1(p_org_id uuid, p_connection_ids text[]) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
@@ -40,15 +42,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION close_viewers_v1 IS
-    'Forgets connections that are gone. p_org_id NULL: the org of the first of them. The answer is how many there were.';
+    'Deletes closed connections and returns how many it deleted. p_org_id NULL: the org of the first connection.';
 
-CREATE FUNCTION slim_event(p_event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    -- One character more than a frame shows, so that it can tell that there is more.
+CREATE FUNCTION frame_event(p_event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    -- A frame shows 4 000 characters. One more lets the caller detect that the text was cut.
     SELECT (p_event - '{transcript,structured_data,structured_outputs,cost_breakdown}'::text[]) #- '{call,metadata}'
         || coalesce((SELECT jsonb_object_agg(key, left(value #>> '{}', 4001)) FROM jsonb_each(p_event)
             WHERE key IN ('text', 'summary')), '{}')
 $$;
-COMMENT ON FUNCTION slim_event IS 'A typed event without what no frame shows of it.';
+COMMENT ON FUNCTION frame_event IS 'Returns a typed event with only the fields that a frame shows.';
 
 CREATE FUNCTION resume_viewer_v1(
     p_connection_id text, p_floor text, p_xact text, p_seq bigint, p_limit integer,
@@ -65,7 +67,8 @@ BEGIN
         RETURN;
     END IF;
     PERFORM enter_org(v_org);
-    -- Taken before the log is read: every transaction before its xmin is over, and what it wrote is seen below.
+    -- The snapshot is taken before the log is read. Every transaction before its xmin has ended, so the query below
+    -- sees its rows.
     v_snapshot := pg_current_snapshot();
     floor := pg_snapshot_xmin(v_snapshot)::text;
     SELECT log_start INTO v_start FROM organizations WHERE id = v_org;
@@ -76,7 +79,7 @@ BEGIN
         outcome := 'resumed';
     END IF;
 
-    -- In the middle of a sweep (p_xact) not everything before the floor has been read.
+    -- Within a sweep (p_xact is not NULL) the viewer has not yet read all events before the floor.
     UPDATE live_connections SET state = 'active',
             covered_before = greatest(covered_before, CASE WHEN p_xact IS NULL THEN v_floor END)
         WHERE connection_id = p_connection_id AND org_id = v_org AND expires_at > now();
@@ -91,7 +94,7 @@ BEGIN
         SELECT coalesce(jsonb_agg(e.entry ORDER BY e.xact, e.seq), '[]'), count(*) < p_limit INTO entries, is_last
         FROM (
             SELECT xact, seq, jsonb_build_object('xact', xact::text, 'seq', seq,
-                'at', coalesce(message_time, received_at), 'event', slim_event(event)) AS entry
+                'at', coalesce(message_time, received_at), 'event', frame_event(event)) AS entry
             FROM processed_webhook_events
             WHERE org_id = v_org AND (xact, seq) > (coalesce(p_xact::xid8, v_floor), coalesce(p_seq, 0))
             ORDER BY xact, seq
@@ -101,10 +104,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION resume_viewer_v1 IS
-    'Makes a viewer active and reads the log of its org from a cursor on: events of transactions from p_floor on, behind '
-    '(p_xact, p_seq) where a page before ended there. outcome: resumed; reset (the log does not reach back that far, or '
-    'never was that long); unknown (no such connection, or expired). floor: where a later sweep must start in order to '
-    'miss nothing that was still being written now. Rows in flight are why it is a transaction and not a sequence.';
+    'Makes a viewer active and returns a page of its org''s log. A sweep reads all events of transactions from '
+    'p_floor on; its further pages start after (p_xact, p_seq). outcome: resumed; reset (the cursor is older than the '
+    'log or newer than its end); unknown (the connection does not exist or has expired). floor: the p_floor of the '
+    'next sweep, which then misses no event of a transaction that is in progress now. A sequence number could not '
+    'serve as floor, because rows do not commit in its order.';
 
 CREATE FUNCTION find_broadcast_v1(
     p_org_id uuid, p_event_id text, p_connection_ids text[],
@@ -116,7 +120,7 @@ BEGIN
     PERFORM enter_org(p_org_id);
     viewers := '{}';
     IF p_event_id IS NOT NULL THEN
-        SELECT e.seq, coalesce(e.message_time, e.received_at), slim_event(e.event), e.xact INTO sequence, at, event, v_xact
+        SELECT e.seq, coalesce(e.message_time, e.received_at), frame_event(e.event), e.xact INTO sequence, at, event, v_xact
             FROM processed_webhook_events e WHERE e.org_id = p_org_id AND e.event_id = p_event_id;
         IF NOT FOUND THEN
             RETURN;
@@ -129,10 +133,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION find_broadcast_v1 IS
-    'An event of the log and who is still to be told of it: of the given connections (NULL: of all) those that watch the org '
-    'and have not resumed beyond it. Without such an event everything is empty. p_event_id NULL: who watches the org.';
+    'Returns an event of the org''s log and the viewers that still need it: those of p_connection_ids (NULL: all '
+    'viewers of the org) that have not read it from the log. No such event: NULL columns and no viewers. p_event_id '
+    'NULL: returns only the viewers of the org.';
 
-CREATE FUNCTION pass_partial_v1(
+CREATE FUNCTION throttle_partial_v1(
     p_org_id uuid, p_key_version integer, p_call jsonb, p_received_at timestamptz, OUT event_org uuid, OUT viewers text[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -145,7 +150,7 @@ BEGIN
     IF v_outcome <> 'known' THEN
         RETURN;
     END IF;
-    -- Most orgs have no viewer at most times, and then nothing is written.
+    -- Most orgs have no viewer most of the time. Nothing is written for them.
     viewers := active_viewers(event_org);
     IF cardinality(viewers) = 0 THEN
         RETURN;
@@ -164,7 +169,7 @@ BEGIN
             viewers := '{}';
             RETURN;
         END IF;
-        -- Once a call: those of calls that are long over.
+        -- The first partial transcript of each call deletes gates of calls that ended long ago.
         DELETE FROM partial_gates WHERE (org_id, vapi_call_id) IN (
             SELECT g.org_id, g.vapi_call_id FROM partial_gates g
             WHERE g.org_id = event_org AND g.passed_at < clock_timestamp() - interval '1 day'
@@ -172,11 +177,11 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION pass_partial_v1 IS
-    'Who is to see a partial transcript: the viewers of its call''s org, four times a second and call at most; else nobody. '
+COMMENT ON FUNCTION throttle_partial_v1 IS
+    'Returns the viewers to push a partial transcript to: those of the org, at most four times per second and call. '
     'p_call: the typed call of the message.';
 
-GRANT EXECUTE ON FUNCTION open_viewer_v1, close_viewers_v1, resume_viewer_v1, find_broadcast_v1, pass_partial_v1, slim_event,
+GRANT EXECUTE ON FUNCTION open_viewer_v1, close_viewers_v1, resume_viewer_v1, find_broadcast_v1, throttle_partial_v1, frame_event,
     find_connection_org_v1 TO ringfence_app;
 GRANT CREATE ON SCHEMA public TO ringfence_router;
 ALTER FUNCTION find_connection_org_v1 OWNER TO ringfence_router;

@@ -1,6 +1,6 @@
--- What Vapi waits for. Nothing here is an event: a question is answered from what the org configured, and a tool call has an
--- execution. All take the sender as the event functions do (p_org_id, p_key_version, p_received_at) and p_call, the typed call of the
--- message; and answer with outcome: known, revoked or unresolved (enter_sender).
+-- Interactive messages. They are not stored as events: the org's configuration answers them, and each tool call has an
+-- execution. Both entry functions take p_org_id, p_key_version and p_received_at as the event functions do, and p_call,
+-- the typed call of the message. They return the outcome of enter_sender: known, revoked or unresolved.
 
 CREATE FUNCTION find_inbound_agent(p_org_id uuid, p_phone_number_id text, p_phone_number text) RETURNS agents
     LANGUAGE sql STABLE AS $$
@@ -11,7 +11,9 @@ CREATE FUNCTION find_inbound_agent(p_org_id uuid, p_phone_number_id text, p_phon
         created_at, id
     LIMIT 1
 $$;
-COMMENT ON FUNCTION find_inbound_agent IS 'Who answers a number: by Vapi''s id of it, then by itself, then the org''s default.';
+COMMENT ON FUNCTION find_inbound_agent IS
+    'Returns the agent that answers a number: the agent of Vapi''s id of the number, else of the number, else the '
+    'default agent.';
 
 CREATE FUNCTION find_answer_v1(
     p_org_id uuid, p_key_version integer, p_message_type text, p_call jsonb, p_received_at timestamptz,
@@ -42,11 +44,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION find_answer_v1 IS
-    'What an org answers a message with: the agent that takes the call or has it, the caller''s lead, and the endpoint that the org '
-    'registered for messages of this type. Each is NULL where there is none.';
+    'Returns what the answer to an interactive message needs: the agent of the call, the lead of the customer''s '
+    'number, and the endpoint that the org registered for this type of message. Each is NULL if there is none.';
 
 CREATE FUNCTION claim_tool_calls_v1(
-    p_org_id uuid, p_key_version integer, p_call jsonb, p_tool_calls jsonb, p_received_at timestamptz, p_claimant uuid,
+    p_org_id uuid, p_key_version integer, p_call jsonb, p_tool_calls jsonb, p_received_at timestamptz, p_lease_holder uuid,
     OUT outcome text, OUT event_org uuid, OUT lead_id uuid, OUT executions jsonb
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -63,17 +65,18 @@ BEGIN
     END IF;
     lead_id := find_lead(event_org, p_call ->> 'customer_number');
 
-    -- In one order, so that two deliveries of one message never hold a row each that the other wants.
+    -- The order prevents a deadlock of two deliveries of one message.
     FOR v_call IN
         SELECT * FROM jsonb_to_recordset(p_tool_calls) AS c (execution_id text, tool text) ORDER BY execution_id COLLATE "C"
     LOOP
         SELECT * INTO v_tool FROM tools t WHERE t.org_id = event_org AND t.kind = 'tool' AND t.name = v_call.tool;
-        -- Longer than the endpoint has. Whoever holds it after that has died, or is late (finish_tool_call_v1).
+        -- The lease is longer than the endpoint's timeout. When it ends, its holder has crashed or is late
+        -- (finish_tool_call_v1).
         v_lease := clock_timestamp() + make_interval(secs => v_tool.timeout_seconds + 5);
         v_execution := NULL;
         IF v_tool.name IS NOT NULL THEN
             INSERT INTO tool_executions (org_id, execution_id, tool, claimed_by, lease_until)
-                VALUES (event_org, v_call.execution_id, v_call.tool, p_claimant, v_lease)
+                VALUES (event_org, v_call.execution_id, v_call.tool, p_lease_holder, v_lease)
                 ON CONFLICT (org_id, execution_id) DO NOTHING
                 RETURNING * INTO v_execution;
         END IF;
@@ -87,15 +90,15 @@ BEGIN
             v_state := 'unregistered';
         ELSIF v_execution.state = 'done' THEN
             v_state := 'done';
-        ELSIF v_execution.claimed_by = p_claimant AND v_tool.name IS NOT NULL THEN
-            -- The answer to the claim was lost, and the statement is here again.
+        ELSIF v_execution.claimed_by = p_lease_holder AND v_tool.name IS NOT NULL THEN
+            -- The result of the first statement was lost, and the request has repeated it.
             UPDATE tool_executions e SET lease_until = v_lease
                 WHERE e.org_id = event_org AND e.execution_id = v_call.execution_id;
             v_state := 'claimed';
         ELSIF v_execution.lease_until > clock_timestamp() THEN
             v_state := 'running';
         ELSIF v_tool.is_idempotent THEN
-            UPDATE tool_executions e SET attempt = e.attempt + 1, claimed_by = p_claimant, lease_until = v_lease
+            UPDATE tool_executions e SET attempt = e.attempt + 1, claimed_by = p_lease_holder, lease_until = v_lease
                 WHERE e.org_id = event_org AND e.execution_id = v_call.execution_id
                 RETURNING * INTO v_execution;
             v_state := 'claimed';
@@ -110,9 +113,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION claim_tool_calls_v1 IS
-    'Claims the tool calls of a message ([{execution_id, tool}]) for p_claimant, with a lease each. state: claimed (send it); '
-    'done (result is its answer); running (somebody else sends it now: ask again); unregistered (no such tool); interrupted (who '
-    'sent it died before its result was stored, and it must not be sent twice: result says so, and it is a failed operation).';
+    'Claims the tool calls of a message ([{execution_id, tool}]) for p_lease_holder, with a lease each. state of an '
+    'execution: claimed (the caller must send it); done (result is the answer); running (another request has the '
+    'lease: ask again); unregistered (no such tool); interrupted (the lease ended without a result, and the endpoint '
+    'is not idempotent: result is an error, and a failed operation is recorded).';
 
 CREATE FUNCTION interrupt_tool_call(
     p_key_version integer, p_call jsonb, p_execution tool_executions, p_received_at timestamptz
@@ -122,8 +126,9 @@ BEGIN
             'It is not known whether this was done. Do not try it again; tell the caller that somebody will check.')
         WHERE e.org_id = p_execution.org_id AND e.execution_id = p_execution.execution_id
         RETURNING * INTO p_execution;
-    -- Ids only: what the tool was asked with is not kept. People settle it with whoever runs the endpoint.
-    PERFORM note_failures(p_execution.org_id, p_key_version, p_execution.execution_id,
+    -- The failed operation holds ids only, because the arguments are not stored. An operator settles it after asking
+    -- the operator of the endpoint.
+    PERFORM record_failed_operation(p_execution.org_id, p_key_version, p_execution.execution_id,
         jsonb_build_object('kind', 'tool-call', 'event_type', 'tool-calls', 'tool', p_execution.tool,
             'call', jsonb_build_object('id', coalesce(p_call ->> 'id', '-'))),
         p_received_at,
@@ -133,10 +138,11 @@ BEGIN
     RETURN p_execution;
 END
 $$;
-COMMENT ON FUNCTION interrupt_tool_call IS 'Gives a tool call up whose fate nobody knows: an error for the model, a failed operation for people.';
+COMMENT ON FUNCTION interrupt_tool_call IS
+    'Ends an execution whose result is unknown: stores an error as its result and records a failed operation (RF7008).';
 
 CREATE FUNCTION finish_tool_call_v1(
-    p_org_id uuid, p_execution_id text, p_claimant uuid, p_result jsonb, p_code text
+    p_org_id uuid, p_execution_id text, p_lease_holder uuid, p_result jsonb, p_code text
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     v_execution tool_executions;
@@ -145,8 +151,9 @@ BEGIN
     SELECT * INTO v_execution FROM tool_executions e
         WHERE e.org_id = p_org_id AND e.execution_id = p_execution_id
         FOR UPDATE;
-    -- What was done counts, whoever holds the lease by now, and also after it was given up: its fate is known after all.
-    IF v_execution.state = 'running' AND (v_execution.claimed_by = p_claimant OR p_code IS NULL)
+    -- A success is stored even if the caller has lost the lease or the execution was interrupted: the result is now
+    -- known.
+    IF v_execution.state = 'running' AND (v_execution.claimed_by = p_lease_holder OR p_code IS NULL)
         OR v_execution.code = 'RF7008' AND p_code IS NULL
     THEN
         UPDATE tool_executions e SET state = 'done', finished_at = now(), result = p_result, code = p_code
@@ -159,8 +166,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION finish_tool_call_v1 IS
-    'Stores the result of a tool call. The answer is what every delivery of it is told: another result, if another''s is stored '
-    'already. A failure of a claimant that has lost its lease is not stored; a success is.';
+    'Stores the result of a tool call and returns the result with which every delivery is answered, which is another '
+    'one if another is stored already. p_code: the failure code; NULL: success. A failure is stored only if '
+    'p_lease_holder has the lease.';
 
 GRANT EXECUTE ON FUNCTION find_inbound_agent, find_answer_v1, claim_tool_calls_v1, interrupt_tool_call, finish_tool_call_v1
     TO ringfence_app;

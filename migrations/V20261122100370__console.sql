@@ -1,12 +1,15 @@
--- What people look at. Each page is one statement that enters its org, so that row-level security holds, and answers with JSON. Lists are
--- read backwards along an index, a bounded number of rows at a time: a page that finds little says where to go on, and none reads on and on.
+-- Console pages. One statement per page enters the org, so row-level security applies, and returns JSON. A list reads a
+-- bounded number of rows backwards along an index. If the filter matches few of them, the page is short and returns
+-- where the next starts.
 
 CREATE FUNCTION time_floor_uuid(p_at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT encode(substring(int8send(floor(greatest(extract(epoch FROM p_at), 0) * 1000)::bigint) FROM 3) || '\x00000000000000000000'::bytea, 'hex')::uuid
 $$;
-COMMENT ON FUNCTION time_floor_uuid IS 'A uuid that is not above any that time_ordered_uuid makes from then on.';
+COMMENT ON FUNCTION time_floor_uuid IS
+    'Returns a UUID that sorts before every UUID that time_ordered_uuid makes at p_at or later.';
 
--- A call's rows are made together, so these ids are in the order of those of call_logs.
+-- list_calls_v1 compares these ids with ids of call_logs. One transaction inserts all rows of a call, so both have the
+-- same order.
 CREATE INDEX call_tracking_org_phone_idx ON call_tracking (org_id, phone_number, id);
 CREATE INDEX audit_log_org_idx ON audit_log (org_id, id);
 
@@ -19,7 +22,7 @@ DECLARE
     v_since  uuid := coalesce(time_floor_uuid((p_filter ->> 'since')::timestamptz), '00000000-0000-0000-0000-000000000000');
     v_until  uuid := coalesce(time_floor_uuid((p_filter ->> 'until')::timestamptz), 'ffffffff-ffff-ffff-ffff-ffffffffffff');
     v_calls  text[];
-    v_answer jsonb;
+    v_result jsonb;
 BEGIN
     PERFORM enter_org(p_org_id);
     IF v_call IS NOT NULL THEN
@@ -32,7 +35,7 @@ BEGIN
             ORDER BY c.id DESC LIMIT v_depth) AS t;
     END IF;
     WITH seen AS MATERIALIZED (
-        -- Two questions, of which one is asked: each along an index of its own.
+        -- v_calls disables one of the two branches. Each branch has its own index.
         (SELECT l.* FROM call_logs l
             WHERE v_calls IS NULL AND l.org_id = p_org_id AND l.id < coalesce(p_before, v_until) AND l.id >= v_since
             ORDER BY l.id DESC LIMIT v_depth)
@@ -52,20 +55,20 @@ BEGIN
     SELECT jsonb_build_object(
         'calls', coalesce((SELECT jsonb_agg(jsonb_build_object(
             'call_id', c.vapi_call_id, 'status', c.status, 'direction', c.direction, 'from_number', c.from_number,
-            'to_number', c.to_number, 'started_at', c.started_at, 'heard_at', c.created_at,
+            'to_number', c.to_number, 'started_at', c.started_at, 'created_at', c.created_at,
             'duration_seconds', c.duration_seconds, 'family', c.outcome, 'cost', c.cost,
             'is_recorded', c.recording_storage_path IS NOT NULL) ORDER BY c.id DESC) FROM chosen c), '[]'),
         'next', CASE
             WHEN (SELECT count(*) FROM chosen) = p_limit THEN (SELECT c.id FROM chosen c ORDER BY c.id LIMIT 1)
             WHEN (SELECT count(*) FROM seen) = v_depth OR cardinality(v_calls) = v_depth THEN (SELECT s.id FROM seen s ORDER BY s.id LIMIT 1) END)
-    INTO v_answer;
-    RETURN v_answer;
+    INTO v_result;
+    RETURN v_result;
 END
 $$;
 COMMENT ON FUNCTION list_calls_v1 IS
-    'An org''s calls, the latest first. p_filter: call_id, number (of the other party, E.164), status, family, since, until, is_open (not over yet); each may '
-    'be absent. '
-    'next: where the following page begins (p_before); a page may be short or empty and yet have one, since no more than 2000 calls are looked at.';
+    'Lists the calls of an org, newest first. p_filter, each key optional: call_id, number (of the other party, '
+    'E.164), status, family, since, until, is_open (the call has not ended). next: p_before of the next page, or '
+    'NULL. The function reads at most 2 000 calls, so a page may be short or empty and still have a next page.';
 
 CREATE FUNCTION show_call_v1(p_org_id uuid, p_vapi_call_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -77,13 +80,13 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    -- A call's events of one type are one range of the index.
+    -- The events of one call and type are one range of the index.
     SELECT coalesce(jsonb_agg(jsonb_build_object('event_id', e.event_id, 'event_type', e.event_type, 'kind', e.event ->> 'kind',
             'at', coalesce(e.message_time, e.received_at), 'received_at', e.received_at,
             'detail', concat_ws(' ', e.event ->> 'status', e.event ->> 'ended_reason', e.event ->> 'recording', e.event ->> 'code'))
             ORDER BY coalesce(e.message_time, e.received_at), e.seq), '[]')
         INTO v_timeline
-        FROM unnest(array_remove(kept_event_types(), 'transcript')) AS t (event_type),
+        FROM unnest(array_remove(retained_event_types(), 'transcript')) AS t (event_type),
             LATERAL (SELECT p.* FROM processed_webhook_events p
                 WHERE p.org_id = p_org_id AND p.event_id > t.event_type || ':' || p_vapi_call_id || ':'
                     AND p.event_id < t.event_type || ':' || p_vapi_call_id || ';'
@@ -102,14 +105,15 @@ BEGIN
         'timeline', v_timeline);
 END
 $$;
-COMMENT ON FUNCTION show_call_v1 IS 'A call with all that is known of it. NULL: the org has no such call.';
+COMMENT ON FUNCTION show_call_v1 IS
+    'Returns a call with its agent, lead, transcript, recordings and timeline. NULL: the org has no such call.';
 
 CREATE FUNCTION list_failures_v1(
     p_org_id uuid, p_filter jsonb, p_before timestamptz, p_before_id text, p_limit integer
 ) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    v_answer jsonb;
+    v_result jsonb;
 BEGIN
     PERFORM enter_org(p_org_id);
     WITH open AS MATERIALIZED (
@@ -133,22 +137,22 @@ BEGIN
         'groups', coalesce((SELECT jsonb_agg(to_jsonb(g) ORDER BY g.count DESC, g.code) FROM (
             SELECT o.code, o.function, o.state, count(*), min(o.first_failed_at) AS since, max(o.last_failed_at) AS latest
             FROM open o GROUP BY o.code, o.function, o.state) AS g), '[]'),
-        'is_cut', (SELECT count(*) FROM open) = 10000,
+        'is_truncated', (SELECT count(*) FROM open) = 10000,
         'selected', (SELECT count(*) FROM chosen),
-        -- A tool call is in no queue.
+        -- A tool call has no dead letter to redrive.
         'dead', (SELECT count(*) FROM chosen c WHERE c.state = 'dead' AND c.function <> 'tool-calls'),
         'failures', coalesce((SELECT jsonb_agg(to_jsonb(p) ORDER BY p.last_failed_at DESC, p.event_id DESC) FROM page p), '[]'),
         'has_more', (SELECT count(*) FROM page) = p_limit)
-    INTO v_answer;
-    RETURN v_answer;
+    INTO v_result;
+    RETURN v_result;
 END
 $$;
 COMMENT ON FUNCTION list_failures_v1 IS
-    'An org''s open failures: all of them in groups, and those that p_filter chooses (code, function, state, call_id), the latest first. '
-    'Of more than 10 000 the latest are looked at.';
+    'Lists the open failed operations of an org. groups: counts of all of them. failures: those that match p_filter '
+    '(code, function, state, call_id), newest first. Reads the newest 10 000; is_truncated: there may be more.';
 
 CREATE FUNCTION mask_event(p_event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-    -- What may be seen is listed, so that a field that is added tomorrow is hidden.
+    -- An allow-list, so that a field that is added later is hidden.
     SELECT coalesce(jsonb_object_agg(key, CASE
         WHEN key = ANY ('{kind,event_type,message_time,status,ended_reason,reason_family,started_at,ended_at,duration_seconds,cost,role,'
             'position,content_sha256,recordings,recording,tool,id,type,direction,created_at,assistant_id,squad_id,phone_number_id,is_test}'::text[])
@@ -157,7 +161,7 @@ CREATE FUNCTION mask_event(p_event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE S
         ELSE '"hidden"' END), '{}')
     FROM jsonb_each(p_event)
 $$;
-COMMENT ON FUNCTION mask_event IS 'A typed event without what may be personal.';
+COMMENT ON FUNCTION mask_event IS 'Returns a typed event in which every field that may be personal is hidden.';
 
 CREATE FUNCTION show_failure_v1(p_org_id uuid, p_event_id text, p_actor text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
@@ -180,14 +184,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION show_failure_v1 IS
-    'A failed operation with its attempts and its event, without what may be personal; whole, if p_actor asks for it, which is audited. NULL: no such.';
+    'Returns a failed operation with its attempts and its event. p_actor NULL: the event is masked. Otherwise it is '
+    'unmasked, and the unmasking is audited. Returns NULL if the org has no such failed operation.';
 
 CREATE FUNCTION list_audit_v1(p_org_id uuid, p_filter jsonb, p_before bigint, p_limit integer) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    v_answer jsonb;
+    v_result jsonb;
 BEGIN
-    -- No function may read the log as such: this one shows an org what concerns it.
+    -- ringfence_app cannot read audit_log. This function shows it the entries of one org.
     PERFORM enter_org(p_org_id);
     WITH seen AS MATERIALIZED (
         SELECT a.* FROM audit_log a WHERE a.org_id = p_org_id AND (p_before IS NULL OR a.id < p_before) ORDER BY a.id DESC LIMIT 5000
@@ -199,15 +204,15 @@ BEGIN
         ORDER BY s.id DESC LIMIT p_limit
     )
     SELECT jsonb_build_object(
-        'acts', coalesce((SELECT jsonb_agg(to_jsonb(c) ORDER BY c.id DESC) FROM chosen c), '[]'),
+        'entries', coalesce((SELECT jsonb_agg(to_jsonb(c) ORDER BY c.id DESC) FROM chosen c), '[]'),
         'next', CASE
             WHEN (SELECT count(*) FROM chosen) = p_limit THEN (SELECT min(c.id) FROM chosen c)
             WHEN (SELECT count(*) FROM seen) = 5000 THEN (SELECT min(s.id) FROM seen s) END)
-    INTO v_answer;
-    RETURN v_answer;
+    INTO v_result;
+    RETURN v_result;
 END
 $$;
-COMMENT ON FUNCTION list_audit_v1 IS 'Who did what of an org, the latest first. p_filter: actor, action.';
+COMMENT ON FUNCTION list_audit_v1 IS 'Lists the audit log of an org, newest first. p_filter: actor, action.';
 
 CREATE FUNCTION list_organizations_v1(p_actor text) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -215,22 +220,25 @@ BEGIN
     PERFORM audit(p_actor, 'operator.view', NULL, 'orgs');
     RETURN jsonb_build_object(
         'organizations', coalesce((SELECT jsonb_agg(jsonb_build_object('id', o.id, 'name', o.name, 'open_failures',
-                -- In the order of its index, or each org's few are looked for among all.
+                -- The ORDER BY makes the server use the index on (org_id, last_failed_at).
                 (SELECT count(*) FROM (SELECT FROM failed_operations f WHERE f.org_id = o.id AND f.state <> 'resolved'
                     ORDER BY f.last_failed_at LIMIT 1000) AS open))
                 ORDER BY o.name, o.id) FROM organizations o), '[]'),
-        'unresolved_events', (SELECT count(*) FROM (SELECT FROM unresolved_events LIMIT 10000) AS kept),
+        'unresolved_events', (SELECT count(*) FROM (SELECT FROM unresolved_events LIMIT 10000) AS u),
         'queues', coalesce((SELECT jsonb_agg(jsonb_build_object('queue', s.queue, 'waiting', s.waiting, 'in_flight', s.in_flight, 'seen_at', s.seen_at,
-                -- A queue's own clock is CloudWatch's; what waits for longest is known by its row.
+                -- Only CloudWatch knows the age of a queue's oldest message. The oldest failed operation stands in for
+                -- it.
                 'oldest', (SELECT f.received_at FROM failed_operations f
                     WHERE f.state = CASE WHEN s.queue LIKE '%-dead-letters' THEN 'dead' ELSE 'retrying' END AND f.state <> 'resolved'
                         AND f.function = replace(s.queue, '-dead-letters', '')
                     ORDER BY f.received_at LIMIT 1)) ORDER BY s.queue) FROM queue_states s), '[]'));
 END
 $$;
-COMMENT ON FUNCTION list_organizations_v1 IS 'For operators: all orgs by name with their open failures, up to a thousand each; and how many events name no org.';
+COMMENT ON FUNCTION list_organizations_v1 IS
+    'Lists, for operators, all orgs by name with the count of their open failed operations (at most 1 000 each), the '
+    'count of unresolved events (at most 10 000) and the queues. Audited.';
 
-CREATE FUNCTION note_view_v1(p_org_id uuid, p_actor text, p_subject text) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION record_view_v1(p_org_id uuid, p_actor text, p_subject text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM enter_org(p_org_id);
     IF NOT EXISTS (SELECT FROM organizations WHERE id = p_org_id) THEN
@@ -240,10 +248,11 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION note_view_v1 IS 'Notes that an operator looks at something of an org, before it is shown. False: there is no such org.';
+COMMENT ON FUNCTION record_view_v1 IS
+    'Audits an operator''s access to a page of an org. Called before the page is shown. False: there is no such org.';
 
 GRANT EXECUTE ON FUNCTION time_floor_uuid, list_calls_v1, show_call_v1, list_failures_v1, mask_event, show_failure_v1, list_audit_v1,
-    list_organizations_v1, note_view_v1 TO ringfence_app;
+    list_organizations_v1, record_view_v1 TO ringfence_app;
 GRANT EXECUTE ON FUNCTION time_floor_uuid, mask_event TO ringfence_ops;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;
 ALTER FUNCTION list_audit_v1 OWNER TO ringfence_ops;

@@ -1,43 +1,48 @@
--- Numbers: what is counted by the hour and by the day, so that a page of a month reads thousands of rows and not millions of calls. A job of maintenance follows
--- the log of each org. Events never change, so they are added up once, in the transaction that moves the org's place in the log. Calls do: the
--- hour of a call that an event touched is counted anew, whole.
+-- Rollups for the Numbers page: counts per hour and per day, so that the page of a month reads thousands of rows and
+-- not millions of calls. The job roll-up follows the log of each org. Retained events do not change, so each is added
+-- once, in the transaction that moves the org's cursor. Rows of calls do change, so the whole hour of each call that an
+-- event concerns is counted again.
 
 CREATE FUNCTION uuid_hour(p_id uuid) RETURNS timestamptz LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT date_trunc('hour', to_timestamp(('x' || substr(replace(p_id::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0), 'UTC')
 $$;
-COMMENT ON FUNCTION uuid_hour IS 'The hour in which time_ordered_uuid made this id.';
+COMMENT ON FUNCTION uuid_hour IS 'Returns the hour (UTC) in which time_ordered_uuid made p_id.';
 
 CREATE FUNCTION rollup_bucket(p_value numeric) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-    -- Each bucket is a fifth wider than the one below, so that its middle is off by a tenth at the most.
+    -- Each upper bound is 1.2 times the lower bound, so the middle of a bucket differs from its values by at most a
+    -- tenth.
     SELECT CASE WHEN p_value > 0 THEN floor(ln(p_value::double precision) / ln(1.2::double precision))::integer ELSE -999 END::text
 $$;
-COMMENT ON FUNCTION rollup_bucket IS 'The bucket of a histogram that a value is counted in. All that is not above zero shares one.';
+COMMENT ON FUNCTION rollup_bucket IS
+    'Returns the histogram bucket of a value. All values of zero or less share bucket -999.';
 
 CREATE FUNCTION rollup_percentiles(p_buckets integer[], p_counts bigint[]) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     WITH histogram AS (
-        SELECT h.bucket, sum(h.count) OVER (ORDER BY h.bucket) AS reached, sum(h.count) OVER () AS counted
+        SELECT h.bucket, sum(h.count) OVER (ORDER BY h.bucket) AS cumulative, sum(h.count) OVER () AS total
         FROM (SELECT u.bucket, sum(u.count) AS count FROM unnest(p_buckets, p_counts) AS u (bucket, count) GROUP BY u.bucket) AS h
     )
     SELECT jsonb_object_agg('p' || p, (
         SELECT CASE WHEN min(h.bucket) = -999 THEN 0 ELSE round((1.2 ^ (min(h.bucket) + 0.5))::numeric, 4) END
-        FROM histogram h WHERE h.reached * 100 >= h.counted * p))
+        FROM histogram h WHERE h.cumulative * 100 >= h.total * p))
     FROM unnest('{50,90,99}'::integer[]) AS p
 $$;
-COMMENT ON FUNCTION rollup_percentiles IS 'p50, p90 and p99 of a histogram of rollup_bucket; NULL each where nothing is counted.';
+COMMENT ON FUNCTION rollup_percentiles IS
+    'Returns {p50, p90, p99} of a histogram of rollup_bucket. Each is NULL if the histogram is empty.';
 
-CREATE FUNCTION count_hours(p_org_id uuid, p_hours timestamptz[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION rebuild_call_rollups(p_org_id uuid, p_hours timestamptz[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_since timestamptz;
 BEGIN
-    -- One at a time of an org: whoever counts the same hour beside this would put the same rows there.
+    -- Serialises the callers per org. Two that count the same hour would insert the same keys.
     PERFORM pg_advisory_xact_lock(hashtext('ringfence rollups'), hashtext(p_org_id::text));
-    -- One by one, each along an index: joined with their calls, the server would rather read all calls of the org.
+    -- A loop, because each hour is then a range of the index. For a join with the hours the server reads all calls of
+    -- the org.
     FOREACH v_since IN ARRAY p_hours LOOP
         DELETE FROM call_rollups WHERE org_id = p_org_id AND since = v_since AND period = 'hour';
         INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
             SELECT p_org_id, a.agent_id, 'hour', m.measure, v_since, l.started_at IS NOT NULL, m.bucket, count(*), sum(m.value)
             FROM call_logs l,
-                -- Once for all agents together, once for its own.
+                -- Each call counts for all agents together (the nil UUID), and for its own agent.
                 LATERAL (VALUES ('00000000-0000-0000-0000-000000000000'::uuid), (l.agent_id)) AS a (agent_id),
                 LATERAL (VALUES
                     ('family', coalesce(l.outcome, CASE l.status WHEN 'completed' THEN 'unknown' ELSE 'open' END), NULL::numeric),
@@ -57,8 +62,9 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION count_hours IS
-    'Counts the calls anew that an org first heard of in some hours, and the days of those hours. Whoever takes a call away calls it, too.';
+COMMENT ON FUNCTION rebuild_call_rollups IS
+    'Replaces the call_rollups of some hours, and of the days of these hours. An hour has the calls whose first event '
+    'arrived in it. The deletion of a call must call it too.';
 
 CREATE FUNCTION roll_up_v1(p_org_id uuid, p_limit integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
@@ -72,13 +78,13 @@ BEGIN
     INSERT INTO rollup_cursors (org_id) VALUES (p_org_id) ON CONFLICT (org_id) DO NOTHING;
     SELECT * INTO v_cursor FROM rollup_cursors WHERE org_id = p_org_id FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        -- Somebody else is at it.
+        -- Another caller is counting this org.
         RETURN 0;
     END IF;
     WITH batch AS MATERIALIZED (
         SELECT e.* FROM processed_webhook_events e
         WHERE e.org_id = p_org_id AND (e.xact, e.seq) > (v_cursor.xact, v_cursor.seq)
-            -- What is being written beside this has its turn next time: none is passed over (resume_viewer_v1).
+            -- Events of transactions that may still be in progress are left for the next batch, so none is skipped.
             AND e.xact < pg_snapshot_xmin(pg_current_snapshot())
         ORDER BY e.xact, e.seq LIMIT p_limit
     ),
@@ -87,7 +93,9 @@ BEGIN
         FROM batch b, (VALUES ('hour'), ('day')) AS p (period), LATERAL (VALUES
             ('type', b.event_type),
             ('failure', CASE b.event_type WHEN 'operation-failed' THEN b.event ->> 'code' END),
-            -- Of what came as a webhook: from Vapi to the door, and from the door to its rows, queues included.
+            -- Only events that arrived as webhooks have latencies: delivery_ms is from the time of Vapi's message to
+            -- its receipt by the webhook function, and apply_ms from there to the transaction that applies it, including
+            -- the wait in queues.
             ('delivery_ms', CASE WHEN b.event_type NOT IN ('operation-failed', 'recording-ready')
                 THEN rollup_bucket(extract(epoch FROM b.received_at - b.message_time) * 1000) END),
             ('apply_ms', CASE WHEN b.event_type NOT IN ('operation-failed', 'recording-ready')
@@ -104,14 +112,15 @@ BEGIN
         INTO v_events, v_xact, v_seq, v_calls FROM batch b;
     IF v_events > 0 THEN
         UPDATE rollup_cursors SET xact = v_xact, seq = v_seq WHERE org_id = p_org_id;
-        PERFORM count_hours(p_org_id, ARRAY(
+        PERFORM rebuild_call_rollups(p_org_id, ARRAY(
             SELECT DISTINCT uuid_hour(l.id) FROM call_logs l WHERE l.org_id = p_org_id AND l.vapi_call_id = ANY (v_calls)));
     END IF;
     RETURN v_events;
 END
 $$;
 COMMENT ON FUNCTION roll_up_v1 IS
-    'Counts at most p_limit further events of an org''s log, and the hours of the calls that they are of. Answers with how many it were.';
+    'Counts the next events of an org''s log, at most p_limit, and rebuilds the hours of their calls. Returns the '
+    'count of events.';
 
 CREATE FUNCTION find_orgs_to_roll_up_v1(p_limit integer) RETURNS SETOF uuid
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -122,15 +131,16 @@ CREATE FUNCTION find_orgs_to_roll_up_v1(p_limit integer) RETURNS SETOF uuid
             AND e.xact < pg_snapshot_xmin(pg_current_snapshot()))
     LIMIT least(p_limit, 1000)
 $$;
-COMMENT ON FUNCTION find_orgs_to_roll_up_v1 IS 'Orgs whose log goes on after what is counted of it.';
+COMMENT ON FUNCTION find_orgs_to_roll_up_v1 IS 'Returns orgs whose log has events that roll_up_v1 has not counted.';
 
 CREATE FUNCTION show_numbers_v1(p_org_id uuid, p_agent_id uuid, p_since timestamptz, p_until timestamptz, p_period text) RETURNS jsonb
--- How much of an index is read depends on the values, so the plan has to know them (roles.sql has it otherwise).
+-- How much of the index is read depends on the parameters, so each execution needs its own plan (roles.sql sets generic
+-- plans).
 LANGUAGE plpgsql STABLE SET plan_cache_mode = 'force_custom_plan' AS $$
 DECLARE
     v_all    constant uuid := '00000000-0000-0000-0000-000000000000';
     v_since  timestamptz := date_trunc(p_period, p_since, 'UTC');
-    v_answer jsonb;
+    v_result jsonb;
 BEGIN
     PERFORM enter_org(p_org_id);
     WITH counted AS MATERIALIZED (
@@ -138,13 +148,13 @@ BEGIN
         WHERE r.org_id = p_org_id AND r.agent_id = coalesce(p_agent_id, v_all) AND r.period = p_period
             AND r.measure = ANY ('{family,duration,cost}') AND r.since >= v_since AND r.since < p_until
     ),
-    -- For all calls, and for those that were answered.
-    spread AS (
-        SELECT c.measure, g.of_calls, rollup_percentiles(array_agg(c.bucket::integer), array_agg(c.calls))
+    -- group_name is all (all calls) or connected (answered calls).
+    distributions AS (
+        SELECT c.measure, g.group_name, rollup_percentiles(array_agg(c.bucket::integer), array_agg(c.calls))
             || jsonb_build_object('calls', sum(c.calls), 'total', sum(c.total)) AS numbers
-        FROM counted c, LATERAL (VALUES ('all'), (CASE WHEN c.is_connected THEN 'connected' END)) AS g (of_calls)
-        WHERE c.measure <> 'family' AND g.of_calls IS NOT NULL
-        GROUP BY c.measure, g.of_calls
+        FROM counted c, LATERAL (VALUES ('all'), (CASE WHEN c.is_connected THEN 'connected' END)) AS g (group_name)
+        WHERE c.measure <> 'family' AND g.group_name IS NOT NULL
+        GROUP BY c.measure, g.group_name
     ),
     events AS MATERIALIZED (
         SELECT e.* FROM event_rollups e
@@ -165,8 +175,8 @@ BEGIN
         'families', (SELECT coalesce(jsonb_agg(to_jsonb(f) ORDER BY f.calls DESC, f.family), '[]') FROM (
             SELECT c.bucket AS family, sum(c.calls) AS calls, coalesce(sum(c.calls) FILTER (WHERE c.is_connected), 0) AS connected
             FROM counted c WHERE c.measure = 'family' GROUP BY c.bucket) AS f),
-        'durations', (SELECT coalesce(jsonb_object_agg(s.of_calls, s.numbers), '{}') FROM spread s WHERE s.measure = 'duration'),
-        'costs', (SELECT coalesce(jsonb_object_agg(s.of_calls, s.numbers), '{}') FROM spread s WHERE s.measure = 'cost'),
+        'durations', (SELECT coalesce(jsonb_object_agg(d.group_name, d.numbers), '{}') FROM distributions d WHERE d.measure = 'duration'),
+        'costs', (SELECT coalesce(jsonb_object_agg(d.group_name, d.numbers), '{}') FROM distributions d WHERE d.measure = 'cost'),
         'latencies', (SELECT coalesce(jsonb_object_agg(l.measure, l.numbers), '{}') FROM (
             SELECT e.measure, rollup_percentiles(array_agg(e.bucket::integer), array_agg(e.events))
                 || jsonb_build_object('calls', sum(e.events), 'total', NULL) AS numbers
@@ -181,15 +191,16 @@ BEGIN
                 SELECT sum(r.calls) AS calls, coalesce(sum(r.calls) FILTER (WHERE r.is_connected), 0) AS connected FROM call_rollups r
                 WHERE r.org_id = p_org_id AND r.agent_id = a.id AND r.period = p_period AND r.measure = 'family'
                     AND r.since >= v_since AND r.since < p_until) AS c))
-    INTO v_answer;
-    RETURN v_answer;
+    INTO v_result;
+    RETURN v_result;
 END
 $$;
 COMMENT ON FUNCTION show_numbers_v1 IS
-    'An org''s numbers, of one of its agents or (NULL) of all, from the beginning of the hour or the day (p_period) of p_since: what is shown by the hour is, '
-    'and the rest is read by that period. Percentiles are right to a tenth.';
+    'Returns the Numbers page of an org, for one agent or (NULL) for all calls. The range starts at the hour or day '
+    '(p_period) of p_since and ends before p_until. The chart is always hourly; all other figures read the rollups of '
+    'p_period. Percentiles are accurate to a tenth.';
 
-GRANT EXECUTE ON FUNCTION uuid_hour, rollup_bucket, rollup_percentiles, count_hours TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION uuid_hour, rollup_bucket, rollup_percentiles, rebuild_call_rollups TO ringfence_app, ringfence_ops;
 GRANT EXECUTE ON FUNCTION roll_up_v1, find_orgs_to_roll_up_v1, show_numbers_v1 TO ringfence_app;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;
 ALTER FUNCTION find_orgs_to_roll_up_v1 OWNER TO ringfence_ops;

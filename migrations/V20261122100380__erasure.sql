@@ -1,12 +1,13 @@
--- Erasure: what is known of a call, or of everybody's calls with a number, leaves every place, and a mark stays, which says what was erased
--- without saying it: a call's id, or a keyed hash of a number (ringfence_edge::keys). Whatever comes later and is marked dies there.
+-- Erasure deletes the data of a call, or of all calls with a phone number, and leaves a tombstone in erasures: the
+-- call's id, or a keyed hash of the number (ringfence_identity::keys). An event that arrives later and matches a
+-- tombstone is dropped.
 
 CREATE FUNCTION is_call_erased(p_org_id uuid, p_vapi_call_id text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN EXISTS (SELECT FROM erasures e WHERE e.org_id = p_org_id AND e.mark = 'call:' || p_vapi_call_id);
 END
 $$;
-COMMENT ON FUNCTION is_call_erased IS 'Whether a call was erased: nothing of it is to be kept any more.';
+COMMENT ON FUNCTION is_call_erased IS 'Returns whether a call has a tombstone.';
 
 CREATE FUNCTION is_erased(p_org_id uuid, p_event jsonb, p_received_at timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -14,23 +15,25 @@ BEGIN
         SELECT FROM erasures e
         WHERE e.org_id = p_org_id
             AND e.mark = ANY (ARRAY(
-                SELECT 'number:' || n FROM jsonb_array_elements_text(p_event #> '{call,number_marks}') AS n
+                SELECT 'number:' || n FROM jsonb_array_elements_text(p_event #> '{call,number_tombstones}') AS n
                 UNION ALL SELECT 'call:' || (p_event #>> '{call,id}')))
-            -- Of a number, the calls that began before it was erased. Whoever calls again later is not forgotten again.
+            -- The tombstone of a number applies to calls that began before the erasure. Later calls with the number are
+            -- stored.
             AND (e.cut_off IS NULL OR least((p_event #>> '{call,created_at}')::timestamptz,
                 (p_event ->> 'message_time')::timestamptz, p_received_at) < e.cut_off));
 END
 $$;
-COMMENT ON FUNCTION is_erased IS 'Whether an event is of a call that was erased, or of a number that was, from the time before.';
+COMMENT ON FUNCTION is_erased IS 'Returns whether a tombstone of the call or of its number applies to an event.';
 
-CREATE FUNCTION kept_event_types() RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION retained_event_types() RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT '{status-update,transcript,end-of-call-report,call.artifact.upload,call.deleted,call.delete.failed,assistant.started,hang,
         user-interrupted,transfer-update,language-change-detected,operation-failed,recording-ready}'::text[]
 $$;
-COMMENT ON FUNCTION kept_event_types IS
-    'All types of kept events (ringfence_vapi::EventType, and ours): the events of a call are a range of event_id for each of them.';
+COMMENT ON FUNCTION retained_event_types IS
+    'Returns all types of retained events: those of ringfence_vapi::EventType, and those of Ringfence itself. The '
+    'events of a call are one range of event_id per type.';
 
-CREATE FUNCTION forget_claim(p_org_id uuid, p_event_id text) RETURNS void
+CREATE FUNCTION delete_erased_claim(p_org_id uuid, p_event_id text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     PERFORM enter_org(p_org_id);
@@ -38,7 +41,9 @@ BEGIN
         WHERE e.org_id = p_org_id AND e.event_id = p_event_id AND is_erased(p_org_id, e.event, e.received_at);
 END
 $$;
-COMMENT ON FUNCTION forget_claim IS 'Takes back a claim that this transaction has just made, of an event that turns out to be marked. Any other it leaves.';
+COMMENT ON FUNCTION delete_erased_claim IS
+    'Deletes the claim of an event if a tombstone applies to the event. take_claim calls it, because ringfence_app '
+    'cannot delete claims.';
 
 CREATE FUNCTION erase_call_v1(p_actor text, p_org_id uuid, p_vapi_call_id text, p_run boolean) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -46,11 +51,10 @@ DECLARE
     v_call   call_logs;
     v_found  jsonb;
     v_ranges text[];
-    v_kept   processed_webhook_events;
 BEGIN
     PERFORM enter_org(p_org_id);
-    -- Whose events can be told by their key only, since no index leads from a call to them.
-    v_ranges := kept_event_types() || '{recording,tool-calls}'::text[];
+    -- No index leads from a call to its events. The prefix {type}:{call}: of the event key finds them.
+    v_ranges := retained_event_types() || '{recording,tool-calls}'::text[];
     SELECT * INTO v_call FROM call_logs WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
     v_found := jsonb_build_object(
         'calls', CASE WHEN v_call.id IS NULL THEN 0 ELSE 1 END,
@@ -69,9 +73,10 @@ BEGIN
     END IF;
 
     INSERT INTO erasures (org_id, mark) VALUES (p_org_id, 'call:' || p_vapi_call_id) ON CONFLICT (org_id, mark) DO NOTHING;
-    -- Alone from here on: whoever waits for this row finds it gone and the mark there (lock_call), and what refers to it is refused.
+    -- FOR UPDATE excludes every other writer of the call. A transaction that waits for this row then finds the
+    -- tombstone (lock_call), and an INSERT that references the row violates its foreign key.
     PERFORM FROM call_logs WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id FOR UPDATE;
-    -- The objects by their names, whatever is known of them: a recording may be on its way.
+    -- Also the objects that no row names yet: an upload may be in progress.
     INSERT INTO orphaned_objects (org_id, storage_key)
         SELECT p_org_id, q.storage_key FROM recording_upload_queue q
             WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.storage_key IS NOT NULL
@@ -86,7 +91,8 @@ BEGIN
         WHERE f.org_id = p_org_id AND f.event_id > t.name || ':' || p_vapi_call_id || ':' AND f.event_id < t.name || ':' || p_vapi_call_id || ';';
     DELETE FROM unresolved_events u WHERE u.vapi_call_id = p_vapi_call_id AND (
         SELECT r.org_id FROM call_routes r WHERE r.vapi_call_id = p_vapi_call_id) IS NOT DISTINCT FROM p_org_id;
-    -- That it was executed stays, or a redelivery would execute it again; what was answered goes.
+    -- The executions stay, because a redelivery would otherwise execute the tool calls again. Their results are
+    -- replaced.
     UPDATE tool_executions x SET state = 'done', result = '{"error": "This call was erased."}', finished_at = coalesce(x.finished_at, now())
         WHERE x.org_id = p_org_id AND x.execution_id > 'tool-calls:' || p_vapi_call_id || ':' AND x.execution_id < 'tool-calls:' || p_vapi_call_id || ';';
     DELETE FROM call_tracking WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
@@ -97,36 +103,42 @@ BEGIN
     DELETE FROM partial_gates WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
     DELETE FROM call_logs WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
     IF v_call.id IS NOT NULL THEN
-        PERFORM count_hours(p_org_id, ARRAY[uuid_hour(v_call.id)]);
+        PERFORM rebuild_call_rollups(p_org_id, ARRAY[uuid_hour(v_call.id)]);
     END IF;
     PERFORM audit(p_actor, 'erase.call', p_org_id, p_vapi_call_id, v_found);
     RETURN v_found;
 END
 $$;
 COMMENT ON FUNCTION erase_call_v1 IS
-    'Erases a call of an org: its rows, events, failures and what its tools answered; its recordings'' objects are removed by maintenance. The mark '
-    'keeps it from coming back. Answers with what there was, which is audited: ids and counts only. p_run false: only the answer. Run again, it finds nothing.';
+    'Erases a call of an org: its rows, events, failed operations and the results of its tool calls. Maintenance '
+    'deletes the objects of its recordings. The tombstone drops all later events of the call. Returns counts of what '
+    'was found, which are audited. p_run false: a dry run, which only returns the counts. Idempotent.';
 
-CREATE FUNCTION mark_number_v1(p_actor text, p_org_id uuid, p_marks text[], p_cut_off timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION add_number_tombstones_v1(p_actor text, p_org_id uuid, p_tombstones text[], p_cut_off timestamptz) RETURNS void
+LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO erasures AS e (org_id, mark, cut_off) SELECT p_org_id, 'number:' || m, p_cut_off FROM unnest(p_marks) AS m
+    INSERT INTO erasures AS e (org_id, mark, cut_off) SELECT p_org_id, 'number:' || t, p_cut_off FROM unnest(p_tombstones) AS t
         ON CONFLICT (org_id, mark) DO UPDATE SET cut_off = greatest(e.cut_off, excluded.cut_off);
-    PERFORM audit(p_actor, 'erase.number', p_org_id, p_marks[1], jsonb_build_object('cut_off', p_cut_off));
+    PERFORM audit(p_actor, 'erase.number', p_org_id, p_tombstones[1], jsonb_build_object('cut_off', p_cut_off));
 END
 $$;
-COMMENT ON FUNCTION mark_number_v1 IS
-    'Marks a number as erased, by its keyed hashes, for all calls that began before p_cut_off. The calls that are known are erased one by one after it.';
+COMMENT ON FUNCTION add_number_tombstones_v1 IS
+    'Inserts the tombstones of a number for all calls that began before p_cut_off. p_tombstones: the keyed hashes of '
+    'the number, one per master key. The caller then erases the known calls one by one.';
 
-CREATE FUNCTION find_calls_of_number_v1(p_org_id uuid, p_number text, p_marks text[], p_cut_off timestamptz) RETURNS text[] LANGUAGE sql STABLE AS $$
+CREATE FUNCTION find_calls_of_number_v1(p_org_id uuid, p_number text, p_tombstones text[], p_cut_off timestamptz) RETURNS text[]
+LANGUAGE sql STABLE AS $$
     SELECT coalesce(array_agg(DISTINCT t.vapi_call_id), '{}') FROM (
         SELECT c.vapi_call_id FROM call_tracking c
             WHERE c.org_id = p_org_id AND c.phone_number = p_number AND least(c.called_at, c.created_at) < p_cut_off
-        -- What never became rows.
+        -- Calls whose events failed may have no rows.
         UNION ALL SELECT f.vapi_call_id FROM failed_operations f
-            WHERE f.org_id = p_org_id AND f.state <> 'resolved' AND f.event #> '{call,number_marks}' ?| p_marks
+            WHERE f.org_id = p_org_id AND f.state <> 'resolved' AND f.event #> '{call,number_tombstones}' ?| p_tombstones
     ) AS t
 $$;
-COMMENT ON FUNCTION find_calls_of_number_v1 IS 'The calls of an org with a number that began before p_cut_off.';
+COMMENT ON FUNCTION find_calls_of_number_v1 IS
+    'Returns the ids of the calls with a number that began before p_cut_off. p_tombstones: the keyed hashes of the '
+    'number.';
 
 CREATE FUNCTION erase_lead_v1(p_org_id uuid, p_number text, p_run boolean) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -134,7 +146,7 @@ DECLARE
 BEGIN
     SELECT count(*) INTO v_leads FROM leads WHERE org_id = p_org_id AND phone = p_number;
     IF p_run AND v_leads > 0 THEN
-        -- Calls with somebody else's number may lead to it, when they were told so.
+        -- create_inbound_call_atomically may have linked the lead to calls with another number.
         UPDATE call_logs SET lead_id = NULL WHERE org_id = p_org_id AND lead_id IN (SELECT id FROM leads WHERE org_id = p_org_id AND phone = p_number);
         UPDATE call_tracking SET lead_id = NULL WHERE org_id = p_org_id AND lead_id IN (SELECT id FROM leads WHERE org_id = p_org_id AND phone = p_number);
         DELETE FROM leads WHERE org_id = p_org_id AND phone = p_number;
@@ -142,18 +154,21 @@ BEGIN
     RETURN v_leads;
 END
 $$;
-COMMENT ON FUNCTION erase_lead_v1 IS 'Erases the lead with a number, after its calls. Answers with how many there were.';
+COMMENT ON FUNCTION erase_lead_v1 IS
+    'Deletes the lead with a number and returns the count. Called after the calls are erased. p_run false: a dry run.';
 
--- The objects of erased calls. A recording that was on its way when its call was erased may arrive once more, so a name is seen to for a day.
+-- The objects of erased calls. An upload that was in progress during the erasure may create the object again, so
+-- maintenance deletes each object twice: at once, and after a day. seen_to_at is the time of the first deletion.
 
 CREATE FUNCTION find_orphaned_objects_v1(p_limit integer) RETURNS TABLE (org_id uuid, storage_key text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT o.org_id, o.storage_key FROM orphaned_objects o WHERE o.seen_to_at IS NULL OR o.created_at < now() - interval '1 day'
         ORDER BY o.created_at LIMIT least(p_limit, 1000)
 $$;
-COMMENT ON FUNCTION find_orphaned_objects_v1 IS 'Objects of erased calls that have to go: at once, and once more after a day.';
+COMMENT ON FUNCTION find_orphaned_objects_v1 IS
+    'Returns objects of erased calls that maintenance must delete: at once, and again after a day.';
 
-CREATE FUNCTION note_orphan_removed_v1(p_org_id uuid, p_storage_key text) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION record_orphan_removal_v1(p_org_id uuid, p_storage_key text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM enter_org(p_org_id);
     DELETE FROM orphaned_objects WHERE org_id = p_org_id AND storage_key = p_storage_key AND seen_to_at IS NOT NULL;
@@ -163,13 +178,14 @@ BEGIN
     RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION note_orphan_removed_v1 IS 'An object of an erased call is gone from the bucket. False: somebody else said so.';
+COMMENT ON FUNCTION record_orphan_removal_v1 IS
+    'Records that an object of an erased call was deleted from the bucket. False: the object is not listed any more.';
 
-GRANT EXECUTE ON FUNCTION is_call_erased, is_erased, kept_event_types, forget_claim, erase_call_v1 TO ringfence_app, ringfence_ops;
-GRANT EXECUTE ON FUNCTION find_orphaned_objects_v1, note_orphan_removed_v1 TO ringfence_app;
-GRANT EXECUTE ON FUNCTION mark_number_v1, find_calls_of_number_v1, erase_lead_v1 TO ringfence_ops;
+GRANT EXECUTE ON FUNCTION is_call_erased, is_erased, retained_event_types, delete_erased_claim, erase_call_v1 TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION find_orphaned_objects_v1, record_orphan_removal_v1 TO ringfence_app;
+GRANT EXECUTE ON FUNCTION add_number_tombstones_v1, find_calls_of_number_v1, erase_lead_v1 TO ringfence_ops;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;
-ALTER FUNCTION forget_claim OWNER TO ringfence_ops;
+ALTER FUNCTION delete_erased_claim OWNER TO ringfence_ops;
 ALTER FUNCTION erase_call_v1 OWNER TO ringfence_ops;
 ALTER FUNCTION find_orphaned_objects_v1 OWNER TO ringfence_ops;
 REVOKE CREATE ON SCHEMA public FROM ringfence_ops;

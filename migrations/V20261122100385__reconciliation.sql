@@ -1,5 +1,7 @@
--- Reconciliation: calls whose report never came. Each call is looked at once, an hour after it was first heard of; one without a report has
--- a row from then on, and Vapi is asked until there is an answer. The report goes the way of every report, so nothing here touches a call.
+-- Reconciliation of calls whose end-of-call report did not arrive. The job reconcile examines each call once, an hour
+-- after its first event. A call without a report gets a row in reconciliations, and the job asks Vapi for the report
+-- until it has an answer. The report is applied through the event pipeline like any other, so these functions do not
+-- write rows of calls.
 
 CREATE FUNCTION has_report(p_org_id uuid, p_vapi_call_id text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -9,9 +11,9 @@ BEGIN
             AND e.event_id < 'end-of-call-report:' || p_vapi_call_id || ';');
 END
 $$;
-COMMENT ON FUNCTION has_report IS 'Whether a call''s end-of-call-report was applied.';
+COMMENT ON FUNCTION has_report IS 'Returns whether an end-of-call-report of a call was applied.';
 
-CREATE FUNCTION find_missing_reports_v1(p_limit integer, p_run boolean, OUT looked_at integer, OUT missing integer)
+CREATE FUNCTION find_missing_reports_v1(p_limit integer, p_run boolean, OUT examined integer, OUT missing integer)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_org   uuid;
@@ -20,7 +22,8 @@ DECLARE
     v_ids   uuid[];
     v_calls text[];
 BEGIN
-    -- Vapi keeps calls for fourteen days. Ids are in the order of time, so what was looked at is a range.
+    -- Vapi keeps calls for 14 days. Ids are ordered by time, so one cursor per org (reconciled_before) records the
+    -- progress.
     SELECT o.id, greatest(o.reconciled_before, time_floor_uuid(now() - interval '14 days')) INTO v_org, v_from
         FROM organizations o
         WHERE NOT o.is_zero_retention AND EXISTS (
@@ -28,25 +31,26 @@ BEGIN
                 AND l.id > greatest(o.reconciled_before, time_floor_uuid(now() - interval '14 days')))
         ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        looked_at := 0;
+        examined := 0;
         missing := 0;
         RETURN;
     END IF;
     SELECT array_agg(l.id ORDER BY l.id), array_agg(l.vapi_call_id ORDER BY l.id) INTO v_ids, v_calls FROM (
         SELECT l.id, l.vapi_call_id FROM call_logs l WHERE l.org_id = v_org AND l.id > v_from AND l.id < v_until
         ORDER BY l.id LIMIT p_limit) AS l;
-    looked_at := coalesce(cardinality(v_ids), 0);
+    examined := coalesce(cardinality(v_ids), 0);
     SELECT array_agg(c.name) INTO v_calls FROM unnest(v_calls) AS c (name) WHERE NOT has_report(v_org, c.name);
     missing := coalesce(cardinality(v_calls), 0);
-    IF p_run AND looked_at > 0 THEN
+    IF p_run AND examined > 0 THEN
         INSERT INTO reconciliations (org_id, vapi_call_id) SELECT v_org, c.name FROM unnest(v_calls) AS c (name)
             ON CONFLICT (org_id, vapi_call_id) DO NOTHING;
-        UPDATE organizations SET reconciled_before = v_ids[looked_at] WHERE id = v_org;
+        UPDATE organizations SET reconciled_before = v_ids[examined] WHERE id = v_org;
     END IF;
 END
 $$;
 COMMENT ON FUNCTION find_missing_reports_v1 IS
-    'Looks at the next calls of an org, at most p_limit, that were first heard of an hour ago or longer, and notes those without a report.';
+    'Examines the next calls of one org, at most p_limit, whose first event arrived at least an hour ago, and inserts '
+    'a reconciliation for each without a report. examined: 0 if no org has such calls. p_run false: a dry run.';
 
 CREATE FUNCTION take_reconciliations_v1(p_limit integer) RETURNS TABLE (
     org_id uuid, vapi_call_id text, attempts integer, is_over boolean, is_expired boolean, key_version integer, api_key text
@@ -59,7 +63,7 @@ BEGIN
             WHERE r.state = 'open' AND r.next_attempt_at < now()
             ORDER BY r.next_attempt_at LIMIT p_limit FOR UPDATE SKIP LOCKED
         ),
-        -- The report has come meanwhile, from Vapi or from here, or the call is nobody's business any more.
+        -- is_over: the report has arrived since, the call was erased, or Vapi stores no data of the org's calls.
         known AS MATERIALIZED (
             SELECT d.*, has_report(d.org_id, d.vapi_call_id) OR is_call_erased(d.org_id, d.vapi_call_id) OR o.is_zero_retention AS is_over
             FROM due d JOIN organizations o ON o.id = d.org_id
@@ -76,10 +80,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION take_reconciliations_v1 IS
-    'Calls that Vapi is to be asked for now, with the org''s sealed API key, if it has one. Nobody else gets them for ten minutes. is_over: there is '
-    'nothing to ask any more, and it is closed.';
+    'Returns the reconciliations that are due, with the org''s sealed API key (NULL: it has none). For ten minutes no '
+    'other caller gets them. is_over: no request is needed, and the row is now completed. is_expired: the row is '
+    'older than 14 days, so Vapi has deleted the call.';
 
-CREATE FUNCTION settle_reconciliation_v1(p_org_id uuid, p_vapi_call_id text, p_code text, p_retry_seconds integer) RETURNS boolean
+CREATE FUNCTION record_reconciliation_v1(p_org_id uuid, p_vapi_call_id text, p_code text, p_retry_seconds integer) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM enter_org(p_org_id);
@@ -91,11 +96,12 @@ BEGIN
     RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION settle_reconciliation_v1 IS
-    'What asking for a call has brought: it is asked for again after p_retry_seconds, or (NULL) never, and is unreachable for the reason p_code.';
+COMMENT ON FUNCTION record_reconciliation_v1 IS
+    'Records the result of a request to Vapi. p_retry_seconds: when to ask again. NULL: never, and the report is '
+    'unreachable. p_code: the failure code. False: the reconciliation is not open any more.';
 
 GRANT EXECUTE ON FUNCTION has_report TO ringfence_app, ringfence_ops;
-GRANT EXECUTE ON FUNCTION find_missing_reports_v1, take_reconciliations_v1, settle_reconciliation_v1 TO ringfence_app;
+GRANT EXECUTE ON FUNCTION find_missing_reports_v1, take_reconciliations_v1, record_reconciliation_v1 TO ringfence_app;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;
 ALTER FUNCTION find_missing_reports_v1 OWNER TO ringfence_ops;
 ALTER FUNCTION take_reconciliations_v1 OWNER TO ringfence_ops;

@@ -1,5 +1,6 @@
--- What maintenance removes and looks for over all orgs. Each function does a bounded piece, in an order in which two at once do not wait for
--- each other, and says how much it was: whoever calls it does so until there is no more. p_run false: only what there would be to do, up to p_limit.
+-- Maintenance over all orgs. Each function processes at most p_limit rows and returns how many; the caller repeats it
+-- until it returns 0. SKIP LOCKED lets two callers run at the same time without waiting for each other. p_run false: a
+-- dry run, which only counts.
 
 CREATE FUNCTION clean_events_v1(p_limit integer, p_run boolean) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -9,7 +10,7 @@ DECLARE
     v_rows    tid[];
     v_newest  xid8;
 BEGIN
-    -- The log of an org is read from its beginning, which its index has in order: what is old stands there, and the rest is not looked at.
+    -- The oldest events are at the start of the org's log, and the index has its order. Newer events are not read.
     SELECT o.id, now() - make_interval(days => o.event_retention_days) INTO v_org, v_before
         FROM organizations o, LATERAL (
             SELECT e.processed_at FROM processed_webhook_events e WHERE e.org_id = o.id ORDER BY e.xact, e.seq LIMIT 1) AS first
@@ -23,7 +24,7 @@ BEGIN
         WHERE e.org_id = v_org ORDER BY e.xact, e.seq LIMIT p_limit FOR UPDATE SKIP LOCKED) AS f
         WHERE f.processed_at < v_before;
     IF p_run AND v_rows IS NOT NULL THEN
-        -- Viewers that are further behind begin anew.
+        -- A viewer with an older cursor gets a reset.
         UPDATE organizations SET log_start = greatest(log_start, (v_newest::text::numeric + 1)::text::xid8) WHERE id = v_org;
         DELETE FROM processed_webhook_events WHERE ctid = ANY (v_rows);
     END IF;
@@ -31,71 +32,74 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION clean_events_v1 IS
-    'Removes the oldest events of an org that keeps them for too long: idempotency claims, timeline and source of replay in one. Every effect has '
-    'a key of its own, so that an event that comes again after this is no second one.';
+    'Deletes the oldest retained events of one org after its retention, and with them claims, timeline and the source '
+    'of a replay. A redelivery after that is applied again and changes nothing, because each effect has its own '
+    'unique key.';
 
-CREATE FUNCTION clean_rows_v1(p_limit integer, p_run boolean) RETURNS TABLE (what text, done bigint)
+CREATE FUNCTION clean_rows_v1(p_limit integer, p_run boolean) RETURNS TABLE (row_kind text, row_count bigint)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_rows   tid[];
     v_events text[];
     v_orgs   uuid[];
 BEGIN
-    what := 'connections';
+    row_kind := 'connections';
     SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT c.ctid FROM live_connections c
         WHERE c.expires_at < now() - interval '1 hour' LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t;
     IF p_run THEN DELETE FROM live_connections WHERE ctid = ANY (v_rows); END IF;
-    done := coalesce(cardinality(v_rows), 0);
+    row_count := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
 
-    what := 'partial gates';
+    row_kind := 'partial gates';
     SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT g.ctid FROM partial_gates g
         WHERE g.passed_at < now() - interval '1 day' LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t;
     IF p_run THEN DELETE FROM partial_gates WHERE ctid = ANY (v_rows); END IF;
-    done := coalesce(cardinality(v_rows), 0);
+    row_count := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
 
-    -- Not while the report that names one may be replayed, which would ask for it again.
-    what := 'removed recordings';
+    -- As long as the report of a removed recording may be replayed, the row must stay: without it the replay would
+    -- queue the recording again.
+    row_kind := 'removed recordings';
     SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT q.ctid FROM recording_upload_queue q JOIN organizations o ON o.id = q.org_id
         WHERE q.state = 'removed' AND q.created_at < now() - make_interval(days => greatest(90, o.event_retention_days + 1))
         LIMIT p_limit FOR UPDATE OF q SKIP LOCKED) AS t;
     IF p_run THEN DELETE FROM recording_upload_queue WHERE ctid = ANY (v_rows); END IF;
-    done := coalesce(cardinality(v_rows), 0);
+    row_count := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
 
-    what := 'tool calls';
+    row_kind := 'tool calls';
     SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT x.ctid FROM tool_executions x
         WHERE x.state = 'done' AND x.finished_at < now() - interval '30 days' LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t;
     IF p_run THEN DELETE FROM tool_executions WHERE ctid = ANY (v_rows); END IF;
-    done := coalesce(cardinality(v_rows), 0);
+    row_count := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
 
-    what := 'reconciliations';
+    row_kind := 'reconciliations';
     SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT r.ctid FROM reconciliations r
         WHERE r.state <> 'open' AND r.finished_at < now() - interval '90 days' LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t;
     IF p_run THEN DELETE FROM reconciliations WHERE ctid = ANY (v_rows); END IF;
-    done := coalesce(cardinality(v_rows), 0);
+    row_count := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
 
-    -- A call's events come within its hours; one that comes after this names its org by itself, as the first did.
-    what := 'routes';
+    -- An event that arrives even later finds its org in the platform directory, as the first event of the call did.
+    row_kind := 'routes';
     SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT r.ctid FROM call_routes r
         WHERE r.created_at < now() - interval '90 days' ORDER BY r.created_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t;
     IF p_run THEN DELETE FROM call_routes WHERE ctid = ANY (v_rows); END IF;
-    done := coalesce(cardinality(v_rows), 0);
+    row_count := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
 
-    -- Nobody has registered what they name in 90 days of alarm, and they are people's data. Ids are in the order of time.
-    what := 'unresolved events';
+    -- They hold personal data, so they are deleted although no agent was registered for them in 90 days of alarms. Ids
+    -- are ordered by time.
+    row_kind := 'unresolved events';
     SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT u.ctid, u.created_at FROM unresolved_events u
         ORDER BY u.id LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t WHERE t.created_at < now() - interval '90 days';
     IF p_run THEN DELETE FROM unresolved_events WHERE ctid = ANY (v_rows); END IF;
-    done := coalesce(cardinality(v_rows), 0);
+    row_count := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
 
-    -- What was mended. How many there were stays in event_rollups.
-    what := 'resolved failures';
+    -- event_rollups keeps the counts of failures.
+    row_kind := 'resolved failures';
     SELECT array_agg(t.ctid), array_agg(t.org_id), array_agg(t.event_id) INTO v_rows, v_orgs, v_events FROM (
         SELECT f.ctid, f.org_id, f.event_id FROM failed_operations f
         WHERE f.state = 'resolved' AND f.resolved_at < now() - interval '90 days' LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t;
@@ -103,13 +107,14 @@ BEGIN
         DELETE FROM failed_attempts a USING unnest(v_orgs, v_events) AS t (org_id, event_id) WHERE a.org_id = t.org_id AND a.event_id = t.event_id;
         DELETE FROM failed_operations WHERE ctid = ANY (v_rows);
     END IF;
-    done := coalesce(cardinality(v_rows), 0);
+    row_count := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION clean_rows_v1 IS 'Removes what is over and of no use any more, at most p_limit rows of each kind.';
+COMMENT ON FUNCTION clean_rows_v1 IS
+    'Deletes rows of several tables after their retention, at most p_limit of each kind. Returns a count per kind.';
 
-CREATE FUNCTION settle_leases_v1(p_limit integer, p_run boolean) RETURNS integer
+CREATE FUNCTION interrupt_expired_tool_calls_v1(p_limit integer, p_run boolean) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     v_execution tool_executions;
@@ -121,14 +126,16 @@ BEGIN
     LOOP
         v_count := v_count + 1;
         IF p_run THEN
-            -- tool-calls:call:id of the tool call
+            -- execution_id is tool-calls:{call}:{id of the tool call}.
             PERFORM interrupt_tool_call(NULL, jsonb_build_object('id', split_part(v_execution.execution_id, ':', 2)), v_execution, v_execution.created_at);
         END IF;
     END LOOP;
     RETURN v_count;
 END
 $$;
-COMMENT ON FUNCTION settle_leases_v1 IS 'Tool calls whose function died, and that Vapi did not ask for again: each becomes a failed operation (RF7008).';
+COMMENT ON FUNCTION interrupt_expired_tool_calls_v1 IS
+    'Ends tool calls whose lease ended a minute ago without a result and that Vapi did not deliver again. Each '
+    'becomes a failed operation (RF7008). Returns their count.';
 
 CREATE FUNCTION expire_transcripts_v1(p_limit integer, p_run boolean) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -139,7 +146,7 @@ DECLARE
     v_calls uuid[];
     v_names text[];
 BEGIN
-    -- Ids are in the order of time, so the calls of an org before a day are a range, which is gone through once.
+    -- Ids are ordered by time, so the calls before a day are a range, and one cursor per org records the progress.
     SELECT o.id, time_floor_uuid(now() - make_interval(days => o.transcript_retention_days)), o.transcripts_expired_before INTO v_org, v_until, v_from
         FROM organizations o
         WHERE o.transcript_retention_days IS NOT NULL AND EXISTS (
@@ -158,7 +165,7 @@ BEGIN
     UPDATE organizations SET transcripts_expired_before = v_calls[cardinality(v_calls)] WHERE id = v_org;
     DELETE FROM processed_webhook_events e USING unnest(v_names) AS t (name)
         WHERE e.org_id = v_org AND e.event_id > 'transcript:' || t.name || ':' AND e.event_id < 'transcript:' || t.name || ';';
-    -- Or a replay would bring it back.
+    -- Otherwise a replay would restore the texts.
     UPDATE processed_webhook_events e SET event = e.event - '{transcript,summary}'::text[] FROM unnest(v_names) AS t (name)
         WHERE e.org_id = v_org AND e.event_id > 'end-of-call-report:' || t.name || ':' AND e.event_id < 'end-of-call-report:' || t.name || ';';
     UPDATE call_logs SET transcript = NULL, summary = NULL WHERE org_id = v_org AND id = ANY (v_calls) AND num_nonnulls(transcript, summary) > 0;
@@ -167,9 +174,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION expire_transcripts_v1 IS
-    'Removes what was said, and its summary, of an org''s calls that are older than it keeps transcripts: of p_limit calls at a time.';
+    'Deletes the transcripts and summaries of one org''s calls after its retention of transcripts, of at most p_limit '
+    'calls. Returns the count of calls.';
 
-CREATE FUNCTION watch_v1(p_queues jsonb) RETURNS jsonb
+CREATE FUNCTION collect_metrics_v1(p_queues jsonb) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     INSERT INTO queue_states AS s (queue, waiting, in_flight, seen_at)
@@ -179,10 +187,10 @@ BEGIN
         'unresolved_events', (SELECT count(*) FROM (SELECT FROM unresolved_events LIMIT 10000) AS u),
         'oldest_retry_seconds', (SELECT coalesce(extract(epoch FROM now() - min(f.received_at))::bigint, 0)
             FROM failed_operations f WHERE f.state = 'retrying'),
-        'recording_links_dying', (SELECT count(*) FROM (
+        'recording_links_expiring', (SELECT count(*) FROM (
             SELECT FROM recording_upload_queue q WHERE q.state = 'pending' AND q.link_expires_at < now() + interval '10 minutes'
                 AND q.link_expires_at > now() - interval '1 hour' LIMIT 1000) AS q),
-        -- An org that had calls on most days, and none for a day.
+        -- Orgs that had calls on at least five days between nine days and one day ago, and none since.
         'silent_orgs', (SELECT coalesce(jsonb_agg(o.id), '[]') FROM organizations o WHERE EXISTS (
                 SELECT FROM call_rollups r WHERE r.org_id = o.id AND r.agent_id = '00000000-0000-0000-0000-000000000000'
                     AND r.period = 'day' AND r.measure = 'family' AND r.since >= now() - interval '9 days' AND r.since < now() - interval '1 day'
@@ -192,15 +200,16 @@ BEGIN
                     AND r.period = 'hour' AND r.measure = 'family' AND r.since >= now() - interval '1 day')));
 END
 $$;
-COMMENT ON FUNCTION watch_v1 IS
-    'Keeps how much waits in the queues ([{queue, waiting, in_flight}]) for who looks at the console, and tells what alarms are made of.';
+COMMENT ON FUNCTION collect_metrics_v1 IS
+    'Stores the depth of the queues, [{queue, waiting, in_flight}], for the console, and returns the gauges of the '
+    'alarms.';
 
-GRANT EXECUTE ON FUNCTION clean_events_v1, clean_rows_v1, settle_leases_v1, expire_transcripts_v1, watch_v1 TO ringfence_app;
+GRANT EXECUTE ON FUNCTION clean_events_v1, clean_rows_v1, interrupt_expired_tool_calls_v1, expire_transcripts_v1, collect_metrics_v1 TO ringfence_app;
 GRANT EXECUTE ON FUNCTION interrupt_tool_call TO ringfence_ops;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;
 ALTER FUNCTION clean_events_v1 OWNER TO ringfence_ops;
 ALTER FUNCTION clean_rows_v1 OWNER TO ringfence_ops;
-ALTER FUNCTION settle_leases_v1 OWNER TO ringfence_ops;
+ALTER FUNCTION interrupt_expired_tool_calls_v1 OWNER TO ringfence_ops;
 ALTER FUNCTION expire_transcripts_v1 OWNER TO ringfence_ops;
-ALTER FUNCTION watch_v1 OWNER TO ringfence_ops;
+ALTER FUNCTION collect_metrics_v1 OWNER TO ringfence_ops;
 REVOKE CREATE ON SCHEMA public FROM ringfence_ops;

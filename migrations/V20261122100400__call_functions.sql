@@ -1,11 +1,12 @@
--- Three functions to call on their own, with the names and shapes that the review of the old server demanded. Thin entries to
--- the merge code of the events: all writes of each happen, or none. Unlike the event functions they report a failure as a row
--- instead of raising it, so no event function may call them: a claim would be committed without its effects.
+-- Three functions for direct calls. Requirement A5 fixes their names, parameters and results. They use the same merge
+-- code as the event functions. All writes of a call happen, or none. Unlike the event functions they catch an error and
+-- return it as a row, so no event function may call them: its claim would commit without its effects.
 
 CREATE FUNCTION failure_text(p_state text, p_constraint text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT 'SQLSTATE ' || p_state || coalesce(', constraint ' || nullif(p_constraint, ''), '')
 $$;
-COMMENT ON FUNCTION failure_text IS 'What may be said of a failure: never DETAIL, HINT or the message, which can hold values.';
+COMMENT ON FUNCTION failure_text IS
+    'Returns the error text of a failure. DETAIL, HINT and the message are left out, because they can contain values.';
 
 CREATE FUNCTION create_inbound_call_atomically(
     p_org_id uuid, p_vapi_call_id text, p_agent_id uuid, p_phone_number text, p_lead_id uuid, p_metadata jsonb
@@ -36,8 +37,8 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 COMMENT ON FUNCTION create_inbound_call_atomically IS
-'Creates the rows of an inbound call in call_tracking, call_logs and calls, or completes those that exist. Agent, lead and '
-'metadata may be NULL. On failure nothing is written and error_message holds SQLSTATE and constraint name.
+'Creates the rows of an inbound call in call_tracking, call_logs and calls, or updates them if they exist. Agent, lead and '
+'metadata may be NULL. On failure success is false, nothing is written, and error_message holds SQLSTATE and constraint name.
 Example: SELECT * FROM create_inbound_call_atomically(''8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11'', ''019d6b04-e541-7eaf-a178-c7f1eb9f217a'', NULL, ''+15555550142'', NULL, ''{}'');';
 
 CREATE FUNCTION update_call_completed_atomically(
@@ -50,7 +51,7 @@ DECLARE
     v_constraint text;
 BEGIN
     PERFORM enter_org(p_org_id);
-    -- call_logs is locked first, as everywhere.
+    -- Lock order: call_logs first (lock_call).
     SELECT coalesce(ended_at, now()) INTO v_facts.ended_at FROM call_logs
         WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id FOR NO KEY UPDATE;
     IF NOT FOUND OR NOT EXISTS (
@@ -72,8 +73,8 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 COMMENT ON FUNCTION update_call_completed_atomically IS
-'Completes a call of this org in call_logs, call_tracking and calls. Without p_call_tracking_id the row is found by org and '
-'call. No such call in the org: all flags and success are false and nothing is written.
+'Sets a call of this org to completed in call_logs, call_tracking and calls. p_call_tracking_id NULL: the row is found by org '
+'and call. If the org has no such call, all flags and success are false, and nothing is written.
 Example: SELECT * FROM update_call_completed_atomically(''8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11'', ''019d6b04-e541-7eaf-a178-c7f1eb9f217a'', 42, NULL);';
 
 CREATE FUNCTION update_call_with_recording_atomically(
@@ -106,8 +107,8 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 COMMENT ON FUNCTION update_call_with_recording_atomically IS
-'Adds recording, transcript and type to a call of this org in call_logs and calls; each may be NULL and then leaves what is '
-'known. No such call in the org: all flags and success are false and nothing is written.
+'Stores recording, transcript and type of a call of this org in call_logs and calls. Each may be NULL, which keeps the stored '
+'value. If the org has no such call, all flags and success are false, and nothing is written.
 Example: SELECT * FROM update_call_with_recording_atomically(''8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11'', ''019d6b04-e541-7eaf-a178-c7f1eb9f217a'', NULL, ''8d1c0a6e/019d6b04.wav'', NULL, ''inboundPhoneCall'');';
 
 GRANT EXECUTE ON FUNCTION failure_text, create_inbound_call_atomically, update_call_completed_atomically,

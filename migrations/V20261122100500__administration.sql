@@ -1,5 +1,5 @@
--- What people change: orgs, keys, agents, leads, tools; and what they do about failures. Each act and its line in the audit log are one transaction. Run by
--- ringfence_ops, never by the functions that serve webhooks.
+-- Administration: orgs, keys, agents, leads, tools, redrive and replay. A change and its audit entry commit together.
+-- Only ringfence_ops executes these functions, except audit: the functions that serve webhooks cannot.
 
 CREATE FUNCTION audit(p_actor text, p_action text, p_org_id uuid, p_subject text, p_detail jsonb DEFAULT '{}') RETURNS void
     LANGUAGE sql AS $$
@@ -16,14 +16,14 @@ BEGIN
     RETURN v_org;
 END
 $$;
-COMMENT ON FUNCTION create_organization_v1 IS 'A new org whose key has version 1.';
+COMMENT ON FUNCTION create_organization_v1 IS 'Creates an org with version 1 of its key. Returns its id.';
 
 CREATE FUNCTION rotate_organization_key_v1(p_actor text, p_org_id uuid, p_overlap interval) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
     v_version integer;
 BEGIN
-    -- The org's keys, of which it always has one, serialise two rotations at once.
+    -- Every org has at least one key, so the row locks serialise concurrent rotations.
     PERFORM FROM organization_keys WHERE org_id = p_org_id ORDER BY version FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN NULL;
@@ -38,7 +38,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rotate_organization_key_v1 IS
-    'The next key version; the earlier ones count for p_overlap more. NULL: no such org.';
+    'Creates and returns the next key version. Earlier versions stay valid for p_overlap. NULL: no such org.';
 
 CREATE FUNCTION add_agent_v1(
     p_actor text, p_org_id uuid, p_name text, p_role text, p_assistant_id text, p_squad_id text, p_phone_number_id text,
@@ -48,7 +48,8 @@ DECLARE
     v_agent uuid;
     v_taken boolean;
 BEGIN
-    -- Alone against platform events that find nobody (route_platform_event_v1): none is missed between the two.
+    -- Excludes route_platform_event_v1 while it retains an unresolved event: that event either sees this agent, or the
+    -- caller finds the event and applies it after this transaction.
     PERFORM pg_advisory_xact_lock(hashtext('ringfence platform directory'));
     IF p_is_default THEN
         UPDATE agents SET is_default = false WHERE org_id = p_org_id AND is_default;
@@ -59,7 +60,7 @@ BEGIN
             p_configuration)
         RETURNING id INTO v_agent;
 
-    -- An org may name the same number for two agents; two orgs may not name the same anything.
+    -- One org may register an id for several agents. Two orgs may not register the same id.
     INSERT INTO platform_directory (kind, ref, org_id)
         SELECT kind, ref, p_org_id
         FROM (VALUES ('phone_number_id', p_phone_number_id), ('phone_number', p_phone_number),
@@ -72,7 +73,7 @@ BEGIN
         JOIN platform_directory d USING (kind, ref);
     IF v_taken THEN
         RAISE EXCEPTION USING ERRCODE = 'unique_violation', CONSTRAINT = 'platform_directory_pkey',
-            MESSAGE = 'another org registered one of these ids';
+            MESSAGE = 'another org has registered one of these ids';
     END IF;
 
     PERFORM audit(p_actor, 'agent.add', p_org_id, v_agent::text);
@@ -80,8 +81,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION add_agent_v1 IS
-    'A new agent, registered in the directory of the platform''s URL. An id that another org registered violates '
-    'platform_directory_pkey.';
+    'Creates an agent and registers its ids in the platform directory. Returns its id. Raises a violation of '
+    'platform_directory_pkey if another org has registered one of the ids.';
 
 CREATE FUNCTION configure_agent_v1(
     p_actor text, p_org_id uuid, p_agent_id uuid, p_is_default boolean, p_configuration jsonb
@@ -101,7 +102,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION configure_agent_v1 IS
-    'Makes an agent the default of its org, or no longer, and replaces its configuration. NULL leaves what is. False: no such agent.';
+    'Sets whether an agent is the default of its org, and its configuration. NULL keeps the stored value. False: no '
+    'such agent.';
 
 CREATE FUNCTION add_lead_v1(p_actor text, p_org_id uuid, p_phone text, p_name text, p_metadata jsonb) RETURNS uuid
 LANGUAGE plpgsql AS $$
@@ -113,7 +115,7 @@ BEGIN
     RETURN v_lead;
 END
 $$;
-COMMENT ON FUNCTION add_lead_v1 IS 'A new lead; its phone (E.164) is unique in the org.';
+COMMENT ON FUNCTION add_lead_v1 IS 'Creates a lead and returns its id. p_phone (E.164) is unique within the org.';
 
 CREATE FUNCTION change_lead_v1(p_actor text, p_org_id uuid, p_phone text, p_name text, p_metadata jsonb) RETURNS uuid
 LANGUAGE plpgsql AS $$
@@ -129,7 +131,9 @@ BEGIN
     RETURN v_lead;
 END
 $$;
-COMMENT ON FUNCTION change_lead_v1 IS 'Changes a lead''s name and metadata. NULL leaves what is. NULL: no such lead.';
+COMMENT ON FUNCTION change_lead_v1 IS
+    'Sets name and metadata of the lead with a phone number. NULL keeps the stored value. Returns the lead''s id, or '
+    'NULL: no such lead.';
 
 CREATE FUNCTION set_tool_v1(
     p_actor text, p_org_id uuid, p_kind text, p_name text, p_endpoint text, p_timeout_seconds integer, p_is_idempotent boolean
@@ -139,12 +143,14 @@ BEGIN
         VALUES (p_org_id, p_kind, p_name, p_endpoint, p_timeout_seconds, p_is_idempotent)
         ON CONFLICT (org_id, kind, name) DO UPDATE SET endpoint = excluded.endpoint,
             timeout_seconds = excluded.timeout_seconds, is_idempotent = excluded.is_idempotent;
-    -- The endpoint may have a token in it.
+    -- The endpoint is not audited, because its URL may contain a token.
     PERFORM audit(p_actor, 'tool.set', p_org_id, p_kind || ' ' || p_name,
         jsonb_build_object('timeout_seconds', p_timeout_seconds, 'is_idempotent', p_is_idempotent));
 END
 $$;
-COMMENT ON FUNCTION set_tool_v1 IS 'Registers a tool of an org, or the endpoint for a type of messages; one of the same name is replaced.';
+COMMENT ON FUNCTION set_tool_v1 IS
+    'Registers the endpoint of a tool or of a type of interactive message, or replaces the one of the same kind and '
+    'name.';
 
 CREATE FUNCTION remove_tool_v1(p_actor text, p_org_id uuid, p_kind text, p_name text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -156,9 +162,9 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION remove_tool_v1 IS 'False: no such tool. What was executed stays.';
+COMMENT ON FUNCTION remove_tool_v1 IS 'Deletes a tool. Its executions stay. False: no such tool.';
 
-CREATE FUNCTION note_tool_secret_v1(p_actor text, p_org_id uuid) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION record_tool_secret_view_v1(p_actor text, p_org_id uuid) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM organizations WHERE id = p_org_id) THEN
         RETURN false;
@@ -167,9 +173,11 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION note_tool_secret_v1 IS 'Notes that the secret which signs messages to an org''s endpoints is shown. It is kept nowhere.';
+COMMENT ON FUNCTION record_tool_secret_view_v1 IS
+    'Audits that an actor sees the secret that signs requests to the org''s endpoints. The secret is derived and not '
+    'stored. False: no such org.';
 
-CREATE FUNCTION note_token_v1(p_actor text, p_purpose text, p_org_id uuid, p_seconds bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION record_token_mint_v1(p_actor text, p_purpose text, p_org_id uuid, p_seconds bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     IF p_org_id IS NOT NULL AND NOT EXISTS (SELECT FROM organizations WHERE id = p_org_id) THEN
         RETURN false;
@@ -179,8 +187,9 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION note_token_v1 IS
-    'Notes that a token is made, for an org''s data or (NULL) for an operator. The token itself is kept nowhere. False: no such org.';
+COMMENT ON FUNCTION record_token_mint_v1 IS
+    'Audits that an actor mints a token for an org, or (NULL) for an operator. The token is not stored. False: no '
+    'such org.';
 
 CREATE FUNCTION set_vapi_key_v1(p_actor text, p_org_id uuid, p_sealed_key text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -192,7 +201,7 @@ BEGIN
     ELSE
         INSERT INTO vapi_credentials (org_id, api_key) VALUES (p_org_id, p_sealed_key)
             ON CONFLICT (org_id) DO UPDATE SET api_key = excluded.api_key, created_at = now();
-        -- What nobody could ask for can be asked for now.
+        -- Reconciliations that failed for want of an API key (RF9001) are due again.
         UPDATE reconciliations SET state = 'open', finished_at = NULL, next_attempt_at = now()
             WHERE org_id = p_org_id AND (code = 'RF9001' OR state = 'open');
     END IF;
@@ -200,7 +209,8 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION set_vapi_key_v1 IS 'Keeps an org''s API key at Vapi, sealed, in the place of another; NULL: keeps none. False: no such org.';
+COMMENT ON FUNCTION set_vapi_key_v1 IS
+    'Stores the sealed API key of an org at Vapi, or replaces it. p_sealed_key NULL: deletes it. False: no such org.';
 
 CREATE FUNCTION set_zero_retention_v1(p_actor text, p_org_id uuid, p_is_zero boolean) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -212,11 +222,13 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION set_zero_retention_v1 IS 'Whether Vapi keeps nothing of an org''s calls: then it is not asked for any. False: no such org.';
+COMMENT ON FUNCTION set_zero_retention_v1 IS
+    'Sets whether Vapi stores no data of the org''s calls, which excludes the org from reconciliation. False: no such '
+    'org.';
 
-CREATE FUNCTION set_retention_v1(p_actor text, p_org_id uuid, p_what text, p_days integer) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION set_retention_v1(p_actor text, p_org_id uuid, p_data_kind text, p_days integer) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    CASE p_what
+    CASE p_data_kind
         WHEN 'recordings' THEN UPDATE organizations SET recording_retention_days = p_days WHERE id = p_org_id;
         WHEN 'transcripts' THEN UPDATE organizations SET transcript_retention_days = p_days WHERE id = p_org_id;
         WHEN 'events' THEN UPDATE organizations SET event_retention_days = p_days WHERE id = p_org_id;
@@ -224,26 +236,28 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM audit(p_actor, 'retention.set', p_org_id, p_what, jsonb_build_object('days', p_days));
+    PERFORM audit(p_actor, 'retention.set', p_org_id, p_data_kind, jsonb_build_object('days', p_days));
     RETURN true;
 END
 $$;
 COMMENT ON FUNCTION set_retention_v1 IS
-    'Recordings, transcripts or events of an org are removed after so many days; NULL: never, which events cannot. False: no such org.';
+    'Sets after how many days maintenance deletes the recordings, transcripts or events (p_data_kind) of an org. '
+    'NULL: never, except that events need a value. False: no such org.';
 
--- What people do about failures. The count of an act is in its line in the audit log; each event is a transaction of its own.
+-- Redrive, settle and replay. Each event is processed in a transaction of its own.
 
 CREATE FUNCTION mark_redriven_v1(
     p_actor text, p_org_id uuid, p_key_version integer, p_event_id text, p_event jsonb, p_received_at timestamptz,
     p_failures jsonb
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    -- The row is missing where the database was away at every attempt. What applied has nothing to be noted.
+    -- The failed operation has no row yet if the database was unavailable at every attempt. An applied event needs
+    -- none.
     IF p_failures IS NOT NULL AND NOT is_erased(p_org_id, p_event, p_received_at)
         AND NOT EXISTS (SELECT FROM failed_operations WHERE org_id = p_org_id AND event_id = p_event_id)
         AND NOT EXISTS (SELECT FROM processed_webhook_events WHERE org_id = p_org_id AND event_id = p_event_id)
     THEN
-        PERFORM note_failures(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures, 'dead');
+        PERFORM record_failed_operation(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures, 'dead');
     END IF;
     UPDATE failed_operations SET state = 'redriven'
         WHERE org_id = p_org_id AND event_id = p_event_id AND state <> 'resolved';
@@ -251,7 +265,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION mark_redriven_v1 IS
-    'Notes that an event goes back from its dead-letter queue to its retry queue. Called before it is sent.';
+    'Records and audits that an event is moved from its dead-letter queue to its retry queue. Called before the '
+    'message is sent.';
 
 CREATE FUNCTION unmark_redriven_v1(p_actor text, p_org_id uuid, p_event_id text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -260,7 +275,8 @@ BEGIN
     PERFORM audit(p_actor, 'event.redrive_failed', p_org_id, p_event_id);
 END
 $$;
-COMMENT ON FUNCTION unmark_redriven_v1 IS 'The retry queue did not take the event: it is in its dead-letter queue still.';
+COMMENT ON FUNCTION unmark_redriven_v1 IS
+    'Records that the retry queue did not accept the event, so its message stays in the dead-letter queue.';
 
 CREATE FUNCTION settle_tool_call_v1(p_actor text, p_org_id uuid, p_event_id text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -274,7 +290,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION settle_tool_call_v1 IS
-    'Closes the failure of a tool call whose fate people have found out (RF7008). Of an event: no, that is closed by applying it.';
+    'Resolves the failed operation of an interrupted tool call (RF7008) after a person has found out its result. '
+    'False: no such open tool call. The failed operation of an event is resolved only by applying the event.';
 
 CREATE FUNCTION replay_event_v1(p_org_id uuid, p_event_id text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -291,8 +308,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION replay_event_v1 IS
-    'Applies the effects of an applied event once more, from the typed event that its claim keeps. No new claim and no new '
-    'place in the log: the rows are a fold over the kept events, so they end as they were. False: no such event.';
+    'Applies the effects of a retained event again. Makes no new claim and no new entry in the org''s log. The rows '
+    'of a call are a fold over its retained events, so a replay computes the same rows. False: no such event.';
 
 CREATE FUNCTION replay_failed_operation_v1(p_org_id uuid, p_event_id text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -306,8 +323,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    -- The same way in as for a webhook, so with the same right: a key that had been revoked opens nothing here either, and a
-    -- platform event (no key version) makes its call's route, or is an error should it lead to another org by now.
+    -- claim_event checks the same conditions as for a webhook. An event whose key version was revoked before its
+    -- receipt is rejected. An event from the platform URL (no key version) creates its call route; if the route names
+    -- another org by now, enter_org raises.
     SELECT * INTO v_claim FROM claim_event(CASE WHEN v_failed.key_version IS NOT NULL THEN p_org_id END,
         v_failed.key_version, p_event_id, v_failed.event, v_failed.received_at, NULL);
     IF v_claim.outcome = 'applied' THEN
@@ -317,12 +335,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION replay_failed_operation_v1 IS
-    'Applies a failed event from its row, claim and effects in one transaction. Its message in the dead-letter queue stays, and '
-    'is found to be a duplicate when it is redriven. False: no such event, it was applied, or its key had been revoked.';
+    'Applies a failed event from its row: claim and effects in one transaction. Its message stays in the dead-letter '
+    'queue, and is a duplicate when it is redriven. False: no such event, it is already resolved, its key was '
+    'revoked, or its org is unresolved.';
 
--- The functions audit what they do on somebody's behalf.
+-- The Lambda functions audit what they do for an actor.
 GRANT EXECUTE ON FUNCTION audit TO ringfence_app;
 GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, configure_agent_v1, add_lead_v1,
-    change_lead_v1, set_tool_v1, remove_tool_v1, note_tool_secret_v1, set_vapi_key_v1,
-    set_retention_v1, set_zero_retention_v1, note_token_v1, settle_tool_call_v1, mark_redriven_v1,
+    change_lead_v1, set_tool_v1, remove_tool_v1, record_tool_secret_view_v1, set_vapi_key_v1,
+    set_retention_v1, set_zero_retention_v1, record_token_mint_v1, settle_tool_call_v1, mark_redriven_v1,
     unmark_redriven_v1, replay_event_v1, replay_failed_operation_v1 TO ringfence_ops;

@@ -1,12 +1,12 @@
--- What must be true of a migrated database, as one query: a row per check, `ok` false where it is not. Run as a role that
--- sees every row (the database's owner, or SET ROLE ringfence_ops). `cargo ringfence doctor` runs it.
+-- Checks of a migrated database, in one query. Each row is one check; `ok` is false if it fails. Run it as a role that
+-- sees all rows: the owner of the database, or SET ROLE ringfence_ops. `cargo ringfence doctor` runs it.
 WITH tenant_tables (name) AS (
     VALUES ('organization_keys'), ('agents'), ('leads'), ('call_logs'), ('call_tracking'), ('calls'),
         ('call_transcripts'), ('recording_upload_queue'), ('processed_webhook_events'), ('failed_operations'),
         ('failed_attempts'), ('tools'), ('tool_executions'), ('vapi_credentials'), ('live_connections'), ('partial_gates'),
         ('rollup_cursors'), ('event_rollups'), ('call_rollups'), ('erasures'), ('orphaned_objects'), ('reconciliations'), ('audit_log')
 ),
-fenced_tables (name) AS (
+isolated_tables (name) AS (
     SELECT name FROM tenant_tables
     UNION ALL VALUES ('organizations'), ('platform_directory'), ('call_routes'), ('unresolved_events'), ('queue_states')
 ),
@@ -42,12 +42,12 @@ SELECT 'index ' || n.name, coalesce(i.indisunique AND i.indisvalid, false) AND n
     (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = to_regclass(n.name))
 FROM named_indexes n LEFT JOIN pg_index i ON i.indexrelid = to_regclass(n.name)
 UNION ALL
-SELECT 'no row without an org in ' || table_name, NOT found FROM null_orgs
+SELECT 'no row with a NULL org_id in ' || table_name, NOT found FROM null_orgs
 UNION ALL
 SELECT 'row-level security forced on ' || f.name, coalesce(c.relrowsecurity AND c.relforcerowsecurity, false)
-FROM fenced_tables f LEFT JOIN pg_class c ON c.oid = to_regclass(f.name)
+FROM isolated_tables f LEFT JOIN pg_class c ON c.oid = to_regclass(f.name)
 UNION ALL
-SELECT 'role ' || r.name || ' cannot bypass the fence', coalesce(NOT p.rolsuper AND NOT p.rolbypassrls, false)
+SELECT 'role ' || r.name || ' cannot bypass row-level security', coalesce(NOT p.rolsuper AND NOT p.rolbypassrls, false)
 FROM (VALUES ('ringfence_app'), ('ringfence_router'), ('ringfence_ops'), ('ringfence_owner')) AS r (name)
 LEFT JOIN pg_roles p ON p.rolname = r.name
 UNION ALL
@@ -57,17 +57,18 @@ UNION ALL
 SELECT 'function ' || f.name, coalesce(pg_get_function_identity_arguments(p.oid) = f.signature, false)
 FROM call_functions f LEFT JOIN pg_proc p ON p.proname = f.name AND p.pronamespace = 'public'::regnamespace
 UNION ALL
-SELECT 'only what the router and operations own is SECURITY DEFINER, with a fixed search_path',
+SELECT 'the SECURITY DEFINER functions are the listed ones, owned by ringfence_router or ringfence_ops, with a fixed search_path',
     coalesce(array_agg(p.proname::text ORDER BY p.proname) FILTER (WHERE o.rolname = 'ringfence_router')
             = '{find_connection_org_v1,find_event_org_v1,route_platform_event_v1,take_unresolved_events_v1}'
         AND array_agg(p.proname::text ORDER BY p.proname) FILTER (WHERE o.rolname = 'ringfence_ops')
-            = '{clean_events_v1,clean_rows_v1,erase_call_v1,expire_transcripts_v1,find_expired_recordings_v1,find_missing_reports_v1,'
-                'find_orgs_to_roll_up_v1,find_orphaned_objects_v1,forget_claim,list_audit_v1,list_organizations_v1,settle_leases_v1,take_due_recordings_v1,take_reconciliations_v1,watch_v1}'
+            = '{clean_events_v1,clean_rows_v1,collect_metrics_v1,delete_erased_claim,erase_call_v1,expire_transcripts_v1,'
+                'find_expired_recordings_v1,find_missing_reports_v1,find_orgs_to_roll_up_v1,find_orphaned_objects_v1,'
+                'interrupt_expired_tool_calls_v1,list_audit_v1,list_organizations_v1,take_due_recordings_v1,take_reconciliations_v1}'
         AND bool_and(p.proconfig::text LIKE '%search_path%') AND bool_and(o.rolname IN ('ringfence_router', 'ringfence_ops')), false)
 FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
 WHERE p.prosecdef AND p.pronamespace = 'public'::regnamespace
 UNION ALL
-SELECT 'PUBLIC may execute no function of ours',
+SELECT 'PUBLIC cannot execute any function of Ringfence',
     NOT EXISTS (
         SELECT FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
         WHERE o.rolname LIKE 'ringfence%' AND a.grantee = 0)

@@ -1,6 +1,7 @@
--- The full rollback (docs/DEPLOY.md): removes the constraints and indexes of U20261122100600 and forgets that it was applied,
--- so that the next migration applies it again. Every row stays. Run as the database's owner, in one transaction.
--- While they are away no event can be applied: webhooks are kept in the retry queues (RF1006) until the migration is back.
+-- The full rollback (docs/DEPLOY.md): drops the constraints and indexes of U20261122100600 and deletes its row in
+-- refinery's history, so the next run of the migrations applies it again. No row of data is lost. Run it as the owner
+-- of the database. Without the indexes no event can be applied: webhooks wait in the retry queues (RF1006) until the
+-- migration is applied again.
 BEGIN;
 ALTER TABLE call_logs DROP CONSTRAINT call_logs_org_id_not_null;
 ALTER TABLE call_tracking DROP CONSTRAINT call_tracking_org_id_not_null;

@@ -40,7 +40,8 @@ async fn whole_call(stage: &Stage) -> (Call, Vec<Value>) {
     (call, bodies)
 }
 
-/// Every row of every table in which a text stands, but for the audit log, the marks, and the names of objects that are to go.
+/// Every row of every table that contains a text, except the audit log, the tombstones, and the names of objects to
+/// delete.
 async fn places(stage: &Stage, text: &str) -> Vec<String> {
     let tables = "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
         AND table_name NOT IN ('audit_log', 'erasures', 'orphaned_objects', 'call_routes') ORDER BY 1";
@@ -231,7 +232,7 @@ async fn a_deleted_call_of_nobody_ends_when_its_org_is_known() {
     }
 }
 
-/// D11: an event that is being applied while its call is erased is either erased with it, or finds the mark.
+/// D11: an event that is being applied while its call is erased is either erased with it, or finds the tombstone.
 #[tokio::test]
 async fn events_beside_an_erasure_leave_nothing() {
     let stage = Stage::new().await;
@@ -264,8 +265,9 @@ async fn what_erasure_goes_by_is_what_the_code_goes_by() {
     let mut types: Vec<&str> = EventType::ALL.into_iter().map(EventType::as_str).collect();
     types.extend(["operation-failed", "recording-ready"]);
     types.sort_unstable();
-    let kept = stage.text("SELECT string_agg(t, ',' ORDER BY t COLLATE \"C\") FROM unnest(kept_event_types()) t").await;
-    assert_eq!(kept, types.join(","));
+    let retained =
+        stage.text("SELECT string_agg(t, ',' ORDER BY t COLLATE \"C\") FROM unnest(retained_event_types()) t").await;
+    assert_eq!(retained, types.join(","));
     let names = stage.text("SELECT string_agg(storage_key || '=' || recording_object(org_id, vapi_call_id, kind), ',') FROM recording_upload_queue").await;
     let (by_uploader, by_erasure) = names.split_once('=').unwrap();
     assert_eq!(by_uploader, by_erasure, "{}", call.id);

@@ -205,7 +205,7 @@ async fn what_is_wrong_is_told() {
     assert_eq!(nothing, ringfence_core::maintenance::Watched::default());
     let quiet = go_wrong(&stage).await;
     let watched = ringfence_core::maintenance::watch(&stage.database.app(), &[]).await.unwrap();
-    assert_eq!((watched.unresolved_events, watched.recording_links_dying), (1, 1));
+    assert_eq!((watched.unresolved_events, watched.recording_links_expiring), (1, 1));
     assert!((7200..7300).contains(&watched.oldest_retry_seconds), "{watched:?}");
     assert_eq!(watched.silent_orgs, [quiet]);
 

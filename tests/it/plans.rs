@@ -313,7 +313,8 @@ async fn hours_are_counted_without_reading_all_calls() {
     let mut session = ExplainedSession::start(&large.database, "force_generic_plan").await;
     session.client.batch_execute("BEGIN").await.expect("a transaction");
     let hours = "ARRAY(SELECT date_trunc('hour', now()) - make_interval(hours => h) FROM generate_series(0, 9) AS h)";
-    let (entered, counted) = (format!("enter_org('{}')", large.org), format!("count_hours('{}', {hours})", large.org));
+    let (entered, counted) =
+        (format!("enter_org('{}')", large.org), format!("rebuild_call_rollups('{}', {hours})", large.org));
     let call = format!("(SELECT true AS success, {entered}::text AS entered, {counted}::text AS counted)");
     let accesses = session.accesses(&call).await;
     session.client.batch_execute("ROLLBACK").await.expect("a rollback");

@@ -198,7 +198,7 @@ async fn who_keeps_nothing_is_not_asked() {
     assert_eq!((states(&stage).await.as_str(), stage.vapi.asked().len()), ("unreachable RF9002", asked));
 }
 
-/// A call that was erased while it was asked for does not come back: its report dies at the mark.
+/// A call that was erased while it was asked for does not come back: the tombstone drops its report.
 #[tokio::test]
 async fn an_erased_call_is_not_brought_back() {
     let stage = Stage::new().await;

@@ -110,7 +110,7 @@ impl Administration {
                 done(self.admin(actor).await?.remove_tool(org_id, kind, &name).await?, "tool")?
             }
             Command::ShowToolSecret { actor, org_id } => {
-                if !self.admin(actor).await?.note_tool_secret(org_id).await? {
+                if !self.admin(actor).await?.record_tool_secret_view(org_id).await? {
                     return Err(CommandError::NoSuchOrg);
                 }
                 let secret = self.masters.tool_secrets(org_id).next().map(|secret| secret.expose());
@@ -225,7 +225,7 @@ impl Administration {
             Scope::Org(org_id) => Some(org_id),
             Scope::Operator => None,
         };
-        if !self.admin(actor.clone()).await?.note_token(audience.as_str(), org_id, lifetime).await? {
+        if !self.admin(actor.clone()).await?.record_token_mint(audience.as_str(), org_id, lifetime).await? {
             return Err(CommandError::NoSuchOrg);
         }
         let (token, claims) = Tokens::new(&self.masters).mint(audience, scope, &actor, lifetime, Timestamp::now())?;

@@ -1,4 +1,5 @@
-//! Erasure: a call, or all calls with a number, leave the rows, and the dead letters after them. What is on its way dies at the mark.
+//! Erasure: deletes the rows of a call, or of all calls with a number, then the dead letters. The tombstones drop
+//! messages that are in progress.
 
 use jiff::Timestamp;
 use ringfence_protocol::admin::{Erasure, Selection, Target};
@@ -22,12 +23,12 @@ impl Administration {
             Target::Call(call_id) => erasure.known = admin.erase_call(org_id, call_id, run).await?,
             Target::Number(number) => {
                 let number = number.expose().as_str();
-                let (marks, cut_off) = (self.masters.number_marks(number), Timestamp::now());
-                // The mark first: what comes in meanwhile dies there.
+                let (tombstones, cut_off) = (self.masters.number_tombstones(number), Timestamp::now());
+                // The tombstones first: they drop events that arrive during the erasure.
                 if run {
-                    admin.mark_number(org_id, &marks, cut_off).await?;
+                    admin.add_number_tombstones(org_id, &tombstones, cut_off).await?;
                 }
-                for call_id in admin.calls_of_number(org_id, number, &marks, cut_off).await? {
+                for call_id in admin.calls_of_number(org_id, number, &tombstones, cut_off).await? {
                     erasure.known += admin.erase_call(org_id, &call_id, run).await?;
                 }
                 erasure.leads = admin.erase_lead(org_id, number, run).await?;

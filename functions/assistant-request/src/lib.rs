@@ -1,7 +1,8 @@
-//! Vapi's questions, answered from what the org has configured while the caller waits. An `assistant-request` without an answer ends
-//! the call, so there is one also when the database is away.
+//! Answers Vapi's `assistant-request` messages and other questions from the org's configuration while the caller waits.
+//! Vapi ends a call if its `assistant-request` gets no answer, so the function also answers while the database is
+//! unavailable.
 
-mod memory;
+mod answer_cache;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,20 +19,20 @@ use ringfence_vapi::interactive::{Inquiry, Interactive, Question, assistant, sen
 use ringfence_vapi::{FailureCode, nothing_configured};
 use serde_json::{Value, json};
 
-use self::memory::Memory;
+use self::answer_cache::AnswerCache;
 
-/// The longest wait for the database, connection and statement together. Vapi gives up 7.5 seconds after the call came in, and the
-/// way here takes its part of them. (A statement alone is given up earlier, and its connection with it.)
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest wait for all of a question that an endpoint answers, whatever its timeout: Vapi's own limit is 20 seconds.
-const QUESTION_PATIENCE: Duration = Duration::from_secs(17);
+/// Bounds the connection and the statement together. Vapi gives up 7.5 seconds after the call arrived, and the network
+/// takes part of that time. (A single statement has a shorter timeout, after which its connection is closed.)
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Bounds a question that an endpoint answers, whatever the endpoint's own timeout. Vapi's limit is 20 seconds.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(17);
 
-/// What callers get who cannot be answered otherwise.
+/// The answer to an `assistant-request` for which no other answer is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fallback {
-    /// Where they are forwarded: E.164 or a SIP URI.
+    /// The number (E.164) or SIP URI to which the caller is forwarded.
     pub destination: Option<String>,
-    /// What is said to them, where they are not forwarded.
+    /// The sentence that Vapi speaks if there is no destination.
     pub sentence: Option<String>,
 }
 
@@ -54,24 +55,23 @@ impl Fallback {
     }
 }
 
-/// Answers questions.
 pub struct Answers {
     database: Arc<Database>,
     endpoints: Arc<Endpoints>,
     fallback: Fallback,
-    memory: Memory,
+    cache: AnswerCache,
 }
 
 impl Answers {
-    /// From what `database` knows, or an org's endpoint; and from `fallback` where nothing is known.
+    /// Answers come from `database` or from an org's endpoint, and from `fallback` if neither has one.
     #[must_use]
     pub fn new(database: Arc<Database>, endpoints: Arc<Endpoints>, fallback: Fallback) -> Self {
-        Self { database, endpoints, fallback, memory: Memory::default() }
+        Self { database, endpoints, fallback, cache: AnswerCache::default() }
     }
 }
 
 impl Respond for Answers {
-    /// Answers a question of Vapi's, always in its own shape, unless the key does not count.
+    /// Returns an answer in the shape that Vapi expects, or an error if the key is revoked.
     async fn answer(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Answer {
         match &message.question {
             Question::Assistant => self.assistant(verified, message, counts).await,
@@ -86,20 +86,20 @@ impl Answers {
         let found = match self.find(verified, message, "assistant-request").await {
             Ok(Admission::Known(found)) => found,
             Ok(Admission::Revoked) => return Err(Unauthorised.into()),
-            Ok(Admission::Unresolved) => return Ok(self.nobody(verified, message, counts)),
+            Ok(Admission::Unresolved) => return Ok(self.no_agent(verified, message, counts)),
             Err(failure) => {
                 counts.add(Metric::FellBack, 1);
                 counts.field("failure.code", failure.code.to_string());
-                tracing::error!(failure.code = %failure.code, "an assistant request is answered without the database");
-                let remembered = self.memory.recall(verified.credential(), message.call.as_ref());
-                return Ok(remembered.unwrap_or_else(|| self.fallback.answer()));
+                tracing::error!(failure.code = %failure.code, "an assistant request was answered without the database");
+                let cached = self.cache.get(verified.credential(), message.call.as_ref());
+                return Ok(cached.unwrap_or_else(|| self.fallback.answer()));
             }
         };
         let answered = found.agent.as_ref().and_then(|agent| Some((agent, assistant(agent, found.lead.as_ref())?)));
-        let Some((agent, answer)) = answered else { return Ok(self.nobody(verified, message, counts)) };
-        // Without the lead: the next caller is somebody else.
+        let Some((agent, answer)) = answered else { return Ok(self.no_agent(verified, message, counts)) };
+        // Without the lead, because the next caller may be another person.
         if let Some(answer) = assistant(agent, None) {
-            self.memory.keep(verified.credential(), message.call.as_ref(), answer);
+            self.cache.insert(verified.credential(), message.call.as_ref(), answer);
         }
         counts.add(Metric::Answered, 1);
         tracing::info!(
@@ -109,9 +109,9 @@ impl Answers {
         Ok(answer)
     }
 
-    /// Nobody takes calls to this number, and from now on nobody is remembered to.
-    fn nobody(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Value {
-        self.memory.forget(verified.credential(), message.call.as_ref());
+    /// No agent answers calls to this number, so its cached answer is removed as well.
+    fn no_agent(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Value {
+        self.cache.remove(verified.credential(), message.call.as_ref());
         unanswered(message, counts)
     }
 
@@ -122,14 +122,16 @@ impl Answers {
         inquiry: &Inquiry,
         counts: &mut Counts,
     ) -> Answer {
-        let (message_type, until) = (inquiry.kind.as_str(), Instant::now() + QUESTION_PATIENCE);
+        let (message_type, until) = (inquiry.kind.as_str(), Instant::now() + QUESTION_TIMEOUT);
         let found = match self.find(verified, message, message_type).await {
             Ok(Admission::Known(found)) => found,
             Ok(Admission::Revoked) => return Err(Unauthorised.into()),
             Ok(Admission::Unresolved) => return Ok(unanswered(message, counts)),
             Err(failure) => {
                 counts.field("failure.code", failure.code.to_string());
-                tracing::error!(failure.code = %failure.code, message.r#type = message_type, "a question was not answered");
+                tracing::error!(
+                    failure.code = %failure.code, message.r#type = message_type, "a question was not answered"
+                );
                 return Ok(unanswered(message, counts));
             }
         };
@@ -143,7 +145,8 @@ impl Answers {
         Ok(answer)
     }
 
-    /// The org's endpoint, if it has registered one for such messages. One that fails leaves the question to the configuration.
+    /// Asks the endpoint that the org registered for messages of this type, if there is one. None: no endpoint, or it
+    /// failed; the agent's configuration then decides.
     async fn ask(
         &self,
         verified: &Verified<'_>,
@@ -183,7 +186,7 @@ impl Answers {
         let (credential, received_at) = (verified.credential(), verified.received_at());
         let sender = Sender { credential, received_at, call: message.call.as_ref() };
         let found = catch_panics(find_answer(&self.database, &sender, message_type));
-        tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| Err(FailureCode::DatabaseTimeout.into()))
+        tokio::time::timeout(TIMEOUT, found).await.unwrap_or_else(|_| Err(FailureCode::DatabaseTimeout.into()))
     }
 }
 

@@ -1,8 +1,9 @@
-//! Pushes that the webhook does not wait for: to more viewers than it could reach in time, and to viewers whose push failed.
+//! Pushes for which the webhook function does not wait: to more viewers than it can reach in time, and to viewers whose
+//! push failed.
 //!
-//! A message names an event of the log and the connections that still need it. Each time, the connections that failed again get a
-//! message of their own; after [`MAX_FAILURES`] the message is a dead letter. Nothing is lost then: a viewer receives the frame with its
-//! next resume.
+//! A message contains the key of an event in the log and the connections that have not received it. After each attempt
+//! the function sends a new message for the connections that failed; after [`MAX_FAILURES`] attempts it moves the
+//! message to the dead-letter queue. No frame is lost: the viewer receives it with its next resume.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,16 +19,15 @@ use ringfence_runtime::pusher::settle;
 use ringfence_runtime::{Disposition, FunctionQueues, Record, Worker, catch_panics};
 use ringfence_vapi::{FailureClass, FailureCode};
 
-/// A push that failed more often is a dead letter.
+/// A message whose push failed more often is moved to the dead-letter queue.
 pub const MAX_FAILURES: u32 = 5;
-/// A larger audience is split into messages of this many connections, so that none of them takes long.
+/// More connections are split into messages of this many, so that each message is processed quickly.
 const MAX_CONNECTIONS: usize = 200;
-/// The delay of a message that could not be processed: a frame that is late is worth nothing.
+/// The delay before a message that could not be processed is retried. It is short, because a late frame is useless.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
-/// An older partial transcript is not pushed.
+/// A partial transcript that is older is not pushed.
 const PARTIAL_LIFETIME: SignedDuration = SignedDuration::from_secs(3);
 
-/// Pushes to `connections`, and sends what fails back to `queues`.
 pub struct Broadcaster {
     pub database: Arc<Database>,
     pub connections: Connections,
@@ -35,7 +35,7 @@ pub struct Broadcaster {
 }
 
 impl Worker for Broadcaster {
-    /// To find the event (9 s), push it (6 s), delete connections that are gone (9 s) and send the rest to the queue (4 s).
+    /// Reading the event (9 s), pushing it (6 s), deleting closed connections (9 s) and queueing the rest (4 s).
     const LONGEST_RECORD: Duration = Duration::from_secs(28);
 
     async fn process(&self, record: &Record<'_>, counts: &mut Counts) -> Disposition {
@@ -44,7 +44,7 @@ impl Worker for Broadcaster {
         if failure.code.class() == FailureClass::Transient {
             return Disposition::Retry(RETRY_DELAY);
         }
-        // A partial transcript is never kept.
+        // Partial transcripts are dropped, not stored as dead letters.
         let is_partial = serde_json::from_str::<Broadcast>(record.body).is_ok_and(|broadcast| broadcast.is_partial());
         if is_partial { Disposition::Done } else { Disposition::DeadLetter(failure.code) }
     }
@@ -66,7 +66,7 @@ impl Broadcaster {
         Ok(())
     }
 
-    /// The frame and the connections that still need it. None: there is nothing to push.
+    /// The frame and the connections that have not received it. None: there is nothing to push.
     async fn find(&self, broadcast: &Broadcast) -> Result<Option<(Frame, Vec<String>)>, Failure> {
         let (org, connections) = (broadcast.org_id, broadcast.connections.as_deref());
         match &broadcast.subject {
@@ -95,12 +95,15 @@ impl Broadcaster {
         Ok(())
     }
 
-    /// A message for the connections that did not receive the frame, later; or a dead letter.
+    /// Queues a message for the connections that did not receive the frame, or moves it to the dead-letter queue.
     async fn retry(&self, broadcast: &Broadcast, counts: &mut Counts) -> Result<(), Failure> {
         let message = serde_json::to_string(broadcast).map_err(|_| FailureCode::EventUnreadable)?;
         let sent = if broadcast.failures > MAX_FAILURES {
             counts.add(Metric::DeadLettered, 1);
-            tracing::warn!(org.id = %broadcast.org_id, failure.code = %FailureCode::PushFailed, "a push became a dead letter");
+            tracing::warn!(
+                org.id = %broadcast.org_id, failure.code = %FailureCode::PushFailed,
+                "a push was moved to the dead-letter queue"
+            );
             self.queues.dead_letters.send_text(message, Some(FailureCode::PushFailed)).await
         } else {
             self.queues.retries.send_later(message, retry_delay(broadcast.failures)).await
@@ -109,7 +112,8 @@ impl Broadcaster {
     }
 }
 
-/// 1, 2, 4 seconds and so on: five tries end within half a minute, when viewers resume by themselves.
+/// 1, 2, 4 seconds and so on. Five attempts end within half a minute, the interval at which viewers resume by
+/// themselves.
 fn retry_delay(failures: u32) -> Duration {
     Duration::from_secs(2u64.saturating_pow(failures.saturating_sub(1)))
 }

@@ -1,4 +1,4 @@
-// The page of what happens now: a card for each call that is not over, filled by frames.
+// The live page: a card for each call in progress, updated from frames.
 import { RingfenceLive } from "./ringfence-live.js";
 
 const root = document.getElementById("live");
@@ -7,9 +7,9 @@ const cards = document.getElementById("calls");
 const template = document.getElementById("call");
 const number = document.getElementById("count");
 const LINES = 50;
-/** A call that is over stays on the page as long. */
-const KEPT_MS = 10 * 60_000;
-/** How far a call has come: frames come in any order, and none takes a call back. */
+/** An ended call stays on the page for this time. */
+const RETAINED_MS = 10 * 60_000;
+/** The order of the statuses. Frames arrive in any order, and an older status does not replace a newer one. */
 const RANK = { scheduled: 10, queued: 20, ringing: 30, "in-progress": 40, forwarding: 50, ended: 100 };
 
 function card(callId, at) {
@@ -26,7 +26,7 @@ function card(callId, at) {
     return made;
 }
 
-function say(frame, isPartial) {
+function addLine(frame, isPartial) {
     const lines = card(frame.call_id, frame.at).querySelector(".lines");
     const partial = lines.querySelector(`[data-partial="${CSS.escape(frame.speaker)}"]`);
     const line = partial ?? lines.appendChild(document.createElement("li"));
@@ -37,7 +37,7 @@ function say(frame, isPartial) {
     lines.scrollTop = lines.scrollHeight;
 }
 
-function reach(frame, status) {
+function setStatus(frame, status) {
     const shown = card(frame.call_id, frame.at);
     const line = shown.querySelector(".status");
     if ((RANK[status] ?? 0) < (RANK[line.textContent] ?? 0)) return;
@@ -48,61 +48,61 @@ function reach(frame, status) {
 }
 
 function show(frame) {
-    if (frame.type === "call.status") reach(frame, frame.status);
-    if (frame.type === "call.ended" || frame.type === "call.report") reach(frame, "ended");
-    if (frame.type === "transcript.final") say(frame, false);
+    if (frame.type === "call.status") setStatus(frame, frame.status);
+    if (frame.type === "call.ended" || frame.type === "call.report") setStatus(frame, "ended");
+    if (frame.type === "transcript.final") addLine(frame, false);
 }
 
 async function token() {
     const answer = await fetch(root.dataset.token, { method: "POST" });
-    // The session is over.
+    // The session has expired.
     if (answer.status === 401) location.assign("/console/sign-in");
-    if (!answer.ok) throw new Error(`a token was refused: ${answer.status}`);
+    if (!answer.ok) throw new Error(`the console refused a token: ${answer.status}`);
     return (await answer.json()).token;
 }
 
-/** The cards that came with the page. What became of their calls before the first answer is in no frame. */
+/** The cards that the server rendered. No frame has changes of their calls before the first answer to a resume. */
 const rendered = [...cards.children].map(({ id }) => id);
 
-/** From now on nothing is missed: what has happened since the page was made is taken from a new one. */
+/** Fetches the page again, for changes between its rendering and the first answer. Later changes arrive as frames. */
 async function catchUp() {
     const answer = await fetch(location.href);
-    if (!answer.ok) throw new Error(`the page was refused: ${answer.status}`);
+    if (!answer.ok) throw new Error(`the console refused the page: ${answer.status}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const fresh of [...page.getElementById("calls").children].reverse()) {
         const frame = { call_id: fresh.id.slice("call-".length), at: fresh.dataset.since };
-        if (document.getElementById(fresh.id)) reach(frame, fresh.querySelector(".status").textContent);
+        if (document.getElementById(fresh.id)) setStatus(frame, fresh.querySelector(".status").textContent);
         else cards.prepend(document.adoptNode(fresh));
     }
     const isWhole = page.getElementById("more-calls").textContent === "";
     const over = rendered.filter((id) => isWhole && document.getElementById(id) && !page.getElementById(id));
-    for (const id of over) reach({ call_id: id.slice("call-".length), at: new Date().toISOString() }, "ended");
+    for (const id of over) setStatus({ call_id: id.slice("call-".length), at: new Date().toISOString() }, "ended");
     count();
 }
 
-/** How many are not over. */
+/** Shows the number of calls in progress. */
 function count() {
     number.textContent = cards.querySelectorAll("li[data-since]:not([data-over])").length;
 }
 
-/** How long each has lasted, and what is over for long goes. */
+/** Updates the duration of each call, and removes calls that ended a while ago. */
 function age() {
     for (const each of cards.querySelectorAll("li[data-since]")) {
         const until = each.dataset.over ? Date.parse(each.dataset.over) : Date.now();
         const seconds = Math.max(0, Math.round((until - Date.parse(each.dataset.since)) / 1000));
         each.querySelector(".age").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-        if (each.dataset.over && Date.now() - Date.parse(each.dataset.over) > KEPT_MS) each.remove();
+        if (each.dataset.over && Date.now() - Date.parse(each.dataset.over) > RETAINED_MS) each.remove();
     }
 }
 age();
 setInterval(age, 1000);
 
-const words = { connecting: "connecting", open: "live", waiting: "connection lost, trying again", closed: "closed" };
+const words = { connecting: "connecting", open: "live", waiting: "connection lost, reconnecting", closed: "closed" };
 new RingfenceLive({
     url: root.dataset.url,
     token,
     onFrame: show,
-    onPartial: (frame) => say(frame, true),
+    onPartial: (frame) => addLine(frame, true),
     onReady: () => catchUp().catch((error) => console.warn(error)),
     onState: (now) => { state.textContent = words[now] ?? now; },
     onReset: () => location.reload(),

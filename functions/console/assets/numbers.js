@@ -1,6 +1,6 @@
-// Draws what the page's tables say.
+// Draws the page's tables as charts.
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
-/** The value of a colour that depends on the light, as a canvas wants it. */
+/** Resolves a colour of the light or dark mode, because a canvas needs its value. */
 function colour(name) {
     const probe = document.body.appendChild(document.createElement("span"));
     probe.style.color = css(name);
@@ -12,10 +12,10 @@ function colour(name) {
 for (const figure of document.querySelectorAll("[data-plot]")) {
     const { names, hours, rows } = JSON.parse(figure.dataset.plot);
     const place = document.createElement("div");
-    // The table says the same in words.
+    // Screen readers read the table instead.
     place.setAttribute("aria-hidden", "true");
     figure.querySelector("figcaption").after(place);
-    // The last hour has a width, too.
+    // A stepped line ends at its last point, so one more point gives the last hour its width.
     if (hours.length > 0) {
         hours.push(hours.at(-1) + 3600);
         rows.push(rows.at(-1));

@@ -1,7 +1,7 @@
-// On a narrow screen the rows of a list are blocks, and some screen readers then see no table unless it says that it is one.
+// On a narrow screen the rows of a list are blocks. Some screen readers then need roles to recognise the table.
 const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TH: "columnheader", TD: "cell" };
 
-// Of the whole page first, and of each piece that is loaded later.
+// htmx sends this event for the whole page, and for each part that it loads later.
 document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     const loaded = [elt, ...elt.querySelectorAll("*")];
     for (const each of loaded) {

@@ -1,4 +1,4 @@
-//! The files that pages load. All of them are of this host.
+//! The files that pages load, embedded in the binary.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,8 @@ use crate::reply::{Reply, asset};
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// A file: its name, its type and its text. One of another project has its version in its name, and its licence beside it.
+/// Name, content type and text of each file. Third-party files have their version in the name and a licence file in
+/// `assets`.
 const FILES: [(&str, &str, &str); 9] = [
     ("console.css", "text/css; charset=utf-8", include_str!("../assets/console.css")),
     ("sign-in.js", SCRIPT, include_str!("../assets/sign-in.js")),
@@ -25,10 +26,10 @@ const FILES: [(&str, &str, &str); 9] = [
 pub(crate) const HTMX: &str = "htmx-2.0.7.min.js";
 /// uPlot 1.6.32, from its npm package, with its licence in `assets/uPlot-LICENSE` (MIT).
 pub(crate) const UPLOT: &str = "uPlot-1.6.32.iife.min.js";
-/// Its style.
+/// The style sheet of uPlot.
 pub(crate) const UPLOT_STYLE: &str = "uPlot-1.6.32.min.css";
 
-/// What the files of this release are, in their addresses: browsers keep them for good, and another release has others.
+/// A hash of all files. It is part of their addresses, because browsers cache a file forever.
 pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut digest = Sha256::new();
     for (name, _, text) in FILES {
@@ -38,7 +39,7 @@ pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
     hex::encode(&digest.finalize()[..8])
 });
 
-/// A file by its name.
+/// The file of a name, as a reply.
 pub(crate) fn find(name: &str) -> Option<Reply> {
     let (_, content_type, text) = FILES.iter().find(|(named, ..)| *named == name)?;
     Some(asset(content_type, text))
@@ -48,9 +49,8 @@ pub(crate) fn find(name: &str) -> Option<Reply> {
 mod tests {
     use super::*;
 
-    /// What is of another project is what its package holds.
     #[test]
-    fn the_files_of_others_are_as_they_were_published() {
+    fn third_party_files_are_unmodified() {
         for (file, published) in [
             (HTMX, "60231ae6ba9db3825eb15a261122d5f55921c4d53b66bf637dc18b4ee27c79f9"),
             (UPLOT, "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"),

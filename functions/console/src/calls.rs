@@ -1,4 +1,4 @@
-//! The calls of an org, and one of them.
+//! The list of calls, and the page of one call.
 
 use maud::{Markup, html};
 use ringfence_core::console::{CallFilter, Calls, ListedCall, ShownCall, ShownRecording};
@@ -6,9 +6,9 @@ use ringfence_vapi::OrgId;
 use serde_json::Value;
 
 use crate::layout::{Section, code, duration, more, tag, time};
-use crate::query::{Query, Unreadable};
+use crate::query::{InvalidParameter, Query};
 
-/// The families of reasons that people choose from.
+/// The families of ended reasons that the filter offers.
 const FAMILIES: [&str; 13] = [
     "customer-ended",
     "assistant-ended",
@@ -26,8 +26,7 @@ const FAMILIES: [&str; 13] = [
 ];
 const STATUSES: [&str; 6] = ["queued", "ringing", "in-progress", "forwarding", "completed", "unknown"];
 
-/// What a query asks for.
-pub(crate) fn filter(query: &Query) -> Result<CallFilter, Unreadable> {
+pub(crate) fn filter(query: &Query) -> Result<CallFilter, InvalidParameter> {
     Ok(CallFilter {
         call_id: query.text("call_id"),
         number: query.text("number"),
@@ -46,7 +45,7 @@ pub(crate) fn list(org: OrgId, query: &Query, filter: &CallFilter, calls: &Calls
             label { "Call id" input name="call_id" value=[&filter.call_id]; }
             label { "Number" input name="number" value=[&filter.number] placeholder="+15555550142" inputmode="tel"; }
             label { "Status" (choice("status", &STATUSES, filter.status.as_deref())) }
-            label { "Ended by" (choice("family", &FAMILIES, filter.family.as_deref())) }
+            label { "Reason family" (choice("family", &FAMILIES, filter.family.as_deref())) }
             label { "Since (UTC)" input name="since" value=[filter.since.map(|at| at.to_string())] placeholder="2026-11-01T00:00:00Z"; }
             label { "Until (UTC)" input name="until" value=[filter.until.map(|at| at.to_string())]; }
             button { "Search" }
@@ -70,7 +69,7 @@ fn choice(name: &str, values: &[&str], chosen: Option<&str>) -> Markup {
 fn table(org: OrgId, calls: &[ListedCall]) -> Markup {
     html! {
         table.list {
-            thead { tr { th { "Call" } th { "Status" } th { "From" } th { "To" } th { "Heard of (UTC)" } th.number { "Duration" } th { "Ended by" } th.number { "Cost" } } }
+            thead { tr { th { "Call" } th { "Status" } th { "From" } th { "To" } th { "First event (UTC)" } th.number { "Duration" } th { "Reason family" } th.number { "Cost" } } }
             tbody {
                 @for call in calls {
                     tr {
@@ -78,9 +77,9 @@ fn table(org: OrgId, calls: &[ListedCall]) -> Markup {
                         td data-label="Status" { (tag(&call.status)) }
                         td data-label="From" { (call.from_number.as_deref().unwrap_or_default()) }
                         td data-label="To" { (call.to_number.as_deref().unwrap_or_default()) }
-                        td data-label="Heard of" { (time(call.heard_at)) }
+                        td data-label="First event" { (time(call.created_at)) }
                         td.number data-label="Duration" { @if let Some(seconds) = call.duration_seconds { (duration(seconds)) } }
-                        td data-label="Ended by" { (call.family.as_deref().unwrap_or_default()) }
+                        td data-label="Reason family" { (call.family.as_deref().unwrap_or_default()) }
                         td.number data-label="Cost" { @if let Some(cost) = call.cost { "$" (format!("{cost:.3}")) } }
                     }
                 }
@@ -98,8 +97,8 @@ pub(crate) fn show(org: OrgId, call_id: &str, shown: &ShownCall, notice: Option<
             div {
                 dl {
                     dt { "Status" } dd { (tag(text(call, "status"))) }
-                    @for (name, key) in [("Direction", "direction"), ("From", "from_number"), ("To", "to_number"), ("Reason", "ended_reason"),
-                        ("Family", "outcome"), ("Success", "success_evaluation")] {
+                    @for (name, key) in [("Direction", "direction"), ("From", "from_number"), ("To", "to_number"), ("Ended reason", "ended_reason"),
+                        ("Reason family", "outcome"), ("Success", "success_evaluation")] {
                         @if !text(call, key).is_empty() { dt { (name) } dd { (text(call, key)) } }
                     }
                     @for (name, key) in [("Started", "started_at"), ("Ended", "ended_at")] {
@@ -112,7 +111,7 @@ pub(crate) fn show(org: OrgId, call_id: &str, shown: &ShownCall, notice: Option<
                 }
                 @if !text(call, "summary").is_empty() { h2 { "Summary" } p { (text(call, "summary")) } }
                 h2 { "Transcript" }
-                @if transcript.is_empty() { p.note { "Nothing was said." } }
+                @if transcript.is_empty() { p.note { "The call has no transcript." } }
                 ol.turns {
                     @for turn in transcript {
                         li { span.who { (turn.speaker) } (turn.text) @if let Some(at) = turn.said_at { " " small.note { (time(at)) } } }
@@ -133,8 +132,8 @@ pub(crate) fn show(org: OrgId, call_id: &str, shown: &ShownCall, notice: Option<
                         li { (time(event.at)) " " strong { (event.event_type) } " " (event.detail) }
                     }
                 }
-                form method="post" action={ (path) "/replay" } { button { "Replay its events" } }
-                p.note { "A replay applies the effects of its kept events once more; the rows end as they are." }
+                form method="post" action={ (path) "/replay" } { button { "Replay this call's events" } }
+                p.note { "A replay applies the effects of the retained events again. It does not change rows that are correct." }
             }
         }
     }
@@ -147,7 +146,7 @@ fn player(path: &str, recording: &ShownRecording) -> Markup {
             strong { (recording.kind) } " " (tag(&recording.state))
             @if let Some(failed) = recording.code { " " (code(failed)) }
         }
-        // Nothing is asked for before somebody plays it, since each time is audited.
+        // Without preload, because each request for a recording is audited.
         @if recording.state == "stored" && recording.kind == "video" { video controls preload="none" src=(source) aria-label={ "Recording, " (recording.kind) } {} }
         @else if recording.state == "stored" { audio controls preload="none" src=(source) aria-label={ "Recording, " (recording.kind) } {} }
     }

@@ -1,6 +1,8 @@
-//! The runbook's pages on failure codes, as this release has them.
+//! The pages of the runbook on failure codes, embedded in the binary.
 
-/// A page for each number.
+use maud::{Markup, html};
+
+/// Embeds the page of each failure code.
 macro_rules! pages {
     ($($code:literal)*) => {
         [$(($code, include_str!(concat!("../../../docs/failure-codes/", $code, ".md")))),*]
@@ -19,9 +21,55 @@ const PAGES: [(&str, &str); 45] = pages!(
     "RF9001" "RF9002" "RF9003" "RF9004"
 );
 
-/// The page of a code, in Markdown.
+/// The page of a code in Markdown.
 pub(crate) fn find(code: &str) -> Option<&'static str> {
     PAGES.iter().find(|(named, _)| *named == code).map(|(_, text)| *text)
+}
+
+/// Renders a page of the runbook. It supports the Markdown that these pages use: headings, lists, paragraphs and code.
+pub(crate) fn render(text: &str) -> Markup {
+    html! {
+        @for block in text.split("\n\n").flat_map(blocks) {
+            @match kind(&block) {
+                Kind::Title => {},
+                Kind::Heading => h2 { (block.trim_start_matches('#').trim()) },
+                Kind::Item => ul { @for item in block.lines() { li { (inline(item.trim_start_matches("- "))) } } },
+                Kind::Text => p { (inline(block.trim())) },
+            }
+        }
+    }
+}
+
+/// Splits a text into runs of lines of one kind.
+fn blocks(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    lines.chunk_by(|one, next| kind(one) == kind(next)).map(<[&str]>::concat).collect()
+}
+
+#[derive(PartialEq, Eq)]
+enum Kind {
+    Title,
+    Heading,
+    Item,
+    Text,
+}
+
+fn kind(line: &str) -> Kind {
+    match line {
+        line if line.starts_with("# ") => Kind::Title,
+        line if line.starts_with("## ") => Kind::Heading,
+        line if line.starts_with("- ") => Kind::Item,
+        _ => Kind::Text,
+    }
+}
+
+/// Text between backticks is code.
+fn inline(text: &str) -> Markup {
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 #[cfg(test)]

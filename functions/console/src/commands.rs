@@ -1,4 +1,4 @@
-//! The commands that people give on the pages. The admin function carries them out and audits them.
+//! Commands of the pages. The admin function performs and audits them.
 
 use std::time::Duration;
 
@@ -8,14 +8,15 @@ use ringfence_aws::Invoker;
 use ringfence_protocol::admin::{Command, Replayable, Selection};
 use ringfence_vapi::{FailureCode, OrgId};
 
-/// Dead letters per second that a redrive moves, at most.
+/// Maximum number of dead letters that a redrive moves per second.
 const PER_SECOND: u32 = 50;
-/// Events of a call that are replayed, at most.
+/// Maximum number of events of a replay.
 const REPLAYED: i64 = 5000;
-/// Shorter than API Gateway waits for the page that follows. Lambda accepts an invocation at once; a local stand-in carries it out first.
+/// Shorter than API Gateway's timeout for the page. Lambda accepts an asynchronous invocation at once, but the local
+/// stack performs it first.
 const TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Sends commands to the admin function and does not wait for their end: the rows show it.
+/// Invokes the admin function asynchronously. The rows show the result.
 pub struct Commands {
     invoker: Invoker,
     function: String,
@@ -38,13 +39,13 @@ impl Commands {
         self.send(&Command::Redrive { actor, selection, run: true, per_second: PER_SECOND, before: Some(before) }).await
     }
 
-    /// Applies the effects of a call's events once more.
+    /// Applies the effects of a call's events again.
     pub(crate) async fn replay(&self, actor: &str, selection: Selection) -> Result<(), FailureCode> {
         let (actor, kind) = (actor.to_owned(), Replayable::Applied);
         self.send(&Command::Replay { actor, kind, selection, after: None, limit: REPLAYED }).await
     }
 
-    /// Closes the failure of a tool call whose outcome somebody found out.
+    /// Closes the failure of an interrupted tool call.
     pub(crate) async fn settle(&self, actor: &str, org_id: OrgId, event_id: String) -> Result<(), FailureCode> {
         self.send(&Command::SettleToolCall { actor: actor.to_owned(), org_id, event_id }).await
     }

@@ -1,4 +1,4 @@
-//! What failed: in groups, in a list, and the story of one.
+//! The list of open failures with their groups, and the page of one failure.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -8,7 +8,6 @@ use ringfence_vapi::OrgId;
 use crate::layout::{Section, code, more, tag, time};
 use crate::query::Query;
 
-/// What a query asks for.
 pub(crate) fn filter(query: &Query) -> FailureFilter {
     FailureFilter {
         code: query.text("code"),
@@ -30,18 +29,18 @@ pub(crate) fn list(
     html! {
         @if let Some(notice) = notice { p.notice role="status" { (notice) } }
         h2 { "Groups" }
-        @if shown.groups.is_empty() { p.good { "Nothing has failed that is not mended." } } @else {
+        @if shown.groups.is_empty() { p.good { "There are no open failures." } } @else {
             table.list {
-                thead { tr { th { "Why" } th { "Function" } th { "State" } th.number { "Events" } th { "Since (UTC)" } th { "Latest (UTC)" } } }
+                thead { tr { th { "Code" } th { "Function" } th { "State" } th.number { "Events" } th { "First (UTC)" } th { "Latest (UTC)" } } }
                 tbody {
                     @for group in &shown.groups {
                         @let chosen = Query::default().with(&path, "code", &group.code.to_string());
                         tr {
-                            td data-label="Why" { (code(group.code)) }
+                            td data-label="Code" { (code(group.code)) }
                             td data-label="Function" { (group.function) }
                             td data-label="State" { (tag(&group.state)) }
                             td.number data-label="Events" { a href=(chosen) { (group.count) } }
-                            td data-label="Since" { (time(group.since)) }
+                            td data-label="First" { (time(group.since)) }
                             td data-label="Latest" { (time(group.latest)) }
                         }
                     }
@@ -53,12 +52,12 @@ pub(crate) fn list(
             @for (name, title, value) in [("code", "Code", &filter.code), ("function", "Function", &filter.function), ("state", "State", &filter.state), ("call_id", "Call id", &filter.call_id)] {
                 label { (title) input name=(name) value=[value]; }
             }
-            button { "Choose" }
+            button { "Filter" }
         }
-        @if shown.is_cut { p.note { "More than 10 000 are open. What is counted here is the latest of them." } }
-        p { (shown.selected) " chosen, of which " (shown.dead) " are dead letters." }
+        @if shown.is_truncated { p.note { "There are more than 10 000 open failures. The counts are of the latest 10 000." } }
+        p { (shown.selected) " failures match, of which " (shown.dead) " are dead letters." }
         @if shown.dead > 0 && (filter.function.is_some() || filter.state.is_some()) {
-            p.note { "Dead letters are sent back by code or by call: leave function and state empty." }
+            p.note { "A redrive selects dead letters by code or by call. Clear Function and State to redrive." }
         } @else if shown.dead > 0 {
             form method="post" action={ (path) "/redrive" } {
                 @for (name, value) in [("code", &filter.code), ("call_id", &filter.call_id)] {
@@ -66,18 +65,18 @@ pub(crate) fn list(
                 }
                 @if filter.code.is_none() && filter.call_id.is_none() { input type="hidden" name="all" value="1"; }
                 input type="hidden" name="before" value=(Timestamp::now());
-                button.act { "Send " (shown.dead) " back to be tried again" }
+                button.act { "Redrive dead letters (" (shown.dead) ")" }
             }
         }
         div #list {
             @if !shown.failures.is_empty() {
                 table.list {
-                    thead { tr { th { "Event" } th { "Why" } th { "State" } th.number { "Receives" } th { "Call" } th { "First (UTC)" } th { "Latest (UTC)" } } }
+                    thead { tr { th { "Event" } th { "Code" } th { "State" } th.number { "Receives" } th { "Call" } th { "First (UTC)" } th { "Latest (UTC)" } } }
                     tbody {
                         @for failure in &shown.failures {
                             tr {
                                 td data-label="Event" { a href=(Query::default().with(&format!("{path}/one"), "event_id", &failure.event_id)) { (failure.event_type) } }
-                                td data-label="Why" { (code(failure.code)) }
+                                td data-label="Code" { (code(failure.code)) }
                                 td data-label="State" { (tag(&failure.state)) }
                                 td.number data-label="Receives" { (failure.receives) }
                                 td data-label="Call" { a.mono href={ (Section::Calls.path(org)) "/" (failure.vapi_call_id) } { (failure.vapi_call_id) } }
@@ -99,7 +98,7 @@ pub(crate) fn show(org: OrgId, event_id: &str, shown: &ShownFailure) -> Markup {
     html! {
         dl {
             dt { "State" } dd { (tag(&row("state"))) }
-            dt { "Why" } dd { @if let Ok(failed) = row("code").parse() { (code(failed)) } }
+            dt { "Code" } dd { @if let Ok(failed) = row("code").parse() { (code(failed)) } }
             dt { "Function" } dd { (row("function")) }
             dt { "Event" } dd { code { (event_id) } }
             dt { "Call" } dd { a.mono href={ (Section::Calls.path(org)) "/" (row("vapi_call_id")) } { (row("vapi_call_id")) } }
@@ -107,13 +106,13 @@ pub(crate) fn show(org: OrgId, event_id: &str, shown: &ShownFailure) -> Markup {
         }
         h2 { "Attempts" }
         table.list {
-            thead { tr { th { "When (UTC)" } th { "Who" } th { "Why" } th { "SQLSTATE" } th { "Constraint" } } }
+            thead { tr { th { "Time (UTC)" } th { "Function" } th { "Code" } th { "SQLSTATE" } th { "Constraint" } } }
             tbody {
                 @for attempt in &shown.attempts {
                     tr {
-                        td data-label="When" { (time(attempt.failed_at)) }
-                        td data-label="Who" { (attempt.function) }
-                        td data-label="Why" { (code(attempt.code)) }
+                        td data-label="Time" { (time(attempt.failed_at)) }
+                        td data-label="Function" { (attempt.function) }
+                        td data-label="Code" { (code(attempt.code)) }
                         td data-label="SQLSTATE" { (attempt.sqlstate.as_deref().unwrap_or_default()) }
                         td data-label="Constraint" { (attempt.constraint_name.as_deref().unwrap_or_default()) }
                     }
@@ -121,29 +120,29 @@ pub(crate) fn show(org: OrgId, event_id: &str, shown: &ShownFailure) -> Markup {
             }
         }
         @if row("state") == "dead" && row("function") == "tool-calls" {
-            h2 { "Settle it" }
-            p.note { "Nobody knows whether the tool did it, and it is not sent again by itself. Once you know, close it here." }
+            h2 { "Settle" }
+            p.note { "The tool call was interrupted, and Ringfence does not repeat it. Find out whether the endpoint performed it, and then settle it here." }
             form method="post" action={ (path) "/settle" } {
                 input type="hidden" name="event_id" value=(event_id);
-                button.act { "It is settled" }
+                button.act { "Settle this tool call" }
             }
         } @else if row("state") == "dead" {
-            h2 { "Send it back" }
+            h2 { "Redrive" }
             form method="post" action={ (path) "/redrive" } {
                 input type="hidden" name="event_id" value=(event_id);
-                button.act { "Try it again" }
+                button.act { "Redrive this event" }
             }
         }
-        h2 { "What it says" }
+        h2 { "Event" }
         @if let Some(event) = &shown.event {
             pre { (serde_json::to_string_pretty(event).unwrap_or_default()) }
             @if shown.is_masked {
                 form method="post" action={ (path) "/unmask" } {
                     input type="hidden" name="event_id" value=(event_id);
-                    button { "Show what is hidden" }
+                    button { "Unmask this event" }
                 }
-                p.note { "It may be personal. That you looked is noted in the audit log." }
+                p.note { "The hidden parts may be personal data. The audit log records who unmasks an event." }
             }
-        } @else { p.note { "It was applied: its call shows it." } }
+        } @else { p.note { "The event has been applied. The page of its call shows it." } }
     }
 }

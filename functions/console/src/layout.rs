@@ -1,13 +1,14 @@
-//! What all pages have, and how values are written.
+//! The frame of all pages, and the formats of values.
 
 use jiff::Timestamp;
+use lambda_http::http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
 use ringfence_vapi::{FailureCode, OrgId};
 
 use crate::assets::{HTMX, VERSION};
 use crate::session::Session;
 
-/// The pages of an org, as its navigation names them.
+/// The sections of an org in the navigation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Live,
@@ -45,12 +46,12 @@ impl Section {
     }
 }
 
-/// The address of a file.
+/// The address of a file in `assets`.
 pub(crate) fn asset(name: &str) -> String {
     format!("/console/assets/{}/{name}", *VERSION)
 }
 
-/// A page without anybody signed in, or of no org.
+/// A page that belongs to no org.
 pub(crate) fn bare(title: &str, session: Option<&Session>, content: &Markup) -> Markup {
     document(title, &html! { (sign_out(session)) }, content)
 }
@@ -67,6 +68,14 @@ pub(crate) fn page(title: &str, org: OrgId, section: Section, session: &Session,
         (sign_out(Some(session)))
     };
     document(title, &navigation, content)
+}
+
+/// The content of a page that reports an error.
+pub(crate) fn error(status: StatusCode, detail: &str) -> Markup {
+    html! {
+        @if status == StatusCode::NOT_FOUND { p { "This page does not exist, or you have no access to it." } } @else { p { (detail) } }
+        p { a href="/console" { "Go to the start page" } }
+    }
 }
 
 fn sign_out(session: Option<&Session>) -> Markup {
@@ -86,7 +95,7 @@ fn document(title: &str, navigation: &Markup, content: &Markup) -> Markup {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                // No style of its own and no code made of text: the pages' policy forbids both.
+                // The Content-Security-Policy forbids inline styles and eval, so htmx must not use them.
                 meta name="htmx-config" content=r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true}"#;
                 title { (title) " · Ringfence" }
                 link rel="stylesheet" href=(asset("console.css"));
@@ -103,23 +112,23 @@ fn document(title: &str, navigation: &Markup, content: &Markup) -> Markup {
     }
 }
 
-/// A time, to the second. All are UTC.
+/// A time in UTC, to the second.
 pub(crate) fn time(at: Timestamp) -> Markup {
     let shown = at.strftime("%Y-%m-%d %H:%M:%S").to_string();
     html! { time datetime=(at) title="UTC" { (shown) } }
 }
 
-/// Minutes and seconds.
+/// `minutes:seconds`.
 pub(crate) fn duration(seconds: i64) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// A code, with a link to its page in the runbook.
+/// A failure code and its title, with a link to its page of the runbook.
 pub(crate) fn code(code: FailureCode) -> Markup {
     html! { a href={ "/console/codes/" (code) } { (code) } " " (code.title()) }
 }
 
-/// How something stands, in a colour and in words.
+/// A state or status, in a colour.
 pub(crate) fn tag(state: &str) -> Markup {
     let class = match state {
         "completed" | "stored" | "resolved" | "applied" => "tag good",
@@ -130,7 +139,7 @@ pub(crate) fn tag(state: &str) -> Markup {
     html! { span class=(class) { (state) } }
 }
 
-/// The link to what follows; a part of a list is put in its place where there are scripts.
+/// The link to the next page of a list. With scripts, htmx replaces the link with the next rows.
 pub(crate) fn more(next: Option<&str>) -> Markup {
     html! {
         @if let Some(next) = next {

@@ -1,20 +1,24 @@
-//! People look at calls and failures here instead of in psql: pages, the same as JSON, and the playback of recordings.
+//! The console: pages that show calls and failures, the same data as JSON, and the playback of recordings.
 //!
-//! Every address of an org has its id in it, and is looked at by that org's own people, or by an operator, which is audited before it
-//! is shown. What is not somebody's does not exist for him: 404, as for what never was.
+//! Every address of an org contains the org's id. People of that org may open it, and operators, whose access is
+//! written to the audit log before the page is shown. An address of another org answers 404, as an address that does
+//! not exist.
 
 mod assets;
+mod audit;
 mod calls;
 mod codes;
 mod commands;
 mod failures;
 mod layout;
+mod live;
 mod numbers;
-mod others;
+mod organizations;
 mod playback;
 mod query;
 mod reply;
 mod session;
+mod sign_in;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,69 +42,67 @@ use serde_json::json;
 pub use commands::Commands;
 
 use crate::layout::{Section, bare, page};
-use crate::query::{Query, Unreadable};
+use crate::query::{InvalidParameter, Query};
 use crate::reply::{Policy, Reply, see_other};
 use crate::session::{Session, clear_cookie, is_same_origin, set_cookie};
 
-/// Rows of a list at a time.
+/// Rows of a list per page.
 const PAGE: i32 = 50;
-/// A call that began earlier and is not over is not live, but without its end.
+/// The live page leaves out open calls that are older, because their end was not received.
 const STALE: SignedDuration = SignedDuration::from_hours(6);
-/// The audit log keeps as many characters of what was looked at.
+/// Maximum number of characters of a subject in the audit log.
 const LONGEST_SUBJECT: usize = 200;
-/// A live connection is signed in anew before this is over.
+/// Lifetime of a token for the WebSocket API, unless the session ends earlier.
 const LIVE_TOKEN: Duration = Duration::from_mins(15);
 
-/// What answers people's screens.
+/// Handles the requests to the console.
 pub struct Console {
-    /// Who may ask.
+    /// Verifies console tokens.
     pub tokens: Tokens,
-    /// What is asked.
     pub database: Arc<Database>,
-    /// Where recordings are.
+    /// The bucket of the recordings.
     pub bucket: Bucket,
-    /// What people do.
     pub commands: Commands,
-    /// The WebSocket API's URL.
+    /// URL of the WebSocket API.
     pub live_url: String,
 }
 
-/// Why there is no answer of the usual kind.
-enum Miss {
-    /// There is nothing here, or it is somebody else's.
-    Nothing,
-    /// Nobody is signed in.
-    Nobody,
-    /// A page of another host sent it.
-    Foreign,
-    /// A value that cannot be read, or is missing. Names it.
-    Unreadable(&'static str),
+/// Why a request is not answered with its page.
+enum PageError {
+    /// The address does not exist, or the session has no access to it.
+    NotFound,
+    /// The request has no valid token.
+    Unauthenticated,
+    /// The form was sent from a page of another host.
+    CrossOrigin,
+    /// The parameter of this name is missing or invalid.
+    InvalidParameter(&'static str),
     /// The database, S3 or Lambda failed.
     Failed(Failure),
 }
 
-impl From<Failure> for Miss {
+impl From<Failure> for PageError {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<FailureCode> for Miss {
+impl From<FailureCode> for PageError {
     fn from(code: FailureCode) -> Self {
         Self::Failed(code.into())
     }
 }
 
-impl From<Unreadable> for Miss {
-    fn from(Unreadable(name): Unreadable) -> Self {
-        Self::Unreadable(name)
+impl From<InvalidParameter> for PageError {
+    fn from(InvalidParameter(name): InvalidParameter) -> Self {
+        Self::InvalidParameter(name)
     }
 }
 
-type Answer = Result<Reply, Miss>;
+type PageResult = Result<Reply, PageError>;
 
-/// A request to a page of an org by somebody who may see it.
-struct Visit<'a> {
+/// An authenticated request to a page of an org.
+struct PageRequest<'a> {
     org: OrgId,
     session: &'a Session,
     query: Query,
@@ -109,33 +111,34 @@ struct Visit<'a> {
 }
 
 impl Console {
-    /// Answers one request.
     pub async fn answer(&self, request: Request) -> Response<Body> {
         let path = request.raw_http_path().to_owned();
         let mut reply = if path.starts_with("/api/") {
             self.play(&request).await
         } else {
             let answer = catch_panics(async { Ok(self.page(&request, &path).await) }).await;
-            answer.unwrap_or_else(|failure| Err(failure.into())).unwrap_or_else(|miss| self.miss(&request, miss))
+            answer
+                .unwrap_or_else(|failure| Err(failure.into()))
+                .unwrap_or_else(|error| self.error_reply(&request, error))
         };
-        // The WebSocket API's host; where recordings are played from, S3's, differs by region and bucket.
+        // S3's host differs by region and bucket.
         let media = self.bucket.origin().await.unwrap_or_default();
         Policy { media, live: origin(&self.live_url) }.apply(&mut reply);
         ringfence_runtime::sentry::flush().await;
         reply
     }
 
-    async fn page(&self, request: &Request, path: &str) -> Answer {
+    async fn page(&self, request: &Request, path: &str) -> PageResult {
         let segments: Vec<&str> = path.trim_matches('/').split('/').skip(1).collect();
         match (request.method(), segments.as_slice()) {
-            (&Method::GET, ["assets", _, name]) => return assets::find(name).ok_or(Miss::Nothing),
-            (&Method::GET, ["sign-in"]) => return Ok(sign_in(StatusCode::OK, false)),
-            (&Method::POST, ["session"]) => return self.begin(request),
+            (&Method::GET, ["assets", _, name]) => return assets::find(name).ok_or(PageError::NotFound),
+            (&Method::GET, ["sign-in"]) => return Ok(sign_in_page(StatusCode::OK, false)),
+            (&Method::POST, ["session"]) => return self.start_session(request),
             _ => {}
         }
-        let session = Session::of(request, &self.tokens).ok_or(Miss::Nobody)?;
+        let session = Session::of(request, &self.tokens).ok_or(PageError::Unauthenticated)?;
         if request.method() != Method::GET && session.by_cookie && !is_same_origin(request.headers()) {
-            return Err(Miss::Foreign);
+            return Err(PageError::CrossOrigin);
         }
         match (request.method(), segments.as_slice()) {
             (&Method::GET, []) => Ok(see_other(&match session.claims.scope {
@@ -144,71 +147,71 @@ impl Console {
             })),
             (&Method::POST, ["sign-out"]) => Ok(with_cookie(see_other("/console/sign-in"), &clear_cookie())),
             (&Method::GET, ["codes", code]) => {
-                let text = codes::find(code).ok_or(Miss::Nothing)?;
+                let text = codes::find(code).ok_or(PageError::NotFound)?;
                 let title = text.lines().next().unwrap_or_default().trim_start_matches("# ");
-                Ok(reply::page(StatusCode::OK, bare(title, Some(&session), &others::runbook(text))))
+                Ok(reply::page(StatusCode::OK, bare(title, Some(&session), &codes::render(text))))
             }
             (&Method::GET, ["orgs"]) if session.is_operator() => {
                 let shown = console::organizations(&self.database, &session.claims.holder).await?;
-                let page = || bare("Orgs", Some(&session), &others::organizations(&shown));
+                let page = || bare("Orgs", Some(&session), &organizations::list(&shown));
                 Ok(either(wants_json(request.headers()), &shown, page))
             }
             (method, [org, rest @ ..]) => {
-                let org = org.parse().map_err(|_| Miss::Nothing)?;
-                let visit = Visit {
+                let org = org.parse().map_err(|_| PageError::NotFound)?;
+                let page_request = PageRequest {
                     org,
                     session: &session,
                     query: Query::read(request.uri().query().unwrap_or_default().as_bytes()),
                     form: Query::read(request.body()),
                     wants_json: wants_json(request.headers()),
                 };
-                self.enter(&visit, rest).await?;
-                self.of_org(&visit, method, rest).await
+                self.authorize(&page_request, rest).await?;
+                self.route(&page_request, method, rest).await
             }
-            _ => Err(Miss::Nothing),
+            _ => Err(PageError::NotFound),
         }
     }
 
-    /// Whether somebody may see an org. That an operator looks is noted before he sees.
-    async fn enter(&self, visit: &Visit<'_>, rest: &[&str]) -> Result<(), Miss> {
-        let Visit { org, session, .. } = visit;
+    /// Checks that the session may access the org. Writes an operator's access to the audit log.
+    async fn authorize(&self, request: &PageRequest<'_>, rest: &[&str]) -> Result<(), PageError> {
+        let PageRequest { org, session, .. } = request;
         if !session.sees(*org) {
-            return Err(Miss::Nothing);
+            return Err(PageError::NotFound);
         }
         if session.is_operator() {
-            let subject = visit.subject(rest).ok_or(Miss::Nothing)?;
-            if !console::note_view(&self.database, *org, &session.claims.holder, &subject).await? {
-                return Err(Miss::Nothing);
+            let subject = request.subject(rest).ok_or(PageError::NotFound)?;
+            if !console::record_view(&self.database, *org, &session.claims.holder, &subject).await? {
+                return Err(PageError::NotFound);
             }
         }
         Ok(())
     }
 
-    async fn of_org(&self, visit: &Visit<'_>, method: &Method, rest: &[&str]) -> Answer {
+    async fn route(&self, request: &PageRequest<'_>, method: &Method, rest: &[&str]) -> PageResult {
         match (method, rest) {
-            (&Method::GET, ["live"]) => self.live(visit).await,
-            (&Method::POST, ["live", "token"]) => self.live_token(visit),
-            (&Method::GET, ["calls"]) => self.calls(visit).await,
-            (&Method::GET, ["calls", call]) => self.call(visit, call).await,
-            (&Method::POST, ["calls", call, "replay"]) => self.replay(visit, call).await,
-            (&Method::GET, ["calls", call, "recordings", kind]) => self.recording(visit, call, kind).await,
-            (&Method::GET, ["failures"]) => self.failures(visit).await,
-            (&Method::GET, ["failures", "one"]) => self.failure(visit, &visit.query, None).await,
+            (&Method::GET, ["live"]) => self.live(request).await,
+            (&Method::POST, ["live", "token"]) => self.live_token(request),
+            (&Method::GET, ["calls"]) => self.calls(request).await,
+            (&Method::GET, ["calls", call]) => self.call(request, call).await,
+            (&Method::POST, ["calls", call, "replay"]) => self.replay(request, call).await,
+            (&Method::GET, ["calls", call, "recordings", kind]) => self.recording(request, call, kind).await,
+            (&Method::GET, ["failures"]) => self.failures(request).await,
+            (&Method::GET, ["failures", "one"]) => self.failure(request, &request.query, None).await,
             (&Method::POST, ["failures", "unmask"]) => {
-                self.failure(visit, &visit.form, Some(&visit.session.claims.holder)).await
+                self.failure(request, &request.form, Some(&request.session.claims.holder)).await
             }
-            (&Method::POST, ["failures", "redrive"]) => self.redrive(visit).await,
-            (&Method::POST, ["failures", "settle"]) => self.settle(visit).await,
-            (&Method::GET, ["numbers"]) => self.numbers(visit).await,
-            (&Method::GET, ["audit"]) => self.audit(visit).await,
-            _ => Err(Miss::Nothing),
+            (&Method::POST, ["failures", "redrive"]) => self.redrive(request).await,
+            (&Method::POST, ["failures", "settle"]) => self.settle(request).await,
+            (&Method::GET, ["numbers"]) => self.numbers(request).await,
+            (&Method::GET, ["audit"]) => self.audit(request).await,
+            _ => Err(PageError::NotFound),
         }
     }
 
-    /// Signs in: the token becomes a cookie.
-    fn begin(&self, request: &Request) -> Answer {
+    /// Signs in: stores the posted token in a cookie.
+    fn start_session(&self, request: &Request) -> PageResult {
         if !is_same_origin(request.headers()) {
-            return Err(Miss::Foreign);
+            return Err(PageError::CrossOrigin);
         }
         let token = Query::read(request.body()).text("token").unwrap_or_default();
         match self.tokens.verify(Audience::Console, &token, Timestamp::now()) {
@@ -216,158 +219,169 @@ impl Console {
                 tracing::info!(token.holder = claims.holder, "signed in");
                 Ok(with_cookie(see_other("/console"), &set_cookie(&token, &claims)))
             }
-            Err(_) => Ok(sign_in(StatusCode::UNAUTHORIZED, true)),
+            Err(_) => Ok(sign_in_page(StatusCode::UNAUTHORIZED, true)),
         }
     }
 
-    /// The calls that are not over; from there on the page's script is told of them.
-    async fn live(&self, visit: &Visit<'_>) -> Answer {
+    /// Shows the calls in progress. The page's script then updates them from frames.
+    async fn live(&self, request: &PageRequest<'_>) -> PageResult {
         let since = Timestamp::now() - STALE;
         let filter = CallFilter { is_open: Some(true), since: Some(since), ..CallFilter::default() };
-        let shown = console::calls(&self.database, visit.org, &filter, None, PAGE).await?;
-        Ok(visit.either(&shown, Section::Live, "Live", || others::live(visit.org, &self.live_url, &shown)))
+        let shown = console::calls(&self.database, request.org, &filter, None, PAGE).await?;
+        Ok(request.either(&shown, Section::Live, "Live", || live::show(request.org, &self.live_url, &shown)))
     }
 
-    /// What a page's script connects to the WebSocket API with; it ends with the session, if that is sooner.
-    fn live_token(&self, visit: &Visit<'_>) -> Answer {
-        let (now, claims) = (Timestamp::now(), &visit.session.claims);
+    /// Makes a token with which the live page's script connects to the WebSocket API.
+    fn live_token(&self, request: &PageRequest<'_>) -> PageResult {
+        let (now, claims) = (Timestamp::now(), &request.session.claims);
         let left = Duration::try_from(claims.expires_at.duration_since(now)).unwrap_or_default();
-        let minted = self.tokens.mint(Audience::Live, Scope::Org(visit.org), &claims.holder, LIVE_TOKEN.min(left), now);
-        let (token, _) = minted.map_err(|_| Miss::Nobody)?;
+        let minted =
+            self.tokens.mint(Audience::Live, Scope::Org(request.org), &claims.holder, LIVE_TOKEN.min(left), now);
+        let (token, _) = minted.map_err(|_| PageError::Unauthenticated)?;
         Ok(reply::json(&json!({ "token": token })))
     }
 
-    async fn calls(&self, visit: &Visit<'_>) -> Answer {
-        let filter = calls::filter(&visit.query)?;
-        let before = visit.query.parsed("before")?;
-        let shown = console::calls(&self.database, visit.org, &filter, before, PAGE).await?;
-        Ok(visit.either(&shown, Section::Calls, "Calls", || calls::list(visit.org, &visit.query, &filter, &shown)))
+    async fn calls(&self, request: &PageRequest<'_>) -> PageResult {
+        let filter = calls::filter(&request.query)?;
+        let before = request.query.parsed("before")?;
+        let shown = console::calls(&self.database, request.org, &filter, before, PAGE).await?;
+        Ok(request
+            .either(&shown, Section::Calls, "Calls", || calls::list(request.org, &request.query, &filter, &shown)))
     }
 
-    async fn call(&self, visit: &Visit<'_>, call: &str) -> Answer {
-        let shown = console::call(&self.database, visit.org, call).await?.ok_or(Miss::Nothing)?;
-        let notice = visit.query.text("replayed").map(|_| "Its events are being replayed.");
+    async fn call(&self, request: &PageRequest<'_>, call: &str) -> PageResult {
+        let shown = console::call(&self.database, request.org, call).await?.ok_or(PageError::NotFound)?;
+        let notice = request.query.text("replayed").map(|_| "The replay of this call's events has started.");
         let title = format!("Call {call}");
-        Ok(visit.either(&shown, Section::Calls, &title, || calls::show(visit.org, call, &shown, notice)))
+        Ok(request.either(&shown, Section::Calls, &title, || calls::show(request.org, call, &shown, notice)))
     }
 
-    async fn replay(&self, visit: &Visit<'_>, call: &str) -> Answer {
-        console::call(&self.database, visit.org, call).await?.ok_or(Miss::Nothing)?;
-        let selection = Selection { org_id: Some(visit.org), call_id: Some(call.to_owned()), ..Selection::default() };
-        self.commands.replay(&visit.session.claims.holder, selection).await?;
-        Ok(see_other(&format!("{}/{call}?replayed=1", Section::Calls.path(visit.org))))
+    async fn replay(&self, request: &PageRequest<'_>, call: &str) -> PageResult {
+        console::call(&self.database, request.org, call).await?.ok_or(PageError::NotFound)?;
+        let selection = Selection { org_id: Some(request.org), call_id: Some(call.to_owned()), ..Selection::default() };
+        self.commands.replay(&request.session.claims.holder, selection).await?;
+        Ok(see_other(&format!("{}/{call}?replayed=1", Section::Calls.path(request.org))))
     }
 
-    async fn recording(&self, visit: &Visit<'_>, call: &str, kind: &str) -> Answer {
-        let link = self.link(visit.org, &visit.session.claims.holder, call, kind).await?;
-        Ok(if visit.wants_json { reply::json(&link) } else { see_other(&link.url) })
+    async fn recording(&self, request: &PageRequest<'_>, call: &str, kind: &str) -> PageResult {
+        let link = self.link(request.org, &request.session.claims.holder, call, kind).await?;
+        Ok(if request.wants_json { reply::json(&link) } else { see_other(&link.url) })
     }
 
-    async fn failures(&self, visit: &Visit<'_>) -> Answer {
-        let filter = failures::filter(&visit.query);
-        let before = visit.query.parsed::<FailureCursor>("before")?;
-        let shown = console::failures(&self.database, visit.org, &filter, before.as_ref(), PAGE).await?;
-        let notice = visit.query.text("redriven");
-        let notice =
-            notice.map(|_| "It is ordered. Look again in a moment; the audit log says what it brought.".to_owned());
-        let notice = notice.or_else(|| visit.query.text("settled").map(|_| "It is being settled.".to_owned()));
-        Ok(visit.either(&shown, Section::Failures, "Failures", || {
-            failures::list(visit.org, &visit.query, &filter, &shown, notice.as_deref())
+    async fn failures(&self, request: &PageRequest<'_>) -> PageResult {
+        let filter = failures::filter(&request.query);
+        let before = request.query.parsed::<FailureCursor>("before")?;
+        let shown = console::failures(&self.database, request.org, &filter, before.as_ref(), PAGE).await?;
+        let notice = request.query.text("redriven");
+        let notice = notice.map(|_| "The redrive has started. The audit log records its result.");
+        let notice = notice.or_else(|| request.query.text("settled").map(|_| "The tool call is being settled."));
+        Ok(request.either(&shown, Section::Failures, "Failures", || {
+            failures::list(request.org, &request.query, &filter, &shown, notice)
         }))
     }
 
-    async fn failure(&self, visit: &Visit<'_>, named: &Query, unmasked_for: Option<&str>) -> Answer {
-        let event_id = named.text("event_id").ok_or(Miss::Nothing)?;
-        let shown = console::failure(&self.database, visit.org, &event_id, unmasked_for).await?.ok_or(Miss::Nothing)?;
-        Ok(visit.either(&shown, Section::Failures, "A failure", || failures::show(visit.org, &event_id, &shown)))
+    async fn failure(&self, request: &PageRequest<'_>, named: &Query, unmasked_for: Option<&str>) -> PageResult {
+        let event_id = named.text("event_id").ok_or(PageError::NotFound)?;
+        let shown =
+            console::failure(&self.database, request.org, &event_id, unmasked_for).await?.ok_or(PageError::NotFound)?;
+        Ok(request.either(&shown, Section::Failures, "Failure", || failures::show(request.org, &event_id, &shown)))
     }
 
-    async fn redrive(&self, visit: &Visit<'_>) -> Answer {
-        let form = &visit.form;
+    async fn redrive(&self, request: &PageRequest<'_>) -> PageResult {
+        let form = &request.form;
         let selection = Selection {
-            org_id: Some(visit.org),
+            org_id: Some(request.org),
             call_id: form.text("call_id"),
             code: form.parsed("code")?,
             event_id: form.text("event_id"),
             ..Selection::default()
         };
-        // Nothing chosen is all of them, which has to be said.
+        // Without a filter the redrive covers all failures, which the form has to confirm.
         let is_chosen = selection.call_id.is_some() || selection.code.is_some() || selection.event_id.is_some();
         if !is_chosen && form.text("all").is_none() {
-            return Err(Miss::Unreadable("code"));
+            return Err(PageError::InvalidParameter("code"));
         }
-        // What fails after the page was made is not what was looked at.
+        // Failures after the page was rendered are not redriven.
         let before = form.time("before")?.unwrap_or_else(Timestamp::now);
-        self.commands.redrive(&visit.session.claims.holder, selection, before).await?;
-        Ok(see_other(&Query::default().with(&Section::Failures.path(visit.org), "redriven", "1")))
+        self.commands.redrive(&request.session.claims.holder, selection, before).await?;
+        Ok(see_other(&Query::default().with(&Section::Failures.path(request.org), "redriven", "1")))
     }
 
-    /// A tool call whose fate people have found out.
-    async fn settle(&self, visit: &Visit<'_>) -> Answer {
-        let event_id = visit.form.text("event_id").ok_or(Miss::Nothing)?;
-        self.commands.settle(&visit.session.claims.holder, visit.org, event_id).await?;
-        Ok(see_other(&Query::default().with(&Section::Failures.path(visit.org), "settled", "1")))
+    /// Settles an interrupted tool call after a person has found out its outcome.
+    async fn settle(&self, request: &PageRequest<'_>) -> PageResult {
+        let event_id = request.form.text("event_id").ok_or(PageError::NotFound)?;
+        self.commands.settle(&request.session.claims.holder, request.org, event_id).await?;
+        Ok(see_other(&Query::default().with(&Section::Failures.path(request.org), "settled", "1")))
     }
 
-    async fn numbers(&self, visit: &Visit<'_>) -> Answer {
-        let chosen = numbers::chosen(&visit.query, Timestamp::now())?;
+    async fn numbers(&self, request: &PageRequest<'_>) -> PageResult {
+        let chosen = numbers::chosen(&request.query, Timestamp::now())?;
         let counted = ringfence_core::numbers::show(
             &self.database,
-            visit.org,
+            request.org,
             chosen.agent,
             chosen.since,
             chosen.until,
             chosen.by,
         );
         let shown = counted.await?;
-        Ok(visit
-            .either(&shown, Section::Numbers, "Numbers", || numbers::show(visit.org, &visit.query, &chosen, &shown)))
+        Ok(request.either(&shown, Section::Numbers, "Numbers", || {
+            numbers::show(request.org, &request.query, &chosen, &shown)
+        }))
     }
 
-    async fn audit(&self, visit: &Visit<'_>) -> Answer {
-        let filter = others::audit_filter(&visit.query);
-        let before = visit.query.parsed("before")?;
-        let shown = console::audit(&self.database, visit.org, &filter, before, PAGE).await?;
-        Ok(visit.either(&shown, Section::Audit, "Audit", || others::audit(visit.org, &visit.query, &filter, &shown)))
+    async fn audit(&self, request: &PageRequest<'_>) -> PageResult {
+        let filter = audit::filter(&request.query);
+        let before = request.query.parsed("before")?;
+        let shown = console::audit(&self.database, request.org, &filter, before, PAGE).await?;
+        Ok(request
+            .either(&shown, Section::Audit, "Audit", || audit::list(request.org, &request.query, &filter, &shown)))
     }
 
-    fn miss(&self, request: &Request, miss: Miss) -> Reply {
+    fn error_reply(&self, request: &Request, error: PageError) -> Reply {
         let is_page = !wants_json(request.headers());
-        let unreadable;
-        let (status, code, detail) = match miss {
-            // A part of a page is not replaced by the way in: the browser goes there.
-            Miss::Nobody if is_page && request.headers().contains_key("hx-request") => return leave(),
-            Miss::Nobody if is_page && request.method() == Method::GET => return see_other("/console/sign-in"),
-            Miss::Nobody => (StatusCode::UNAUTHORIZED, FailureCode::Unauthorised, "a valid token is needed"),
-            Miss::Foreign => {
-                (StatusCode::FORBIDDEN, FailureCode::Unauthorised, "this must be sent from a page of this host")
+        let invalid;
+        let (status, code, detail) = match error {
+            // htmx would insert the sign-in page into the list. The header makes the browser open it instead.
+            PageError::Unauthenticated if is_page && request.headers().contains_key("hx-request") => {
+                return redirect_script();
             }
-            Miss::Unreadable(name) => {
-                unreadable = format!("{name} is missing or cannot be read");
-                (StatusCode::BAD_REQUEST, FailureCode::NotServed, unreadable.as_str())
+            PageError::Unauthenticated if is_page && request.method() == Method::GET => {
+                return see_other("/console/sign-in");
             }
-            Miss::Nothing => (StatusCode::NOT_FOUND, FailureCode::NotServed, "there is nothing here"),
-            Miss::Failed(failure) => {
-                tracing::warn!(failure.code = %failure.code, db.sqlstate = failure.sqlstate, "a screen was not served");
+            PageError::Unauthenticated => {
+                (StatusCode::UNAUTHORIZED, FailureCode::Unauthorised, "a valid token is required")
+            }
+            PageError::CrossOrigin => {
+                (StatusCode::FORBIDDEN, FailureCode::Unauthorised, "the form must be sent from a page of this host")
+            }
+            PageError::InvalidParameter(name) => {
+                invalid = format!("the parameter {name} is missing or invalid");
+                (StatusCode::BAD_REQUEST, FailureCode::NotServed, invalid.as_str())
+            }
+            PageError::NotFound => (StatusCode::NOT_FOUND, FailureCode::NotServed, "not found"),
+            PageError::Failed(failure) => {
+                tracing::warn!(failure.code = %failure.code, db.sqlstate = failure.sqlstate, "console page failed");
                 let status = ringfence_runtime::problem::status_of(failure.code);
-                (status, failure.code, "try again in a moment")
+                (status, failure.code, "try again later")
             }
         };
         if is_page {
             let session = Session::of(request, &self.tokens);
             let title = match status {
-                StatusCode::NOT_FOUND => "Nothing here",
-                StatusCode::BAD_REQUEST => "That cannot be read",
+                StatusCode::NOT_FOUND => "Not found",
+                StatusCode::BAD_REQUEST => "Invalid request",
                 _ => code.title(),
             };
-            return reply::page(status, bare(title, session.as_ref(), &others::missing(status, detail)));
+            return reply::page(status, bare(title, session.as_ref(), &layout::error(status, detail)));
         }
         problem_with(status, code, detail)
     }
 }
 
-impl Visit<'_> {
-    /// What is about to be looked at, as the audit log names it: never what somebody searches for, which may be a number.
+impl PageRequest<'_> {
+    /// The page as the audit log names it. It has the names of the search fields and not their values, which may be
+    /// phone numbers.
     fn subject(&self, rest: &[&str]) -> Option<String> {
         let [section, more @ ..] = rest else { return None };
         let section = Section::ALL.into_iter().find(|each| each.segment() == *section)?.segment();
@@ -384,7 +398,7 @@ impl Visit<'_> {
         Some(subject.chars().take(LONGEST_SUBJECT).collect())
     }
 
-    /// A page, or what it shows as JSON.
+    /// The page, or its data as JSON.
     fn either(&self, shown: &impl Serialize, section: Section, title: &str, content: impl FnOnce() -> Markup) -> Reply {
         either(self.wants_json, shown, || page(title, self.org, section, self.session, &content()))
     }
@@ -401,12 +415,12 @@ fn wants_json(headers: &HeaderMap) -> bool {
         .is_some_and(|it| it.starts_with("application/json"))
 }
 
-fn sign_in(status: StatusCode, is_wrong: bool) -> Reply {
-    reply::page(status, bare("Sign in", None, &others::sign_in(is_wrong)))
+fn sign_in_page(status: StatusCode, is_invalid: bool) -> Reply {
+    reply::page(status, bare("Sign in", None, &sign_in::form(is_invalid)))
 }
 
-/// Sends a page's script to the way in (<https://htmx.org/headers/hx-redirect/>).
-fn leave() -> Reply {
+/// Makes htmx open the sign-in page (<https://htmx.org/headers/hx-redirect/>).
+fn redirect_script() -> Reply {
     let mut reply = reply::json(&json!({}));
     *reply.status_mut() = StatusCode::UNAUTHORIZED;
     reply.headers_mut().insert("hx-redirect", HeaderValue::from_static("/console/sign-in"));

@@ -1,4 +1,4 @@
-//! Starts the console function.
+//! The Lambda function `console`.
 
 use std::convert::Infallible;
 

@@ -1,4 +1,4 @@
-//! Numbers: how many calls, how they ended, how long they took and what they cost, and how webhooks fare.
+//! The Numbers page: calls per hour, ended reasons, duration, cost, latency of webhooks, and failures.
 
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use crate::assets::{UPLOT, UPLOT_STYLE};
 use crate::layout::{Section, asset, code, time};
-use crate::query::{Query, Unreadable};
+use crate::query::{InvalidParameter, Query};
 
-/// The periods that can be chosen: a name, hours, and what they are read by.
+/// The periods that the filter offers: value, label, length in hours, and interval of the counts.
 const PERIODS: [(&str, &str, i64, By); 3] =
     [("day", "24 hours", 24, By::Hour), ("week", "7 days", 7 * 24, By::Day), ("month", "30 days", 30 * 24, By::Day)];
 
-/// What a query asks for.
+/// The agent and the period of the page.
 pub(crate) struct Chosen {
     pub(crate) agent: Option<Uuid>,
     pub(crate) since: Timestamp,
@@ -24,12 +24,12 @@ pub(crate) struct Chosen {
     period: &'static str,
 }
 
-/// A week of all agents, unless something else is asked for.
-pub(crate) fn chosen(query: &Query, now: Timestamp) -> Result<Chosen, Unreadable> {
+/// Reads the filter. The default is all agents and a week.
+pub(crate) fn chosen(query: &Query, now: Timestamp) -> Result<Chosen, InvalidParameter> {
     let asked = query.text("period").unwrap_or_else(|| "week".to_owned());
     let found = PERIODS.into_iter().find(|(name, ..)| *name == asked);
-    let (period, _, hours, by) = found.ok_or(Unreadable("period"))?;
-    // The hour, or the day, that is not over is one of them.
+    let (period, _, hours, by) = found.ok_or(InvalidParameter("period"))?;
+    // The current hour or day is part of the period.
     let length = if by == By::Hour { hours - 1 } else { hours - 24 };
     let since = now - SignedDuration::from_hours(length);
     Ok(Chosen { agent: query.parsed("agent")?, since, until: now, by, period })
@@ -52,13 +52,13 @@ pub(crate) fn show(org: OrgId, query: &Query, chosen: &Chosen, shown: &Numbers) 
         }
         p { (calls) " calls, of which " (connected) " were answered." }
         (plot("Calls per hour", &["Calls", "Answered"], shown, |hour| vec![hour.calls, hour.connected]))
-        h2 { "How they ended" }
+        h2 { "Ended reasons" }
         table.list {
-            thead { tr { th { "Why" } th.number { "All calls" } th.number { "Answered" } } }
+            thead { tr { th { "Reason family" } th.number { "All calls" } th.number { "Answered" } } }
             tbody {
                 @for family in &shown.families {
                     tr {
-                        td data-label="Why" {
+                        td data-label="Reason family" {
                             @if matches!(family.family.as_str(), "open" | "unknown") { (family.family) } @else {
                                 a href=(Query::default().with(&Section::Calls.path(org), "family", &family.family)) { (family.family) }
                             }
@@ -71,21 +71,21 @@ pub(crate) fn show(org: OrgId, query: &Query, chosen: &Chosen, shown: &Numbers) 
         }
         h2 { "Duration and cost" }
         table.list {
-            thead { tr { th { "Of" } th.number { "Known of" } th.number { "Median" } th.number { "90 %" } th.number { "99 %" } th.number { "Together" } } }
+            thead { tr { th { "Value" } th.number { "Calls" } th.number { "Median" } th.number { "p90" } th.number { "p99" } th.number { "Total" } } }
             tbody {
                 (spreads("Seconds", &shown.durations, 0))
                 (spreads("US dollars", &shown.costs, 4))
             }
         }
         h2 { "Webhooks" }
-        p.note { "Of all agents. A duplicate changes nothing here, so it leaves nothing to count: CloudWatch has the metric Duplicate." }
+        p.note { "Of all agents, without duplicates. CloudWatch counts duplicates as the metric Duplicate." }
         table.list {
-            thead { tr { th { "Milliseconds" } th.number { "Events" } th.number { "Median" } th.number { "90 %" } th.number { "99 %" } } }
+            thead { tr { th { "Latency (ms)" } th.number { "Events" } th.number { "Median" } th.number { "p90" } th.number { "p99" } } }
             tbody {
-                @for (title, spread) in [("From Vapi to the door", &shown.latencies.delivery_ms), ("From the door to its rows", &shown.latencies.apply_ms)] {
+                @for (title, spread) in [("From Vapi to the webhook function", &shown.latencies.delivery_ms), ("From the webhook function to its rows", &shown.latencies.apply_ms)] {
                     @if let Some(spread) = spread {
                         tr {
-                            td data-label="Milliseconds" { (title) }
+                            td data-label="Latency (ms)" { (title) }
                             td.number data-label="Events" { (spread.calls) }
                             (percentiles(spread, 0))
                         }
@@ -98,15 +98,15 @@ pub(crate) fn show(org: OrgId, query: &Query, chosen: &Chosen, shown: &Numbers) 
             tbody { @for named in &shown.types { tr { td data-label="Type" { (named.name) } td.number data-label="Events" { (named.events) } } } }
         }
         h2 { "Failures" }
-        @if shown.failures.is_empty() { p.good { "Nothing failed in this time." } } @else {
-            p.note { "Of all agents: an event counts when it begins to fail, and again when it is given up." }
+        @if shown.failures.is_empty() { p.good { "There are no failures in this period." } } @else {
+            p.note { "Of all agents. An event is counted when it first fails, and again when it becomes a dead letter." }
             (plot("Failures per hour", &["Failures"], shown, |hour| vec![hour.failures]))
             table.list {
-                thead { tr { th { "Why" } th.number { "Events" } } }
+                thead { tr { th { "Code" } th.number { "Events" } } }
                 tbody {
                     @for named in &shown.failures {
                         tr {
-                            td data-label="Why" { @match named.name.parse::<FailureCode>() { Ok(failed) => (code(failed)), Err(_) => (named.name) } }
+                            td data-label="Code" { @match named.name.parse::<FailureCode>() { Ok(failed) => (code(failed)), Err(_) => (named.name) } }
                             td.number data-label="Events" { (named.events) }
                         }
                     }
@@ -128,14 +128,14 @@ pub(crate) fn show(org: OrgId, query: &Query, chosen: &Chosen, shown: &Numbers) 
                 }
             }
         }
-        p.note { "Counted by the hour (UTC) in which a call was first heard of, some minutes behind. Percentiles are right to a tenth." }
+        p.note { "A call is counted in the hour (UTC) of its first event, with a delay of some minutes. Percentiles are accurate to within 10 %." }
         link rel="stylesheet" href=(asset(UPLOT_STYLE));
         script src=(asset(UPLOT)) defer {}
         script src=(asset("numbers.js")) defer {}
     }
 }
 
-/// A picture for who sees, and the same in a table.
+/// A chart, and its values as a table.
 fn plot(title: &str, names: &[&str], shown: &Numbers, values: impl Fn(&Hour) -> Vec<i64>) -> Markup {
     let rows: Vec<Vec<i64>> = shown.hours.iter().map(&values).collect();
     let hours: Vec<i64> = shown.hours.iter().map(|hour| hour.hour.as_second()).collect();
@@ -162,10 +162,10 @@ fn spreads(title: &str, spreads: &Spreads, digits: usize) -> Markup {
         @for (of, spread) in [("all calls", &spreads.all), ("answered", &spreads.connected)] {
             @if let Some(spread) = spread {
                 tr {
-                    td data-label="Of" { (title) ", " (of) }
-                    td.number data-label="Known of" { (spread.calls) }
+                    td data-label="Value" { (title) ", " (of) }
+                    td.number data-label="Calls" { (spread.calls) }
                     (percentiles(spread, digits))
-                    td.number data-label="Together" { (format!("{:.*}", digits.min(2), spread.total.unwrap_or_default())) }
+                    td.number data-label="Total" { (format!("{:.*}", digits.min(2), spread.total.unwrap_or_default())) }
                 }
             }
         }
@@ -174,7 +174,7 @@ fn spreads(title: &str, spreads: &Spreads, digits: usize) -> Markup {
 
 fn percentiles(spread: &Spread, digits: usize) -> Markup {
     html! {
-        @for (name, value) in [("Median", spread.p50), ("90 %", spread.p90), ("99 %", spread.p99)] {
+        @for (name, value) in [("Median", spread.p50), ("p90", spread.p90), ("p99", spread.p99)] {
             td.number data-label=(name) { (format!("{value:.digits$}")) }
         }
     }

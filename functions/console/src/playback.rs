@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::Console;
 use crate::reply::Reply;
 
-/// How long a link plays. A player that is paused for longer asks for another.
+/// Lifetime of a link. A player that is paused for longer requests another one.
 const PLAYBACK: Duration = Duration::from_mins(5);
 
 /// A link that plays a recording.
@@ -33,12 +33,12 @@ pub(crate) struct Link {
 }
 
 impl Console {
-    /// Answers `GET /api/calls/{call_id}/recordings/{kind}`, for a token that watches the org's calls.
+    /// Answers `GET /api/calls/{call_id}/recordings/{kind}`. It accepts a viewer's token of the org.
     pub(crate) async fn play(&self, request: &Request) -> Reply {
         match catch_panics(self.by_token(request)).await {
             Ok(link) => answer(StatusCode::OK, &json!(link)),
             Err(failure) => {
-                tracing::warn!(failure.code = %failure.code, db.sqlstate = failure.sqlstate, "a recording was not played");
+                tracing::warn!(failure.code = %failure.code, db.sqlstate = failure.sqlstate, "recording playback refused");
                 problem(failure.code, detail(failure.code))
             }
         }
@@ -55,9 +55,9 @@ impl Console {
         self.link(org, &claims.holder, named("call_id"), named("kind")).await
     }
 
-    /// A link for somebody who may hear the org's recordings. That it is given out is in the audit log before it is.
+    /// Makes a link, after writing the access to the audit log.
     pub(crate) async fn link(&self, org: OrgId, holder: &str, call: &str, kind: &str) -> Result<Link, Failure> {
-        // What cannot be the name of a recording names none.
+        // An id or kind that cannot be parsed belongs to no recording.
         let (Ok(call_id), Ok(kind)) = (call.parse(), kind.parse()) else {
             return Err(FailureCode::RecordingNotFound.into());
         };
@@ -66,7 +66,7 @@ impl Console {
         let object = found.ok_or(FailureCode::RecordingNotFound)?;
         let expires_at = Timestamp::now() + SignedDuration::from_secs(PLAYBACK.as_secs().cast_signed());
         let url = self.bucket.link(&object.key, PLAYBACK).await?;
-        tracing::info!(org.id = %org, call.id = %recording.call_id, recording.kind = %recording.kind, "recording played back");
+        tracing::info!(org.id = %org, call.id = %recording.call_id, recording.kind = %recording.kind, "recording played");
         let sha256 = hex::encode(object.sha256);
         Ok(Link { url, expires_at, content_type: object.content_type, bytes: object.bytes, sha256 })
     }
@@ -74,8 +74,8 @@ impl Console {
 
 const fn detail(code: FailureCode) -> &'static str {
     match code {
-        FailureCode::Unauthorised => "a valid token is needed",
-        FailureCode::RecordingNotFound => "there is no such recording",
+        FailureCode::Unauthorised => "a valid token is required",
+        FailureCode::RecordingNotFound => "recording not found",
         _ => "try again later",
     }
 }

@@ -1,25 +1,25 @@
-//! Answers, each with the headers that keep a browser from doing more than the page says.
+//! Replies and their security headers.
 
 use lambda_http::Body;
 use lambda_http::http::{HeaderValue, Response, StatusCode, header};
 use maud::Markup;
 use serde::Serialize;
 
-/// An answer before its policy.
+/// A reply before `Policy::apply`.
 pub(crate) type Reply = Response<Body>;
 
-/// A page.
+/// An HTML page.
 pub(crate) fn page(status: StatusCode, markup: Markup) -> Reply {
     with_type(status, "text/html; charset=utf-8", Body::Text(markup.into_string()))
 }
 
-/// The same as JSON.
+/// A value as JSON.
 pub(crate) fn json(value: &impl Serialize) -> Reply {
     let text = serde_json::to_string(value).unwrap_or_default();
     with_type(StatusCode::OK, "application/json", Body::Text(text))
 }
 
-/// To another page, by GET.
+/// Redirects to another page by GET.
 pub(crate) fn see_other(location: &str) -> Reply {
     let mut reply = with_type(StatusCode::SEE_OTHER, "text/plain", Body::Empty);
     reply
@@ -28,7 +28,7 @@ pub(crate) fn see_other(location: &str) -> Reply {
     reply
 }
 
-/// A file of this release: it changes its name when it changes.
+/// A file that browsers cache forever, because its address changes with its content.
 pub(crate) fn asset(content_type: &'static str, text: &'static str) -> Reply {
     let mut reply = with_type(StatusCode::OK, content_type, Body::Text(text.to_owned()));
     reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
@@ -42,16 +42,16 @@ fn with_type(status: StatusCode, content_type: &'static str, body: Body) -> Repl
     reply
 }
 
-/// Where a page may load from, and send to.
+/// The hosts besides the console's own that a page may load from and connect to.
 pub(crate) struct Policy {
-    /// Where recordings are played from.
+    /// Origin of the recordings.
     pub(crate) media: String,
-    /// The WebSocket API.
+    /// Origin of the WebSocket API.
     pub(crate) live: String,
 }
 
 impl Policy {
-    /// Adds what every answer has.
+    /// Adds the security headers.
     pub(crate) fn apply(&self, reply: &mut Reply) {
         let Self { media, live } = self;
         let policy = format!(
@@ -63,7 +63,7 @@ impl Policy {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        // With "no-referrer" a browser would not say either where a form comes from.
+        // With "no-referrer" browsers send `Origin: null` with forms, which `is_same_origin` rejects.
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

@@ -1,4 +1,4 @@
-//! Who looks: a signed token, presented as a bearer by programs, or kept in a cookie by browsers.
+//! Authentication by a signed token: a bearer token of programs, or a cookie of browsers.
 
 use jiff::Timestamp;
 use lambda_http::Request;
@@ -6,19 +6,19 @@ use lambda_http::http::{HeaderMap, header};
 use ringfence_identity::{Audience, Claims, Scope, Tokens};
 use ringfence_vapi::OrgId;
 
-/// Sent to this host only, over TLS only, never from another site's pages, and not shown to scripts.
+/// The prefix `__Host-` restricts the cookie to this host and to TLS.
 const COOKIE: &str = "__Host-ringfence";
 
-/// Somebody who is signed in.
+/// A person or program with a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) claims: Claims,
-    /// Whether a browser presented it by itself, also for a page of somebody else's.
+    /// Whether the token came in a cookie, which browsers may also send with requests of other sites.
     pub(crate) by_cookie: bool,
 }
 
 impl Session {
-    /// Who sent a request, if it is somebody.
+    /// The session of a request, if it has a valid token.
     pub(crate) fn of(request: &Request, tokens: &Tokens) -> Option<Self> {
         let headers = request.headers();
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
@@ -30,7 +30,7 @@ impl Session {
         Some(Self { claims, by_cookie })
     }
 
-    /// Whether it may see an org.
+    /// Whether the session may access an org.
     pub(crate) fn sees(&self, org: OrgId) -> bool {
         match self.claims.scope {
             Scope::Org(own) => own == org,
@@ -43,20 +43,20 @@ impl Session {
     }
 }
 
-/// Whether a request that changes something comes from a page of this host. Browsers say where a POST comes from.
+/// Whether a form was sent from a page of this host, by the `Origin` header that browsers add to a POST.
 pub(crate) fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let origin = text(header::ORIGIN).and_then(|origin| Some(origin.split_once("://")?.1));
     origin.is_some() && origin == text(header::HOST)
 }
 
-/// The cookie that keeps a token until it expires.
+/// The `Set-Cookie` value that stores a token until it expires.
 pub(crate) fn set_cookie(token: &str, claims: &Claims) -> String {
     let seconds = claims.expires_at.as_second() - Timestamp::now().as_second();
     format!("{COOKIE}={token}; Path=/; Max-Age={}; Secure; HttpOnly; SameSite=Strict", seconds.max(0))
 }
 
-/// The cookie that takes it away.
+/// The `Set-Cookie` value that removes the token.
 pub(crate) fn clear_cookie() -> String {
     format!("{COOKIE}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Strict")
 }

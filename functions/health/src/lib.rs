@@ -1,4 +1,4 @@
-//! `GET /health`: 200 with the database's size, or 503 within 2 s when it does not answer.
+//! `GET /health`: 200 with the size of the database, or 503 within 2 s while the database is unavailable.
 
 use lambda_http::Body;
 use lambda_http::http::{Response, StatusCode};
@@ -7,7 +7,6 @@ use ringfence_core::health::database_size_mb;
 use ringfence_runtime::problem::{answer, problem};
 use serde_json::json;
 
-/// Answers a health check.
 pub async fn check(database: &Database) -> Response<Body> {
     match database_size_mb(database).await {
         Ok(size) => answer(StatusCode::OK, &json!({"status": "ok", "database_size_mb": size})),

@@ -1,8 +1,9 @@
 /**
- * Live frames of one organisation's calls, over a WebSocket: an ES module for browsers, without a build step.
+ * Receives live frames of one org's calls over a WebSocket. It is an ES module for browsers and needs no build step.
  *
- * A push is a hint, the log is the truth: pushed frames are delivered at once, and whatever a push missed comes with the next
- * `resume`. Every frame with a `seq` is delivered once. Shapes: `docs/live-frames.schema.json`.
+ * Pushed frames are delivered at once. The client also reads the org's log with a periodic `resume`, which contains the
+ * frames that pushes missed. Every frame with a `seq` is delivered once. `docs/live-frames.schema.json` describes the
+ * frames.
  */
 
 const VERSION = 1;
@@ -11,14 +12,14 @@ const FIRST_POLL_MS = 1_000;
 const ANSWER_MS = 10_000;
 const OPEN_MS = 30_000;
 const BACKOFF_MS = { first: 1_000, most: 30_000 };
-/** API Gateway ends every connection after two hours: the next one is opened before. */
+/** API Gateway closes every connection after two hours. The client opens the next one before that. */
 const SWITCH_MS = 110 * 60_000;
 const REMEMBERED_SEQS = 10_000;
 
 /**
  * @typedef {object} Frame
  * @property {1} v
- * @property {number} [seq] Its place in the log. Only `transcript.partial` has none.
+ * @property {number} [seq] Place in the org's log. Only `transcript.partial` has none.
  * @property {string} type
  * @property {string} call_id
  * @property {string} at RFC 3339.
@@ -30,26 +31,26 @@ const REMEMBERED_SEQS = 10_000;
  * @typedef {object} Timers
  * @property {(run: () => void, ms: number) => any} setTimeout
  * @property {(timer: any) => void} clearTimeout
- * @property {() => number} random From 0 to 1, like `Math.random`.
+ * @property {() => number} random A number from 0 to 1, as of `Math.random`.
  */
 
 /**
  * @typedef {object} Options
  * @property {string} url `wss://...`
- * @property {() => Promise<string>} token A fresh token, asked for before each connection.
- * @property {(frame: Frame) => void} onFrame Each frame with a `seq`, once. Pushed ones come in any order: see `compareFrames`.
- * @property {(frame: Frame) => void} [onPartial] Each `transcript.partial`: may repeat, may be missing.
+ * @property {() => Promise<string>} token Gets a token. It is called before each connection.
+ * @property {(frame: Frame) => void} onFrame Each frame with a `seq`, once, in any order (see `compareFrames`).
+ * @property {(frame: Frame) => void} [onPartial] Each `transcript.partial`. It may be repeated or missing.
  * @property {(state: State) => void} [onState] Each change of state.
- * @property {() => void} [onReady] From here on nothing is missed: load now what the screen is to show of before.
- * @property {() => void} onReset The log does not reach back to where this client was: load everything anew.
- * @property {(error: unknown) => void} [onError] What failed: a token, a callback, or the server's `error` message.
- * @property {typeof WebSocket} [WebSocket] Where there is no global one.
- * @property {number} [pollSeconds] How often the log is asked for what pushes missed.
+ * @property {() => void} [onReady] No later frame is missed. Load the earlier data now.
+ * @property {() => void} onReset The log no longer contains this client's cursor. Load all data again.
+ * @property {(error: unknown) => void} [onError] An error of `token` or a callback, or the server's `error` message.
+ * @property {typeof WebSocket} [WebSocket] Required if there is no global one.
+ * @property {number} [pollSeconds] Interval of `resume`, in seconds.
  * @property {Timers} [timers] For tests.
  */
 
 /**
- * Orders frames as the log does, those without a `seq` last.
+ * Orders frames as the log does. Frames without a `seq` come last.
  * @param {Frame} a
  * @param {Frame} b
  * @returns {number} For `Array.prototype.sort`.
@@ -59,7 +60,7 @@ export function compareFrames(a, b) {
     return left === right ? 0 : left - right;
 }
 
-/** A client that connects when made, and stays connected until it is closed. */
+/** Connects on construction, and reconnects until `close` is called. */
 export class RingfenceLive {
     #options;
     #timers;
@@ -68,7 +69,7 @@ export class RingfenceLive {
     #state = null;
     #attempts = 0;
     #retry = null;
-    /** The connection that counts, and the one that is to take its place. */
+    /** The open connection, and the one that replaces it when it is open. */
     #current = null;
     #next = null;
 
@@ -88,24 +89,24 @@ export class RingfenceLive {
         return this.#state;
     }
 
-    /** Stops everything, for good. */
+    /** Closes the connections for good. */
     close() {
         this.#timers.clearTimeout(this.#retry);
-        this.#tell("closed");
+        this.#setState("closed");
         for (const connection of [this.#current, this.#next]) this.#drop(connection);
         this.#current = this.#next = null;
     }
 
-    /** Opens a connection. An open one goes on until the new one is open. */
+    /** Opens a connection. A current one is closed when the new one is open. */
     async #connect() {
         const connection = { socket: null, timers: {} };
         this.#next = connection;
-        if (!this.#current) this.#tell("connecting");
+        if (!this.#current) this.#setState("connecting");
         if (connection !== this.#next) return;
         this.#after(connection, "answer", OPEN_MS, () => this.#lost(connection));
         try {
             const token = await this.#options.token();
-            // It was given up meanwhile.
+            // The connection was dropped while the token was fetched.
             if (connection !== this.#next) return;
             connection.socket = new this.#options.WebSocket(this.#options.url, [PROTOCOL, token]);
         } catch (error) {
@@ -123,11 +124,11 @@ export class RingfenceLive {
         [this.#current, this.#next] = [connection, null];
         this.#drop(previous);
         this.#clear(connection, "answer");
-        this.#tell("open");
+        this.#setState("open");
         if (connection !== this.#current) return;
         this.#after(connection, "switch", SWITCH_MS, () => this.#connect());
         this.#resume(connection);
-        // What was pushed while the server did not know this connection yet.
+        // Reads frames that were pushed before the server had stored this connection.
         this.#after(connection, "poll", FIRST_POLL_MS, () => this.#poll(connection));
     }
 
@@ -155,13 +156,13 @@ export class RingfenceLive {
             case "reset":
                 this.#clear(connection, "answer");
                 this.#cursor = message.cursor;
-                // It may be another log, whose seqs mean other frames.
+                // It may be another log, in which a seq belongs to another frame.
                 this.#seen.clear();
                 return this.#call(this.#options.onReset);
             case "expired":
                 return this.#lost(connection);
             case "error":
-                // An answer, if a bad one: the next poll asks again.
+                // An error answers the resume. The next poll sends another one.
                 this.#clear(connection, "answer");
                 return this.#report(message);
             case "pong":
@@ -173,7 +174,7 @@ export class RingfenceLive {
 
     #page(connection, page) {
         this.#clear(connection, "answer");
-        // Only now: a server that lets clients in and answers nothing needs its rest.
+        // Not when the connection opens, so that the backoff also covers a server that accepts connections only.
         this.#attempts = 0;
         const isFirst = this.#cursor === null;
         page.frames.forEach((frame) => this.#deliver(frame));
@@ -187,19 +188,19 @@ export class RingfenceLive {
         if (frame.type === "transcript.partial") return this.#call(this.#options.onPartial, frame);
         if (!Number.isSafeInteger(frame.seq) || this.#seen.has(frame.seq)) return;
         this.#seen.add(frame.seq);
-        // A set forgets in the order in which it learnt.
+        // A set iterates in the order of insertion, so its first value is the oldest.
         if (this.#seen.size > REMEMBERED_SEQS) this.#seen.delete(this.#seen.values().next().value);
         this.#call(this.#options.onFrame, frame);
     }
 
-    /** A connection is of no more use: the next one waits, longer each time. */
+    /** Drops a failed connection, and schedules the next one with backoff. */
     #lost(connection) {
         if (connection !== this.#current && connection !== this.#next) return;
         if (connection === this.#current) this.#current = null;
         else this.#next = null;
         this.#drop(connection);
-        if (!this.#current) this.#tell(this.#next ? "connecting" : "waiting");
-        // The other one of a switch is on its way, or the application closed everything when told.
+        if (!this.#current) this.#setState(this.#next ? "connecting" : "waiting");
+        // The replacement is being opened, or a callback has called `close`.
         if (this.#next || this.#state === "closed") return;
         const most = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** this.#attempts++);
         this.#timers.clearTimeout(this.#retry);
@@ -228,13 +229,13 @@ export class RingfenceLive {
         connection.timers[name] = undefined;
     }
 
-    #tell(state) {
+    #setState(state) {
         if (state === this.#state || this.#state === "closed") return;
         this.#state = state;
         this.#call(this.#options.onState, state);
     }
 
-    /** A callback that throws stops nothing. */
+    /** Calls a callback, and reports an exception that it throws. */
     #call(callback, ...values) {
         try {
             callback?.(...values);

@@ -122,7 +122,7 @@ test("pages follow one another until there are no more", async () => {
     assert.deepEqual(seen.frames, [1, 2, 3]);
 });
 
-test("pushes are delivered at once, and repeats are dropped", async () => {
+test("delivers pushes at once, and drops repeats", async () => {
     const { socket, seen } = await connected();
     socket.says(frame(7));
     socket.says(frame(5));
@@ -143,14 +143,14 @@ test("remembers a bounded number of frames", async () => {
     assert.deepEqual(seen.frames, [0]);
 });
 
-test("partials have no seq and are delivered apart", async () => {
+test("delivers partials, which have no seq, to their own callback", async () => {
     const { socket, seen } = await connected();
     for (const text of ["a", "ab", "ab"]) socket.says({ ...frame(), type: "transcript.partial", text });
     assert.deepEqual(seen.partials, ["a", "ab", "ab"]);
     assert.deepEqual(seen.frames, []);
 });
 
-test("ignores what it does not understand", async () => {
+test("ignores unknown messages", async () => {
     const { socket, seen } = await connected();
     const unknown = ["no JSON", "null", "7", { ...frame(1), v: 2 }, { v: 1, seq: 1 }, { v: 1, type: "pong" }];
     for (const message of [...unknown, { message: "Internal server error" }, frame("1"), frame(1.5)]) socket.says(message);
@@ -173,7 +173,7 @@ test("polls a second after connecting, and then with its cursor", async () => {
     assert.deepEqual(socket.sent[2], resume("b"));
 });
 
-test("does not ask twice at a time", async () => {
+test("does not send a resume before the previous one is answered", async () => {
     const { socket, clock } = await connected();
     await clock.pass(5_000);
     assert.equal(socket.sent.length, 1);
@@ -191,7 +191,7 @@ test("a resume without an answer ends the connection", async () => {
     assert.equal(sockets.length, 2);
 });
 
-test("reconnects with the cursor and what it has seen", async () => {
+test("keeps the cursor and the delivered seqs when it reconnects", async () => {
     const { socket, sockets, clock, seen } = await connected();
     socket.says(page([1, 2], "a"));
     socket.onclose();
@@ -204,7 +204,7 @@ test("reconnects with the cursor and what it has seen", async () => {
     assert.deepEqual(seen.states, ["connecting", "open", "waiting", "connecting", "open"]);
 });
 
-test("waits longer each time, up to a limit, and at random", async () => {
+test("reconnects with exponential backoff and jitter", async () => {
     const { sockets, clock } = scene();
     await settled();
     for (const wait of [1, 2, 4, 8, 16, 30, 30].map((seconds) => seconds * 1_000)) {
@@ -226,14 +226,14 @@ test("waits longer each time, up to a limit, and at random", async () => {
     assert.equal(sockets.length, 10, "an answer makes it start over");
 });
 
-test("an opening that takes too long is given up", async () => {
+test("an opening times out", async () => {
     const { sockets, clock } = scene();
     await clock.pass(31_000);
     assert.equal(sockets[0].isClosed, true);
     assert.equal(sockets.length, 2);
 });
 
-test("a token that cannot be had is reported and asked for again", async () => {
+test("a failed token request is reported and repeated", async () => {
     const answers = [Promise.reject(new Error("no token")), Promise.resolve("late")];
     const { sockets, clock, seen } = scene({ token: () => answers.shift() });
     await clock.pass(1_000);
@@ -241,7 +241,7 @@ test("a token that cannot be had is reported and asked for again", async () => {
     assert.deepEqual(sockets[0].protocols, ["ringfence.v1", "late"]);
 });
 
-test("a reset is told, and its cursor kept", async () => {
+test("a reset calls onReset, and its cursor is stored", async () => {
     const { socket, clock, seen } = await connected();
     socket.says(page([1], "a"));
     socket.says({ v: 1, type: "reset", cursor: "z" });
@@ -263,7 +263,7 @@ test("an expired token is replaced", async () => {
     assert.deepEqual(sockets[1].sent, [resume("a")]);
 });
 
-test("an error is reported, and the next poll asks again", async () => {
+test("an error is reported, and the next poll sends a resume", async () => {
     const { socket, clock, seen } = await connected();
     const error = { v: 1, type: "error", code: "busy" };
     socket.says(error);
@@ -297,7 +297,7 @@ test("opens the next connection before the gateway ends this one", async () => {
     assert.deepEqual(seen.states, ["connecting", "open"]);
 });
 
-test("a switch that fails is tried again, and the old connection goes on", async () => {
+test("a failed switch is repeated, and the old connection stays open", async () => {
     const { socket, sockets, clock, seen } = await old();
     sockets[1].onerror();
     assert.equal(socket.isClosed, false);
@@ -311,7 +311,7 @@ test("a switch that fails is tried again, and the old connection goes on", async
     assert.deepEqual(seen.frames, [1, 2]);
 });
 
-test("a callback that throws stops nothing", async () => {
+test("a callback that throws does not stop the client", async () => {
     const { socket, seen } = await connected({
         onFrame: () => {
             throw new Error("mine");
@@ -335,7 +335,7 @@ test("close stops everything", async () => {
 });
 
 for (const moment of ["open", "waiting"]) {
-    test(`close may be called when it is told to be ${moment}`, async () => {
+    test(`close may be called in onState(${moment})`, async () => {
         const all = scene({ onState: (state) => state === moment && all.client.close() });
         await settled();
         all.sockets[0].onopen();

@@ -1,6 +1,7 @@
-//! The WebSocket API: who connects with a token watches its org's calls. `docs/LIVE.md` describes the protocol.
+//! The WebSocket API: a client that connects with a token receives the calls of its org. `docs/LIVE.md` describes the
+//! protocol.
 //!
-//! `$connect` makes a viewer that is pending, the client's first `resume` makes it active, `$disconnect` forgets it.
+//! `$connect` creates a pending viewer, the client's first `resume` makes it active, and `$disconnect` deletes it.
 
 mod request;
 
@@ -15,46 +16,43 @@ use ringfence_core::error::Failure;
 use ringfence_core::live::{self, Cursor, Page, Resumed};
 use ringfence_identity::{Audience, Tokens};
 use ringfence_protocol::Frame;
-use ringfence_protocol::live::Logged;
+use ringfence_protocol::live::{ClientMessage, LiveReply, Logged, ServerMessage};
 use ringfence_runtime::problem::status_of;
 use ringfence_vapi::FailureCode;
 use serde::{Deserialize as _, Serialize};
-use serde_json::{Value, json};
 
-use self::request::{Action, PROTOCOL, offered_token};
+use self::request::{PROTOCOL, offered_token, read};
 
 /// API Gateway ends a connection after two hours.
 const MAX_CONNECTION: SignedDuration = SignedDuration::from_hours(2);
-/// Entries of the log in one page, at most.
+/// The most log entries in one page.
 const PAGE_ENTRIES: i32 = 200;
-/// The frames of a page in bytes of JSON, about: a message may be 128 KB long.
+/// The approximate size of a page's frames in bytes of JSON. API Gateway limits a message to 128 KB.
 const PAGE_BYTES: usize = 96 * 1024;
 
-/// What the function needs to serve viewers.
 pub struct Live {
     tokens: Tokens,
     database: Arc<Database>,
     connections: Connections,
 }
 
-/// The answer to API Gateway. The name of the header is spelt as browsers do: whether another spelling reaches them is not documented.
+/// The response to API Gateway. The header name is spelt as browsers spell it, because it is not documented whether
+/// another spelling reaches them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
-    /// The HTTP status: 200 lets a viewer in.
+    /// The HTTP status. 200 accepts the connection.
     pub status_code: u16,
-    /// The subprotocol that was chosen.
+    /// The chosen subprotocol.
     headers: BTreeMap<&'static str, &'static str>,
 }
 
 impl Live {
-    /// Verifies with `tokens`, keeps viewers in `database` and answers over `connections`.
     #[must_use]
     pub fn new(tokens: Tokens, database: Arc<Database>, connections: Connections) -> Self {
         Self { tokens, database, connections }
     }
 
-    /// Serves one event of the WebSocket API.
     pub async fn answer(&self, event: &ApiGatewayWebsocketProxyRequest) -> Answer {
         let context = &event.request_context;
         let Some(connection) = context.connection_id.as_deref() else { return status(400) };
@@ -76,7 +74,7 @@ impl Live {
         let org = claims.org().ok_or(FailureCode::Unauthorised)?;
         let expires_at = claims.expires_at.min(now + MAX_CONNECTION);
         if !live::open(&self.database, org, connection, expires_at).await? {
-            // API Gateway names each connection once, so somebody else has asked for this one.
+            // API Gateway uses each connection id once, so another request has taken this id.
             return Err(FailureCode::Unauthorised.into());
         }
         tracing::info!(org.id = %org, connection.id = connection, "viewer connected");
@@ -89,44 +87,42 @@ impl Live {
     }
 
     async fn message(&self, connection: &str, body: &str) -> Result<Answer, Failure> {
-        let answer = match Action::read(body) {
-            Some(Action::Ping) => json!({"v": 1, "type": "pong"}),
-            Some(Action::Resume { cursor: None }) => self.resume(connection, None).await?,
-            Some(Action::Resume { cursor: Some(cursor) }) => match cursor.parse::<Cursor>() {
+        let reply = match read(body) {
+            Some(ClientMessage::Ping) => LiveReply::Pong,
+            Some(ClientMessage::Resume { cursor: None }) => self.resume(connection, None).await?,
+            Some(ClientMessage::Resume { cursor: Some(cursor) }) => match cursor.parse::<Cursor>() {
                 Ok(cursor) => self.resume(connection, Some(cursor)).await?,
-                Err(_) => error("the cursor is not one of this server"),
+                Err(error) => LiveReply::Error { message: error.to_string() },
             },
-            None => error("not a message of this protocol"),
+            None => LiveReply::Error { message: "not a message of this protocol".to_owned() },
         };
-        let is_expired = answer["type"] == "expired";
-        // A client that gets no answer asks again, so a failure is nobody's loss.
-        self.connections.push(&[connection.to_owned()], &answer.to_string()).await;
+        let is_expired = reply == LiveReply::Expired;
+        let message = serde_json::to_string(&ServerMessage::from(reply)).map_err(|_| FailureCode::EventUnreadable)?;
+        // A client without an answer sends its request again, so a failed push needs no handling.
+        self.connections.push(&[connection.to_owned()], &message).await;
         if is_expired {
             self.connections.close(connection).await;
         }
         Ok(status(200))
     }
 
-    async fn resume(&self, connection: &str, cursor: Option<Cursor>) -> Result<Value, Failure> {
+    async fn resume(&self, connection: &str, cursor: Option<Cursor>) -> Result<LiveReply, Failure> {
         Ok(match live::resume(&self.database, connection, cursor, PAGE_ENTRIES).await? {
             Resumed::Page(page) => page_of_frames(page),
-            Resumed::Reset(cursor) => json!({"v": 1, "type": "reset", "cursor": cursor.to_string()}),
-            Resumed::Unknown => json!({"v": 1, "type": "expired"}),
+            Resumed::Reset(cursor) => LiveReply::Reset { cursor: cursor.to_string() },
+            Resumed::Unknown => LiveReply::Expired,
         })
     }
 }
 
-/// The page as a message, cut where it would be too long for one.
-fn page_of_frames(mut page: Page) -> Value {
-    let (mut frames, mut bytes) = (Vec::new(), 0);
-    let mut taken = 0;
+/// The page as a message. It ends early if the message would be too large.
+fn page_of_frames(mut page: Page) -> LiveReply {
+    let (mut frames, mut bytes, mut taken) = (Vec::new(), 0, 0);
     for entry in &page.entries {
-        // What this release cannot read is of no use to its clients either.
+        // An entry that this release cannot read is skipped, because its clients could not read it either.
         let logged = Logged::deserialize(&entry.event).ok();
-        let frame = logged.and_then(|logged| Frame::of_logged(entry.seq, entry.at, logged));
-        let frame = frame.and_then(|frame| serde_json::to_value(frame).ok());
-        if let Some(frame) = frame {
-            bytes += frame.to_string().len();
+        if let Some(frame) = logged.and_then(|logged| Frame::of_logged(entry.seq, entry.at, logged)) {
+            bytes += frame.json_bytes();
             if bytes > PAGE_BYTES && !frames.is_empty() {
                 break;
             }
@@ -135,11 +131,7 @@ fn page_of_frames(mut page: Page) -> Value {
         taken += 1;
     }
     page.truncate(taken);
-    json!({"v": 1, "type": "page", "frames": frames, "cursor": page.next().to_string(), "more": page.has_more()})
-}
-
-fn error(message: &str) -> Value {
-    json!({"v": 1, "type": "error", "message": message})
+    LiveReply::Page { frames, cursor: page.next().to_string(), more: page.has_more() }
 }
 
 fn status(status_code: u16) -> Answer {

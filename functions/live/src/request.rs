@@ -1,29 +1,15 @@
-//! What clients ask for.
+//! The messages of clients.
 
 use aws_lambda_events::http::HeaderMap;
-use serde::Deserialize;
+use ringfence_protocol::live::ClientMessage;
 
-/// The subprotocol. A browser can send no header of its own with a WebSocket, so the token follows it in the same list.
+/// The subprotocol. A browser cannot set headers on a WebSocket request, so the token follows the subprotocol in the
+/// same header.
 pub(crate) const PROTOCOL: &str = "ringfence.v1";
 
-/// A client's message.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-#[serde(tag = "action", rename_all = "kebab-case")]
-pub(crate) enum Action {
-    /// Is anybody there?
-    Ping,
-    /// What was missed since `cursor`; without one: where the log ends now.
-    Resume {
-        #[serde(default)]
-        cursor: Option<String>,
-    },
-}
-
-impl Action {
-    /// None: not a message of this protocol.
-    pub(crate) fn read(body: &str) -> Option<Self> {
-        serde_json::from_str(body).ok()
-    }
+/// None: not a message of this protocol.
+pub(crate) fn read(body: &str) -> Option<ClientMessage> {
+    serde_json::from_str(body).ok()
 }
 
 /// The token in `Sec-WebSocket-Protocol: ringfence.v1, {token}`.
@@ -54,14 +40,14 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_read_and_others_are_not() {
-        assert_eq!(Action::read(r#"{"action":"ping"}"#), Some(Action::Ping));
-        let resume = |cursor: Option<&str>| Some(Action::Resume { cursor: cursor.map(str::to_owned) });
-        assert_eq!(Action::read(r#"{"action":"resume","cursor":"7"}"#), resume(Some("7")));
-        assert_eq!(Action::read(r#"{"action":"resume","cursor":null}"#), resume(None));
-        assert_eq!(Action::read(r#"{"action":"resume"}"#), resume(None));
+    fn only_messages_of_the_protocol_are_read() {
+        assert_eq!(read(r#"{"action":"ping"}"#), Some(ClientMessage::Ping));
+        let resume = |cursor: Option<&str>| Some(ClientMessage::Resume { cursor: cursor.map(str::to_owned) });
+        assert_eq!(read(r#"{"action":"resume","cursor":"7"}"#), resume(Some("7")));
+        assert_eq!(read(r#"{"action":"resume","cursor":null}"#), resume(None));
+        assert_eq!(read(r#"{"action":"resume"}"#), resume(None));
         for other in ["", "{}", "[]", r#"{"action":"shout"}"#, r#"{"action":"resume","cursor":7}"#] {
-            assert_eq!(Action::read(other), None, "{other}");
+            assert_eq!(read(other), None, "{other}");
         }
     }
 }

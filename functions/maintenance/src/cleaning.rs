@@ -1,4 +1,4 @@
-//! What is removed or settled in the database, piece by piece.
+//! Jobs that delete or close rows, a bounded batch per statement.
 
 use std::time::{Duration, Instant};
 
@@ -8,63 +8,65 @@ use ringfence_runtime::metrics::{Counts, Metric};
 
 use ringfence_protocol::maintenance::Report;
 
-use crate::{Maintenance, SHOWN};
+use crate::{DRY_RUN_LIMIT, Maintenance};
 
-/// What one statement removes: some tens of milliseconds, so that webhooks beside it do not notice.
-const PIECE: i32 = 1000;
-/// The same of calls, of which each has many rows.
-const CALLS: i32 = 100;
-/// Events that are counted at a time. Each may be of a call of another hour, which is counted whole.
-const EVENTS: i32 = 500;
+/// The most rows that one statement deletes. It takes some tens of milliseconds, so that concurrent webhooks are not
+/// delayed.
+const ROWS_PER_STATEMENT: i32 = 1000;
+/// The same for calls, each of which has many rows.
+const CALLS_PER_STATEMENT: i32 = 100;
+/// The most events that one statement counts. Each may belong to a call of another hour, which is then counted
+/// completely.
+const EVENTS_PER_STATEMENT: i32 = 500;
 
 impl Maintenance {
     pub(crate) async fn clean_claims(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
-        let piece = async |limit, run| maintenance::clean_events(&self.database, limit, run).await;
-        let result = piecewise(report, until, PIECE, piece).await;
+        let batch = async |limit, run| maintenance::clean_events(&self.database, limit, run).await;
+        let result = run_batches(report, until, ROWS_PER_STATEMENT, batch).await;
         emit(Metric::ClaimsRemoved, report);
         result
     }
 
     pub(crate) async fn clean_rows(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
-        let piece = async |limit, run| {
+        let batch = async |limit, run| {
             let cleaned = maintenance::clean_rows(&self.database, limit, run).await?;
-            for kind in cleaned.iter().filter(|kind| kind.done > 0) {
-                tracing::info!(rows.kind = kind.what, rows.count = kind.done, "rows cleaned");
+            for kind in cleaned.iter().filter(|kind| kind.row_count > 0) {
+                tracing::info!(rows.kind = kind.row_kind, rows.count = kind.row_count, "rows cleaned");
             }
-            Ok(cleaned.iter().map(|kind| kind.done).sum())
+            Ok(cleaned.iter().map(|kind| kind.row_count).sum())
         };
-        piecewise(report, until, PIECE, piece).await
+        run_batches(report, until, ROWS_PER_STATEMENT, batch).await
     }
 
     pub(crate) async fn settle_leases(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
-        let piece = async |limit, run| maintenance::settle_leases(&self.database, limit, run).await;
-        let result = piecewise(report, until, CALLS, piece).await;
+        let batch = async |limit, run| maintenance::interrupt_expired_tool_calls(&self.database, limit, run).await;
+        let result = run_batches(report, until, CALLS_PER_STATEMENT, batch).await;
         emit(Metric::ToolFailed, report);
         result
     }
 
     pub(crate) async fn expire_transcripts(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
-        let piece = async |limit, run| maintenance::expire_transcripts(&self.database, limit, run).await;
-        piecewise(report, until, CALLS, piece).await
+        let batch = async |limit, run| maintenance::expire_transcripts(&self.database, limit, run).await;
+        run_batches(report, until, CALLS_PER_STATEMENT, batch).await
     }
 
-    /// Counts what has happened since it was counted last, org by org.
+    /// Updates the rollups, org by org.
     pub(crate) async fn roll_up(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
         loop {
-            let orgs = numbers::find_orgs(&self.database, SHOWN).await?;
+            let orgs = numbers::find_orgs(&self.database, DRY_RUN_LIMIT).await?;
             report.found += orgs.len() as u64;
             if orgs.is_empty() || report.dry_run {
                 return Ok(());
             }
             let before = report.done;
             for org in orgs {
-                report.done += numbers::roll_up(&self.database, org, EVENTS).await?;
+                report.done += numbers::roll_up(&self.database, org, EVENTS_PER_STATEMENT).await?;
                 if Instant::now() > until {
                     report.more = true;
                     return Ok(());
                 }
             }
-            // Somebody else is at those that are left.
+            // Another invocation is counting the remaining orgs.
             if report.done == before {
                 return Ok(());
             }
@@ -72,20 +74,20 @@ impl Maintenance {
     }
 }
 
-/// Piece by piece until one is empty or the time is up. A dry run counts the first.
-async fn piecewise(
+/// Runs batches until one changes nothing or the time is up. A dry run counts the rows of one batch.
+async fn run_batches(
     report: &mut Report,
     until: Instant,
     limit: i32,
-    piece: impl AsyncFn(i32, bool) -> Result<u64, Failure>,
+    batch: impl AsyncFn(i32, bool) -> Result<u64, Failure>,
 ) -> Result<(), Failure> {
     if report.dry_run {
-        report.found = piece(SHOWN, false).await?;
+        report.found = batch(DRY_RUN_LIMIT, false).await?;
         return Ok(());
     }
     loop {
         let began = Instant::now();
-        let done = piece(limit, true).await?;
+        let done = batch(limit, true).await?;
         let took = began.elapsed();
         report.found += done;
         report.done += done;
@@ -100,7 +102,7 @@ async fn piecewise(
     }
 }
 
-/// How long cleaning rests after a piece that took so long: most of the time the database is the webhooks' alone.
+/// The pause after a batch that took this long. Most of the time the database serves webhooks only.
 #[must_use]
 pub fn rest(took: Duration) -> Duration {
     (took * 4).min(Duration::from_secs(1))

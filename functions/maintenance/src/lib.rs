@@ -1,5 +1,6 @@
-//! Jobs on schedules. Each works off small batches until nothing is left or its time is up, may be stopped anywhere and begun again, also
-//! twice at once, and says what it did. A dry run says what there would be to do, and does nothing.
+//! Scheduled jobs. A job processes bounded batches until no work is left or its time is up, and logs its result. It may
+//! be stopped at any point, started again, or run twice at the same time. A dry run counts the work and changes
+//! nothing.
 
 mod cleaning;
 mod reconcile;
@@ -18,30 +19,25 @@ use ringfence_runtime::metrics::{Counts, Metric};
 pub use cleaning::rest;
 pub use reconcile::Reconciler;
 
-/// What is taken at a time.
+/// The rows of one batch.
 const BATCH: i32 = 50;
-/// As much as a dry run counts.
-const SHOWN: i32 = 1000;
-/// What a batch that has begun is expected to take.
+/// The most rows that a dry run counts.
+const DRY_RUN_LIMIT: i32 = 1000;
+/// The longest time that a started batch is expected to take.
 const RESERVE: Duration = Duration::from_secs(20);
 
-/// What maintenance works with.
 pub struct Maintenance {
-    /// Where all of it stands.
     pub database: Arc<Database>,
-    /// Where recordings are asked for.
     pub recordings: RecordingQueue,
-    /// Where they are kept.
     pub bucket: Bucket,
-    /// All queues of the deployment, by function; of dead letters, `{function}-dead-letters`.
+    /// All queues of the deployment, by function. A dead-letter queue has the name `{function}-dead-letters`.
     pub queues: Vec<(String, Queue)>,
-    /// Who asks Vapi.
     pub reconciler: Reconciler,
 }
 
 impl Maintenance {
-    /// Does a job until `deadline` at the most, a batch of it in any case. An error: the database did not answer, or
-    /// the bucket kept what should go; the schedule comes again.
+    /// Runs a job until `deadline` at the latest, but at least one batch. An error means that the database failed or
+    /// the bucket did not delete an object; the next scheduled run continues.
     pub async fn run(&self, request: JobRequest, deadline: Instant) -> Result<Report, Failure> {
         let JobRequest { job, dry_run } = request;
         let mut report = Report { job, dry_run, found: 0, done: 0, more: false };
@@ -70,7 +66,7 @@ impl Maintenance {
 
     async fn sweep_recordings(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
         if report.dry_run {
-            report.found = recordings::take_due(&self.database, SHOWN, false).await?.len() as u64;
+            report.found = recordings::take_due(&self.database, DRY_RUN_LIMIT, false).await?.len() as u64;
             return Ok(());
         }
         loop {
@@ -79,7 +75,7 @@ impl Maintenance {
             if due.is_empty() {
                 return Ok(());
             }
-            // Should SQS refuse, they are due again in some minutes.
+            // If SQS refuses the messages, the recordings are due again some minutes later.
             let is_sent = self.recordings.send(&due).await.is_ok();
             report.done += if is_sent { due.len() as u64 } else { 0 };
             if !is_sent || Instant::now() > until {
@@ -91,12 +87,12 @@ impl Maintenance {
 
     async fn expire_recordings(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
         if report.dry_run {
-            let orphans = maintenance::find_orphans(&self.database, SHOWN).await?.len();
-            report.found = (recordings::find_expired(&self.database, SHOWN).await?.len() + orphans) as u64;
+            let orphans = maintenance::find_orphans(&self.database, DRY_RUN_LIMIT).await?.len();
+            report.found = (recordings::find_expired(&self.database, DRY_RUN_LIMIT).await?.len() + orphans) as u64;
             return Ok(());
         }
         let mut counts = Counts::default();
-        // What was erased goes first.
+        // The objects of erased calls are deleted first.
         let orphans = self.remove_orphans(report, until).await;
         let result = self.remove_expired(report, until).await.and(orphans);
         if report.done > 0 {
@@ -106,7 +102,7 @@ impl Maintenance {
         result
     }
 
-    /// The objects of erased calls.
+    /// Deletes the objects of erased calls.
     async fn remove_orphans(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
         loop {
             let orphans = maintenance::find_orphans(&self.database, BATCH).await?;
@@ -116,7 +112,7 @@ impl Maintenance {
             report.found += orphans.len() as u64;
             for (org, key) in orphans {
                 self.bucket.delete(&key).await?;
-                report.done += u64::from(maintenance::note_orphan_removed(&self.database, org, &key).await?);
+                report.done += u64::from(maintenance::record_orphan_removal(&self.database, org, &key).await?);
             }
             if Instant::now() > until {
                 report.more = true;
@@ -125,9 +121,10 @@ impl Maintenance {
         }
     }
 
-    /// The object first: whatever dies in between, the row still leads here and is seen to again.
+    /// Deletes the object before the row. If the invocation ends in between, the row remains and the next run deletes
+    /// both.
     async fn remove_expired(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
-        let mut refused = None;
+        let mut failure = None;
         loop {
             let expired = recordings::find_expired(&self.database, BATCH).await?;
             if expired.is_empty() {
@@ -135,15 +132,15 @@ impl Maintenance {
             }
             report.found += expired.len() as u64;
             for (recording, key) in expired {
-                // One that cannot be removed keeps none of the others.
+                // A failure does not stop the other deletions.
                 if let Err(code) = self.bucket.delete(&key).await {
-                    refused = Some(code);
+                    failure = Some(code);
                     continue;
                 }
-                // Somebody else may have done so meanwhile.
+                // False if another invocation has already done so.
                 report.done += u64::from(recordings::remove(&self.database, &recording).await?);
             }
-            if let Some(code) = refused {
+            if let Some(code) = failure {
                 return Err(code.into());
             }
             if Instant::now() > until {

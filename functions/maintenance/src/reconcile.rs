@@ -1,4 +1,4 @@
-//! Calls whose report never came: Vapi is asked, and what it says is applied the way of every report.
+//! Reconciliation: asks Vapi for calls whose report did not arrive, and queues the report as if Vapi had sent it.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -18,22 +18,20 @@ use serde_json::{Map, Value, json};
 
 use ringfence_protocol::maintenance::Report;
 
-use crate::{Maintenance, SHOWN};
+use crate::{DRY_RUN_LIMIT, Maintenance};
 
-/// Calls that are looked at in one statement.
-const LOOKED_AT: i32 = 500;
-/// Calls that are asked for one after the other. Vapi limits how often it may be asked.
-const ASKED: i32 = 10;
-/// Between two requests to Vapi.
-const PACE: Duration = Duration::from_millis(200);
-/// The first and the longest wait before a call is asked for again.
-const RETRY: (Duration, Duration) = (Duration::from_mins(15), Duration::from_hours(6));
+/// The most calls that one statement examines.
+const SCAN_LIMIT: i32 = 500;
+/// The most calls for which Vapi is asked per batch, one after another, because Vapi limits the request rate.
+const CALLS_PER_BATCH: i32 = 10;
+/// The pause between two requests to Vapi.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(200);
+/// The first and the longest delay before Vapi is asked for a call again.
+const RETRY_DELAYS: (Duration, Duration) = (Duration::from_mins(15), Duration::from_hours(6));
 
-/// What reconciliation works with.
 pub struct Reconciler {
-    /// Who is asked.
     pub api: VapiApi,
-    /// Who opens the keys to it.
+    /// Opens the orgs' API keys.
     pub sealer: Sealer,
     /// The retry queue of reports.
     pub reports: Queue,
@@ -42,7 +40,7 @@ pub struct Reconciler {
 impl Maintenance {
     pub(crate) async fn reconcile(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
         if report.dry_run {
-            report.found = reconciliation::find(&self.database, SHOWN, false).await?.missing;
+            report.found = reconciliation::find(&self.database, DRY_RUN_LIMIT, false).await?.missing;
             return Ok(());
         }
         let mut counts = Counts::default();
@@ -53,12 +51,12 @@ impl Maintenance {
 
     async fn reconcile_counted(&self, report: &mut Report, until: Instant, counts: &mut Counts) -> Result<(), Failure> {
         loop {
-            let looked = reconciliation::find(&self.database, LOOKED_AT, true).await?;
-            report.found += looked.missing;
-            if looked.missing > 0 {
-                counts.add(Metric::CallsWithoutReport, looked.missing);
+            let scan = reconciliation::find(&self.database, SCAN_LIMIT, true).await?;
+            report.found += scan.missing;
+            if scan.missing > 0 {
+                counts.add(Metric::CallsWithoutReport, scan.missing);
             }
-            if looked.looked_at == 0 {
+            if scan.examined == 0 {
                 break;
             }
             if Instant::now() > until {
@@ -66,24 +64,24 @@ impl Maintenance {
                 return Ok(());
             }
         }
-        // An org whose key is refused is not asked for again in this run.
+        // Orgs whose key Vapi refused are skipped for the rest of this run.
         let mut refused = HashSet::new();
         loop {
-            let due = reconciliation::take(&self.database, ASKED).await?;
+            let due = reconciliation::take(&self.database, CALLS_PER_BATCH).await?;
             if due.is_empty() {
                 return Ok(());
             }
             for missing in due.into_iter().filter(|missing| !missing.is_over) {
-                let asked = if refused.contains(&missing.org_id) {
+                let answer = if refused.contains(&missing.org_id) {
                     Err(FailureCode::VapiKeyRefused)
                 } else {
                     self.complete(&missing).await
                 };
-                if asked == Err(FailureCode::VapiKeyRefused) {
+                if answer == Err(FailureCode::VapiKeyRefused) {
                     refused.insert(missing.org_id);
                 }
-                report.done += u64::from(asked == Ok(true));
-                self.settle(&missing, asked, counts).await?;
+                report.done += u64::from(answer == Ok(true));
+                self.record_result(&missing, answer, counts).await?;
             }
             if Instant::now() > until {
                 report.more = true;
@@ -92,7 +90,7 @@ impl Maintenance {
         }
     }
 
-    /// Asks for a call; if it has ended, its report is on its way. False: the call goes on.
+    /// Asks Vapi for a call and queues its report if it has ended. False: the call has not ended.
     async fn complete(&self, missing: &Missing) -> Result<bool, FailureCode> {
         let Missing { org_id, vapi_call_id, key_version, .. } = missing;
         if missing.is_expired {
@@ -101,13 +99,13 @@ impl Maintenance {
         let sealed = missing.api_key.as_ref().ok_or(FailureCode::VapiKeyMissing)?;
         let reconciler = &self.reconciler;
         let key = reconciler.sealer.open_api_key(*org_id, sealed).ok_or(FailureCode::VapiKeyRefused)?;
-        tokio::time::sleep(PACE).await;
+        tokio::time::sleep(REQUEST_INTERVAL).await;
         let call = reconciler.api.call(&key, vapi_call_id).await?;
         let Some(body) = report_of(&call) else { return Ok(false) };
         let now = Timestamp::now();
         let parsed = parse(body.to_string().as_bytes(), now).map_err(BadRequest::code)?;
         let Message::Stored(stored) = parsed.message else { return Err(FailureCode::EventUnreadable) };
-        // Whatever Vapi answers, it is the call that was asked for.
+        // Vapi must have returned the requested call.
         if stored.event.call().id != *vapi_call_id {
             return Err(FailureCode::EventUnreadable);
         }
@@ -120,20 +118,20 @@ impl Maintenance {
         Ok(true)
     }
 
-    async fn settle(
+    async fn record_result(
         &self,
         missing: &Missing,
-        asked: Result<bool, FailureCode>,
+        answer: Result<bool, FailureCode>,
         counts: &mut Counts,
     ) -> Result<(), Failure> {
         let (org, call) = (missing.org_id, &missing.vapi_call_id);
         let exponent = missing.attempts.saturating_sub(1).min(8);
-        let backoff = RETRY.0.saturating_mul(1 << exponent).min(RETRY.1);
-        let (code, retry) = match asked {
+        let backoff = RETRY_DELAYS.0.saturating_mul(1 << exponent).min(RETRY_DELAYS.1);
+        let (code, retry) = match answer {
             Ok(is_sent) => {
                 if is_sent {
                     counts.add(Metric::Reconciled, 1);
-                    tracing::info!(org.id = %org, call.id = %call, "a missing report is on its way");
+                    tracing::info!(org.id = %org, call.id = %call, "a missing report was queued");
                 }
                 // The row is closed when the report is applied.
                 (None, Some(backoff))
@@ -153,15 +151,16 @@ impl Maintenance {
                 (Some(code), (!is_over).then_some(backoff))
             }
         };
-        reconciliation::settle(&self.database, missing, code, retry).await?;
+        reconciliation::record(&self.database, missing, code, retry).await?;
         Ok(())
     }
 }
 
-/// The `end-of-call-report` that Vapi would have sent of this `Call`. None: it has not ended.
+/// The `end-of-call-report` that Vapi would have sent for this `Call`. None: the call has not ended.
 ///
-/// Vapi's `Call` has the report's fields of the same names; `endedReason` says that it is over, also where the status is not kept up.
-/// The message's time is the call's last change, so that who is asked twice says the same.
+/// Vapi's `Call` has the fields of the report under the same names. `endedReason` shows that the call has ended even if
+/// the status is outdated. The message's time is the call's last change, so that two requests for one call give the
+/// same event key.
 fn report_of(call: &Value) -> Option<Value> {
     let is_over = call.get("status").and_then(Value::as_str) == Some("ended");
     if !is_over && call.get("endedReason").is_none_or(Value::is_null) {

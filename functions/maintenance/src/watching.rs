@@ -1,4 +1,4 @@
-//! What is looked at and told, so that alarms can be made of it.
+//! Publishes the metrics behind the alarms.
 
 use ringfence_core::error::Failure;
 use ringfence_core::maintenance::{self, QueueState};
@@ -9,11 +9,11 @@ use ringfence_protocol::maintenance::Report;
 use crate::Maintenance;
 
 impl Maintenance {
-    /// Keeps the depth of each queue for who looks at the console, and publishes what is no count of events.
+    /// Stores the depth of each queue for the console and publishes the metrics that are not counts of events.
     pub(crate) async fn watch(&self, report: &mut Report) -> Result<(), Failure> {
         let mut states = Vec::new();
         for (name, queue) in &self.queues {
-            // One that cannot be asked keeps none of the others, and is in the log.
+            // A queue that does not answer is logged and skipped.
             if let Ok(depth) = queue.depth().await {
                 states.push(QueueState { queue: name.clone(), waiting: depth.waiting, in_flight: depth.in_flight });
             }
@@ -30,7 +30,7 @@ impl Maintenance {
         let mut counts = Counts::default();
         counts.add(Metric::UnresolvedEvents, watched.unresolved_events);
         counts.add(Metric::OldestRetrySeconds, watched.oldest_retry_seconds);
-        counts.add(Metric::RecordingLinksDying, watched.recording_links_dying);
+        counts.add(Metric::RecordingLinksDying, watched.recording_links_expiring);
         counts.add(Metric::OrgsSilent, watched.silent_orgs.len() as u64);
         counts.add(Metric::MaintenanceRan, 1);
         counts.emit();

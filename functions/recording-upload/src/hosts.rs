@@ -3,17 +3,18 @@
 use lambda_http::http::Uri;
 use ringfence_runtime::Misconfigured;
 
-/// Where Vapi keeps recordings: its own hosts, and its buckets at Cloudflare.
-const VAPIS: &str = "*.vapi.ai,*.r2.cloudflarestorage.com";
+/// The hosts of Vapi's recordings: its own, and its buckets at Cloudflare.
+const VAPI_HOSTS: &str = "*.vapi.ai,*.r2.cloudflarestorage.com";
 
-/// A list of hosts: names, and `*.` before a name for all below it.
+/// A list of host names. `*.` before a name stands for all names below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hosts(Vec<String>);
 
 impl Hosts {
-    /// From `RECORDING_HOSTS`, separated by commas; Vapi's, if it is not set.
+    /// The hosts of the setting `RECORDING_HOSTS`, separated by commas, or Vapi's hosts if it is not set.
     pub fn from_setting(setting: Option<&str>) -> Result<Self, Misconfigured> {
-        let hosts: Vec<_> = setting.unwrap_or(VAPIS).split(',').map(|host| host.trim().to_ascii_lowercase()).collect();
+        let hosts: Vec<_> =
+            setting.unwrap_or(VAPI_HOSTS).split(',').map(|host| host.trim().to_ascii_lowercase()).collect();
         let is_host = |host: &String| {
             let name = host.strip_prefix("*.").unwrap_or(host);
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
@@ -22,13 +23,12 @@ impl Hosts {
             return Ok(Self(hosts));
         }
         let name = "RECORDING_HOSTS".to_owned();
-        Err(Misconfigured { name, fault: "is not a list of host names, with *. before one for all below it" })
+        Err(Misconfigured { name, fault: "is not a list of host names, each with an optional prefix *." })
     }
 
-    /// Whether a URL leads to one of them.
     pub(crate) fn allow(&self, url: &Uri) -> bool {
         let Some(host) = url.host().map(str::to_ascii_lowercase) else { return false };
-        // A name before an @ would be a credential, or a host in disguise.
+        // A text before an @ is a credential, or makes another host look like an allowed one.
         let is_plain = url.authority().is_some_and(|authority| !authority.as_str().contains('@'));
         is_plain
             && self.0.iter().any(|allowed| match allowed.strip_prefix("*.") {
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn vapis_hosts_are_allowed_unless_told() {
+    fn vapis_hosts_are_allowed_by_default() {
         let hosts = Hosts::from_setting(None).unwrap();
         assert!(hosts.allow(&"https://acct.r2.cloudflarestorage.com/a".parse().unwrap()));
         assert!(hosts.allow(&"https://storage.vapi.ai/a".parse().unwrap()));

@@ -1,7 +1,8 @@
-//! Fetches recordings before their links expire, and keeps them in the bucket.
+//! Fetches recordings before their links expire, and stores them in the bucket.
 //!
-//! A message says that there is a recording to fetch; all about it stands in its row, which is leased to who fetches it. Whatever dies
-//! on the way leaves the row pending and no half object: the next one begins anew, or finds the object whole and only has to say so.
+//! A message names a recording; everything else is in the recording's row, on which the function takes a lease. If an
+//! invocation dies, the row stays pending and the bucket has no partial object. The next attempt starts from the
+//! beginning, or finds the complete object and only updates the row.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 mod hosts;
@@ -29,43 +30,42 @@ pub use source::{MAX_BYTES, Source};
 
 use crate::store::Store;
 
-/// Who holds a lease longer has died: no invocation lasts as long (300 s in template.yaml).
+/// Longer than any invocation lasts (300 s in template.yaml), so the holder of an older lease has died.
 const LEASE: Duration = Duration::from_secs(310);
-/// What is left of an invocation when a recording has taken too long: to write that down, to push it, and to move its message.
+/// The part of an invocation that is reserved for the time after a recording timed out: to update the row, to push the
+/// event and to move the message.
 const RESERVE: Duration = Duration::from_secs(30);
-/// Of that, to abort its upload.
-const TO_ABORT: Duration = Duration::from_secs(5);
-/// How long a recording may take where no time is told that is left, which `cargo lambda watch` does not.
-const WITHOUT_DEADLINE: Duration = Duration::from_mins(1);
-/// What Vapi does not have by then, it never will: recordings may lag their report by minutes.
-const LAG: SignedDuration = SignedDuration::from_hours(2);
-/// The longest that SQS hides a message for us.
-const LONGEST_WAIT: Duration = Duration::from_mins(15);
+/// The part of the reserve for aborting the upload.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The limit if the invocation has no deadline, as with `cargo lambda watch`.
+const DEFAULT_LIMIT: Duration = Duration::from_mins(1);
+/// Vapi may publish a recording some minutes after the report. A recording that is still missing after this time is
+/// treated as permanently missing.
+const PUBLICATION_LAG: SignedDuration = SignedDuration::from_hours(2);
+/// The longest visibility timeout that the function sets.
+const MAX_VISIBILITY_TIMEOUT: Duration = Duration::from_mins(15);
 
-/// Fetches recordings.
 pub struct Uploader {
-    /// Where the rows are.
     pub database: Arc<Database>,
-    /// Where recordings come from.
     pub source: Source,
-    /// Where they are kept.
     pub bucket: Bucket,
-    /// How long what may be fetched later waits.
+    /// The delay before a failed recording is retried.
     pub backoff: Backoff,
-    /// Tells viewers what is kept, and what failed.
+    /// Pushes stored and failed recordings to viewers.
     pub pusher: Pusher,
 }
 
-/// A recording that was not kept this time.
-enum Setback {
-    /// The source or the bucket failed: the lease can be given back.
-    Failed(FailureCode),
-    /// The object is in the bucket, and the database did not take it down.
-    Unsaid(Failure),
+/// Why an attempt did not complete.
+enum AttemptFailure {
+    /// The source or the bucket failed. The lease can be released.
+    NotStored(FailureCode),
+    /// The object is in the bucket, but the database did not record it.
+    NotRecorded(Failure),
 }
 
 impl Worker for Uploader {
-    /// A batch is one message (template.yaml): of a larger batch, all but the first are left for another invocation.
+    /// A batch is one message (template.yaml). In a larger batch, all messages but the first are left for another
+    /// invocation.
     const LONGEST_RECORD: Duration = LEASE;
 
     async fn process(&self, record: &Record<'_>, counts: &mut Counts) -> Disposition {
@@ -78,14 +78,16 @@ impl Uploader {
         let recording = match read(record.body) {
             Ok(recording) => recording,
             Err(code) => {
-                tracing::error!(failure.code = %code, message.id = record.message_id, "not a message about a recording");
+                tracing::error!(
+                    failure.code = %code, message.id = record.message_id, "the message does not name a recording"
+                );
                 return Disposition::DeadLetter(code);
             }
         };
         let claimant = Uuid::new_v4();
         match recordings::claim(&self.database, &recording, claimant, LEASE).await {
             Ok(Claimed::Done) => Disposition::Done,
-            Ok(Claimed::Busy(wait)) => Disposition::Retry((wait + Duration::from_secs(1)).min(LONGEST_WAIT)),
+            Ok(Claimed::Busy(wait)) => Disposition::Retry((wait + Duration::from_secs(1)).min(MAX_VISIBILITY_TIMEOUT)),
             Ok(Claimed::Leased(lease)) => self.fetch(record, &recording, claimant, &lease, counts).await,
             Err(failure) => {
                 log_failure(&recording, &failure);
@@ -107,26 +109,29 @@ impl Uploader {
     ) -> Disposition {
         let began = Instant::now();
         let left = record.deadline.saturating_duration_since(began);
-        let limit = if left.is_zero() { WITHOUT_DEADLINE } else { left.saturating_sub(RESERVE) };
-        // Boxed: the future holds the SDK's.
-        let kept =
-            Box::pin(tokio::time::timeout(limit + TO_ABORT, catch_panics(self.keep(recording, lease, began + limit))));
-        let result = kept.await.unwrap_or_else(|_| Err(FailureCode::RecordingUnreachable.into()));
-        let setback = match result {
+        let limit = if left.is_zero() { DEFAULT_LIMIT } else { left.saturating_sub(RESERVE) };
+        // Boxed, because the future contains the large futures of the SDK.
+        let stored = Box::pin(tokio::time::timeout(
+            limit + ABORT_TIMEOUT,
+            catch_panics(self.store(recording, lease, began + limit)),
+        ));
+        let result = stored.await.unwrap_or_else(|_| Err(FailureCode::RecordingUnreachable.into()));
+        let failed = match result {
             Ok(object) => match recordings::finish(&self.database, recording, &object).await {
                 Ok(finished) => return self.finished(recording, &object, lease, began, finished, counts).await,
-                Err(failure) => Setback::Unsaid(failure),
+                Err(failure) => AttemptFailure::NotRecorded(failure),
             },
-            Err(failure) => Setback::Failed(failure.code),
+            Err(failure) => AttemptFailure::NotStored(failure.code),
         };
-        self.settle(record, recording, claimant, lease, setback, counts).await
+        self.fail(record, recording, claimant, lease, failed, counts).await
     }
 
-    /// Puts the recording into the bucket, unless it is there already since somebody died who had put it there.
-    async fn keep(&self, recording: &Recording, lease: &Lease, until: Instant) -> Result<StoredObject, Failure> {
+    /// Puts the recording into the bucket. A retry first looks for the object, because an earlier attempt may have died
+    /// after it was complete.
+    async fn store(&self, recording: &Recording, lease: &Lease, until: Instant) -> Result<StoredObject, Failure> {
         let key = recording.object_key();
         if lease.attempt > 1
-            && let Some(object) = Store(&self.bucket).measure(&key).await?
+            && let Some(object) = Store(&self.bucket).find(&key).await?
         {
             return Ok(object);
         }
@@ -146,19 +151,22 @@ impl Uploader {
         let Recording { org_id, call_id, kind } = recording;
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match finished {
-            Finished::Stored(news) => {
+            Finished::Stored(entry) => {
                 tracing::info!(
                     org.id = %org_id, call.id = %call_id, recording.kind = %kind, recording.bytes = object.bytes,
                     recording.attempt = lease.attempt, duration_ms, "recording stored"
                 );
                 counts.add(Metric::RecordingStored, 1);
-                if let Some(news) = news {
-                    self.pusher.announce(*org_id, &news, counts).await;
+                if let Some(entry) = entry {
+                    self.pusher.announce(*org_id, &entry, counts).await;
                 }
             }
-            Finished::Repeated => {}
-            Finished::Unwanted => {
-                tracing::info!(org.id = %org_id, call.id = %call_id, recording.kind = %kind, "recording not wanted any more");
+            Finished::AlreadyStored => {}
+            Finished::Removed => {
+                tracing::info!(
+                    org.id = %org_id, call.id = %call_id, recording.kind = %kind,
+                    "the object of a removed recording is deleted"
+                );
                 if self.bucket.delete(&object.key).await.is_err() {
                     return Disposition::Retry(self.backoff.delay(1));
                 }
@@ -167,43 +175,46 @@ impl Uploader {
         Disposition::Done
     }
 
-    /// What may be fetched later waits and comes again; any other is given up now.
-    async fn settle(
+    /// Retries a recording that may be fetched later, and moves any other to the dead-letter queue.
+    async fn fail(
         &self,
         record: &Record<'_>,
         recording: &Recording,
         claimant: Uuid,
         lease: &Lease,
-        setback: Setback,
+        failed: AttemptFailure,
         counts: &mut Counts,
     ) -> Disposition {
         let delay = self.backoff.delay(record.receives);
-        let code = match setback {
-            Setback::Failed(code) => code,
-            Setback::Unsaid(failure) => {
+        let code = match failed {
+            AttemptFailure::NotStored(code) => code,
+            AttemptFailure::NotRecorded(failure) => {
                 log_failure(recording, &failure);
                 failure.code
             }
         };
         let is_over = record.is_last_receive()
             || code.class() != FailureClass::Transient
-            || (code == FailureCode::RecordingNotFound && lease.queued_at.duration_until(Timestamp::now()) > LAG);
+            || (code == FailureCode::RecordingNotFound
+                && lease.queued_at.duration_until(Timestamp::now()) > PUBLICATION_LAG);
         let Recording { org_id, call_id, kind } = recording;
         tracing::error!(
             org.id = %org_id, call.id = %call_id, recording.kind = %kind, recording.attempt = lease.attempt,
-            failure.code = %code, failure.class = code.class().as_str(), recording.given_up = is_over, "recording failed"
+            failure.code = %code, failure.class = code.class().as_str(), recording.is_dead = is_over,
+            "recording failed"
         );
         let retry = (!is_over).then_some(delay);
         match recordings::fail(&self.database, recording, claimant, code, retry, record.receives).await {
             Ok(Some(recorded)) => {
-                if let Some(news) = recorded.news {
-                    self.pusher.announce(*org_id, &news, counts).await;
+                if let Some(entry) = recorded.log_entry {
+                    self.pusher.announce(*org_id, &entry, counts).await;
                 }
             }
-            // It is somebody else's by now, who will say what became of it.
+            // Another invocation holds the lease now and records the result.
             Ok(None) => return Disposition::Done,
             Err(failure) => {
-                // The lease ends by itself, and a dead letter without a row would be known to nobody but its queue.
+                // The lease expires by itself. The message stays on the queue, because a dead letter without a row
+                // would not appear on the console.
                 log_failure(recording, &failure);
                 return Disposition::Retry(delay);
             }
@@ -222,6 +233,6 @@ fn log_failure(recording: &Recording, failure: &Failure) {
     let Recording { org_id, call_id, kind } = recording;
     tracing::error!(
         org.id = %org_id, call.id = %call_id, recording.kind = %kind, failure.code = %failure.code,
-        db.sqlstate = failure.sqlstate, db.constraint = failure.constraint, "the recording's row was not reached"
+        db.sqlstate = failure.sqlstate, db.constraint = failure.constraint, "the recording's row was not updated"
     );
 }

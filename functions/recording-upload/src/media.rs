@@ -1,9 +1,9 @@
-//! What a recording is, by its first bytes: whatever its sender calls it is not believed.
+//! The media type of a recording, by its first bytes. The sender's `Content-Type` is not trusted.
 
-/// Enough of a file to tell.
-pub(crate) const HEAD: usize = 12;
+/// The number of bytes that decide the media type.
+pub(crate) const HEAD_BYTES: usize = 12;
 
-/// The media type of a file that begins like this.
+/// The media type of a file that starts with these bytes.
 pub(crate) fn media_type(head: &[u8]) -> &'static str {
     match head {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => "audio/wav",
@@ -14,7 +14,7 @@ pub(crate) fn media_type(head: &[u8]) -> &'static str {
         [b'I', b'D', b'3', ..] => "audio/mpeg",
         // An MPEG frame begins with eleven bits that are set.
         [0xff, second, ..] if second & 0xe0 == 0xe0 => "audio/mpeg",
-        // A browser saves it instead of showing it.
+        // A browser saves a file of this type and does not show it.
         _ => "application/octet-stream",
     }
 }
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_what_it_begins_like() {
+    fn the_first_bytes_decide_the_media_type() {
         for (head, expected) in [
             (&b"RIFF\x24\x00\x00\x00WAVEfmt "[..], "audio/wav"),
             (b"\0\0\0\x20ftypisom", "video/mp4"),

@@ -1,4 +1,4 @@
-//! Where a recording comes from: Vapi's presigned link while it works, else Vapi's API with the org's key.
+//! Opens recordings: from Vapi's presigned link while it is valid, otherwise from Vapi's API with the org's key.
 
 use std::time::Duration;
 
@@ -17,14 +17,13 @@ use ringfence_vapi::{FailureClass, FailureCode};
 
 use crate::hosts::Hosts;
 
-/// The largest recording. A stereo one of Vapi's takes 230 MB an hour.
+/// The size limit of a recording. A stereo recording of Vapi takes 230 MB an hour.
 pub const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 /// The longest wait for the head of a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
-/// A link that is about to expire is not begun with.
-const MARGIN: SignedDuration = SignedDuration::from_secs(10);
+/// A link that expires within this time is not used.
+const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
-/// Opens recordings.
 pub struct Source {
     outbound: EgressClient,
     sealer: Sealer,
@@ -33,7 +32,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Fetches from these hosts and from Vapi's API at `api_url`.
+    /// Links may lead to `hosts` only. `api_url` is the base URL of Vapi's API.
     #[must_use]
     pub fn new(outbound: EgressClient, sealer: Sealer, hosts: Hosts, api_url: impl Into<String>) -> Self {
         Self { outbound, sealer, hosts, api_url: api_url.into() }
@@ -47,24 +46,28 @@ impl Source {
         Ok(Self::new(outbound, sealer, hosts, VAPI_API))
     }
 
-    /// A response whose body is the recording, by whichever way works. If none does, why the last one did not.
+    /// A response whose body is the recording, from the link or from the API. If both fail, the error of the API,
+    /// unless only the link's error is transient.
     pub(crate) async fn open(&self, recording: &Recording, lease: &Lease) -> Result<Incoming, FailureCode> {
         let by_link = self.by_link(recording, lease).await;
         let response = match (by_link, &lease.api_key) {
             (Ok(response), _) => response,
             (Err(code), None) => return Err(code),
             (Err(code), Some(sealed)) => {
-                tracing::info!(failure.code = %code, call.id = %recording.call_id, "the link did not work: asking Vapi");
+                tracing::info!(
+                    failure.code = %code, call.id = %recording.call_id,
+                    "the link failed: the recording is fetched from Vapi's API"
+                );
                 let by_api = match self.sealer.open_api_key(recording.org_id, sealed) {
                     Some(key) => self.by_api(recording, &key).await,
                     None => Err(FailureCode::RecordingForbidden),
                 };
-                // A link that may work in a moment is not lost to a key that does not.
+                // A transient error of the link allows a retry, so a permanent error of the API does not replace it.
                 let is_worse = |by_api: FailureCode| is_transient(code) && !is_transient(by_api);
                 by_api.map_err(|by_api| if is_worse(by_api) { code } else { by_api })?
             }
         };
-        // Where neither says how much there is to come, nobody could tell that it was cut short.
+        // Without either header, a truncated body could not be detected.
         let headers = response.headers();
         if !headers.contains_key(header::CONTENT_LENGTH) && !headers.contains_key(header::TRANSFER_ENCODING) {
             return Err(FailureCode::RecordingUnreachable);
@@ -78,13 +81,13 @@ impl Source {
     }
 
     async fn by_link(&self, recording: &Recording, lease: &Lease) -> Result<Response<Incoming>, FailureCode> {
-        let expired = lease.link_expires_at.is_some_and(|expires_at| expires_at < Timestamp::now() + MARGIN);
+        let expired = lease.link_expires_at.is_some_and(|expires_at| expires_at < Timestamp::now() + EXPIRY_MARGIN);
         let link = lease.link.as_ref().filter(|_| !expired).ok_or(FailureCode::RecordingExpired)?;
         let link = self.sealer.open_link(&recording.call_id, recording.kind, link);
         let response = self.get(&link.ok_or(FailureCode::RecordingExpired)?).await?;
         match response.status() {
             status if status.is_success() => Ok(response),
-            // A link leads to the recording itself, so where it leads on to is not asked.
+            // A link leads to the recording itself, so redirects are not followed.
             status if status.is_redirection() => Err(FailureCode::RecordingRefused),
             StatusCode::NOT_FOUND => Err(FailureCode::RecordingNotFound),
             status if is_busy(status) => Err(FailureCode::RecordingUnreachable),
@@ -92,7 +95,7 @@ impl Source {
         }
     }
 
-    /// Vapi's endpoint answers with a link that works for a moment.
+    /// Vapi's endpoint redirects to a link that is valid for a short time.
     async fn by_api(&self, recording: &Recording, key: &str) -> Result<Response<Incoming>, FailureCode> {
         let url = format!("{}/call/{}/{}", self.api_url, recording.call_id, recording.kind.endpoint());
         let mut authorization =
@@ -108,7 +111,7 @@ impl Source {
             _ => return Err(FailureCode::RecordingNotFound),
         }
         let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
-        // Without the key: the link is for whoever has it.
+        // Without the key, because the link itself gives access.
         let response = self.get(location.ok_or(FailureCode::RecordingRefused)?).await?;
         match response.status() {
             status if status.is_success() => Ok(response),
@@ -142,7 +145,7 @@ fn is_transient(code: FailureCode) -> bool {
     code.class() == FailureClass::Transient
 }
 
-/// Whether a server says that it may answer otherwise later.
+/// Whether a retry may succeed.
 fn is_busy(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT
 }

@@ -1,5 +1,5 @@
-//! Where recordings are kept. Small ones are put at once; large ones in parts, so that no more than a part of one is ever in memory, and
-//! nothing of it is visible before all of it is there.
+//! Stores recordings in the bucket. A small recording is put with one request and a large one in parts, so that at most
+//! one part is in memory. S3 shows the object only when it is complete.
 
 use std::time::{Duration, Instant};
 
@@ -16,26 +16,25 @@ use ringfence_core::recordings::StoredObject;
 use ringfence_vapi::FailureCode;
 use sha2::{Digest as _, Sha256};
 
-use crate::media::{HEAD, media_type};
+use crate::media::{HEAD_BYTES, media_type};
 use crate::source::MAX_BYTES;
 
-/// S3 takes parts of 5 MB and more, and 10 000 of them.
-const PART: usize = 8 * 1024 * 1024;
-/// What one read may bring beyond it.
-const READ: usize = 64 * 1024;
-/// Who says nothing for so long has died.
-const SILENCE: Duration = Duration::from_secs(30);
+/// S3 accepts parts of 5 MB and more, up to 10 000 of them.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+/// The bytes by which one read may exceed a part.
+const READ_BYTES: usize = 64 * 1024;
+/// A sender that sends nothing for this time is treated as dead.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Puts recordings into the bucket.
 pub(crate) struct Store<'a>(pub(crate) &'a Bucket);
 
-/// An upload in parts that has begun.
+/// A multipart upload in progress.
 struct Multipart {
     id: String,
     parts: Vec<CompletedPart>,
 }
 
-/// What has been read of a recording.
+/// The body of a recording, and the totals of what has been read so far.
 struct Reader {
     body: Incoming,
     digest: Sha256,
@@ -44,17 +43,17 @@ struct Reader {
 }
 
 impl Store<'_> {
-    /// Keeps what a body brings by `until`. S3 checks each part against its SHA-256; that a body was cut short is an error of its own, since its
-    /// length, or its last chunk, is missing.
+    /// Stores a body until `until` at the latest. S3 checks each part against its SHA-256. A truncated body is an
+    /// error, because its length or its last chunk is missing.
     pub(crate) async fn store(&self, key: String, body: Incoming, until: Instant) -> Result<StoredObject, FailureCode> {
-        let mut reader = Reader { body, digest: Sha256::new(), bytes: 0, head: Vec::with_capacity(HEAD) };
+        let mut reader = Reader { body, digest: Sha256::new(), bytes: 0, head: Vec::with_capacity(HEAD_BYTES) };
         let first = reader.part().await?;
         if first.is_empty() {
-            // Vapi has not finished it.
+            // Vapi has not published the recording yet.
             return Err(FailureCode::RecordingNotFound);
         }
         let content_type = media_type(&reader.head);
-        if first.len() < PART {
+        if first.len() < PART_BYTES {
             self.put(&key, content_type, first).await?;
         } else {
             self.put_in_parts(&key, content_type, first, &mut reader, until).await?;
@@ -89,7 +88,7 @@ impl Store<'_> {
         if result.is_err() {
             let abort = self.0.client.abort_multipart_upload().bucket(&self.0.name).key(key).upload_id(&upload.id);
             if let Err(error) = abort.send().await {
-                // The bucket's lifecycle removes what is left.
+                // The bucket's lifecycle rule removes the parts.
                 tracing::warn!(error = %DisplayErrorContext(error), "an upload could not be aborted");
             }
         }
@@ -119,8 +118,8 @@ impl Store<'_> {
         complete.multipart_upload(parts).send().await.map(drop).map_err(|error| refused(&error))
     }
 
-    /// What is under a key; None: nothing.
-    pub(crate) async fn measure(&self, key: &str) -> Result<Option<StoredObject>, FailureCode> {
+    /// The object under a key, with its size and hash. None: there is no object.
+    pub(crate) async fn find(&self, key: &str) -> Result<Option<StoredObject>, FailureCode> {
         let object = match self.0.client.get_object().bucket(&self.0.name).key(key).send().await {
             Ok(object) => object,
             Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => return Ok(None),
@@ -129,7 +128,7 @@ impl Store<'_> {
         let content_type = object.content_type.unwrap_or_else(|| media_type(&[]).to_owned());
         let (mut body, mut digest, mut bytes) = (object.body, Sha256::new(), 0);
         loop {
-            let chunk = tokio::time::timeout(SILENCE, body.try_next()).await;
+            let chunk = tokio::time::timeout(READ_TIMEOUT, body.try_next()).await;
             let chunk = chunk.map_err(|elapsed| refused(&elapsed))?.map_err(|error| refused(&error))?;
             let Some(chunk) = chunk else { break };
             digest.update(&chunk);
@@ -141,11 +140,11 @@ impl Store<'_> {
 }
 
 impl Reader {
-    /// The next part: as many bytes as one has, or the rest.
+    /// The next part: `PART_BYTES` or slightly more, or the rest.
     async fn part(&mut self) -> Result<Vec<u8>, FailureCode> {
-        let mut part = Vec::with_capacity(PART + READ);
-        while part.len() < PART {
-            let frame = tokio::time::timeout(SILENCE, self.body.frame()).await;
+        let mut part = Vec::with_capacity(PART_BYTES + READ_BYTES);
+        while part.len() < PART_BYTES {
+            let frame = tokio::time::timeout(READ_TIMEOUT, self.body.frame()).await;
             let Some(frame) = frame.map_err(|_| FailureCode::RecordingUnreachable)? else { break };
             let frame = frame.map_err(|_| FailureCode::RecordingUnreachable)?;
             let Some(data) = frame.data_ref() else { continue };
@@ -154,7 +153,7 @@ impl Reader {
                 return Err(FailureCode::RecordingTooLarge);
             }
             self.digest.update(data);
-            let missing = HEAD.saturating_sub(self.head.len()).min(data.len());
+            let missing = HEAD_BYTES.saturating_sub(self.head.len()).min(data.len());
             self.head.extend_from_slice(&data[..missing]);
             part.extend_from_slice(data);
         }

@@ -1,6 +1,6 @@
-//! Tool calls of models, each executed once however often Vapi delivers it. A call is claimed with a lease, sent to the endpoint that its
-//! org registered, and its result is stored; that result answers every delivery. Vapi always gets status 200 and a result for each call,
-//! an error in words that a model can speak about if need be.
+//! Executes tool calls of models, each once, however often Vapi delivers it. The function claims a call with a lease,
+//! sends it to the endpoint that the org registered, and stores the result. Every delivery is answered with the stored
+//! result. Vapi always receives status 200 and a result for each call; an error is a sentence that the model can speak.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::interactive::{
-    Admission, Claimed, Endpoint, Execution, Sender, Standing, Wanted, claim_tool_calls, finish_tool_call,
+    Admission, Claimed, Endpoint, Execution, ExecutionState, Sender, Wanted, claim_tool_calls, finish_tool_call,
 };
 use ringfence_egress::{Endpoints, Notice};
 use ringfence_identity::{Unauthorised, Verified};
@@ -22,37 +22,37 @@ use ringfence_vapi::{FailureCode, OrgId, nothing_configured};
 use serde_json::json;
 use uuid::Uuid;
 
-/// The longest wait for all of it. Vapi gives up after 20 seconds unless the tool says otherwise, and so does Lambda.
-const PATIENCE: Duration = Duration::from_secs(18);
-/// The endpoints' part of that; the rest is for their results.
-const ENDPOINTS: Duration = Duration::from_secs(15);
-/// An endpoint that had so much less than its own time was cut short by us.
-const CUT_SHORT: Duration = Duration::from_secs(1);
-/// How often a call that somebody else executes is asked for.
-const POLL: Duration = Duration::from_millis(400);
-/// More calls than any model makes at once. What is above is refused.
+/// Bounds the whole request. Vapi gives up after 20 seconds unless the tool has its own timeout, and Lambda has the
+/// same limit.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(18);
+/// The part of that time for the endpoints. The rest is for storing their results.
+const ENDPOINT_TIMEOUT: Duration = Duration::from_secs(15);
+/// If an endpoint had less than its own timeout minus this margin, Ringfence ended the request, not the endpoint.
+const CUT_SHORT_MARGIN: Duration = Duration::from_secs(1);
+/// The interval between two looks at a call that another request executes.
+const POLL_INTERVAL: Duration = Duration::from_millis(400);
+/// The most calls of a message, more than a model makes at once. Further calls are refused.
 const MAX_CALLS: usize = 32;
 
-/// Executes tool calls.
 pub struct Tools {
     database: Arc<Database>,
     endpoints: Arc<Endpoints>,
 }
 
-/// A message's calls on their way, and what they have in common.
+/// The calls of one message, with the data that they share.
 struct Batch<'a> {
     sender: Sender<'a>,
-    /// The request that holds the leases.
+    /// The id of this request, which holds the leases.
     claimant: Uuid,
-    /// No endpoint is waited for any longer.
+    /// When all requests to endpoints end.
     endpoints_until: Instant,
-    /// Nor is anything else.
+    /// When the whole request ends.
     end: Instant,
-    /// By execution.
+    /// By execution id.
     calls: BTreeMap<String, &'a ToolCall>,
 }
 
-/// What a call came to, and why if it failed.
+/// The result of a call, with the failure code if it failed.
 struct Outcome {
     result: ToolResult,
     code: Option<FailureCode>,
@@ -61,12 +61,11 @@ struct Outcome {
 
 impl Outcome {
     fn failed(code: FailureCode) -> Self {
-        Self { result: ToolResult::error(words(code)), code: Some(code), metric: Metric::ToolFailed }
+        Self { result: ToolResult::error(error_sentence(code)), code: Some(code), metric: Metric::ToolFailed }
     }
 }
 
 impl Tools {
-    /// Claims in `database` and sends by `endpoints`.
     #[must_use]
     pub fn new(database: Arc<Database>, endpoints: Arc<Endpoints>) -> Self {
         Self { database, endpoints }
@@ -74,7 +73,7 @@ impl Tools {
 }
 
 impl Respond for Tools {
-    /// Executes the calls of a message side by side, and answers with a result for each, unless the key does not count.
+    /// Executes the calls of a message concurrently and returns a result for each, or an error if the key is revoked.
     async fn answer(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Answer {
         let calls = match &message.question {
             Question::ToolCalls(calls) => calls.as_slice(),
@@ -85,12 +84,12 @@ impl Respond for Tools {
         let batch = Batch {
             sender: Sender { credential: verified.credential(), received_at: verified.received_at(), call },
             claimant: Uuid::new_v4(),
-            endpoints_until: began + ENDPOINTS,
-            end: began + PATIENCE,
+            endpoints_until: began + ENDPOINT_TIMEOUT,
+            end: began + TOTAL_TIMEOUT,
             calls: executable(calls, call.map(|call| &call.id)),
         };
         let outcomes = match self.claim(&batch, &batch.wanted()).await {
-            Ok(Admission::Known(claimed)) => self.settle_all(&batch, claimed).await,
+            Ok(Admission::Known(claimed)) => self.run_all(&batch, claimed).await,
             Ok(Admission::Revoked) => return Err(Unauthorised.into()),
             Ok(Admission::Unresolved) => {
                 counts.add(Metric::NothingConfigured, 1);
@@ -115,50 +114,50 @@ impl Respond for Tools {
 }
 
 impl Tools {
-    async fn settle_all(&self, batch: &Batch<'_>, claimed: Claimed) -> BTreeMap<String, Outcome> {
+    async fn run_all(&self, batch: &Batch<'_>, claimed: Claimed) -> BTreeMap<String, Outcome> {
         let Claimed { org_id, lead_id, executions } = claimed;
-        let settled = executions.into_iter().map(async |execution| {
+        let runs = executions.into_iter().map(async |execution| {
             let began = Instant::now();
             let id = execution.execution_id.clone();
-            let settled = catch_panics(Box::pin(async { Ok(self.settle(batch, org_id, lead_id, execution).await) }));
-            let outcome = settled.await.unwrap_or_else(|failure| Outcome::failed(failure.code));
+            let run = catch_panics(Box::pin(async { Ok(self.run(batch, org_id, lead_id, execution).await) }));
+            let outcome = run.await.unwrap_or_else(|failure| Outcome::failed(failure.code));
             log(org_id, batch, &id, &outcome, began.elapsed());
             (id, outcome)
         });
-        join_all(settled).await.into_iter().collect()
+        join_all(runs).await.into_iter().collect()
     }
 
-    /// From where a call stands to what is told of it.
-    async fn settle(&self, batch: &Batch<'_>, org_id: OrgId, lead_id: Option<Uuid>, execution: Execution) -> Outcome {
-        let Execution { execution_id: id, mut standing } = execution;
+    /// Brings an execution from its current state to an outcome.
+    async fn run(&self, batch: &Batch<'_>, org_id: OrgId, lead_id: Option<Uuid>, execution: Execution) -> Outcome {
+        let Execution { execution_id: id, mut state } = execution;
         loop {
-            match standing {
-                Standing::Claimed { endpoint, attempt } => {
+            match state {
+                ExecutionState::Claimed { endpoint, attempt } => {
                     return self.execute(batch, org_id, lead_id, &id, &endpoint, attempt).await;
                 }
-                Standing::Done { result } => return Outcome { result, code: None, metric: Metric::ToolRepeated },
-                Standing::Interrupted { result } => {
+                ExecutionState::Done { result } => return Outcome { result, code: None, metric: Metric::ToolRepeated },
+                ExecutionState::Interrupted { result } => {
                     return Outcome { result, code: Some(FailureCode::ToolInterrupted), metric: Metric::ToolFailed };
                 }
-                Standing::Unregistered => return Outcome::failed(FailureCode::ToolUnknown),
-                Standing::Running if Instant::now() + POLL >= batch.endpoints_until => {
+                ExecutionState::Unregistered => return Outcome::failed(FailureCode::ToolUnknown),
+                ExecutionState::Running if Instant::now() + POLL_INTERVAL >= batch.endpoints_until => {
                     return Outcome::failed(FailureCode::ToolTimeout);
                 }
-                Standing::Running => tokio::time::sleep(POLL).await,
+                ExecutionState::Running => tokio::time::sleep(POLL_INTERVAL).await,
             }
-            standing = self.again(batch, &id).await;
+            state = self.poll(batch, &id).await;
         }
     }
 
-    /// Where a call stands that somebody else executed a moment ago.
-    async fn again(&self, batch: &Batch<'_>, id: &str) -> Standing {
+    /// The current state of a call that another request executed at the last look.
+    async fn poll(&self, batch: &Batch<'_>, id: &str) -> ExecutionState {
         let wanted: Vec<_> = batch.wanted().into_iter().filter(|wanted| wanted.execution_id == id).collect();
         match self.claim(batch, &wanted).await {
             Ok(Admission::Known(claimed)) => {
-                claimed.executions.into_iter().next().map_or(Standing::Running, |execution| execution.standing)
+                claimed.executions.into_iter().next().map_or(ExecutionState::Running, |execution| execution.state)
             }
-            // The database may be back before the time is up.
-            Ok(Admission::Revoked | Admission::Unresolved) | Err(_) => Standing::Running,
+            // The database may be available again before the time is up.
+            Ok(Admission::Revoked | Admission::Unresolved) | Err(_) => ExecutionState::Running,
         }
     }
 
@@ -183,7 +182,7 @@ impl Tools {
         });
         let notice = Notice { org_id, id, kind: "tool-call", data };
         let left = batch.endpoints_until.saturating_duration_since(Instant::now());
-        let is_cut_short = left + CUT_SHORT < Duration::from_secs(endpoint.timeout_seconds);
+        let is_cut_short = left + CUT_SHORT_MARGIN < Duration::from_secs(endpoint.timeout_seconds);
         let posted = self.endpoints.post(endpoint.address(), &notice, batch.endpoints_until).await;
         let read = posted.and_then(|body| ToolResult::read(&body).ok_or(FailureCode::ToolAnswerUnreadable));
         let outcome = match read {
@@ -191,16 +190,17 @@ impl Tools {
             Err(code) => Outcome::failed(code),
         };
         if is_cut_short && outcome.code == Some(FailureCode::ToolTimeout) {
-            // It began late and may yet be done. The lease runs out, and whoever is asked then decides.
+            // The request began late, and the endpoint may still execute it. The lease expires, and the next delivery
+            // decides.
             return outcome;
         }
         let finished = finish_tool_call(&self.database, org_id, id, batch.claimant, &outcome.result, outcome.code);
         match batch.in_time(finished).await {
             Ok(result) if result == outcome.result => outcome,
-            // Another claimant's, which every delivery is told.
+            // The result of another claimant, which answers every delivery.
             Ok(result) => Outcome { result, code: None, metric: Metric::ToolRepeated },
             Err(failure) => {
-                // Told now all the same. Whatever is delivered again later finds a lease that ran out.
+                // This delivery is still answered with the result. A later delivery finds an expired lease.
                 tracing::error!(
                     org.id = %org_id, tool.execution = id, failure.code = %failure.code,
                     "the result of a tool call was not stored"
@@ -216,9 +216,9 @@ impl Tools {
 }
 
 impl Batch<'_> {
-    /// What the database answers, if it does before all time is up.
-    async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let answer = tokio::time::timeout_at(self.end.into(), catch_panics(asked)).await;
+    /// The result of a database operation, or a timeout when the request must end.
+    async fn in_time<T>(&self, operation: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let answer = tokio::time::timeout_at(self.end.into(), catch_panics(operation)).await;
         answer.unwrap_or_else(|_| Err(FailureCode::DatabaseTimeout.into()))
     }
 
@@ -231,25 +231,26 @@ impl Batch<'_> {
     }
 }
 
-/// The result of a call that cannot be sent: it has no readable arguments or no id, or is one too many.
+/// The result of a call that cannot be sent: its arguments are unreadable, its id is missing, or the message has too
+/// many calls.
 fn refuse(call: &ToolCall, counts: &mut Counts) -> ToolResult {
     let is_readable = call.arguments.expose().is_object();
     let code = if is_readable { FailureCode::ToolFailed } else { FailureCode::ToolArgumentsUnreadable };
     counts.add(Metric::ToolFailed, 1);
     counts.field("failure.code", code.to_string());
-    tracing::warn!(failure.code = %code, "a tool call cannot be sent");
-    ToolResult::error(words(code))
+    tracing::warn!(failure.code = %code, "a tool call was not sent");
+    ToolResult::error(error_sentence(code))
 }
 
-/// The calls that can be sent, by their executions: one that a message names twice is one.
+/// The calls that can be sent, by execution id. A call that the message contains twice appears once.
 fn executable<'a>(calls: &'a [ToolCall], call: Option<&ringfence_vapi::VapiCallId>) -> BTreeMap<String, &'a ToolCall> {
     let is_readable = |call: &&ToolCall| call.arguments.expose().is_object();
     let keyed = |tool_call: &'a ToolCall| Some((tool_call.execution_id(call)?, tool_call));
     calls.iter().filter(is_readable).take(MAX_CALLS).filter_map(keyed).collect()
 }
 
-/// What a model is told of a failure.
-const fn words(code: FailureCode) -> &'static str {
+/// The sentence that the model receives for a failure.
+const fn error_sentence(code: FailureCode) -> &'static str {
     match code {
         FailureCode::ToolUnknown => "This tool is not configured.",
         FailureCode::ToolArgumentsUnreadable => {
@@ -275,7 +276,7 @@ fn count(counts: &mut Counts, outcomes: &BTreeMap<String, Outcome>) {
 }
 
 fn log(org_id: OrgId, batch: &Batch<'_>, id: &str, outcome: &Outcome, took: Duration) {
-    // What no org registered is whatever a model wrote.
+    // The name of an unregistered tool may be any text of the model, so it is not logged.
     let is_registered = outcome.code != Some(FailureCode::ToolUnknown);
     let name = batch.calls.get(id).and_then(|call| call.name.as_deref()).filter(|_| is_registered);
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_named_twice_is_sent_once_and_one_that_cannot_be_read_never() {
+    fn a_repeated_call_is_sent_once_and_an_unreadable_call_never() {
         let calls = [
             tool_call(Some("a"), json!({"x": 1})),
             tool_call(Some("a"), json!({"x": 1})),

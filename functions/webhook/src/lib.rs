@@ -64,7 +64,7 @@ impl Webhook {
     async fn push(&self, verified: &Verified<'_>, partial: PartialTranscript, counts: &mut Counts) {
         let (credential, received_at) = (verified.credential(), verified.received_at());
         let Pipeline { store: database, pusher, .. } = &self.pipeline;
-        match catch_panics(live::pass_partial(database, credential, &partial.call, received_at)).await {
+        match catch_panics(live::throttle_partial(database, credential, &partial.call, received_at)).await {
             Ok(Some((org, viewers))) => pusher.partial(org, &viewers, &partial, received_at, counts).await,
             Ok(None) => {}
             Err(failure) => tracing::warn!(failure.code = %failure.code, "a partial transcript was not pushed"),

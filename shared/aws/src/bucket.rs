@@ -9,16 +9,13 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_types::SdkConfig;
 use ringfence_vapi::FailureCode;
 
-/// The longest wait for S3 to take or give a part of a recording, and for all attempts at it.
+/// Bounds one attempt to transfer a part of a recording, and all attempts together.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(70);
 
-/// The bucket.
 #[derive(Clone)]
 pub struct Bucket {
-    /// What asks S3.
     pub client: Client,
-    /// Its name.
     pub name: String,
 }
 
@@ -28,7 +25,7 @@ impl Bucket {
         Self { client, name: name.into() }
     }
 
-    /// A client that waits as long as some megabytes may take.
+    /// A client whose timeouts suit transfers of some megabytes.
     #[must_use]
     pub fn client(aws: &SdkConfig) -> Client {
         let timeouts = TimeoutConfig::builder()
@@ -38,13 +35,14 @@ impl Bucket {
         Client::from_conf(aws_sdk_s3::config::Builder::from(aws).timeout_config(timeouts).build())
     }
 
-    /// Removes what is under a key, if anything is.
+    /// Deletes the object under a key. A missing object is no error.
     pub async fn delete(&self, key: &str) -> Result<(), FailureCode> {
         let delete = self.client.delete_object().bucket(&self.name).key(key).send().await;
         delete.map(drop).map_err(|error| refused(&error))
     }
 
-    /// A link that plays what is under a key, for whoever has it, for so long. Asks nobody.
+    /// A presigned link to the object under a key. Anyone who has the link can play the object for `lifetime`. Sends no
+    /// request.
     pub async fn link(&self, key: &str, lifetime: Duration) -> Result<String, FailureCode> {
         let presigning = PresigningConfig::expires_in(lifetime).map_err(|error| refused(&error))?;
         let get = self.client.get_object().bucket(&self.name).key(key).response_cache_control("private, no-store");
@@ -54,16 +52,16 @@ impl Bucket {
 }
 
 impl Bucket {
-    /// Scheme, host and port of its links.
+    /// The scheme, host and port of the bucket's links.
     pub async fn origin(&self) -> Result<String, FailureCode> {
         let link = self.link("origin", Duration::from_secs(1)).await?;
         Ok(link.splitn(4, '/').take(3).collect::<Vec<_>>().join("/"))
     }
 }
 
-/// S3 did not do as asked. Why is in the log only: the SDK tells its errors' causes, and none of them holds what was sent.
+/// Logs the error of S3. The SDK's errors have their causes and no data that was sent.
 pub fn refused(error: &(impl std::error::Error + Send + Sync + 'static)) -> FailureCode {
     let code = FailureCode::RecordingStorage;
-    tracing::error!(failure.code = %code, error = %DisplayErrorContext(error), "the bucket refused");
+    tracing::error!(failure.code = %code, error = %DisplayErrorContext(error), "the S3 request failed");
     code
 }

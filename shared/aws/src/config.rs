@@ -1,8 +1,8 @@
 //! The SDK's configuration for functions, and its HTTP client.
 //!
-//! Lambda sets region and credentials in the environment, so the SDK searches nowhere else. The HTTP client shares its TLS library with
-//! the database connection: the SDK's own client would link a second one, a quarter of the package. The client is created when it is
-//! first needed, which in most environments is never.
+//! Lambda sets region and credentials in the environment, so the SDK searches nowhere else. The HTTP client uses the
+//! TLS library of the database connection: the SDK's own client would link a second one, a quarter of the package. The
+//! client is created at the first request, which most environments never send.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -26,12 +26,12 @@ use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::rt::TokioExecutor;
 use ringfence_egress::tls;
 
-/// The longest wait for a service, all attempts together: the sender of a webhook still waits for its answer.
+/// Bounds an operation with all attempts: the sender of a webhook waits for the answer.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Region, credentials and endpoint from environment variables, with bounded waits. `variable` looks one up.
+/// Region, credentials and endpoint from environment variables, with timeouts. `variable` reads a variable.
 #[must_use]
 pub fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
@@ -50,14 +50,14 @@ pub fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> SdkConfig 
     config.build()
 }
 
-/// The role's credentials, which Lambda replaces together with the process.
+/// The role's credentials. Lambda replaces them together with the process.
 fn credentials(variable: &dyn Fn(&str) -> Option<String>) -> Option<Credentials> {
     let key = variable("AWS_ACCESS_KEY_ID")?;
     let secret = variable("AWS_SECRET_ACCESS_KEY")?;
     Some(Credentials::new(key, secret, variable("AWS_SESSION_TOKEN"), None, "environment"))
 }
 
-/// Endpoints of single services: `AWS_ENDPOINT_URL_LAMBDA`, as the SDK's own configuration reads them.
+/// The endpoint of one service, for example from `AWS_ENDPOINT_URL_LAMBDA`, as in the SDK's own configuration.
 #[derive(Debug)]
 struct Endpoints;
 
@@ -68,18 +68,18 @@ impl LoadServiceConfig for Endpoints {
     }
 }
 
-/// One connector for all requests, whatever their settings: the SDK asks for one with each.
+/// One connector for all requests with any settings. The SDK asks for a connector with each request.
 fn http_client() -> SharedHttpClient {
     let https = SharedHttpConnector::new(Https::new());
     http_client_fn(move |_, _| https.clone())
 }
 
 type Connections = Client<HttpsConnector<TcpConnector>, SdkBody>;
-type Made = Result<Connections, native_tls::Error>;
+type ConnectionsResult = Result<Connections, native_tls::Error>;
 
-/// Sends requests over connections that are kept.
+/// An HTTPS client that keeps its connections open.
 #[derive(Debug)]
-struct Https(LazyLock<Made, Box<dyn FnOnce() -> Made + Send>>);
+struct Https(LazyLock<ConnectionsResult, Box<dyn FnOnce() -> ConnectionsResult + Send>>);
 
 impl Https {
     fn new() -> Self {
@@ -104,7 +104,7 @@ impl HttpConnector for Https {
     }
 }
 
-fn connections() -> Made {
+fn connections() -> ConnectionsResult {
     let mut tcp = TcpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);

@@ -1,4 +1,4 @@
-//! The connections of the WebSocket API, as its management endpoint has them.
+//! The connections of the WebSocket API, through its management endpoint.
 
 use std::time::Duration;
 
@@ -12,25 +12,23 @@ use aws_types::SdkConfig;
 use futures_util::{StreamExt as _, stream};
 use ringfence_vapi::FailureCode;
 
-/// The longest wait for one push. The sender of the webhook waits too, and who gets no frame now gets it later.
+/// Bounds one push. The sender of the webhook waits for it, and a viewer that gets no frame now gets it later.
 const PUSH_TIMEOUT: Duration = Duration::from_millis(800);
-/// As many pushes at once. API Gateway allows some thousand new requests a second.
+/// The most concurrent pushes. API Gateway allows some thousand new requests per second.
 const MAX_CONCURRENT: usize = 32;
 
-/// Sends to connections and closes them.
 #[derive(Clone)]
 pub struct Connections {
     client: Client,
 }
 
-/// What became of a frame that was pushed to many.
+/// The results of a push to several connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pushes {
-    /// How many got it.
     pub delivered: usize,
-    /// Connections that are no more.
+    /// Connections that no longer exist.
     pub gone: Vec<String>,
-    /// Connections that did not get it, and may be there.
+    /// Connections that did not receive the frame and may still exist.
     pub failed: Vec<String>,
 }
 
@@ -41,18 +39,18 @@ enum Push {
 }
 
 impl Connections {
-    /// Those of the API at `endpoint`: `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
+    /// The connections of the API at `endpoint`: `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
     #[must_use]
     pub fn new(aws: &SdkConfig, endpoint: &str) -> Self {
         let timeouts =
             TimeoutConfig::builder().operation_attempt_timeout(PUSH_TIMEOUT).operation_timeout(PUSH_TIMEOUT).build();
         let config = aws_sdk_apigatewaymanagement::config::Builder::from(aws).endpoint_url(endpoint);
-        // What fails goes to the queue, which has its own pace.
+        // A failed push is retried through the queue, with the queue's delays.
         let config = config.timeout_config(timeouts).retry_config(RetryConfig::disabled());
         Self { client: Client::from_conf(config.build()) }
     }
 
-    /// Sends a text to each of the connections, side by side.
+    /// Sends a text to all connections concurrently.
     pub async fn push(&self, connections: &[String], text: &str) -> Pushes {
         let push = |connection: &String| {
             let connection = connection.clone();
@@ -71,10 +69,10 @@ impl Connections {
         result
     }
 
-    /// Closes a connection. One that is gone is closed.
+    /// Closes a connection. A connection that no longer exists is no error.
     pub async fn close(&self, connection: &str) {
         if let Err(error) = self.client.delete_connection().connection_id(connection).send().await {
-            tracing::debug!(error = %DisplayErrorContext(error), "a connection could not be closed");
+            tracing::debug!(error = %DisplayErrorContext(error), "a connection was not closed");
         }
     }
 
@@ -85,7 +83,9 @@ impl Connections {
             Err(error) if error.as_service_error().is_some_and(PostToConnectionError::is_gone_exception) => Push::Gone,
             Err(error) => {
                 let error = DisplayErrorContext(error);
-                tracing::warn!(failure.code = %FailureCode::PushFailed, connection.id = connection, %error, "a push failed");
+                tracing::warn!(
+                    failure.code = %FailureCode::PushFailed, connection.id = connection, %error, "a push failed"
+                );
                 Push::Failed
             }
         }

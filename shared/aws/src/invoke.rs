@@ -10,13 +10,12 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
 use aws_types::SdkConfig;
 
-/// Invokes functions. An invocation is never retried, since one that was cut off may have taken effect.
+/// Invokes functions. An invocation is never retried, because one that was cut off may have taken effect.
 #[derive(Clone)]
 pub struct Invoker {
     client: Client,
 }
 
-/// A function was not invoked, or failed. The cause is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the function was not invoked, or failed")]
 pub struct InvokeError;
@@ -32,15 +31,15 @@ impl Invoker {
         }
     }
 
-    /// Invokes a function and waits for its end.
+    /// Invokes a function and waits until it ends.
     pub async fn invoke(&self, function: &str, payload: Vec<u8>) -> Result<(), InvokeError> {
         let invoked = self.client.invoke().function_name(function).payload(Blob::new(payload)).send().await;
         let answer = invoked.map_err(|error| failed(function, &DisplayErrorContext(error)))?;
-        // The function's own log has the reason.
+        // The log of the function has the reason.
         answer.function_error().map_or(Ok(()), |error| Err(failed(function, &error)))
     }
 
-    /// Hands an invocation to Lambda and does not wait for its end.
+    /// Starts a function asynchronously. Lambda has accepted the invocation when this returns.
     pub async fn invoke_async(&self, function: &str, payload: Vec<u8>) -> Result<(), InvokeError> {
         let invoke = self.client.invoke().function_name(function).invocation_type(InvocationType::Event);
         let invoked = invoke.payload(Blob::new(payload)).send().await;

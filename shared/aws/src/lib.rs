@@ -1,5 +1,5 @@
-//! AWS services over the SDK: SQS queues, S3 buckets, WebSocket connections, Lambda invocations. A cargo feature for each SDK client,
-//! so that a function links only the clients that it uses.
+//! AWS services through the SDK: SQS queues, S3 buckets, WebSocket connections, Lambda invocations. Each SDK client has
+//! a cargo feature, so that a function links only the clients that it uses.
 
 pub mod config;
 

@@ -11,39 +11,36 @@ use aws_sdk_sqs::types::{
 use jiff::Timestamp;
 use ringfence_vapi::FailureCode;
 
-/// As many messages as SQS takes or gives at once.
+/// The most messages that SQS accepts or delivers with one request.
 const MAX_BATCH: i32 = 10;
-/// The name of the message attribute that says why an event is here.
+/// The message attribute with the failure code of an event.
 pub const FAILURE_CODE_ATTRIBUTE: &str = "failure_code";
 
-/// A message was not accepted by a queue.
+/// SQS did not accept or deliver a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}: {text}", text = .0.title())]
 pub struct QueueError(pub FailureCode);
 
-/// A message as a queue hands it out.
+/// A received message.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// What was sent.
     pub body: String,
-    /// Why it is there, if its sender said so.
+    /// The failure code, if the sender set one.
     pub code: Option<FailureCode>,
-    /// When it was sent there.
     pub sent_at: Option<Timestamp>,
-    /// What names it until it is visible again.
+    /// Identifies the message until it is visible again.
     pub receipt_handle: String,
 }
 
-/// How much is in a queue, about.
+/// The approximate number of messages in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// Can be received now, or after a delay.
+    /// Messages that can be received now, or after a delay.
     pub waiting: i64,
-    /// Somebody has it, or it waits to be tried again.
+    /// Messages that a consumer has received, or that wait for a retry.
     pub in_flight: i64,
 }
 
-/// One queue.
 #[derive(Clone)]
 pub struct Queue {
     client: Client,
@@ -51,13 +48,12 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The queue behind a URL.
     #[must_use]
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
     }
 
-    /// Hands a message over, with the reason why it has to wait, if there is one. Once this returns, SQS keeps it.
+    /// Sends a message, with a failure code if it has one. SQS has stored the message when this returns.
     pub async fn send_text(&self, message: String, code: Option<FailureCode>) -> Result<(), QueueError> {
         let mut request = self.client.send_message().queue_url(&self.url).message_body(message);
         if let Some(code) = code {
@@ -69,7 +65,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Hands messages over, ten with a request. Once this returns, SQS keeps all of them.
+    /// Sends messages, ten with a request. SQS has stored all of them when this returns.
     pub async fn send_texts(&self, messages: &[String]) -> Result<(), QueueError> {
         for batch in messages.chunks(MAX_BATCH.unsigned_abs() as usize) {
             let entries = (0..).zip(batch).filter_map(|(index, message): (u32, _)| {
@@ -86,14 +82,14 @@ impl Queue {
         Ok(())
     }
 
-    /// Hands a message over that is delivered after a while, at most a quarter of an hour.
+    /// Sends a message that is delivered after a delay of at most 15 minutes.
     pub async fn send_later(&self, message: String, delay: Duration) -> Result<(), QueueError> {
         let request = self.client.send_message().queue_url(&self.url).message_body(message);
         request.delay_seconds(seconds(delay)).send().await.map_err(|error| refused(&error))?;
         Ok(())
     }
 
-    /// Hides a received message for a while before it is delivered again.
+    /// Hides a received message for `delay`, after which SQS delivers it again.
     pub async fn postpone(&self, receipt_handle: &str, delay: Duration) -> Result<(), QueueError> {
         self.client
             .change_message_visibility()
@@ -108,7 +104,8 @@ impl Queue {
 }
 
 impl Queue {
-    /// Takes up to ten messages, which nobody else gets for as long as `hold`. None: there are none now.
+    /// Receives up to ten messages and hides them from other consumers for `hold`. An empty list: no message is visible
+    /// now.
     pub async fn receive(&self, hold: Duration) -> Result<Vec<Received>, QueueError> {
         let answer = self
             .client
@@ -118,7 +115,7 @@ impl Queue {
             .message_attribute_names(FAILURE_CODE_ATTRIBUTE)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .visibility_timeout(seconds(hold))
-            // Asks every server of the queue, and not a few of them, which may have none of its messages.
+            // A long poll asks all servers of the queue; a short poll asks a few, which may have no message.
             .wait_time_seconds(1)
             .send()
             .await
@@ -126,7 +123,7 @@ impl Queue {
         Ok(answer.messages.unwrap_or_default().into_iter().map(received).collect())
     }
 
-    /// Gives received messages back: they are visible again at once. Those for which SQS refuses are after their hold.
+    /// Makes received messages visible again at once. If SQS refuses, they become visible after their hold.
     pub async fn release(&self, receipt_handles: &[String]) {
         for handles in receipt_handles.chunks(MAX_BATCH.unsigned_abs() as usize) {
             let entries = (0..).zip(handles).filter_map(|(index, handle): (u32, _)| {
@@ -140,7 +137,7 @@ impl Queue {
         }
     }
 
-    /// How much is in the queue, about.
+    /// The approximate number of messages in the queue.
     pub async fn depth(&self) -> Result<Depth, QueueError> {
         use QueueAttributeName::{
             ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesDelayed as Delayed,
@@ -153,7 +150,6 @@ impl Queue {
         Ok(Depth { waiting: of(Visible) + of(Delayed), in_flight: of(InFlight) })
     }
 
-    /// Removes a received message.
     pub async fn delete(&self, receipt_handle: &str) -> Result<(), QueueError> {
         let request = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt_handle);
         request.send().await.map_err(|error| refused(&error))?;
@@ -176,14 +172,14 @@ fn received(message: Message) -> Received {
     }
 }
 
-/// SQS did not do as asked. Why is in the log only: the SDK tells its errors' causes, and none of them holds a message.
+/// Logs the error of SQS. The SDK's errors have their causes and no message.
 fn refused(error: &(impl std::error::Error + Send + Sync + 'static)) -> QueueError {
     let error = DisplayErrorContext(error);
     tracing::error!(failure.code = %FailureCode::QueueUnavailable, %error, "queue unavailable");
     QueueError(FailureCode::QueueUnavailable)
 }
 
-/// SQS allows twelve hours; whatever is asked for here is far below.
+/// SQS allows twelve hours; all delays here are far shorter.
 fn seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
 }

@@ -1,12 +1,12 @@
-//! A short memory that the database is away, so that an outage costs a webhook milliseconds and not a timeout each.
+//! The circuit breaker. While it is open, a request fails at once and does not wait for an unavailable database.
 
 use std::time::{Duration, SystemTime};
 
 use ringfence_vapi::FailureCode;
 
-/// The last failure to reach the database.
+/// The latest failure to reach the database.
 ///
-/// By the wall clock: an execution environment is frozen between two requests, and a timer with it.
+/// Uses the wall clock, because a monotonic clock stops while the execution environment is frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OpenCircuit {
     since: SystemTime,
@@ -14,16 +14,17 @@ pub(crate) struct OpenCircuit {
 }
 
 impl OpenCircuit {
-    /// The database was found away at `since`.
+    /// The database was found unavailable at `since`.
     pub(crate) fn new(since: SystemTime, code: FailureCode) -> Self {
         Self { since, code }
     }
 
-    /// The failure, while it is remembered. Afterwards one request tries again, and finds the database back or remembers anew.
-    pub(crate) fn remembered(&self, now: SystemTime, memory: Duration) -> Option<FailureCode> {
-        // A clock that was set back must not make an outage last.
+    /// The failure, while the circuit is open. Afterwards one request connects again, and closes or reopens the
+    /// circuit.
+    pub(crate) fn failure_while_open(&self, now: SystemTime, open_time: Duration) -> Option<FailureCode> {
+        // If the clock was set back, the circuit closes.
         let age = now.duration_since(self.since).ok()?;
-        (age < memory).then_some(self.code)
+        (age < open_time).then_some(self.code)
     }
 }
 
@@ -32,19 +33,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_remembered_for_its_time_and_no_longer() {
+    fn the_circuit_closes_after_its_time() {
         let since = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
-        let memory = Duration::from_millis(1_500);
-        let outage = OpenCircuit::new(since, FailureCode::DatabaseTimeout);
-        for (now, remembered) in [
+        let open_time = Duration::from_millis(1_500);
+        let circuit = OpenCircuit::new(since, FailureCode::DatabaseTimeout);
+        for (now, is_open) in [
             (since, true),
             (since + Duration::from_millis(1_499), true),
-            (since + memory, false),
+            (since + open_time, false),
             (since + Duration::from_hours(1), false),
             (since - Duration::from_secs(1), false),
         ] {
-            let code = remembered.then_some(FailureCode::DatabaseTimeout);
-            assert_eq!(outage.remembered(now, memory), code, "{now:?}");
+            let code = is_open.then_some(FailureCode::DatabaseTimeout);
+            assert_eq!(circuit.failure_while_open(now, open_time), code, "{now:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a connection is made: where to, and over TLS that is verified unless the server is on this very machine.
+//! Connections: over verified TLS, unless the server is on this machine.
 
 use std::time::Duration;
 
@@ -11,33 +11,30 @@ use tokio_postgres::{Client, NoTls, Socket};
 
 use crate::error::Failure;
 
-/// Where the database is and how long to wait for it.
 #[derive(Clone)]
 pub struct DatabaseSettings {
     /// `postgres://user:password@host:port/database`.
     pub url: String,
-    /// Certificates (PEM) that may have signed the server's; absent: the system's public ones.
+    /// The CA certificates of the server (PEM). None: the public CAs of the system.
     pub ca_pem: Option<String>,
-    /// How long to wait for it.
     pub timeouts: Timeouts,
 }
 
-/// How long to wait for the database, and how long to trust what was learnt of it.
+/// Timeouts of connections and statements.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// The longest wait for a connection.
     pub connect: Duration,
-    /// The longest wait for a statement. Longer than the role's `statement_timeout`, so that a slow statement is ended by the
-    /// server, which says why, and this one catches a server that says nothing.
+    /// Bounds a statement. Longer than the role's `statement_timeout`, so that the server ends a slow statement and
+    /// reports the reason. This timeout applies if the server does not answer.
     pub statement: Duration,
-    /// A connection that was idle for longer is not used again.
+    /// A connection that was idle for longer is replaced.
     pub max_idle: Duration,
-    /// How long nobody waits again for a database that was found away.
+    /// How long the circuit breaker stays open.
     pub retry_after: Duration,
 }
 
 impl Default for Timeouts {
-    /// What suits a webhook whose sender gives up after 20 s. Gateways and firewalls forget a connection that was idle for some
+    /// For a webhook whose sender gives up after 20 s. Gateways and firewalls drop a connection that was idle for some
     /// minutes (350 s for a NAT gateway of AWS).
     fn default() -> Self {
         Self {
@@ -50,14 +47,14 @@ impl Default for Timeouts {
 }
 
 impl DatabaseSettings {
-    /// A database, with the usual timeouts.
+    /// Settings with the default timeouts.
     #[must_use]
     pub fn new(url: impl Into<String>, ca_pem: Option<String>) -> Self {
         Self { url: url.into(), ca_pem, timeouts: Timeouts::default() }
     }
 }
 
-/// The settings cannot work. Never holds the URL, which has a password in it.
+/// The settings are invalid. Never contains the URL, because it contains a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigurationError {
     /// Not a `PostgreSQL` connection URL.
@@ -71,16 +68,15 @@ pub enum ConfigurationError {
     Certificates,
 }
 
-/// Makes connections with one set of settings.
 pub(crate) struct Connector {
     config: Config,
-    /// None on loopback, unless the URL demands TLS: loading the CAs costs a start some ten milliseconds.
+    /// None on loopback, unless the URL requires TLS: loading the CAs takes some ten milliseconds at the start.
     tls: Option<MakeTlsConnector>,
     timeout: Duration,
 }
 
 impl Connector {
-    /// Reads the settings; connects to nothing yet.
+    /// Reads the settings. Does not connect.
     pub(crate) fn new(settings: &DatabaseSettings) -> Result<Self, ConfigurationError> {
         let mut config: Config = settings.url.parse().map_err(|_| ConfigurationError::Url)?;
         if !is_loopback(&config) {
@@ -94,12 +90,12 @@ impl Connector {
             SslMode::Require => Some(MakeTlsConnector::new(tls_connector(settings.ca_pem.as_deref())?)),
             _ => None,
         };
-        // Each host that the URL names has its time.
+        // The timeout applies to each host of the URL.
         let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(1).max(1);
         Ok(Self { config, tls, timeout: settings.timeouts.connect * hosts })
     }
 
-    /// A new connection, driven by a task of its own until it closes.
+    /// Opens a connection. A task drives it until it closes.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         match &self.tls {
             Some(tls) => self.connect_with(tls.clone()).await,
@@ -112,13 +108,14 @@ impl Connector {
         T: MakeTlsConnect<Socket>,
         T::Stream: Send + 'static,
     {
-        // The driver's own timeout covers TCP only; a server that accepts and never answers is caught here.
+        // The driver's timeout covers TCP only. This one also covers a server that accepts the connection and never
+        // answers.
         let (client, connection) = tokio::time::timeout(self.timeout, self.config.connect(tls))
             .await
             .map_err(|_| FailureCode::DatabaseTimeout)?
             .map_err(before_connected)?;
         tokio::spawn(async move {
-            // The statement in flight reports the failure; here it would be logged twice.
+            // The statement in flight reports the failure, so an error here would be logged twice.
             if connection.await.is_err() {
                 tracing::debug!("database connection closed");
             }
@@ -127,8 +124,8 @@ impl Connector {
     }
 }
 
-/// Before there is a connection nothing was asked that could be wrong, so no failure counts against the event that waits for
-/// it. The driver reports some as the caller's mistake, such as a server that knows no TLS.
+/// No statement was sent yet, so a failure to connect is never permanent for the event that waits for it. The driver
+/// reports some such failures as errors of the caller, for example a server without TLS.
 fn before_connected(error: tokio_postgres::Error) -> Failure {
     let failure = Failure::from(error);
     match failure.code.class() {
@@ -137,11 +134,11 @@ fn before_connected(error: tokio_postgres::Error) -> Failure {
     }
 }
 
-/// Certificate and host name are verified always; that is `native-tls`'s default and there is no option to change it.
+/// Certificate and host name are always verified: `native-tls` does so by default, and no option here changes it.
 fn tls_connector(ca_pem: Option<&str>) -> Result<TlsConnector, ConfigurationError> {
     let mut builder = TlsConnector::builder();
     if let Some(pem) = ca_pem {
-        // Only the given CA counts. Loading the system's bundle as well would cost a cold start 20 to 40 ms.
+        // Only the given CAs are trusted. Loading the system's bundle as well would take 20 to 40 ms of a cold start.
         builder.disable_built_in_roots(true);
         let certificates = Certificate::stack_from_pem(pem.as_bytes()).map_err(|_| ConfigurationError::Certificates)?;
         if certificates.is_empty() {
@@ -154,8 +151,8 @@ fn tls_connector(ca_pem: Option<&str>) -> Result<TlsConnector, ConfigurationErro
     builder.build().map_err(|_| ConfigurationError::Certificates)
 }
 
-/// Whether every host of the URL is this machine, by address and by name: a server of another name that is reached at a
-/// loopback address sits behind a tunnel, whose far end is elsewhere.
+/// Whether every host of the URL is this machine, by address and by name. A server with another name at a loopback
+/// address is behind a tunnel that ends elsewhere.
 fn is_loopback(config: &Config) -> bool {
     let by_name = config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => {
@@ -176,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn another_machine_is_reached_over_tls_or_not_at_all() {
+    fn another_machine_requires_tls() {
         assert_eq!(connector("postgres://u@db.example/d").unwrap().config.get_ssl_mode(), SslMode::Require);
         assert_eq!(
             connector("postgres://u@db.example/d?sslmode=prefer").unwrap().config.get_ssl_mode(),
@@ -192,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn loopback_may_be_plain() {
+    fn loopback_needs_no_tls() {
         for url in ["postgres://u@127.0.0.1/d", "postgres://u@localhost/d", "postgres://u@[::1]/d"] {
             assert_ne!(connector(url).unwrap().config.get_ssl_mode(), SslMode::Require, "{url}");
         }
     }
 
     #[test]
-    fn what_is_no_url_or_no_certificate_is_an_error_without_the_url() {
+    fn an_invalid_url_or_certificate_is_an_error_without_the_url() {
         assert_eq!(connector("mysql://u:secret@h/d").err(), Some(ConfigurationError::Url));
         let settings = DatabaseSettings::new("postgres://u@h/d", Some("not a certificate".to_owned()));
         assert_eq!(Connector::new(&settings).err(), Some(ConfigurationError::Certificates));

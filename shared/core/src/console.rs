@@ -1,4 +1,5 @@
-//! What people look at: one function per page, each a statement that enters its org (`migrations/*__console.sql`).
+//! The pages of the console: one function per page, each with one statement that enters its org
+//! (`migrations/*__console.sql`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,28 +14,27 @@ use uuid::Uuid;
 use crate::database::{Database, Parameter};
 use crate::error::Failure;
 
-/// Which calls are listed. What is left out chooses all.
+/// The filter of a list of calls. None selects all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallFilter {
-    /// Vapi's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_id: Option<String>,
     /// The other party's number, E.164.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<String>,
-    /// As in the rows: `in-progress`, `completed`.
+    /// `in-progress` or `completed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// The family of the reason why it ended.
+    /// The family of the ended reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
-    /// First heard of at this time or later.
+    /// The first event was received at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// First heard of before this time.
+    /// The first event was received before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Not over yet.
+    /// Present: only calls that have not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_open: Option<bool>,
 }
@@ -42,27 +42,22 @@ pub struct CallFilter {
 /// A call in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ListedCall {
-    /// Vapi's id.
     pub call_id: String,
-    /// Its status.
     pub status: String,
-    /// `inbound` or `outbound`, where it is known.
+    /// `inbound` or `outbound`. None: unknown.
     pub direction: Option<String>,
-    /// Who called.
     pub from_number: Option<String>,
-    /// Who was called.
     pub to_number: Option<String>,
-    /// When it was answered.
     pub started_at: Option<Timestamp>,
-    /// When it was first heard of.
-    pub heard_at: Timestamp,
+    /// When the first event was received.
+    pub created_at: Timestamp,
     /// Whole seconds.
     pub duration_seconds: Option<i64>,
-    /// The family of the reason why it ended.
+    /// The family of the ended reason.
     pub family: Option<String>,
     /// US dollars.
     pub cost: Option<f64>,
-    /// Whether its recording is kept.
+    /// Whether a recording is stored.
     pub is_recorded: bool,
 }
 
@@ -71,31 +66,27 @@ pub struct ListedCall {
 pub struct Calls {
     /// The latest first.
     pub calls: Vec<ListedCall>,
-    /// Where the next page begins. A page may be empty and have one.
+    /// The cursor of the next page. An empty page may have one.
     pub next: Option<Uuid>,
 }
 
-/// All that is known of a call.
+/// A call with all its data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShownCall {
     /// Its row in `call_logs`.
     pub call: Value,
-    /// The agent's name.
     pub agent: Option<String>,
-    /// The lead.
     pub lead: Option<ShownLead>,
-    /// What was said, in order.
+    /// In order.
     pub transcript: Vec<Turn>,
-    /// What was recorded.
     pub recordings: Vec<ShownRecording>,
-    /// What happened, in order.
-    pub timeline: Vec<Happening>,
+    /// In order.
+    pub timeline: Vec<TimelineEvent>,
 }
 
-/// Who was called, or called.
+/// The lead of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownLead {
-    /// The name.
     pub name: Option<String>,
     /// E.164.
     pub phone: String,
@@ -103,14 +94,12 @@ pub struct ShownLead {
     pub status: String,
 }
 
-/// One thing said.
+/// A part of a transcript.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
-    /// `user`, `assistant`, or one that Vapi adds.
+    /// `user`, `assistant`, or another role of Vapi.
     pub speaker: String,
-    /// The words.
     pub text: String,
-    /// When.
     pub said_at: Option<Timestamp>,
 }
 
@@ -121,56 +110,49 @@ pub struct ShownRecording {
     pub kind: String,
     /// `pending`, `stored`, `dead` or `removed`.
     pub state: String,
-    /// Its length, when it is kept.
+    /// The size of the stored object.
     pub bytes: Option<i64>,
-    /// Why the latest attempt to fetch it failed.
+    /// The failure of the latest attempt to fetch the recording.
     pub code: Option<FailureCode>,
 }
 
-/// An event of a call.
+/// An event in the timeline of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Happening {
-    /// Its key.
+pub struct TimelineEvent {
     pub event_id: String,
-    /// Vapi's name of its type, or ours.
+    /// The type of Vapi's message, or one of Ringfence's own.
     pub event_type: String,
     /// The kind of the typed event.
     pub kind: Option<String>,
-    /// When Vapi made the message.
+    /// When Vapi created the message.
     pub at: Timestamp,
-    /// When it was received.
     pub received_at: Timestamp,
-    /// The few words that are worth showing.
+    /// A short text for the timeline.
     pub detail: String,
 }
 
-/// Which failures are listed. What is left out chooses all.
+/// The filter of a list of failures. None selects all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureFilter {
-    /// By the code of the latest attempt.
+    /// The code of the latest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// By the function whose queue it is on.
+    /// The function whose queue has the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
     /// `retrying`, `dead` or `redriven`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// Of one call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_id: Option<String>,
 }
 
-/// Failures that are alike.
+/// Failures with the same code, function and state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureGroup {
-    /// Why.
     pub code: FailureCode,
-    /// Where.
     pub function: String,
-    /// What became of them.
     pub state: String,
-    /// How many.
     pub count: i64,
     /// The first failure of any.
     pub since: Timestamp,
@@ -181,23 +163,18 @@ pub struct FailureGroup {
 /// A failure in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedFailure {
-    /// Its key.
     pub event_id: String,
-    /// What failed.
     pub event_type: String,
-    /// The call.
     pub vapi_call_id: String,
-    /// The function whose queue it is on.
+    /// The function whose queue has the event.
     pub function: String,
     /// `retrying`, `dead` or `redriven`.
     pub state: String,
-    /// Why the latest attempt failed.
+    /// The code of the latest attempt.
     pub code: FailureCode,
-    /// How often its message was received.
+    /// The receive count of the message.
     pub receives: i32,
-    /// When it first failed.
     pub first_failed_at: Timestamp,
-    /// When it last failed.
     pub last_failed_at: Timestamp,
 }
 
@@ -206,20 +183,19 @@ pub struct ListedFailure {
 pub struct Failures {
     /// All open failures.
     pub groups: Vec<FailureGroup>,
-    /// There are more than 10 000: what follows is of the latest of them.
-    pub is_cut: bool,
-    /// How many the filter chooses.
+    /// There are more than 10 000 failures. The rest of the page covers the latest of them.
+    pub is_truncated: bool,
+    /// The number of failures that the filter selects.
     pub selected: i64,
-    /// How many of these are dead letters, which can be sent back.
+    /// The number of these that are dead letters, which can be redriven.
     pub dead: i64,
     /// The latest first.
     pub failures: Vec<ListedFailure>,
-    /// Whether there may be more.
+    /// Whether there may be further pages.
     pub has_more: bool,
 }
 
 impl Failures {
-    /// Where the next page begins.
     #[must_use]
     pub fn next(&self) -> Option<FailureCursor> {
         let last = self.failures.last().filter(|_| self.has_more)?;
@@ -227,7 +203,7 @@ impl Failures {
     }
 }
 
-/// A place in a list of failures, `{time}~{event}`.
+/// The cursor of a list of failures, `{time}~{event}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureCursor {
     at: Timestamp,
@@ -240,73 +216,59 @@ impl fmt::Display for FailureCursor {
     }
 }
 
-/// A text is no place in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a place in this list")]
-pub struct InvalidPlace;
+#[error("the cursor is not valid")]
+pub struct InvalidFailureCursor;
 
 impl FromStr for FailureCursor {
-    type Err = InvalidPlace;
+    type Err = InvalidFailureCursor;
 
-    fn from_str(text: &str) -> Result<Self, InvalidPlace> {
-        let (at, event_id) = text.split_once('~').ok_or(InvalidPlace)?;
-        Ok(Self { at: at.parse().map_err(|_| InvalidPlace)?, event_id: event_id.to_owned() })
+    fn from_str(text: &str) -> Result<Self, InvalidFailureCursor> {
+        let (at, event_id) = text.split_once('~').ok_or(InvalidFailureCursor)?;
+        Ok(Self { at: at.parse().map_err(|_| InvalidFailureCursor)?, event_id: event_id.to_owned() })
     }
 }
 
-/// A failure with its story.
+/// A failure with its event and its attempts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShownFailure {
     /// Its row in `failed_operations`.
     pub failure: Value,
-    /// The typed event. None: it was applied, and stands among the call's.
+    /// The typed event. None: the event was applied and is in the call's timeline.
     pub event: Option<Value>,
-    /// Whether what may be personal is left out of the event.
+    /// Whether the possibly personal parts of the event are hidden.
     pub is_masked: bool,
-    /// Each attempt.
     pub attempts: Vec<Attempt>,
 }
 
-/// One attempt that failed.
+/// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// When.
     pub failed_at: Timestamp,
-    /// Who tried.
     pub function: String,
-    /// Why not.
     pub code: FailureCode,
-    /// The server's SQLSTATE.
     pub sqlstate: Option<String>,
-    /// The constraint that was violated.
     pub constraint_name: Option<String>,
 }
 
-/// Which acts are listed. What is left out chooses all.
+/// The filter of the audit log. None selects all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditFilter {
-    /// Who.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
-    /// What.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
 }
 
-/// A line of the audit log.
+/// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AuditedAct {
-    /// Its place.
+pub struct AuditEntry {
     pub id: i64,
-    /// When.
     pub at: Timestamp,
-    /// Who.
     pub actor: String,
-    /// What.
     pub action: String,
-    /// Of what.
+    /// The changed object.
     pub subject: String,
-    /// More of it.
     pub detail: Value,
 }
 
@@ -314,19 +276,15 @@ pub struct AuditedAct {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Audit {
     /// The latest first.
-    pub acts: Vec<AuditedAct>,
-    /// Where the next page begins.
+    pub entries: Vec<AuditEntry>,
     pub next: Option<i64>,
 }
 
-/// An org, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedOrganization {
-    /// Its id.
     pub id: OrgId,
-    /// Its name.
     pub name: String,
-    /// Its open failures, up to a thousand.
+    /// Counted up to a thousand.
     pub open_failures: i64,
 }
 
@@ -335,24 +293,22 @@ pub struct ListedOrganization {
 pub struct Organizations {
     /// By name.
     pub organizations: Vec<ListedOrganization>,
-    /// Events that name no org that is known.
+    /// Events from the platform URL whose org is unknown.
     pub unresolved_events: i64,
-    /// The queues of the deployment, as maintenance saw them last.
+    /// The queues of the deployment, as of the latest `watch` job.
     pub queues: Vec<ListedQueue>,
 }
 
-/// A queue, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedQueue {
-    /// The function whose queue it is, or `{function}-dead-letters`.
+    /// The function of the queue, or `{function}-dead-letters`.
     pub queue: String,
     /// Messages that can be received now, or after a delay.
     pub waiting: i64,
-    /// Messages that somebody has, or that wait to be tried again.
+    /// Messages that a consumer has received, or that wait for a retry.
     pub in_flight: i64,
-    /// When this was seen.
     pub seen_at: Timestamp,
-    /// When the oldest event was received that waits there and has a row.
+    /// When the oldest event in the queue that has a row was received.
     pub oldest: Option<Timestamp>,
 }
 
@@ -394,7 +350,8 @@ pub async fn failures(
     answer(database, "SELECT list_failures_v1($1, $2, $3, $4, $5)", &parameters).await
 }
 
-/// A failure, without what may be personal; whole, if somebody asks for that by name, which is audited. None: the org has none such.
+/// A failure with its possibly personal parts hidden. With `unmasked_for`, the name of the actor, it is complete, which
+/// is audited. None: the org has no such failure.
 pub async fn failure(
     database: &Database,
     org: OrgId,
@@ -405,7 +362,7 @@ pub async fn failure(
     answer(database, "SELECT show_failure_v1($1, $2, $3)", &parameters).await
 }
 
-/// Who did what of an org, a page of at most `limit`.
+/// An org's audit log, a page of at most `limit`.
 pub async fn audit(
     database: &Database,
     org: OrgId,
@@ -418,18 +375,18 @@ pub async fn audit(
     answer(database, "SELECT list_audit_v1($1, $2, $3, $4)", &parameters).await
 }
 
-/// All orgs, for an operator, which is audited.
+/// All orgs, for an operator. Audited.
 pub async fn organizations(database: &Database, actor: &str) -> Result<Organizations, Failure> {
     answer(database, "SELECT list_organizations_v1($1)", &[(&actor, Type::TEXT)]).await
 }
 
-/// Notes that an operator is about to see something of an org. False: there is no such org.
-pub async fn note_view(database: &Database, org: OrgId, actor: &str, subject: &str) -> Result<bool, Failure> {
+/// Records in the audit log that an operator is about to see data of an org. False: no such org.
+pub async fn record_view(database: &Database, org: OrgId, actor: &str, subject: &str) -> Result<bool, Failure> {
     let parameters: [Parameter<'_>; 3] = [(&org.0, Type::UUID), (&actor, Type::TEXT), (&subject, Type::TEXT)];
-    Ok(database.query_one("SELECT note_view_v1($1, $2, $3)", &parameters).await?.try_get(0)?)
+    Ok(database.query_one("SELECT record_view_v1($1, $2, $3)", &parameters).await?.try_get(0)?)
 }
 
-/// The one JSON value that a statement answers with; SQL's NULL reads as JSON's.
+/// The JSON value that a statement returns. SQL's NULL becomes JSON's null.
 pub(crate) async fn answer<T: for<'de> Deserialize<'de>>(
     database: &Database,
     statement: &str,
@@ -437,6 +394,6 @@ pub(crate) async fn answer<T: for<'de> Deserialize<'de>>(
 ) -> Result<T, Failure> {
     let row = database.query_one(statement, parameters).await?;
     let value: Option<Value> = row.try_get(0)?;
-    // The statement and this are of one release: what does not fit is a bug to report.
+    // The statement and the type are of one release, so a mismatch is a bug to report.
     serde_json::from_value(value.unwrap_or_default()).map_err(|_| FailureCode::StatementRefused.into())
 }

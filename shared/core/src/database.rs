@@ -1,4 +1,4 @@
-//! The one connection of an execution environment, and what is done when it is gone.
+//! The connection of an execution environment, and its replacement when it is broken.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,20 +12,21 @@ use crate::circuit_breaker::OpenCircuit;
 use crate::connect::{ConfigurationError, Connector, DatabaseSettings, Timeouts};
 use crate::error::Failure;
 
-/// A parameter of a statement with its type. Naming the type saves the round trip in which the driver would ask for it.
+/// A parameter of a statement with its type. The type saves the round trip in which the driver would ask for it.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// A connection that was dead before it was used fails at once. One that fails later failed at work, and the sender of the
-/// webhook has waited long enough.
+/// A dead idle connection fails within this time. A statement that fails later is not repeated, because the sender of
+/// the webhook has waited long enough.
 const QUICK: Duration = Duration::from_secs(1);
 
-/// A connection to `PostgreSQL` that is made when needed and made anew when it broke.
+/// A connection to `PostgreSQL` that is opened when needed and replaced when broken.
 ///
-/// An execution environment serves one request at a time, so one connection is all it can use. Statements go out unnamed and in
-/// one flush (`query_typed`): one round trip each, and safe behind a pooler that gives every transaction another server.
+/// An execution environment serves one request at a time, so it needs one connection. Statements are sent unnamed and
+/// with one flush (`query_typed`): each takes one round trip and is safe behind a pooler that assigns a server per
+/// transaction.
 ///
-/// Whoever asks waits a bounded time: for a connection and for a statement once each ([`Timeouts`]), and not at all while the
-/// database is known to be away.
+/// Connecting and a statement have a timeout each ([`Timeouts`]). While the circuit breaker is open, a caller does not
+/// wait at all.
 pub struct Database {
     connector: Connector,
     timeouts: Timeouts,
@@ -40,13 +41,13 @@ struct State {
 
 struct Connection {
     client: Arc<Client>,
-    /// By the wall clock, which goes on while the environment is frozen.
+    /// By the wall clock, because a monotonic clock stops while the environment is frozen.
     used_at: SystemTime,
 }
 
 impl Connection {
-    /// Whether it can be used. One that was idle for long may have been forgotten by a router on the way, without a word to
-    /// either side: a statement sent over it would get no answer.
+    /// Whether the connection is usable. A router may have dropped a connection that was long idle without informing
+    /// either side; a statement sent over it would get no answer.
     fn is_usable(&self, now: SystemTime, max_idle: Duration) -> bool {
         let idle = now.duration_since(self.used_at).unwrap_or_default();
         !self.client.is_closed() && idle <= max_idle
@@ -54,7 +55,7 @@ impl Connection {
 }
 
 impl Database {
-    /// Reads the settings; connects to nothing yet.
+    /// Reads the settings. Does not connect.
     pub fn new(settings: &DatabaseSettings) -> Result<Self, ConfigurationError> {
         Ok(Self {
             connector: Connector::new(settings)?,
@@ -63,26 +64,26 @@ impl Database {
         })
     }
 
-    /// Starts to connect, so that the first request finds the connection made. Waits for nothing and cannot fail: with the
-    /// database away a function must start all the same.
+    /// Starts to connect, so that the connection is open for the first request. Does not wait and cannot fail, because
+    /// a function must also start while the database is unavailable.
     pub fn start_connecting(self: &Arc<Self>) {
         let database = Arc::clone(self);
         tokio::spawn(async move {
-            // The request that needs the connection tries again and reports what it meets.
+            // The request that needs the connection connects again and reports the failure.
             let _ = database.connection().await;
         });
     }
 
-    /// Runs a statement that answers with exactly one row.
+    /// Runs a statement that returns exactly one row.
     ///
-    /// A connection that was left idle may have died unnoticed while the environment was frozen, so a statement that finds
-    /// it dead is sent once more over a new one. That is safe also if the first one was committed and only its answer was lost:
-    /// a statement that applies an event finds its own claim, and what the others write is the same when it is written twice.
+    /// An idle connection may have died while the environment was frozen. A statement that finds it dead is sent again
+    /// over a new connection. This is safe even if the first statement was committed and its answer was lost: a
+    /// statement that applies an event finds its own claim, and the other statements are idempotent.
     pub async fn query_one(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Row, Failure> {
         self.query_one_within(self.timeouts.statement, statement, parameters).await
     }
 
-    /// The same for somebody who has less time: the statement is waited for as long as `limit`, and no longer than any other.
+    /// The same with a shorter timeout for the statement: `limit`, at most the default.
     pub async fn query_one_within(
         &self,
         limit: Duration,
@@ -111,16 +112,16 @@ impl Database {
     ) -> Result<Row, Failure> {
         let query = client.query_typed(statement, parameters);
         let Ok(result) = tokio::time::timeout(limit, query).await else {
-            // The server says nothing. Nobody knows what is still on its way over this connection.
+            // The server did not answer, and the state of the connection is unknown.
             let circuit = OpenCircuit::new(SystemTime::now(), FailureCode::DatabaseTimeout);
             *self.state.lock().await = State { connection: None, circuit: Some(circuit) };
             return Err(FailureCode::DatabaseTimeout.into());
         };
-        // Every statement here selects from a function that answers with one row, so none at all is a bug to report.
+        // Every statement here selects from a function that returns one row, so no row is a bug to report.
         result?.pop().ok_or_else(|| FailureCode::StatementRefused.into())
     }
 
-    /// The connection, and whether it had been made before.
+    /// The connection, and whether it was already open.
     async fn connection(&self) -> Result<(Arc<Client>, bool), Failure> {
         let mut state = self.state.lock().await;
         let now = SystemTime::now();
@@ -129,7 +130,8 @@ impl Database {
             return Ok((Arc::clone(&connection.client), true));
         }
         state.connection = None;
-        if let Some(code) = state.circuit.and_then(|circuit| circuit.remembered(now, self.timeouts.retry_after)) {
+        let open_time = self.timeouts.retry_after;
+        if let Some(code) = state.circuit.and_then(|circuit| circuit.failure_while_open(now, open_time)) {
             return Err(code.into());
         }
         match self.connector.connect().await {

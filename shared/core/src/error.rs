@@ -1,4 +1,4 @@
-//! A failure, reduced to what may be logged and what decides its fate.
+//! A failure, reduced to the data that may be logged and that decides whether the event is retried.
 
 use std::fmt;
 
@@ -7,17 +7,16 @@ use ringfence_protocol::FailedAttempt;
 use ringfence_vapi::FailureCode;
 use tokio_postgres::error::SqlState;
 
-/// Why an event could not be applied.
+/// Why an operation failed.
 ///
-/// Holds the SQLSTATE and the name of the violated constraint, never `PostgreSQL`'s message, DETAIL or HINT: those can carry
-/// values of a row, and with them personal data.
+/// Contains the SQLSTATE and the name of the violated constraint, never `PostgreSQL`'s message, DETAIL or HINT, because
+/// these can contain values of a row and thus personal data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Failure {
-    /// What it means for the event.
     pub code: FailureCode,
-    /// Five characters, absent if the failure was not the server's answer.
+    /// Five characters. None: the failure is not an answer of the server.
     pub sqlstate: Option<String>,
-    /// The constraint that was violated, absent for other failures.
+    /// The violated constraint. None for other failures.
     pub constraint: Option<String>,
 }
 
@@ -35,13 +34,13 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
-    /// The SQL function answered with an outcome that this release does not know: a deployment is in progress.
+    /// The SQL function returned an outcome that this release does not know, because a deployment is in progress.
     pub(crate) fn unknown_outcome() -> Self {
         FailureCode::SchemaMismatch.into()
     }
 
-    /// The database could not be reached, so the next statement would fail too. A statement that the server itself ended for taking too
-    /// long says nothing about the next one.
+    /// The database is unavailable, so the next statement would fail too. A statement that the server ended because of
+    /// its timeout says nothing about the next one.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self.code {
@@ -73,9 +72,11 @@ impl From<FailureCode> for Failure {
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(answer) = error.as_db_error() else {
-            // Neither the server's answer nor the network's fault: the driver could not write the statement or read the row.
-            let away = error.is_closed() || is_io(&error);
-            return if away { FailureCode::DatabaseUnreachable } else { FailureCode::StatementRefused }.into();
+            // The server sent no error and the network is not the cause: the driver could not write the statement or
+            // read the row.
+            let is_unreachable = error.is_closed() || is_io(&error);
+            return if is_unreachable { FailureCode::DatabaseUnreachable } else { FailureCode::StatementRefused }
+                .into();
         };
         Self {
             code: code_of(answer.code()),
@@ -85,7 +86,7 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-/// Whether the failure is one of the network, of TLS or of the protocol's handshake.
+/// Whether the cause is the network, TLS or the protocol's handshake.
 fn is_io(error: &tokio_postgres::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -97,10 +98,10 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
     false
 }
 
-/// The meaning of a SQLSTATE, by class where the whole class means one thing.
+/// The failure code of a SQLSTATE, by class if the whole class has one meaning.
 ///
-/// Whatever an operator or a finished deployment can mend is transient: a wrong password, a missing database or a missing
-/// function must not send events to the dead-letter queue while somebody mends it.
+/// A failure that an operator or a finished deployment can fix is transient: a wrong password, a missing database or a
+/// missing function must not move events to the dead-letter queue while it is being fixed.
 fn code_of(state: &SqlState) -> FailureCode {
     match state.code() {
         "57014" => FailureCode::DatabaseTimeout,
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sqlstate_decides_the_fate() {
+    fn the_sqlstate_decides_the_failure_class() {
         for (state, code, class) in [
             ("40P01", FailureCode::DatabaseConflict, FailureClass::Transient),
             ("53300", FailureCode::DatabaseExhausted, FailureClass::Transient),

@@ -1,4 +1,4 @@
-//! The stored events: one SQL statement each, which claims the event, applies its effects and returns the org's viewers.
+//! Applies stored events. One SQL statement claims an event, applies its effects and returns the org's viewers.
 
 use ringfence_protocol::{Credential, Delivery};
 use ringfence_vapi::{Event, OrgId};
@@ -10,30 +10,25 @@ use crate::database::{Database, Parameter};
 use crate::error::Failure;
 use crate::failures;
 
-/// What became of a delivery.
+/// The result of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Claimed and applied, in one transaction.
     Applied {
-        /// The org it belongs to.
         org_id: OrgId,
-        /// Its place in the org's log.
         sequence: i64,
         /// The WebSocket connections that watch the org.
         viewers: Vec<String>,
     },
-    /// Applied before; nothing was changed.
-    Duplicate {
-        /// The org it belongs to.
-        org_id: OrgId,
-    },
-    /// A platform event whose org is not known yet: kept, and applied when an agent is registered that it names.
+    /// A delivery with this event key was applied before. Nothing was changed.
+    Duplicate { org_id: OrgId },
+    /// The org of a platform event is unknown. The event is stored and applied when an agent with one of its ids is
+    /// registered.
     Unresolved,
-    /// The key had been revoked when the event was received; nothing was changed.
+    /// The key was revoked when the event was received. Nothing was changed.
     Revoked,
 }
 
-/// Applies a stored event of any kind: claims it, writes its effects and returns the org's viewers, in one statement.
 pub async fn apply_event(database: &Database, delivery: &Delivery) -> Result<Outcome, Failure> {
     let (org_id, key_version) = credential_columns(delivery.credential);
     let (key, event, failures) = (delivery.key.as_str(), Json(&delivery.event), failures::of(delivery));
@@ -58,7 +53,7 @@ pub async fn apply_event(database: &Database, delivery: &Delivery) -> Result<Out
     outcome(&row)
 }
 
-/// A credential as `p_org_id` and `p_key_version`; the platform's is NULL and NULL.
+/// A credential as `p_org_id` and `p_key_version`. The platform's is NULL and NULL.
 pub(crate) fn credential_columns(credential: Credential) -> (Option<Uuid>, Option<i32>) {
     match credential {
         Credential::Org { org_id, key_version } => (Some(org_id.0), Some(key_version)),

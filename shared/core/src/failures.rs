@@ -1,4 +1,4 @@
-//! What is written of an event that failed: a row in `failed_operations`, and one in `failed_attempts` for each attempt.
+//! Records the failures of events: a row in `failed_operations`, and one in `failed_attempts` for each attempt.
 
 use ringfence_protocol::{Delivery, FailedAttempt};
 use ringfence_vapi::{Function, OrgId};
@@ -12,10 +12,9 @@ use crate::error::Failure;
 use crate::events::credential_columns;
 use crate::live::{self, Announcement};
 
-/// Where a failed event is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailedState {
-    /// In its retry queue, to be tried again.
+    /// In its retry queue, to be retried.
     Retrying,
     /// In its dead-letter queue.
     Dead,
@@ -30,17 +29,16 @@ impl FailedState {
     }
 }
 
-/// What was written down of a failure.
+/// A recorded failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Whose failure it is.
     pub org_id: OrgId,
-    /// It is news: it has a place in the org's log.
-    pub news: Option<Announcement>,
+    /// The entry in the org's log, if the failure was added to it.
+    pub log_entry: Option<Announcement>,
 }
 
-/// Writes down the failures that `delivery` carries. None: it came by the platform's key and names no org that is known, so
-/// there is nobody whose failure it is.
+/// Records the failures that `delivery` contains. None: the delivery came to the platform URL and its org is unknown,
+/// so no org has the failure.
 pub async fn record(database: &Database, delivery: &Delivery, state: FailedState) -> Result<Option<Recorded>, Failure> {
     let (org_id, key_version) = credential_columns(delivery.credential);
     let row = database
@@ -62,7 +60,7 @@ pub async fn record(database: &Database, delivery: &Delivery, state: FailedState
 
 pub(crate) fn recorded(row: &Row) -> Result<Option<Recorded>, tokio_postgres::Error> {
     let Some(org_id) = row.try_get::<_, Option<Uuid>>("event_org")?.map(OrgId) else { return Ok(None) };
-    Ok(Some(Recorded { org_id, news: live::announcement(row)? }))
+    Ok(Some(Recorded { org_id, log_entry: live::announcement(row)? }))
 }
 
 /// `p_failures` of the SQL functions.
@@ -73,7 +71,7 @@ pub(crate) struct Column<'a> {
     attempts: &'a [FailedAttempt],
 }
 
-/// What a delivery's failures are to the SQL functions; none: nothing failed before.
+/// The failures of a delivery as a parameter of the SQL functions. None: no attempt has failed.
 pub(crate) fn of(delivery: &Delivery) -> Option<Json<Column<'_>>> {
     let Delivery { event, receives, failures, .. } = delivery;
     let column = Column { function: event.function(), receives: receives.unwrap_or(0), attempts: failures };

@@ -1,4 +1,4 @@
-//! Is the database there?
+//! The database part of the health check.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::connect::Timeouts;
 use crate::database::Database;
 use crate::error::Failure;
 
-/// How long a health check waits for the database: the caller has its answer within 2 s in any case, and asks again soon.
+/// Shorter timeouts: a health check answers within 2 s and is repeated soon.
 pub const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_millis(700),
     statement: Duration::from_secs(1),

@@ -1,4 +1,4 @@
-//! What Vapi waits for: what an org answers with, and the executions of its tool calls (`migrations/*__interactive.sql`).
+//! Interactive messages: the answers of orgs, and the executions of tool calls (`migrations/*__interactive.sql`).
 
 use std::time::Duration;
 
@@ -15,37 +15,32 @@ use crate::database::Database;
 use crate::error::Failure;
 use crate::events::credential_columns;
 
-/// The longest wait for a statement while a caller waits for its answer. A database that says nothing for so long is taken for away.
+/// Bounds a statement while a caller waits for its answer. Afterwards the database is treated as unavailable.
 const STATEMENT_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// Who asks, and about which call.
+/// The sender of a message and the call that the message names.
 #[derive(Clone, Copy, Debug)]
 pub struct Sender<'a> {
-    /// Who.
     pub credential: Credential,
-    /// When.
     pub received_at: Timestamp,
-    /// The call, if the message names one.
     pub call: Option<&'a CallFacts>,
 }
 
-/// Whether a sender may have an answer.
+/// Whether the sender may receive an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Admission<T> {
-    /// It is an org's.
+    /// The org is known.
     Known(T),
-    /// The key did not count any more when the message came.
+    /// The key was revoked when the message was received.
     Revoked,
-    /// It came by the platform's key and names no org, or two.
+    /// The message came to the platform URL, and its org is unknown or ambiguous.
     Unresolved,
 }
 
-/// Where an org wants to be asked.
+/// An endpoint of an org.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Endpoint {
-    /// HTTPS.
     pub url: String,
-    /// How long it may take.
     pub timeout_seconds: u64,
 }
 
@@ -56,77 +51,71 @@ impl Endpoint {
     }
 }
 
-/// What an org answers a message with.
+/// The data with which an org answers a message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// Whose call it is.
     pub org_id: OrgId,
-    /// Who takes the call, or has it.
+    /// The agent that takes or has the call.
     pub agent: Option<Agent>,
-    /// Who calls.
+    /// The caller, if the org knows the number.
     pub lead: Option<Lead>,
-    /// Where messages of this type are answered.
+    /// The endpoint for messages of this type, if the org registered one.
     pub endpoint: Option<Endpoint>,
 }
 
-/// A tool call that is to be executed once.
+/// A tool call to be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Wanted<'a> {
     /// The idempotency key.
     pub execution_id: &'a str,
-    /// What the model called.
+    /// The name of the tool that the model called.
     pub tool: &'a str,
 }
 
-/// Where tool calls stand.
+/// The states of tool calls after a claim.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claimed {
-    /// Whose they are.
     pub org_id: OrgId,
-    /// Who calls.
+    /// The caller, if the org knows the number.
     pub lead_id: Option<Uuid>,
-    /// Each.
     pub executions: Vec<Execution>,
 }
 
-/// A tool call and where it stands.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Execution {
     /// The idempotency key.
     pub execution_id: String,
-    /// Where it stands.
     #[serde(flatten)]
-    pub standing: Standing,
+    pub state: ExecutionState,
 }
 
-/// Where a tool call stands.
+/// The state of an execution.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
-pub enum Standing {
-    /// The org has no such tool.
+pub enum ExecutionState {
+    /// The org has not registered this tool.
     Unregistered,
-    /// It is the claimant's, to be sent.
+    /// The claimant has the lease and must send the call.
     Claimed {
-        /// Where.
         endpoint: Endpoint,
         /// How often it was claimed, this time included.
         attempt: i32,
     },
-    /// Somebody else sends it now.
+    /// Another claimant has the lease.
     Running,
-    /// It was done.
+    /// The endpoint returned a result.
     Done {
-        /// What every delivery of it is told.
+        /// The result that answers every delivery.
         result: ToolResult,
     },
-    /// Whoever sent it died, and it must not be sent twice.
+    /// The claimant died after sending the call, and the tool is not idempotent, so the call is not sent again.
     Interrupted {
-        /// What every delivery of it is told.
+        /// The result that answers every delivery.
         result: ToolResult,
     },
 }
 
-/// What the sender's org answers a message of this type with. `call` tells the number that was called, and who called.
+/// Finds the answer of the sender's org to a message of this type. `call` contains the called number and the caller.
 pub async fn find_answer(
     database: &Database,
     sender: &Sender<'_>,
@@ -151,7 +140,7 @@ pub async fn find_answer(
     })
 }
 
-/// Claims tool calls for `claimant`: those that nobody has, or whose claimant died and which may be sent again.
+/// Claims tool calls for `claimant`: unclaimed calls, and calls whose lease has expired if they may be sent again.
 pub async fn claim_tool_calls(
     database: &Database,
     sender: &Sender<'_>,
@@ -179,8 +168,8 @@ pub async fn claim_tool_calls(
     })
 }
 
-/// Stores the result of a tool call that `claimant` has sent. What it is told is what every delivery is told: another result, if it
-/// has lost the claim meanwhile.
+/// Stores the result of a tool call that `claimant` has sent. Returns the result that answers every delivery, which is
+/// another claimant's if the lease was lost meanwhile.
 pub async fn finish_tool_call(
     database: &Database,
     org_id: OrgId,

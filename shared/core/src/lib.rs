@@ -1,9 +1,10 @@
-//! Idempotency claims and atomic org-scoped updates: one function per SQL statement, over tokio-postgres.
+//! Idempotency claims and atomic org-scoped updates: one function per SQL statement, over tokio-postgres. The SQL is in
+//! `migrations/`.
 //!
-//! [`events`] is the hot path: one statement claims an event, applies its effects and returns the org's viewers, or does
-//! none of it; [`failures`] writes down that it was none; [`live`]
-//! is for those who watch, [`interactive`] for what Vapi waits for, [`recordings`] for what is fetched from it, and [`console`] for what people look at. [`admin`] is what people change, each act with its line in the
-//! audit log. [`migrations`] brings the schema. The SQL itself is in `migrations/`.
+//! [`events`] is the hot path: one statement claims an event, applies its effects and returns the org's viewers, or
+//! changes nothing. [`failures`] records failed events, [`live`] serves viewers, [`interactive`] answers interactive
+//! messages, [`recordings`] tracks recordings, and [`console`] reads the pages of the console. [`admin`] changes the
+//! configuration, each command with its entry in the audit log. [`migrations`] installs the schema.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod admin;

@@ -1,4 +1,4 @@
-//! Viewers over WebSocket, and the log that they read: one function per statement (`migrations/*__live.sql`).
+//! Viewers over WebSocket and the org's log that they read: one function per statement (`migrations/*__live.sql`).
 
 mod cursor;
 
@@ -17,46 +17,45 @@ use crate::database::Database;
 use crate::error::Failure;
 use crate::events::credential_columns;
 
-/// An event at its place in an org's log.
+/// An entry of an org's log.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct LogEntry {
-    /// Its transaction.
     #[serde(with = "cursor::transaction")]
     xact: u64,
-    /// Its place.
     pub seq: i64,
-    /// When Vapi made the message, or when it was received.
+    /// When Vapi created the message, or when it was received.
     pub at: Timestamp,
-    /// The typed event, without its large parts. As JSON: a later release may have written what this one cannot read.
+    /// The typed event, without its large fields. As JSON, because a later release may have written an event that this
+    /// release cannot read.
     pub event: Value,
 }
 
-/// A part of an org's log, from a cursor on.
+/// A page of an org's log after a cursor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
-    /// In the order in which they are read.
+    /// In the order of the log.
     pub entries: Vec<LogEntry>,
-    /// Where the sweep that this page belongs to must be followed by the next.
+    /// The transaction at which the sweep after this one begins.
     floor: u64,
-    /// Whether the log ends with it.
+    /// Whether the log ends with this page.
     is_last: bool,
 }
 
 impl Page {
-    /// The page with no more than its first `count` entries.
+    /// Keeps only the first `count` entries.
     pub fn truncate(&mut self, count: usize) {
         self.is_last &= count >= self.entries.len();
         self.entries.truncate(count);
     }
 
-    /// Whether the log goes on behind it.
+    /// Whether the log has entries after this page.
     #[must_use]
     pub const fn has_more(&self) -> bool {
         !self.is_last
     }
 
-    /// Where to read on: behind this page, or, if it was the last, from where something was still being written when the sweep
-    /// began.
+    /// The cursor of the next read: after this page, or, if it was the last, at the first transaction that was still
+    /// open when the sweep began.
     #[must_use]
     pub fn next(&self) -> Cursor {
         let after = self.entries.last().filter(|_| self.has_more()).map(|last| (last.xact, last.seq));
@@ -64,42 +63,38 @@ impl Page {
     }
 }
 
-/// What a viewer that resumes is told.
+/// The answer to a resume.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resumed {
-    /// What it missed.
+    /// The entries since the cursor.
     Page(Page),
-    /// The log does not go back to its cursor: it has to load everything anew, and to resume from here.
+    /// The log no longer contains the cursor's position. The client loads all data again and resumes from this cursor.
     Reset(Cursor),
-    /// There is no such connection, or it has expired.
+    /// The connection is unknown or has expired.
     Unknown,
 }
 
-/// An event of the log, and who is still to be told of it.
+/// An event of the log, and the connections that have not received it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Broadcast {
     /// None: the log has no such event.
     pub entry: Option<(i64, Timestamp, Value)>,
-    /// WebSocket connections.
     pub viewers: Vec<String>,
 }
 
-/// Something that Ringfence itself has to tell of a call, at its place in the org's log: a failure, or a recording that is kept.
+/// An event that Ringfence itself adds to an org's log: a failure, or a stored recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
-    /// Its key there.
     pub key: EventKey,
-    /// Its sequence.
     pub sequence: i64,
-    /// When it happened.
     pub at: Timestamp,
-    /// What the log says of it.
+    /// The typed event.
     pub event: Value,
     /// The WebSocket connections that watch the org.
     pub viewers: Vec<String>,
 }
 
-/// What a statement has put into the org's log, if it did.
+/// The event that a statement has added to the org's log, if any.
 pub(crate) fn announcement(row: &Row) -> Result<Option<Announcement>, tokio_postgres::Error> {
     let Some(key) = row.try_get::<_, Option<String>>("event_id")? else { return Ok(None) };
     Ok(Some(Announcement {
@@ -111,7 +106,7 @@ pub(crate) fn announcement(row: &Row) -> Result<Option<Announcement>, tokio_post
     }))
 }
 
-/// Makes a connection a viewer of an org, pending until its first message. False: the connection is there already.
+/// Makes a connection a viewer of an org, pending until its first message. False: the connection already exists.
 pub async fn open(database: &Database, org: OrgId, connection: &str, expires_at: Timestamp) -> Result<bool, Failure> {
     let row = database
         .query_one(
@@ -122,7 +117,7 @@ pub async fn open(database: &Database, org: OrgId, connection: &str, expires_at:
     Ok(row.try_get(0)?)
 }
 
-/// Forgets connections that are gone, all of one org; without it, it is found from the first of them.
+/// Deletes closed connections, all of one org. Without `org` the first connection determines it.
 pub async fn close(database: &Database, org: Option<OrgId>, connections: &[String]) -> Result<(), Failure> {
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
         [(&org.map(|org| org.0), Type::UUID), (&connections, Type::TEXT_ARRAY)];
@@ -130,8 +125,8 @@ pub async fn close(database: &Database, org: Option<OrgId>, connections: &[Strin
     Ok(())
 }
 
-/// Makes a viewer active and reads its org's log, at most `limit` entries of it. Without a cursor it reads none and is told where
-/// the log ends.
+/// Makes a viewer active and reads at most `limit` entries of its org's log. Without a cursor it reads none and returns
+/// the end of the log.
 pub async fn resume(
     database: &Database,
     connection: &str,
@@ -166,14 +161,14 @@ fn resumed(row: &Row, cursor: Option<Cursor>) -> Result<Resumed, Failure> {
         "resumed" => {}
         _ => return Err(Failure::unknown_outcome()),
     }
-    // A sweep of several pages ends where it was when its first page was read.
+    // A sweep of several pages keeps the end that was set when its first page was read.
     let floor = cursor.filter(|cursor| cursor.after.is_some()).map_or(now, |cursor| cursor.floor);
     let Json(entries) = row.try_get("entries")?;
     Ok(Resumed::Page(Page { entries, floor, is_last: row.try_get("is_last")? }))
 }
 
-/// An event of an org's log, and who is still to be told of it: of `connections`, or of all that watch the org. Without an
-/// event: who watches the org.
+/// Reads an event of an org's log and the connections that have not received it: `connections`, or all viewers of the
+/// org. Without an event only the connections.
 pub async fn find_broadcast(
     database: &Database,
     org: OrgId,
@@ -197,8 +192,8 @@ fn broadcast(row: &Row) -> Result<Broadcast, tokio_postgres::Error> {
     Ok(Broadcast { entry, viewers: row.try_get("viewers")? })
 }
 
-/// Who is to see a partial transcript of a call: its org and the org's viewers, or nobody.
-pub async fn pass_partial(
+/// The org and the viewers for a partial transcript of a call. None: the org is unknown or has no viewers.
+pub async fn throttle_partial(
     database: &Database,
     credential: Credential,
     call: &CallFacts,
@@ -207,7 +202,7 @@ pub async fn pass_partial(
     let (org_id, key_version) = credential_columns(credential);
     let row = database
         .query_one(
-            "SELECT * FROM pass_partial_v1($1, $2, $3, $4)",
+            "SELECT * FROM throttle_partial_v1($1, $2, $3, $4)",
             &[
                 (&org_id, Type::UUID),
                 (&key_version, Type::INT4),

@@ -1,4 +1,4 @@
-//! The migrations: embedded, run under a lock by `functions/migrate` and `cargo ringfence migrate` alike.
+//! The embedded migrations. The function `admin` and `cargo ringfence migrate` run them under a lock.
 
 use postgres_protocol::password::scram_sha_256;
 use ringfence_protocol::admin::Finding;
@@ -13,14 +13,14 @@ mod embedded {
     refinery::embed_migrations!("../../migrations");
 }
 
-/// Creates the roles, changes nothing where they exist.
+/// Creates the roles that do not exist.
 const ROLES: &str = include_str!("../../../migrations/roles.sql");
-/// What must be true of a migrated database.
+/// The checks of a migrated database.
 const VERIFY: &str = include_str!("../../../migrations/verify.sql");
-/// Two deployments at once take turns.
+/// Concurrent deployments wait for each other.
 const LOCK: &str = "SELECT pg_advisory_lock(hashtext('ringfence migrations'))";
 
-/// Why a migration did not happen. All of it was rolled back.
+/// Why a migration failed. It was rolled back completely.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
     /// The database URL or its certificates cannot be used.
@@ -29,7 +29,7 @@ pub enum MigrationError {
     /// The database refused a statement.
     #[error(transparent)]
     Database(#[from] Failure),
-    /// A migration failed or differs from the one that was applied. Its text holds no data, so it may be shown.
+    /// A migration failed or differs from the applied one. The text contains no data, so it may be shown.
     #[error("{0}")]
     Migration(String),
 }
@@ -51,12 +51,12 @@ pub async fn run(settings: &DatabaseSettings, app_password: &str) -> Result<Vec<
     client.batch_execute("SET ROLE ringfence_owner").await.map_err(Failure::from)?;
     let report = embedded::migrations::runner()
         .set_grouped(true)
-        // An earlier release finds later migrations applied. It runs on the newer schema, so that is no error.
+        // An earlier release finds later migrations applied. It works with the newer schema, so this is no error.
         .set_abort_missing(false)
         .run_async(&mut client)
         .await
         .map_err(|error| MigrationError::Migration(describe(&error)))?;
-    // Last, so that a migration that fails locks nobody out who still has the password of before.
+    // Last, so that a failed migration does not lock out functions that have the previous password.
     client.batch_execute("RESET ROLE").await.map_err(Failure::from)?;
     write_app_password(&client, app_password).await?;
     Ok(report
@@ -66,14 +66,14 @@ pub async fn run(settings: &DatabaseSettings, app_password: &str) -> Result<Vec<
         .collect())
 }
 
-/// Sets the password of `ringfence_app`, as [`run`] does in the end.
+/// Sets the password of `ringfence_app`, as the last step of [`run`] does.
 pub async fn set_app_password(settings: &DatabaseSettings, app_password: &str) -> Result<(), MigrationError> {
     let client = Connector::new(settings)?.connect().await?;
     Ok(write_app_password(&client, app_password).await?)
 }
 
 async fn write_app_password(client: &Client, app_password: &str) -> Result<(), Failure> {
-    // Hashed here, so that the password itself is in no server log. The hash has no character that SQL would need escaped.
+    // Hashed here, so that the password is in no server log. The hash has no character that needs escaping in SQL.
     let hash = scram_sha_256(app_password.as_bytes());
     Ok(client.batch_execute(&format!("ALTER ROLE ringfence_app PASSWORD '{hash}'")).await?)
 }
@@ -87,8 +87,8 @@ pub async fn verify(settings: &DatabaseSettings) -> Result<Vec<Finding>, Migrati
     rows.iter().map(finding).collect::<Result<_, tokio_postgres::Error>>().map_err(|error| Failure::from(error).into())
 }
 
-/// The error with its causes, which name the statement's fault. Never the server's DETAIL: it can hold values of a row
-/// that is in a migration's way.
+/// The error with its causes, which contain the fault of the statement. Never the server's DETAIL, which can contain
+/// values of a row.
 fn describe(error: &refinery::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -102,8 +102,8 @@ fn describe(error: &refinery::Error) -> String {
     text
 }
 
-/// SQLSTATE and message. The message only where it names objects of the schema (class 42) and constraints (23): those of other
-/// classes can quote values.
+/// SQLSTATE and message. The message only for classes 42 and 23, in which it names objects of the schema and
+/// constraints. Messages of other classes can quote values.
 fn without_values(answer: &DbError) -> String {
     let state = answer.code().code();
     match &state[..2] {

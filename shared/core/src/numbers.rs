@@ -1,4 +1,4 @@
-//! What is counted by the hour (`migrations/*__numbers.sql`).
+//! The rollups: hourly counts for the Numbers page (`migrations/*__numbers.sql`).
 
 use jiff::Timestamp;
 use ringfence_vapi::OrgId;
@@ -10,112 +10,101 @@ use crate::console::answer;
 use crate::database::{Database, Parameter};
 use crate::error::Failure;
 
-/// An org's numbers of some hours, of one agent or of all.
+/// The numbers of an org for a period, of one agent or of all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Numbers {
-    /// Each hour, also those in which nothing happened.
+    /// Each hour, also hours without calls.
     pub hours: Vec<Hour>,
-    /// The calls by the family of the reason why they ended, the most first; also `open` and `unknown`.
+    /// The calls by the family of their ended reason, the most frequent first; also `open` and `unknown`.
     pub families: Vec<Family>,
     /// Seconds.
     pub durations: Spreads,
     /// US dollars.
     pub costs: Spreads,
-    /// Milliseconds. Of the org, whichever agent is chosen.
+    /// Milliseconds. Of the whole org, also if an agent is selected.
     pub latencies: Latencies,
-    /// The org's applied events by type, the most first.
+    /// The org's applied events by type, the most frequent first.
     pub types: Vec<Named>,
-    /// The org's events that began to fail or were given up, by code, the most first.
+    /// The org's events that began to fail or were moved to the dead-letter queue, by code, the most frequent first.
     pub failures: Vec<Named>,
     /// The org's agents, the busiest first.
     pub agents: Vec<AgentNumbers>,
 }
 
-/// An hour, by when calls were first heard of.
+/// The calls whose first event was received in one hour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hour {
-    /// When it begins.
     pub hour: Timestamp,
-    /// All calls.
     pub calls: i64,
-    /// Those that were answered.
+    /// Answered calls.
     pub connected: i64,
-    /// The org's events that began to fail or were given up.
+    /// The org's events that began to fail or were moved to the dead-letter queue.
     pub failures: i64,
 }
 
-/// Calls that ended alike.
+/// Calls with ended reasons of one family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Family {
-    /// The family.
     pub family: String,
-    /// All calls.
     pub calls: i64,
-    /// Those that were answered.
+    /// Answered calls.
     pub connected: i64,
 }
 
-/// How a value is spread, over all calls and over those that were answered. None: of no call is it known.
+/// The distribution of a value, over all calls and over answered calls. None: no call has the value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spreads {
-    /// All calls.
     pub all: Option<Spread>,
-    /// Those that were answered.
+    /// Answered calls.
     pub connected: Option<Spread>,
 }
 
-/// How long webhooks took.
+/// Latencies of webhooks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latencies {
-    /// From the time that Vapi gave a message until the door had it.
+    /// From the time in Vapi's message until the webhook function received it.
     pub delivery_ms: Option<Spread>,
-    /// From there until its rows were written, queues included.
+    /// From there until the rows were written, including time in queues.
     pub apply_ms: Option<Spread>,
 }
 
-/// Percentiles, right to a tenth.
+/// Percentiles with an error of at most a tenth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// The median.
     pub p50: f64,
-    /// Nine of ten are below.
     pub p90: f64,
-    /// All but one of a hundred are below.
     pub p99: f64,
-    /// How many there are.
+    /// The number of calls with the value.
     pub calls: i64,
-    /// All together, exactly. None: of no use.
+    /// The exact sum. None: the sum has no meaning.
     pub total: Option<f64>,
 }
 
-/// How many events have a name.
+/// The count of events of one type or code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
     /// A type or a code.
     pub name: String,
-    /// How many.
     pub events: i64,
 }
 
 /// An agent's calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentNumbers {
-    /// Its id.
     pub id: Uuid,
-    /// Its name.
     pub name: String,
-    /// All calls. None: it had none.
+    /// All calls. None: the agent had none.
     pub calls: Option<i64>,
-    /// Those that were answered.
+    /// Answered calls.
     pub connected: i64,
 }
 
-/// What the numbers of a period are read by.
+/// The rollup that a period is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
-    /// For a day or two.
+    /// For periods of up to two days.
     Hour,
-    /// For longer.
+    /// For longer periods.
     Day,
 }
 
@@ -128,7 +117,7 @@ impl By {
     }
 }
 
-/// The numbers of an org, of one agent or of all, from the beginning of the hour or the day of `since` until `until`.
+/// The numbers of an org, of one agent or of all, from the start of the hour or day of `since` until `until`.
 pub async fn show(
     database: &Database,
     org: OrgId,
@@ -147,14 +136,15 @@ pub async fn show(
     answer(database, "SELECT show_numbers_v1($1, $2, $3, $4, $5)", &parameters).await
 }
 
-/// Orgs, at most `limit`, whose log goes on after what is counted of it.
+/// At most `limit` orgs whose log has entries that are not counted yet.
 pub async fn find_orgs(database: &Database, limit: i32) -> Result<Vec<OrgId>, Failure> {
     let statement = "SELECT coalesce(jsonb_agg(o), '[]') FROM find_orgs_to_roll_up_v1($1) o";
     let Json(orgs) = database.query_one(statement, &[(&limit, Type::INT4)]).await?.try_get(0)?;
     Ok(orgs)
 }
 
-/// Counts further events of an org's log, at most `limit`. How many it were; 0: none, or somebody else is at it.
+/// Counts at most `limit` further events of an org's log and returns their number. 0: there are none, or another
+/// invocation is counting.
 pub async fn roll_up(database: &Database, org: OrgId, limit: i32) -> Result<u64, Failure> {
     let row = database.query_one("SELECT roll_up_v1($1, $2)", &[(&org.0, Type::UUID), (&limit, Type::INT4)]).await?;
     Ok(u64::try_from(row.try_get::<_, i32>(0)?).unwrap_or_default())

@@ -1,4 +1,4 @@
-//! Calls whose report never came (`migrations/*__reconciliation.sql`).
+//! Calls whose report did not arrive (`migrations/*__reconciliation.sql`).
 
 use std::time::Duration;
 
@@ -10,48 +10,47 @@ use crate::console::answer;
 use crate::database::Database;
 use crate::error::Failure;
 
-/// A call that Vapi is to be asked for.
+/// A call to be requested from Vapi.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Missing {
-    /// Its org.
     pub org_id: OrgId,
-    /// Vapi's id.
     pub vapi_call_id: VapiCallId,
-    /// How often it was asked for, this time included.
+    /// The number of requests, this one included.
     pub attempts: u32,
-    /// There is nothing to ask any more: its report has come, or it was erased.
+    /// No request is needed: the report has arrived, or the call was erased.
     pub is_over: bool,
-    /// Vapi does not keep it any longer.
+    /// Vapi no longer retains the call.
     pub is_expired: bool,
-    /// The newest version of the org's key, with which its report is applied.
+    /// The newest version of the org's key, which authorises the report.
     pub key_version: i32,
     /// The org's API key at Vapi, sealed.
     pub api_key: Option<String>,
 }
 
-/// What was looked at.
+/// The result of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct Looked {
-    /// Calls. 0: there are no more.
-    pub looked_at: u64,
-    /// Those of them that have no report.
+pub struct Scan {
+    /// The number of examined calls. 0: there are no more.
+    pub examined: u64,
+    /// The number of these calls that have no report.
     pub missing: u64,
 }
 
-/// Looks at further calls, at most `limit`, and notes those without a report; with `run` false it notes nothing.
-pub async fn find(database: &Database, limit: i32, run: bool) -> Result<Looked, Failure> {
+/// Examines at most `limit` further calls and records those without a report. Without `run` it records nothing.
+pub async fn find(database: &Database, limit: i32, run: bool) -> Result<Scan, Failure> {
     let statement = "SELECT to_jsonb(f) FROM find_missing_reports_v1($1, $2) f";
     answer(database, statement, &[(&limit, Type::INT4), (&run, Type::BOOL)]).await
 }
 
-/// Calls, at most `limit`, that are to be asked for now. Nobody else gets them for ten minutes.
+/// Takes at most `limit` calls that are due. Other invocations do not get them for ten minutes.
 pub async fn take(database: &Database, limit: i32) -> Result<Vec<Missing>, Failure> {
     let statement = "SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') FROM take_reconciliations_v1($1) t";
     answer(database, statement, &[(&limit, Type::INT4)]).await
 }
 
-/// Writes down what asking has brought: it is asked for again after `retry`, or never (None). False: its report has come meanwhile.
-pub async fn settle(
+/// Records the result of a request. Vapi is asked again after `retry`, or never (None). False: the report has arrived
+/// meanwhile.
+pub async fn record(
     database: &Database,
     missing: &Missing,
     code: Option<FailureCode>,
@@ -61,7 +60,7 @@ pub async fn settle(
     let code = code.map(|code| code.to_string());
     let row = database
         .query_one(
-            "SELECT settle_reconciliation_v1($1, $2, $3, $4)",
+            "SELECT record_reconciliation_v1($1, $2, $3, $4)",
             &[
                 (&missing.org_id.0, Type::UUID),
                 (&missing.vapi_call_id.as_str(), Type::TEXT),

@@ -1,4 +1,4 @@
-//! Recordings, from their queue to the bucket: one function per statement (`migrations/*__recordings.sql`).
+//! The rows of recordings, from the queue to the bucket: one function per statement (`migrations/*__recordings.sql`).
 
 use std::time::Duration;
 
@@ -14,14 +14,13 @@ use crate::error::Failure;
 use crate::failures::{Recorded, recorded};
 use crate::live::{self, Announcement};
 
-/// What is needed to fetch a recording.
+/// The right to fetch a recording, with the data for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// How often it was begun, this time included.
+    /// The number of attempts, this one included.
     pub attempt: i32,
     /// Vapi's presigned link, sealed.
     pub link: Option<String>,
-    /// From then on the link leads nowhere.
     pub link_expires_at: Option<Timestamp>,
     /// The org's API key at Vapi, sealed.
     pub api_key: Option<String>,
@@ -29,39 +28,35 @@ pub struct Lease {
     pub queued_at: Timestamp,
 }
 
-/// What a claim found.
+/// The result of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {
-    /// It is the claimant's to fetch.
+    /// The claimant has the lease.
     Leased(Box<Lease>),
-    /// Somebody else fetches it, for so long more at the most.
+    /// Another claimant has the lease, for at most this time.
     Busy(Duration),
-    /// There is nothing to fetch: it is kept, or was removed, or nobody queued it.
+    /// There is nothing to fetch: the recording is stored, was removed, or was never queued.
     Done,
 }
 
 /// An object in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredObject {
-    /// Its key.
     pub key: String,
-    /// Its media type.
     pub content_type: String,
-    /// Its length.
     pub bytes: i64,
-    /// SHA-256 of all of it.
     pub sha256: Vec<u8>,
 }
 
-/// What became of a recording that is in the bucket.
+/// The result of recording that an object is in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finished {
-    /// The rows say so now.
+    /// The rows were updated.
     Stored(Option<Announcement>),
-    /// They said so before.
-    Repeated,
-    /// It was removed meanwhile: its object has to go.
-    Unwanted,
+    /// The rows had been updated before.
+    AlreadyStored,
+    /// The recording was removed meanwhile. Its object must be deleted.
+    Removed,
 }
 
 /// Leases a recording to `claimant`.
@@ -103,7 +98,7 @@ fn claimed(row: &Row) -> Result<Claimed, Failure> {
     })
 }
 
-/// Writes down that a recording is in the bucket.
+/// Records that a recording is in the bucket.
 pub async fn finish(database: &Database, recording: &Recording, object: &StoredObject) -> Result<Finished, Failure> {
     let Recording { org_id, call_id, kind } = recording;
     let row = database
@@ -126,14 +121,14 @@ pub async fn finish(database: &Database, recording: &Recording, object: &StoredO
 fn finished(row: &Row) -> Result<Finished, Failure> {
     Ok(match row.try_get("outcome")? {
         "stored" => Finished::Stored(live::announcement(row)?),
-        "repeated" => Finished::Repeated,
-        "unwanted" => Finished::Unwanted,
+        "already-stored" => Finished::AlreadyStored,
+        "removed" => Finished::Removed,
         _ => return Err(Failure::unknown_outcome()),
     })
 }
 
-/// Writes down that an attempt of `claimant` failed: the recording is tried again after `retry`, or given up (None). None: the
-/// lease is somebody else's by now, and so is the recording.
+/// Records that an attempt of `claimant` failed. The recording is retried after `retry`, or it is dead (None). Returns
+/// None if another claimant holds the lease now.
 pub async fn fail(
     database: &Database,
     recording: &Recording,
@@ -162,7 +157,7 @@ pub async fn fail(
     Ok(recorded(&row)?)
 }
 
-/// Where a recording is that `actor` is about to listen to, which is audited. None: the org has no such recording.
+/// The object of a recording, for playback by `actor`, which is audited. None: the org has no such recording.
 pub async fn find(database: &Database, recording: &Recording, actor: &str) -> Result<Option<StoredObject>, Failure> {
     let Recording { org_id, call_id, kind } = recording;
     let row = database
@@ -185,26 +180,26 @@ pub async fn find(database: &Database, recording: &Recording, actor: &str) -> Re
     }))
 }
 
-/// Recordings, at most `limit`, that nobody fetches though it is time, since the message that asks for it was lost. With `run` they are
-/// the caller's to send it for.
+/// At most `limit` recordings that are due and that no function fetches, because their message was lost. With `run` the
+/// caller must send the messages.
 pub async fn take_due(database: &Database, limit: i32, run: bool) -> Result<Vec<Recording>, Failure> {
-    let statement = "SELECT coalesce(jsonb_agg(jsonb_build_object('org_id', d.org_id, 'call_id', d.vapi_call_id, 'kind', d.kind)), '[]') \
-        FROM take_due_recordings_v1($1, $2) d";
+    let statement = "SELECT coalesce(jsonb_agg(jsonb_build_object('org_id', d.org_id, \
+        'call_id', d.vapi_call_id, 'kind', d.kind)), '[]') FROM take_due_recordings_v1($1, $2) d";
     let row = database.query_one(statement, &[(&limit, Type::INT4), (&run, Type::BOOL)]).await?;
     let Json(due) = row.try_get(0)?;
     Ok(due)
 }
 
-/// Recordings, at most `limit`, that are kept for longer than their org wants, with their keys in the bucket.
+/// At most `limit` recordings that are older than their org's retention, with their keys in the bucket.
 pub async fn find_expired(database: &Database, limit: i32) -> Result<Vec<(Recording, String)>, Failure> {
-    let statement = "SELECT coalesce(jsonb_agg(jsonb_build_array(jsonb_build_object('org_id', e.org_id, 'call_id', e.vapi_call_id, \
-        'kind', e.kind), e.storage_key)), '[]') FROM find_expired_recordings_v1($1) e";
+    let statement = "SELECT coalesce(jsonb_agg(jsonb_build_array(jsonb_build_object('org_id', e.org_id, \
+        'call_id', e.vapi_call_id, 'kind', e.kind), e.storage_key)), '[]') FROM find_expired_recordings_v1($1) e";
     let row = database.query_one(statement, &[(&limit, Type::INT4)]).await?;
     let Json(expired) = row.try_get(0)?;
     Ok(expired)
 }
 
-/// Writes down that a recording's object is gone. False: it was not kept.
+/// Records that a recording's object was deleted. False: the recording was not stored.
 pub async fn remove(database: &Database, recording: &Recording) -> Result<bool, Failure> {
     let Recording { org_id, call_id, kind } = recording;
     let row = database

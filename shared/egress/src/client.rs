@@ -1,6 +1,5 @@
-//! Requests to places that somebody else chose: endpoints of orgs, links to recordings. What they name may lead anywhere, also into
-//! this network, so the address is checked where the connection is made and a redirect is not followed. Time and size are bounded by who
-//! asks.
+//! Requests to URLs that others chose: endpoints of orgs and links to recordings. Such a URL may lead into the private
+//! network, so the client checks the address when it connects and follows no redirect. The caller bounds time and size.
 
 use std::error::Error;
 use std::future::Future;
@@ -26,28 +25,27 @@ use tower_service::Service;
 use crate::tls;
 
 /// The longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A request got no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EgressError {
-    /// It was not sent: it leads to a private address, or not over TLS.
+    /// Not sent: the URL leads to a private address, or has no TLS.
     #[error("the address is refused")]
     AddressRefused,
-    /// It was not sent: there is no connection.
+    /// Not sent: there is no connection.
     #[error("no connection")]
     Unreachable,
-    /// It may have been read; the connection ended before the response.
+    /// The server may have read the request. The connection ended before the response.
     #[error("the connection was lost")]
     ConnectionLost,
 }
 
-/// How far requests may go.
+/// The egress policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EgressPolicy {
     /// Public addresses over HTTPS.
     Public,
-    /// Any address, also over plain HTTP: where endpoints are developed.
+    /// Any address, also over plain HTTP, for the development of endpoints.
     Anywhere,
 }
 
@@ -64,9 +62,8 @@ impl std::str::FromStr for EgressPolicy {
     }
 }
 
-/// A text is neither `public` nor `anywhere`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is neither public nor anywhere")]
+#[error("the egress policy is neither public nor anywhere")]
 pub struct UnknownPolicy;
 
 impl EgressPolicy {
@@ -75,39 +72,39 @@ impl EgressPolicy {
     }
 }
 
-/// Sends requests, over a connection each.
+/// Sends each request over a connection of its own.
 pub struct EgressClient {
     policy: EgressPolicy,
-    client: LazyLock<Made, Box<dyn FnOnce() -> Made + Send>>,
+    client: LazyLock<ClientResult, Box<dyn FnOnce() -> ClientResult + Send>>,
 }
 
-type Made = Result<Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>, native_tls::Error>;
+type ClientResult = Result<Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>, native_tls::Error>;
 
 impl EgressClient {
-    /// Connects to nothing yet, and loads the public authorities only when it does.
+    /// Does not connect. The certificates of the public authorities are loaded with the first request.
     #[must_use]
     pub fn new(policy: EgressPolicy) -> Self {
         Self { policy, client: LazyLock::new(Box::new(move || client(policy))) }
     }
 
-    /// Sends a request and answers with the head of the response, whatever its status.
+    /// Sends a request and returns the head of the response, whatever its status.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, EgressError> {
         self.check(request.uri())?;
         let client = self.client.as_ref().map_err(|error| {
-            tracing::error!(%error, "TLS cannot be used");
+            tracing::error!(%error, "the TLS client was not created");
             EgressError::Unreachable
         })?;
         client.request(request).await.map_err(|error| {
             match (caused_by_address(&error), error.is_connect()) {
                 (true, _) => EgressError::AddressRefused,
                 (false, true) => EgressError::Unreachable,
-                // It may have been read.
+                // The server may have read the request.
                 (false, false) => EgressError::ConnectionLost,
             }
         })
     }
 
-    /// An address in the URL itself is no name, so no resolver is asked for it.
+    /// The resolver does not see an address in the URL itself, so it is checked here.
     fn check(&self, url: &Uri) -> Result<(), EgressError> {
         let host = url.host().unwrap_or_default();
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
@@ -117,18 +114,18 @@ impl EgressClient {
     }
 }
 
-fn client(policy: EgressPolicy) -> Made {
+fn client(policy: EgressPolicy) -> ClientResult {
     let mut tcp = HttpConnector::new_with_resolver(Resolver { inner: GaiResolver::new(), policy });
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT));
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let https = HttpsConnector::from((tcp, tls::connector()?.into()));
-    // A connection that is kept while the environment is frozen may be forgotten on its way, and what is sent over it lost: nobody
-    // could tell whether it had arrived. A handshake each time is the smaller price.
+    // No connection is reused: while the environment is frozen, a router may drop it. A request sent over it would be
+    // lost, and it would be unknown whether it had arrived. A handshake for each request costs less.
     Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https))
 }
 
-/// Whether the resolver refused what a name leads to.
+/// Whether the resolver refused the addresses of the host name.
 fn caused_by_address(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -140,12 +137,13 @@ fn caused_by_address(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// A name leads to no address that may be reached.
+/// A host name has no allowed address.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("not a public address")]
 struct NotPublic;
 
-/// Resolves names to addresses that may be reached. The connection goes to just these: nothing is resolved a second time.
+/// Resolves host names to allowed addresses. The connection uses exactly these addresses; the name is not resolved
+/// again.
 #[derive(Clone)]
 struct Resolver {
     inner: GaiResolver,
@@ -170,7 +168,6 @@ impl Service<Name> for Resolver {
     }
 }
 
-/// Whether an address is one of the public internet.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -178,7 +175,7 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// What the registry of special-purpose addresses (IANA, RFC 6890) does not keep for something else.
+/// True unless the address is in IANA's registry of special-purpose addresses (RFC 6890).
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let is_special = address.is_private()
@@ -196,7 +193,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !is_special
 }
 
-/// Global unicast, without the parts of it that lead to IPv4 or are kept for something else.
+/// Global unicast, except the ranges that lead to IPv4 or are reserved.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [a, b, ..] = address.segments();
     let is_global = a & 0xe000 == 0x2000;
@@ -213,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_public_internet_is_public() {
+    fn special_purpose_addresses_are_not_public() {
         for (address, public) in [
             ("93.184.216.34", true),
             ("8.8.8.8", true),

@@ -1,4 +1,4 @@
-//! Messages to endpoints of orgs, signed by the Standard Webhooks specification.
+//! Messages to endpoints of orgs, signed as the Standard Webhooks specification requires.
 
 use std::time::{Duration, Instant};
 
@@ -16,36 +16,33 @@ use sha2::{Digest as _, Sha256};
 
 use crate::client::{EgressClient, EgressError};
 
-/// The largest answer. A model reads all of it.
+/// The size limit of an answer. A model reads all of it.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// A message to an endpoint of an org.
+/// A message to an endpoint.
 #[derive(Clone, Debug)]
 pub struct Notice<'a> {
-    /// Whose endpoint.
     pub org_id: OrgId,
-    /// What it is about: the same for each attempt, and for each delivery.
+    /// The id of the tool call or question, the same for each attempt and each delivery.
     pub id: &'a str,
-    /// What it is: `tool-call`, or the type of a Vapi message.
+    /// `tool-call`, or the type of a Vapi message.
     pub kind: &'a str,
-    /// What is in it.
     pub data: Value,
 }
 
-/// Sends messages to endpoints.
 pub struct Endpoints {
     client: EgressClient,
     masters: MasterKeys,
 }
 
 impl Endpoints {
-    /// Sends by `client` and signs with the secrets of these masters.
+    /// Messages are signed with the secrets that are derived from `masters`.
     #[must_use]
     pub fn new(client: EgressClient, masters: MasterKeys) -> Self {
         Self { client, masters }
     }
 
-    /// Posts a message and reads the answer: within `timeout`, and until `deadline` at the latest.
+    /// Posts a message and reads the answer, within `timeout` and until `deadline` at the latest.
     pub async fn post(
         &self,
         (url, timeout): (&str, Duration),
@@ -58,8 +55,8 @@ impl Endpoints {
         let body = json!({"type": notice.kind, "timestamp": now, "data": notice.data}).to_string();
         let secrets = self.masters.tool_secrets(notice.org_id);
         let headers = signed_headers(notice, secrets, now.as_second(), &body);
-        let asked = self.ask(url, headers, body);
-        tokio::time::timeout(timeout, asked).await.unwrap_or(Err(FailureCode::ToolTimeout))
+        let exchange = self.ask(url, headers, body);
+        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(FailureCode::ToolTimeout))
     }
 
     async fn ask(&self, url: &str, headers: HeaderMap, body: String) -> Result<Bytes, FailureCode> {
@@ -91,9 +88,9 @@ impl Endpoints {
     }
 }
 
-/// `webhook-id`, `webhook-timestamp`, `webhook-signature` and, for those who know it by this name, `Idempotency-Key`.
+/// `webhook-id`, `webhook-timestamp`, `webhook-signature` and `Idempotency-Key`, which equals `webhook-id`.
 ///
-/// While one master replaces another there are two signatures, and a receiver needs to verify one.
+/// While one master key replaces another, the header has two signatures. A receiver verifies one of them.
 fn signed_headers(
     notice: &Notice<'_>,
     secrets: impl Iterator<Item = ToolSecret>,
@@ -115,7 +112,7 @@ fn signed_headers(
     ])
 }
 
-/// No dot may be in it, which separates what is signed; and two orgs may use one service.
+/// Contains no dot, because a dot separates the signed parts. Contains the org, because two orgs may use one service.
 fn message_id(notice: &Notice<'_>) -> String {
     let hash = Sha256::digest(format!("{}\0{}", notice.org_id, notice.id));
     format!("msg_{}", hex::encode(&hash[..16]))
@@ -130,9 +127,9 @@ fn signature(secret: &[u8], signed: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// The specification's own example (standardwebhooks.com), with our way to sign.
+    /// The example of the specification (standardwebhooks.com).
     #[test]
-    fn the_specifications_example_is_signed_alike() {
+    fn the_specifications_example_has_its_signature() {
         let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let signed = r#"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}"#;
         let expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";

@@ -2,11 +2,11 @@
 
 use native_tls::{Certificate, TlsConnector};
 
-/// Where systems keep the certificates of the public authorities, Lambda's first.
+/// The paths of the certificates of the public authorities, Lambda's first.
 const PUBLIC_AUTHORITIES: [&str; 3] =
     ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"];
 
-/// Trusts the public authorities, also where the environment keeps the library from loading them at every start
+/// Trusts the public authorities, also if the environment stops the library from loading them at each start
 /// (`SSL_CERT_FILE` in the template).
 pub fn connector() -> Result<TlsConnector, native_tls::Error> {
     let mut builder = TlsConnector::builder();

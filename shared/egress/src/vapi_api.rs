@@ -1,4 +1,4 @@
-//! Vapi's REST API, asked with an org's private key. Its shapes are those of Vapi's published `OpenAPI` document.
+//! Vapi's REST API, called with an org's private key. The shapes are those of Vapi's published `OpenAPI` document.
 
 use std::time::Duration;
 
@@ -11,21 +11,19 @@ use serde_json::Value;
 
 use crate::client::EgressClient;
 
-/// Where it is.
+/// The base URL.
 pub const VAPI_API: &str = "https://api.vapi.ai";
-/// The longest wait for an answer, all of it.
+/// Bounds a request with its complete answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// The longest answer: a call of hours with all its messages has some.
+/// The size limit of an answer. A call of some hours with all its messages takes some megabytes.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
-/// Vapi's API.
 pub struct VapiApi {
     client: EgressClient,
     url: String,
 }
 
 impl VapiApi {
-    /// The API at `url`.
     #[must_use]
     pub fn new(client: EgressClient, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
@@ -36,7 +34,7 @@ impl VapiApi {
         self.ask(Method::GET, key, &format!("/call/{call}"), None).await
     }
 
-    /// Asks for something, or changes it. The path begins with a slash and holds ids only.
+    /// Sends a request. The path starts with a slash and contains ids only.
     pub async fn ask(&self, method: Method, key: &str, path: &str, body: Option<&Value>) -> Result<Value, FailureCode> {
         tokio::time::timeout(TIMEOUT, self.ask_unbounded(method, key, path, body))
             .await
@@ -63,7 +61,7 @@ impl VapiApi {
             .body(Full::new(Bytes::from(text)))
             .map_err(|_| FailureCode::VapiUnavailable)?;
         let response = self.client.send(request).await.map_err(|error| {
-            tracing::warn!(%error, "Vapi's API is not reached");
+            tracing::warn!(%error, "the request to Vapi's API failed");
             FailureCode::VapiUnavailable
         })?;
         match response.status() {
@@ -71,7 +69,7 @@ impl VapiApi {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(FailureCode::VapiKeyRefused),
             StatusCode::NOT_FOUND => return Err(FailureCode::VapiCallUnknown),
             status => {
-                tracing::warn!(vapi.status = status.as_u16(), "Vapi's API does not answer");
+                tracing::warn!(vapi.status = status.as_u16(), "Vapi's API returned an error");
                 return Err(FailureCode::VapiUnavailable);
             }
         }

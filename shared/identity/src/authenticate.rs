@@ -1,5 +1,5 @@
-//! Who sends a webhook. A request goes from [`Raw`] to [`Verified`]; only the verifier here can make the latter, and only it
-//! knows the org.
+//! Authentication of webhooks. A request changes from [`Raw`] to [`Verified`]; only the verifier in this module can
+//! create a `Verified`.
 
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -9,21 +9,20 @@ use sha2::{Digest as _, Sha256};
 use crate::keys::{Key, MasterKeys, Subject};
 use crate::signature::{Signature, is_fresh};
 
-/// A request of which nothing is believed yet.
+/// A request before verification.
 pub struct Raw<'a, 'b> {
-    /// The org that the path names, as text; none on the platform's URL.
+    /// The org in the path, as text. None at the platform URL.
     pub org: Option<&'a str>,
-    /// The headers.
     pub headers: &'a HeaderMap,
-    /// `?v=`: which version of the key signed. Only signatures need it, since a key names its own.
+    /// `?v=`: the version of the key that made the signature. Only signatures need it, because a key contains its
+    /// version.
     pub key_version: Option<&'a str>,
-    /// The body's bytes as received: a signature is over these.
+    /// The body's bytes as received, because a signature covers exactly these.
     pub body: &'b [u8],
-    /// When it was received.
     pub received_at: Timestamp,
 }
 
-/// A request whose sender is known.
+/// A request with a verified sender.
 #[derive(Debug)]
 pub struct Verified<'a> {
     credential: Credential,
@@ -32,37 +31,33 @@ pub struct Verified<'a> {
 }
 
 impl<'a> Verified<'a> {
-    /// Who sent it.
     #[must_use]
     pub fn credential(&self) -> Credential {
         self.credential
     }
 
-    /// The body's bytes.
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// When it was received.
     #[must_use]
     pub fn received_at(&self) -> Timestamp {
         self.received_at
     }
 
-    /// What tells it from every other message: SHA-256 over its bytes, in hexadecimal digits.
+    /// SHA-256 of the body, in hexadecimal. Identifies the message.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         hex::encode(Sha256::digest(self.body))
     }
 }
 
-/// No valid credential. An unknown org, a malformed org id and a wrong secret are not told apart.
+/// No valid credential. An unknown org, a malformed org id and a wrong secret give the same error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no valid credential")]
 pub struct Unauthorised;
 
-/// Verifies webhooks.
 pub struct Authenticator {
     masters: MasterKeys,
     platform_versions: Vec<i32>,
@@ -70,14 +65,15 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// `platform_versions` are the versions of the platform's key that count; those of an org's key are the database's to
-    /// judge. `body_only_signatures` accepts signatures without a timestamp, which can be replayed for ever.
+    /// `platform_versions` are the valid versions of the platform key; the database decides on those of an org's key.
+    /// `body_only_signatures` accepts signatures without a timestamp, which can be replayed without a time limit.
     #[must_use]
     pub fn new(masters: MasterKeys, platform_versions: Vec<i32>, body_only_signatures: bool) -> Self {
         Self { masters, platform_versions, body_only_signatures }
     }
 
-    /// One valid credential is enough: `X-Vapi-Secret`, a bearer token, or a signature over the body.
+    /// Verifies a request. One valid credential is enough: `X-Vapi-Secret`, a bearer token, or a signature over the
+    /// body.
     pub fn verify<'b>(&self, raw: &Raw<'_, 'b>) -> Result<Verified<'b>, Unauthorised> {
         let subject = match raw.org {
             Some(org) => Subject::Org(org.parse().map_err(|_| Unauthorised)?),
@@ -99,10 +95,10 @@ impl Authenticator {
         let version = raw.key_version.map_or(Some(1), |version| version.parse().ok())?;
         let timestamp = header(raw.headers, "x-timestamp").filter(|text| is_fresh(text, raw.received_at));
         let timestamped = timestamp.map(|text| vec![text.as_bytes(), b".".as_slice(), raw.body]);
-        // Vapi sends a timestamp by default, also where the signature leaves it out.
+        // Vapi sends a timestamp by default, also if the signature does not cover it.
         let body_only = self.body_only_signatures.then(|| vec![raw.body]);
         let payloads: Vec<_> = timestamped.into_iter().chain(body_only).collect();
-        // Every master and payload is tried, so that the time taken does not tell which one it was.
+        // Every master key and payload is tried, so that the time taken does not reveal the matching one.
         let signs =
             |key: &Key| payloads.iter().filter(|signed| signature.signs(key.expose().as_bytes(), signed)).count();
         let matching: usize = self.masters.candidates(subject, version).map(|key| signs(&key)).sum();
@@ -118,7 +114,8 @@ impl Authenticator {
     }
 }
 
-/// A header's text; an empty one counts as absent, since Vapi sends `X-Vapi-Secret` empty when no secret is set.
+/// A header's text. An empty header is treated as absent, because Vapi sends an empty `X-Vapi-Secret` when no secret is
+/// set.
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())
 }
@@ -216,7 +213,7 @@ mod tests {
         let body_only = sign(&key, &[BODY]);
         assert_eq!(verify(Some(ORG), &[("x-signature", &body_only)], false), Err(Unauthorised));
         assert_eq!(verify(Some(ORG), &[("x-signature", &body_only)], true), Ok(of_org()));
-        // Vapi's plan may send a timestamp and sign the body alone.
+        // Vapi's plan may send a timestamp and sign only the body.
         let list = [("x-signature", body_only.as_str()), ("x-timestamp", "1795348800")];
         assert_eq!(verify(Some(ORG), &list, false), Err(Unauthorised));
         assert_eq!(verify(Some(ORG), &list, true), Ok(of_org()));

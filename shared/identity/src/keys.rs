@@ -1,7 +1,8 @@
-//! Keys, derived from a master key, so that the door verifies them without asking the database.
+//! Keys, derived from a master key, so that the webhook function verifies them without the database.
 //!
-//! A key is `rf_{kid}_{version}_{mac}`: which master key, which version of the org's key, and
-//! `base64url(HMAC-SHA256(master, label 0 subject 0 kid 0 version))`. Two masters may overlap while one is replaced.
+//! A key is `rf_{kid}_{version}_{mac}`: the id of the master key, the version of the org's key, and
+//! `base64url(HMAC-SHA256(master, label 0 subject 0 kid 0 version))`. Two master keys may be in use while one replaces
+//! the other.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,24 +14,25 @@ use ringfence_vapi::OrgId;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-/// The shortest master key in bytes: as long as the MAC's own output.
+/// The minimum length of a master key in bytes: the length of the MAC.
 const MIN_MASTER_LENGTH: usize = 32;
-/// At most one master being replaced by another.
+/// A master key and its replacement.
 const MAX_MASTERS: usize = 2;
 
-/// The label of the keys that sign tokens, which keeps them from ever being keys of another purpose.
+/// The label of the keys that sign tokens. Each purpose has its own label, so that a key of one purpose is never valid
+/// for another.
 const TOKEN_LABEL: &str = "ringfence/token-key";
 
-/// The label of the secrets that sign what is sent to an org's endpoints.
+/// The label of the secrets that sign messages to an org's endpoints.
 const TOOL_LABEL: &str = "ringfence/tool-secret";
 
-/// The label of the keys that seal secrets which wait (AES-256 takes as many bytes as the MAC has).
+/// The label of the keys that seal stored secrets (AES-256 needs as many bytes as the MAC has).
 const SEALING_LABEL: &str = "ringfence/sealing-key";
 
-/// The label of the hashes that stand for numbers that were erased.
+/// The label of the number hashes in tombstones.
 const NUMBER_LABEL: &str = "ringfence/number-mark";
 
-/// What signs messages to an org's endpoints.
+/// The secret that signs messages to an org's endpoints.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ToolSecret(Vec<u8>);
 
@@ -40,14 +42,14 @@ impl ToolSecret {
         &self.0
     }
 
-    /// As the Standard Webhooks specification writes it, `whsec_` and base64, to show its owner.
+    /// The secret as the Standard Webhooks specification writes it, `whsec_` and base64, to show it to its owner.
     #[must_use]
     pub fn expose(&self) -> String {
         format!("whsec_{}", STANDARD.encode(&self.0))
     }
 }
 
-/// What a key opens.
+/// The URL that a key gives access to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// One org's webhook URL.
@@ -57,7 +59,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The label keeps the keys of one purpose from ever being keys of another.
+    /// Each purpose has its own label, so that a key of one purpose is never valid for another.
     fn label_and_name(self) -> (&'static str, String) {
         match self {
             Self::Org(org_id) => ("ringfence/org-key", org_id.to_string()),
@@ -66,12 +68,12 @@ impl Subject {
     }
 }
 
-/// A key in full: a secret. Does not print itself by accident.
+/// A complete key: a secret. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(String);
 
 impl Key {
-    /// The key's text, to show its owner or to sign with.
+    /// The key's text, to show it to its owner or to sign with it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -90,11 +92,11 @@ struct Master {
     secret: Vec<u8>,
 }
 
-/// The master keys: the first mints, all verify.
+/// The master keys. The first creates keys; all verify them.
 #[derive(Clone)]
 pub struct MasterKeys(Vec<Master>);
 
-/// The text is not `kid:base64[,kid:base64]` with 32 bytes or more each.
+/// The text is not `kid:base64[,kid:base64]` with at least 32 bytes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidMasterKeys;
 
@@ -122,14 +124,14 @@ fn is_kid(kid: &str) -> bool {
 }
 
 impl MasterKeys {
-    /// The key of a version, made with the first master key.
+    /// The key of a version, derived from the first master key.
     #[must_use]
     pub fn mint(&self, subject: Subject, version: i32) -> Key {
-        // A parsed set is never empty.
+        // `MasterKeys` is never empty.
         self.candidates(subject, version).next().unwrap_or_else(|| Key(String::new()))
     }
 
-    /// The version of a presented key, if it is one of the subject's. The comparison takes the same time for every wrong MAC.
+    /// The version of a presented key. None: it is not a key of the subject. The comparison takes constant time.
     #[must_use]
     pub fn verify(&self, subject: Subject, presented: &str) -> Option<i32> {
         let (kid, version, _mac) = split(presented)?;
@@ -138,34 +140,34 @@ impl MasterKeys {
         bool::from(expected.0.as_bytes().ct_eq(presented.as_bytes())).then_some(version)
     }
 
-    /// The keys that sign tokens, one for each master, by its kid: the first signs.
+    /// The keys that sign tokens, one for each master key, with its kid. The first signs.
     pub(crate) fn token_keys(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
         self.0.iter().filter_map(|master| Some((master.kid.clone(), mac(master, &[TOKEN_LABEL, &master.kid])?)))
     }
 
-    /// The keys that seal secrets, one for each master, by its kid: the first seals.
+    /// The keys that seal secrets, one for each master key, with its kid. The first seals.
     pub(crate) fn sealing_keys(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
         self.0.iter().filter_map(|master| Some((master.kid.clone(), mac(master, &[SEALING_LABEL, &master.kid])?)))
     }
 
-    /// What signs messages to an org's endpoints, one secret for each master.
+    /// The secrets that sign messages to an org's endpoints, one for each master key.
     pub fn tool_secrets(&self, org_id: OrgId) -> impl Iterator<Item = ToolSecret> {
         let name = org_id.to_string();
         self.0.iter().filter_map(move |master| mac(master, &[TOOL_LABEL, &name, &master.kid]).map(ToolSecret))
     }
 
-    /// What stands for a phone number where the number itself must not be kept, `{kid}.{hash}`, one for each master: without a master
-    /// nobody can tell whose it is.
+    /// The keyed hashes of a phone number, `{kid}.{hash}`, one for each master key, for places where the number must
+    /// not be stored. Without a master key the number cannot be found from its hash.
     #[must_use]
-    pub fn number_marks(&self, number: &str) -> Vec<String> {
-        let mark = |master: &Master| {
+    pub fn number_tombstones(&self, number: &str) -> Vec<String> {
+        let tombstone = |master: &Master| {
             let mac = mac(master, &[NUMBER_LABEL, &master.kid, number])?;
             Some(format!("{}.{}", master.kid, URL_SAFE_NO_PAD.encode(mac.get(..16)?)))
         };
-        self.0.iter().filter_map(mark).collect()
+        self.0.iter().filter_map(tombstone).collect()
     }
 
-    /// The keys of a version, one for each master.
+    /// The keys of a version, one for each master key.
     pub(crate) fn candidates(&self, subject: Subject, version: i32) -> impl Iterator<Item = Key> {
         self.0.iter().map(move |master| derive(master, subject, version))
     }
@@ -182,12 +184,12 @@ fn derive(master: &Master, subject: Subject, version: i32) -> Key {
     let (label, name) = subject.label_and_name();
     let version = version.to_string();
     let mac = mac(master, &[label, &name, &master.kid, &version]);
-    // If there were none, the key would open nothing.
+    // Without a MAC the key is empty and gives no access.
     Key(mac.map_or_else(String::new, |mac| format!("rf_{}_{version}_{}", master.kid, URL_SAFE_NO_PAD.encode(mac))))
 }
 
-/// HMAC-SHA256 over parts that cannot run into each other, since none holds a zero byte. It takes keys of any length, so there
-/// always is one.
+/// HMAC-SHA256 over parts separated by a zero byte, which no part contains. HMAC accepts keys of any length, so the
+/// result is never None.
 fn mac(master: &Master, parts: &[&str]) -> Option<Vec<u8>> {
     let mac = Hmac::<Sha256>::new_from_slice(&master.secret).ok()?;
     Some(mac.chain_update(parts.join("\0").as_bytes()).finalize().into_bytes().to_vec())

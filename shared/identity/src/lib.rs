@@ -1,4 +1,4 @@
-//! Who sends a request, and the keys behind it: request authentication, signatures, tokens and sealing.
+//! Identity: request authentication, keys, signatures, tokens and sealing.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod authenticate;

@@ -1,8 +1,8 @@
-//! Secrets that have to wait in a queue or in a row: sealed, so that only who holds a master key can read them.
+//! Sealing of secrets that are stored in a queue or a row, so that only holders of a master key can read them.
 //!
-//! AES-256-GCM (NIST SP 800-38D) by OpenSSL, which the database's connection has linked anyway. A sealed text is `{kid}.{base64url}` of
-//! a random nonce of 12 bytes, the ciphertext and a tag of 16; what it is about is authenticated with it, so that it opens in no other
-//! place.
+//! AES-256-GCM (NIST SP 800-38D) by OpenSSL, which the database connection has linked anyway. A sealed value is
+//! `{kid}.{base64url}` of a random nonce of 12 bytes, the ciphertext and a tag of 16 bytes. The record that the secret
+//! belongs to is authenticated with it, so that the value cannot be opened for another record.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,12 +18,12 @@ use crate::keys::MasterKeys;
 const NONCE: usize = 12;
 const TAG: usize = 16;
 
-/// Something cannot be sealed: OpenSSL has no random numbers, or no such cipher.
+/// A secret cannot be sealed, because OpenSSL has no random numbers or no such cipher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a secret cannot be sealed")]
 pub struct Unsealable;
 
-/// Seals and opens. The first master seals, all open.
+/// Seals and opens secrets. The key of the first master key seals; the keys of all open.
 #[derive(Clone)]
 pub struct Sealer {
     keys: Vec<(String, Vec<u8>)>,
@@ -31,25 +31,25 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// With keys that are derived from these masters.
     #[must_use]
     pub fn new(masters: &MasterKeys) -> Self {
         Self { keys: masters.sealing_keys().collect(), masters: masters.clone() }
     }
 
-    /// A stored event on its way to its rows.
+    /// The delivery of a verified stored event.
     #[must_use]
     pub fn delivery(&self, verified: &Verified<'_>, stored: StoredEvent) -> Delivery {
         self.delivery_of(verified.credential(), verified.received_at(), stored)
     }
 
-    /// The same, whoever vouches for it: with the links that came with it as they may be kept, and with the hashes of its number, by which
-    /// an erasure knows it. A link that cannot be sealed is left out: there is another way to the recording.
+    /// The delivery of a stored event with any credential. Its links are sealed, and it has the hashes of its number,
+    /// by which an erasure finds it. A link that cannot be sealed is left out, because Vapi's API also has the
+    /// recording.
     #[must_use]
     pub fn delivery_of(&self, credential: Credential, received_at: Timestamp, mut stored: StoredEvent) -> Delivery {
         let call = stored.event.call_mut();
         if let Some(number) = &call.customer_number {
-            call.number_marks = self.masters.number_marks(number.expose());
+            call.number_tombstones = self.masters.number_tombstones(number.expose());
         }
         let call = &stored.event.call().id;
         let links = stored.links.iter().filter_map(|link| {
@@ -62,13 +62,14 @@ impl Sealer {
         delivery
     }
 
-    /// Seals a link to a recording of a call. Its org is not known yet when the platform sends it.
+    /// Seals a link to a recording of a call. The link is bound to the call and not to the org, because the org is
+    /// unknown at the platform URL.
     pub fn seal_link(&self, call: &VapiCallId, link: &RecordingLink) -> Result<SealedLink, Unsealable> {
         let sealed = self.seal(&about_link(call, link.kind), link.url.expose())?;
         Ok(SealedLink { kind: link.kind, link: sealed, expires_at: link.expires_at })
     }
 
-    /// The link to a recording of a call. None: it was sealed by another master, or is of another call.
+    /// Opens the link to a recording of a call. None: another master key sealed it, or it belongs to another call.
     #[must_use]
     pub fn open_link(&self, call: &VapiCallId, kind: RecordingKind, sealed: &str) -> Option<String> {
         self.open(&about_link(call, kind), sealed)
@@ -79,7 +80,7 @@ impl Sealer {
         self.seal(&about_api_key(org), key)
     }
 
-    /// The API key of an org. None: it was sealed by another master, or is another org's.
+    /// Opens an org's API key. None: another master key sealed it, or it belongs to another org.
     #[must_use]
     pub fn open_api_key(&self, org: OrgId, sealed: &str) -> Option<String> {
         self.open(&about_api_key(org), sealed)

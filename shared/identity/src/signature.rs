@@ -6,13 +6,13 @@ use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use sha2::{Sha256, Sha512};
 
-/// How far the sender's clock may be from ours, in seconds; also how long a captured request could be sent again, which
-/// the idempotency claim makes harmless.
+/// The largest difference between the sender's clock and this one, in seconds. It is also the time in which a captured
+/// request can be sent again, which the idempotency claim makes harmless.
 const WINDOW_SECONDS: i64 = 300;
 const SHA256_LENGTH: usize = 32;
 const SHA512_LENGTH: usize = 64;
 
-/// A signature as received, decoded; its length tells the algorithm.
+/// A decoded signature. Its length determines the algorithm.
 pub(crate) struct Signature(Vec<u8>);
 
 impl Signature {
@@ -23,7 +23,7 @@ impl Signature {
         matches!(bytes.len(), SHA256_LENGTH | SHA512_LENGTH).then_some(Self(bytes))
     }
 
-    /// Whether it signs these parts, one after another, with this key. Constant-time.
+    /// Whether it is the signature of these parts, concatenated, with this key. Constant-time.
     pub(crate) fn signs(&self, key: &[u8], parts: &[&[u8]]) -> bool {
         match self.0.len() {
             SHA256_LENGTH => verifies::<Hmac<Sha256>>(key, parts, &self.0),
@@ -40,9 +40,10 @@ fn verifies<M: Mac + hmac::digest::KeyInit>(key: &[u8], parts: &[&[u8]], signatu
     mac.verify_slice(signature).is_ok()
 }
 
-/// Whether a timestamp header is of about now. Vapi does not document its unit, so seconds, milliseconds and ISO 8601 count.
+/// Whether a timestamp header is within the window. Vapi does not document its unit, so seconds, milliseconds and ISO
+/// 8601 are accepted.
 pub(crate) fn is_fresh(header: &str, now: Timestamp) -> bool {
-    /// Seconds reach this in the year 5138, milliseconds passed it in 1973.
+    /// In seconds this is the year 5138, in milliseconds 1973.
     const FIRST_MILLISECONDS: i64 = 100_000_000_000;
     let time = match header.trim().parse::<i64>() {
         Ok(number) if number >= FIRST_MILLISECONDS => Timestamp::from_millisecond(number).ok(),

@@ -1,7 +1,8 @@
-//! Short-lived tokens for people's screens: JWT (RFC 7519), signed by HS256 with a key that is derived from a master key.
+//! Short-lived tokens for the live view and the console: JWT (RFC 7519), signed by HS256 with a key that is derived
+//! from a master key.
 //!
-//! One algorithm of the whole family, made of what the keys are made of: a library that has all of them brings a crypto library of
-//! its own into the functions which verify tokens, beside OpenSSL.
+//! This module implements one algorithm with the crates that derive the keys. A JWT library would link a second crypto
+//! library, besides OpenSSL, into the functions that verify tokens.
 
 use std::time::Duration;
 
@@ -19,17 +20,17 @@ use crate::keys::MasterKeys;
 
 const ISSUER: &str = "ringfence";
 
-/// What a token is for: one that opens one thing opens no other.
+/// The purpose of a token. A token is valid for one purpose only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// Watching an org's calls over the WebSocket API, and hearing them.
+    /// Watching an org's calls over the WebSocket API, and playing their recordings.
     Live,
     /// Signing in to the console.
     Console,
 }
 
 impl Audience {
-    /// As a token names it.
+    /// The value of the token's `aud` claim.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,13 +40,12 @@ impl Audience {
     }
 }
 
-/// Whose data a token's holder may see.
+/// The data that the token's holder may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Scope {
-    /// One org's.
     Org(OrgId),
-    /// Any org's, and each look at one is audited.
+    /// Any org's. Each access is audited.
     Operator,
 }
 
@@ -66,19 +66,16 @@ impl TryFrom<String> for Scope {
     }
 }
 
-/// Who a token is for, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// Whose data its holder may see.
     pub scope: Scope,
-    /// Who had it made: whom the audit log names for what is done with it.
+    /// The actor for the audit log: the person who requested the token.
     pub holder: String,
-    /// From then on it opens nothing.
     pub expires_at: Timestamp,
 }
 
 impl Claims {
-    /// The one org, if it is one org's token.
+    /// The org. None: it is an operator's token.
     #[must_use]
     pub const fn org(&self) -> Option<OrgId> {
         match self.scope {
@@ -88,14 +85,14 @@ impl Claims {
     }
 }
 
-/// The only algorithm. A token that names another one is none, whatever signs it.
+/// The only algorithm. A token with another algorithm is invalid, whatever its signature.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Algorithm {
     #[serde(rename = "HS256")]
     Hs256,
 }
 
-/// How a token is signed, and by which master.
+/// The header of a token: the algorithm and the id of the master key.
 #[derive(Serialize, Deserialize)]
 struct Header {
     alg: Algorithm,
@@ -104,7 +101,7 @@ struct Header {
     kid: String,
 }
 
-/// What is written in a token.
+/// The payload of a token.
 #[derive(Serialize, Deserialize)]
 struct Payload {
     iss: String,
@@ -115,23 +112,22 @@ struct Payload {
     exp: i64,
 }
 
-/// A token opens nothing: it is no token, of another signer, for another purpose, or expired. Which of these is not said.
+/// The token is malformed, of another signer, for another purpose, or expired. The error does not say which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no valid token")]
 pub struct InvalidToken;
 
-/// Signs and verifies tokens.
 #[derive(Clone)]
 pub struct Tokens(Vec<(String, Vec<u8>)>);
 
 impl Tokens {
-    /// With the keys of these masters: the first signs, all verify.
+    /// The key of the first master key signs; the keys of all verify.
     #[must_use]
     pub fn new(masters: &MasterKeys) -> Self {
         Self(masters.token_keys().collect())
     }
 
-    /// A token. A lifetime above [`MAX_TOKEN_LIFETIME`] is cut.
+    /// Creates a token. A lifetime above [`MAX_TOKEN_LIFETIME`] is reduced to it.
     pub fn mint(
         &self,
         audience: Audience,
@@ -157,14 +153,14 @@ impl Tokens {
         Ok((token, Claims { scope, holder: holder.to_owned(), expires_at }))
     }
 
-    /// What a token for this says, if it counts now.
+    /// The claims of a token for `audience` that is valid at `now`.
     pub fn verify(&self, audience: Audience, token: &str, now: Timestamp) -> Result<Claims, InvalidToken> {
         let (signed, signature) = token.rsplit_once('.').ok_or(InvalidToken)?;
         let (header, payload) = signed.split_once('.').ok_or(InvalidToken)?;
         let header: Header = decode(header).ok_or(InvalidToken)?;
         let (_, key) = self.0.iter().find(|(named, _)| *named == header.kid).ok_or(InvalidToken)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| InvalidToken)?;
-        // In a time that tells nothing of the right one.
+        // Constant-time.
         mac(key, signed).and_then(|mac| mac.verify_slice(&signature).ok()).ok_or(InvalidToken)?;
         let Payload { iss, aud, sub, holder, exp, .. } = decode(payload).ok_or(InvalidToken)?;
         if iss != ISSUER || aud != audience.as_str() || exp <= now.as_second() {
@@ -183,12 +179,11 @@ fn sign(header: &Header, payload: &Payload, key: &[u8]) -> Option<String> {
     Some(format!("{signed}.{signature}"))
 }
 
-/// A part of a token.
 fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
-/// HMAC takes keys of any length, so there always is one.
+/// HMAC accepts keys of any length, so the result is never None.
 fn mac(key: &[u8], signed: &str) -> Option<Hmac<Sha256>> {
     Some(<Hmac<Sha256> as Mac>::new_from_slice(key).ok()?.chain_update(signed.as_bytes()))
 }
@@ -255,7 +250,7 @@ mod tests {
         }
     }
 
-    /// RFC 7515, appendix A.1: the specification's own example of HS256.
+    /// RFC 7515, appendix A.1: the example of HS256.
     #[test]
     fn the_specifications_example_is_signed_alike() {
         let key = URL_SAFE_NO_PAD

@@ -208,6 +208,12 @@ impl Frame {
         }
     }
 
+    /// The size of the frame as JSON.
+    #[must_use]
+    pub fn json_bytes(&self) -> usize {
+        serde_json::to_string(self).map_or(0, |json| json.len())
+    }
+
     fn of_call(seq: i64, at: Timestamp, call: CallReference, news: News) -> Self {
         Self { v: VERSION, seq: Some(seq), call_id: call.id, at: in_ms(at), news }
     }
@@ -275,6 +281,56 @@ fn in_ms(at: Timestamp) -> Timestamp {
 fn beginning(text: &str) -> &str {
     let end = text.char_indices().nth(MAX_TEXT).map_or(text.len(), |(index, _)| index);
     &text[..end]
+}
+
+/// A message of a client of the WebSocket API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum ClientMessage {
+    /// Asks for a `pong`.
+    Ping,
+    /// Asks for the log since `cursor`, or without a cursor for the current end of the log.
+    Resume {
+        #[serde(default)]
+        cursor: Option<String>,
+    },
+}
+
+/// A message to a client that is not a pushed frame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerMessage {
+    /// Always 1.
+    pub v: u8,
+    #[serde(flatten)]
+    pub reply: LiveReply,
+}
+
+/// The reply to a [`ClientMessage`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum LiveReply {
+    Pong,
+    /// A part of the log. `more`: the log continues behind it.
+    Page {
+        frames: Vec<Frame>,
+        cursor: String,
+        more: bool,
+    },
+    /// The log does not reach back to the client's cursor: the client must load everything anew and resume from `cursor`.
+    Reset {
+        cursor: String,
+    },
+    /// The connection is unknown or has expired.
+    Expired,
+    Error {
+        message: String,
+    },
+}
+
+impl From<LiveReply> for ServerMessage {
+    fn from(reply: LiveReply) -> Self {
+        Self { v: VERSION, reply }
+    }
 }
 
 #[cfg(test)]

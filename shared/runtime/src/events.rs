@@ -99,10 +99,10 @@ impl<S: EventStore> EventWorker<S> {
         delivery.failures.push(failure.attempt(self.function.as_str(), Timestamp::now()));
         let key = delivery.key.as_str();
         match failures::record(self.pipeline.store.database(), &delivery, state).await {
-            Ok(Some(Recorded { org_id, news })) => {
+            Ok(Some(Recorded { org_id, log_entry })) => {
                 tracing::info!(org.id = %org_id, event.key = key, "failure recorded");
-                if let Some(news) = news {
-                    self.pipeline.pusher.announce(org_id, &news, counts).await;
+                if let Some(entry) = log_entry {
+                    self.pipeline.pusher.announce(org_id, &entry, counts).await;
                 }
             }
             Ok(None) => tracing::warn!(event.key = key, "an event that names no org failed"),

@@ -45,9 +45,10 @@ pub struct CallFacts {
     /// as a SIP URI. Anonymous callers have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer_number: Option<Sensitive<String>>,
-    /// What stands for `customer_number` among what was erased. Made where the master keys are; no fact of its own.
+    /// The keyed hashes of `customer_number`, which its tombstones would have. Computed where the keys are; not a
+    /// fact of Vapi.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub number_marks: Vec<String>,
+    pub number_tombstones: Vec<String>,
     /// Whether `assistantOverrides.metadata.is_test_call` is true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_test: bool,
@@ -95,7 +96,7 @@ impl CallFacts {
             phone_number_id: phone_number_id(message, &call),
             our_number: our_number(message, &call),
             customer_number: customer_number(message, &call),
-            number_marks: Vec::new(),
+            number_tombstones: Vec::new(),
             is_test: is_test(&overrides),
             metadata: metadata(&overrides, &call),
         })
@@ -114,7 +115,7 @@ impl CallFacts {
             phone_number_id,
             our_number,
             customer_number,
-            number_marks: _, // follows from the number
+            number_tombstones: _, // follows from the number
             is_test,
             metadata,
         } = self;

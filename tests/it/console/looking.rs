@@ -131,7 +131,7 @@ async fn a_question_that_cannot_be_read_is_refused() {
         let path = format!("/console/{}/{query}", site.acme);
         let (status, problem) = site.json(&of(site.acme), &path).await;
         assert_eq!((status, &problem["status"]), (StatusCode::BAD_REQUEST, &json!(400)), "{query}");
-        assert_eq!(problem["detail"], format!("{name} is missing or cannot be read"), "{query}");
+        assert_eq!(problem["detail"], format!("the parameter {name} is missing or invalid"), "{query}");
         assert!(site.get(&of(site.acme), &path).await.text.contains(&format!("{name} is missing")), "{query}");
     }
     let day = site.get(&of(site.acme), &format!("/console/{}/calls?since=2026-11-01", site.acme)).await;
@@ -249,7 +249,7 @@ async fn a_failures_event_is_masked_until_somebody_unmasks_it() {
         "audit_log WHERE action = 'failure.unmask' AND actor = 'ada' AND subject = 'transcript:failed-call:1'";
     assert_eq!(site.database.count(audited).await, 1);
     let (_, audit) = site.json(&token, &format!("{org}/audit?action=failure.unmask")).await;
-    assert_eq!(audit["acts"][0]["actor"], "ada");
+    assert_eq!(audit["entries"][0]["actor"], "ada");
 }
 
 /// What people typed is shown as text, never as a part of the page.

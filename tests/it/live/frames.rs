@@ -102,7 +102,7 @@ async fn a_recording_that_is_kept_is_told() {
         StoredObject { key: "key".to_owned(), content_type: "audio/wav".to_owned(), bytes: 2000, sha256: vec![7; 32] };
     let finished = recordings::finish(&stage.app, &recording, &object).await.unwrap();
     let Finished::Stored(Some(news)) = finished else { panic!("{finished:?}") };
-    assert_eq!(recordings::finish(&stage.app, &recording, &object).await.unwrap(), Finished::Repeated);
+    assert_eq!(recordings::finish(&stage.app, &recording, &object).await.unwrap(), Finished::AlreadyStored);
     let mut counts = ringfence_runtime::metrics::Counts::default();
     stage.queues.pusher(std::sync::Arc::clone(&stage.app)).announce(stage.org, &news, &mut counts).await;
 

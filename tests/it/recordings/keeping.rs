@@ -73,7 +73,7 @@ async fn a_call_that_is_gone_does_not_come_back() {
     let (app, recording) = (stage.database.app(), stage.recording(&call, RecordingKind::Mono));
     let object =
         StoredObject { key: "k".to_owned(), content_type: "audio/wav".to_owned(), bytes: 1, sha256: vec![0; 32] };
-    assert!(matches!(recordings::finish(&app, &recording, &object).await, Ok(Finished::Unwanted)));
+    assert!(matches!(recordings::finish(&app, &recording, &object).await, Ok(Finished::Removed)));
     assert!(matches!(recordings::remove(&app, &recording).await, Ok(false)));
     for table in ["calls", "call_logs", "call_tracking"] {
         assert_eq!(stage.database.count(table).await, 0, "{table}");

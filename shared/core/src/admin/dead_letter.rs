@@ -1,24 +1,23 @@
-//! What is found in dead-letter queues.
+//! The contents of dead-letter queues.
 
 use jiff::Timestamp;
 use ringfence_protocol::{Delivery, Recording};
 
-/// What a dead letter is about.
+/// The content of a dead letter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DeadLetter {
     /// An event that was not applied.
     Event(Box<Delivery>),
     /// A recording that was not fetched.
     Recording {
-        /// Which.
         recording: Recording,
-        /// When it was given up: its message does not say when it was queued.
+        /// When the message was moved to the dead-letter queue. The message has no time of its own.
         died_at: Timestamp,
     },
 }
 
 impl DeadLetter {
-    /// What names it among failed operations.
+    /// The `event_id` of its row in `failed_operations`.
     #[must_use]
     pub fn event_id(&self) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! Failed operations, as people see them and send them back.
+//! Reads failed operations and records their redrive.
 
 use ringfence_protocol::admin::{FailedOperation, Selection};
 use ringfence_vapi::{Event, OrgId};
@@ -14,7 +14,7 @@ use crate::events::credential_columns;
 use crate::failures;
 
 impl Admin {
-    /// The failed operations of a selection, the latest first, at most `limit`; also the resolved ones if `resolved`.
+    /// The failed operations of a selection, the latest first, at most `limit`. With `resolved` also the resolved ones.
     pub async fn failed_operations(
         &self,
         selection: &Selection,
@@ -23,7 +23,8 @@ impl Admin {
     ) -> Result<Vec<FailedOperation>, Failure> {
         let statement = format!(
             "SELECT org_id, vapi_call_id, event_id, function, state, code, receives, first_failed_at, last_failed_at,
-                (SELECT count(*) FROM failed_attempts a WHERE a.org_id = f.org_id AND a.event_id = f.event_id) AS attempts
+                (SELECT count(*) FROM failed_attempts a WHERE a.org_id = f.org_id AND a.event_id = f.event_id)
+                AS attempts
             FROM failed_operations f
             WHERE {SELECTED} AND ($6::text IS NULL OR code = $6) AND ($8 OR state <> 'resolved')
             ORDER BY last_failed_at DESC, org_id, event_id LIMIT $9"
@@ -33,12 +34,11 @@ impl Admin {
         Ok(rows.iter().map(failed_operation).collect::<Result<_, _>>()?)
     }
 
-    /// Notes that something goes back from its dead-dead_letter queue to its retry queue, and that it failed where nobody could write that
-    /// down before.
+    /// Records that a dead letter is moved back to its retry queue, and its failure if no row has it yet.
     pub async fn mark_redriven(&self, org_id: OrgId, dead_letter: &DeadLetter) -> Result<(), Failure> {
         let statement = "SELECT mark_redriven_v1($1, $2, $3, $4, $5, $6, $7)";
         let event_id = dead_letter.event_id();
-        // A recording has failed where its row is, so that is known.
+        // The row of a recording already has its failure.
         let delivery = match dead_letter {
             DeadLetter::Event(delivery) => Some(delivery),
             DeadLetter::Recording { .. } => None,
@@ -56,28 +56,28 @@ impl Admin {
         Ok(())
     }
 
-    /// Takes that back: the queue did not take it.
+    /// Reverts [`Self::mark_redriven`] if the retry queue did not accept the message.
     pub async fn unmark_redriven(&self, org_id: OrgId, dead_letter: &DeadLetter) -> Result<(), Failure> {
         let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.0, &dead_letter.event_id()];
         self.client.execute("SELECT unmark_redriven_v1($1, $2, $3)", &parameters).await?;
         Ok(())
     }
 
-    /// Waits until nobody else redrives, and keeps others waiting for as long as this connection lives: a pass holds all dead letters, and
-    /// another one meanwhile would find none.
+    /// Waits until no other redrive is in progress, and blocks others while this connection is open. A redrive hides
+    /// all dead letters from other consumers, so a concurrent one would find none.
     pub async fn take_turn_to_redrive(&self) -> Result<(), Failure> {
         self.client.execute("SELECT pg_advisory_lock(hashtext('ringfence redrive'))", &[]).await?;
         Ok(())
     }
 
-    /// Notes what a pass over the dead letters brought.
+    /// Writes the result of a redrive to the audit log.
     pub async fn note_redrive(&self, org_id: Option<OrgId>, outcome: &Value) -> Result<(), Failure> {
         let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.map(|org| org.0), &Json(outcome)];
         self.client.execute("SELECT audit($1, 'event.redrive_pass', $2, 'dead letters', $3)", &parameters).await?;
         Ok(())
     }
 
-    /// The org of an event that came by the platform's key. None: nobody registered what it names, or two did.
+    /// The org of an event from the platform URL. None: no org, or more than one, has registered the event's ids.
     pub async fn find_org(&self, event: &Event) -> Result<Option<OrgId>, Failure> {
         let org: Option<Uuid> = self.value("SELECT find_event_org_v1($1)", &[&Json(event)]).await?;
         Ok(org.map(OrgId))

@@ -1,7 +1,8 @@
-//! What people change: orgs, keys, agents, leads, [`tools`]. Each act and its line in the audit log are one transaction. And what they do
-//! about failures: [`failures`] and [`replay`]; and [`erasure`].
+//! Changes by operators: orgs, keys, agents, leads and [`tools`], and their work on failures: [`failures`], [`replay`]
+//! and [`erasure`]. Each change and its entry in the audit log are one transaction.
 //!
-//! Works over a connection of the database's owner, which acts as `ringfence_ops`. No function that serves webhooks can.
+//! Works over a connection of the database's owner, which acts as `ringfence_ops`. The functions that serve webhooks
+//! have no such connection.
 
 mod dead_letter;
 pub mod erasure;
@@ -25,21 +26,20 @@ use crate::connect::{Connector, DatabaseSettings};
 use crate::error::Failure;
 use crate::migrations::MigrationError;
 
-/// The administrator of a database.
 pub struct Admin {
     client: Client,
     actor: String,
 }
 
 impl Admin {
-    /// Connects as the database's owner and becomes `ringfence_ops`. `actor` is who the audit log will name.
+    /// Connects as the database's owner and takes the role `ringfence_ops`. `actor` is the name in the audit log.
     pub async fn connect(settings: &DatabaseSettings, actor: impl Into<String>) -> Result<Self, MigrationError> {
         let client = Connector::new(settings)?.connect().await?;
         client.batch_execute("SET ROLE ringfence_ops").await.map_err(Failure::from)?;
         Ok(Self { client, actor: actor.into() })
     }
 
-    /// A new org with version 1 of its key.
+    /// Creates an org with version 1 of its key.
     pub async fn create_organization(&self, name: &str) -> Result<OrgId, Failure> {
         let id: Uuid = self.value("SELECT create_organization_v1($1, $2)", &[&self.actor, &name]).await?;
         Ok(OrgId(id))
@@ -62,13 +62,13 @@ impl Admin {
             .collect()
     }
 
-    /// The next version of an org's key; the earlier ones count for `overlap` more. None: no such org.
+    /// Adds a version of an org's key. The earlier versions stay valid for `overlap`. None: no such org.
     pub async fn rotate_key(&self, org_id: OrgId, overlap: Duration) -> Result<Option<i32>, Failure> {
         let statement = "SELECT rotate_organization_key_v1($1, $2, make_interval(secs => $3))";
         self.value(statement, &[&self.actor, org_id.as_uuid(), &overlap.as_secs_f64()]).await
     }
 
-    /// A new agent, registered for the platform's URL, and the kept events that name it, applied.
+    /// Adds an agent, registers its ids for the platform URL, and applies the unresolved events that contain them.
     ///
     /// An id that another org registered violates `platform_directory_pkey`.
     pub async fn add_agent(&self, org_id: OrgId, agent: &NewAgent) -> Result<AddedAgent, Failure> {
@@ -92,10 +92,16 @@ impl Admin {
         Ok(AddedAgent { id, events: self.apply_unresolved().await? })
     }
 
-    /// Notes that a token is about to be made, for an org or (None) for an operator. False: no such org.
-    pub async fn note_token(&self, purpose: &str, org_id: Option<OrgId>, lifetime: Duration) -> Result<bool, Failure> {
+    /// Records in the audit log that a token is about to be created, for an org or (None) for an operator. False: no
+    /// such org.
+    pub async fn record_token_mint(
+        &self,
+        purpose: &str,
+        org_id: Option<OrgId>,
+        lifetime: Duration,
+    ) -> Result<bool, Failure> {
         let (org, seconds) = (org_id.map(|org| org.0), i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX));
-        self.value("SELECT note_token_v1($1, $2, $3, $4)", &[&self.actor, &purpose, &org, &seconds]).await
+        self.value("SELECT record_token_mint_v1($1, $2, $3, $4)", &[&self.actor, &purpose, &org, &seconds]).await
     }
 
     /// The newest version of an org's key. None: no such org.
@@ -103,12 +109,12 @@ impl Admin {
         self.value("SELECT max(version) FROM organization_keys WHERE org_id = $1", &[org_id.as_uuid()]).await
     }
 
-    /// An org's API key at Vapi, sealed. None: it has none.
+    /// An org's sealed API key at Vapi. None: the org has none.
     pub async fn vapi_key(&self, org_id: OrgId) -> Result<Option<String>, Failure> {
         self.value("SELECT max(api_key) FROM vapi_credentials WHERE org_id = $1", &[org_id.as_uuid()]).await
     }
 
-    /// Notes that so many assistants and numbers of an org are about to be set up at Vapi.
+    /// Records in the audit log that this many assistants and numbers of an org are about to be set up at Vapi.
     pub async fn note_connect(&self, org_id: OrgId, changes: usize) -> Result<(), Failure> {
         let detail = Json(serde_json::json!({"changes": changes}));
         let statement = "SELECT audit($1, 'vapi.connect', $2, $3, $4)";
@@ -117,7 +123,7 @@ impl Admin {
         Ok(())
     }
 
-    /// How far the database's clock is ahead of this machine's, in milliseconds; the way there and back counts half.
+    /// How far the database's clock is ahead of this machine's, in milliseconds, corrected by half the round trip.
     pub async fn clock_skew(&self) -> Result<i64, Failure> {
         let began = jiff::Timestamp::now();
         let theirs: jiff::Timestamp = self.value("SELECT clock_timestamp()", &[]).await?;
@@ -126,23 +132,23 @@ impl Admin {
         Ok(i64::try_from(skew.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Keeps an org's API key at Vapi, which its caller has sealed, or none. False: no such org.
+    /// Stores an org's sealed API key at Vapi, or deletes it. False: no such org.
     pub async fn set_vapi_key(&self, org_id: OrgId, sealed: Option<&str>) -> Result<bool, Failure> {
         self.value("SELECT set_vapi_key_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &sealed]).await
     }
 
-    /// Says whether Vapi keeps nothing of an org's calls. False: no such org.
+    /// Sets whether Vapi retains no data of an org's calls. False: no such org.
     pub async fn set_zero_retention(&self, org_id: OrgId, is_zero: bool) -> Result<bool, Failure> {
         self.value("SELECT set_zero_retention_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &is_zero]).await
     }
 
-    /// Has something of an org removed after so many days, or never. False: no such org.
+    /// Sets after how many days data of an org is deleted (None: never). False: no such org.
     pub async fn set_retention(&self, org_id: OrgId, data: RetainedData, days: Option<i32>) -> Result<bool, Failure> {
         let statement = "SELECT set_retention_v1($1, $2, $3, $4)";
         self.value(statement, &[&self.actor, org_id.as_uuid(), &<&str>::from(data), &days]).await
     }
 
-    /// A new lead. `phone` is E.164 and unique in the org.
+    /// Adds a lead. `phone` is E.164 and unique in the org.
     pub async fn add_lead(
         &self,
         org_id: OrgId,
@@ -154,19 +160,21 @@ impl Admin {
         self.value(statement, &[&self.actor, org_id.as_uuid(), &phone, &name, &Json(metadata)]).await
     }
 
-    /// Tries every kept platform event again, those of one call in a transaction: one that fails stays kept and stops no other
-    /// call's.
+    /// Tries to apply every unresolved event, the events of one call in one transaction. A failed event stays
+    /// unresolved and does not affect other calls.
     pub async fn apply_unresolved(&self) -> Result<Resolved, Failure> {
         let rows = self.client.query("SELECT id FROM unresolved_events ORDER BY id", &[]).await?;
         let ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
         let mut failed = 0;
         for id in &ids {
             if let Err(failure) = self.client.execute("SELECT apply_unresolved_event_v1($1)", &[id]).await {
-                tracing::error!(unresolved.id = id, failure = %Failure::from(failure), "a kept event could not be applied");
+                tracing::error!(
+                    unresolved.id = id, failure = %Failure::from(failure), "an unresolved event was not applied"
+                );
                 failed += 1;
             }
         }
-        // The first event of a call takes the others along, so what was applied is what is gone.
+        // The first event of a call applies the others as well, so the applied events are those whose rows are gone.
         let left: i64 = self.value("SELECT count(*) FROM unresolved_events WHERE id = ANY ($1)", &[&ids]).await?;
         Ok(Resolved { applied: (ids.len() as u64).saturating_sub(left.unsigned_abs()), failed })
     }

@@ -1,4 +1,4 @@
-//! Replay: the effects of kept events once more, or those of failed events for the first time.
+//! Replay: applies the effects of retained events again, or those of failed events for the first time.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,13 @@ use super::selection::{Parameters, SELECTED};
 use crate::error::Failure;
 
 impl Admin {
-    /// How many events a replay of this selection would take.
     pub async fn count_replayable(&self, kind: Replayable, selection: &Selection) -> Result<i64, Failure> {
         let statement = format!("SELECT count(*) FROM {}", selected(kind));
         self.value(&statement, &Parameters::of(selection).and(&[])).await
     }
 
-    /// Replays at most `limit` events of the selection, those after `after`, each in a transaction of its own: one that fails
-    /// stops no other. What is replayed of which org is in the audit log before it begins.
+    /// Replays at most `limit` events of the selection that follow `after`, each in its own transaction; a failed event
+    /// does not affect the others. The audit log has the number of events of each org before the replay begins.
     pub async fn replay(
         &self,
         kind: Replayable,
@@ -53,7 +52,7 @@ impl Admin {
         Ok(replayed)
     }
 
-    /// False: the event is no longer there, was applied meanwhile, or its key does not count.
+    /// False: the event no longer exists, was applied meanwhile, or its key is revoked.
     async fn replay_event(&self, kind: Replayable, event: &ReplayCursor) -> Result<bool, Failure> {
         let statement = match kind {
             Replayable::Applied => "SELECT replay_event_v1($1, $2)",
@@ -62,7 +61,7 @@ impl Admin {
         self.value(statement, &[&event.org_id.0, &event.event_id]).await
     }
 
-    /// In the order of the unique key, so that each page is one range of its index.
+    /// Ordered by the unique key, so that a page is one range of its index.
     async fn page(
         &self,
         kind: Replayable,
@@ -71,7 +70,8 @@ impl Admin {
         limit: i64,
     ) -> Result<Vec<ReplayCursor>, Failure> {
         let statement = format!(
-            "SELECT org_id, event_id FROM {} AND ($8::uuid IS NULL OR (org_id, event_id) > ($8, $9)) ORDER BY org_id, event_id LIMIT $10",
+            "SELECT org_id, event_id FROM {} AND ($8::uuid IS NULL OR (org_id, event_id) > ($8, $9)) \
+            ORDER BY org_id, event_id LIMIT $10",
             selected(kind)
         );
         let (org_id, event_id) = after.map(|cursor| (cursor.org_id.0, cursor.event_id.as_str())).unzip();
@@ -84,14 +84,15 @@ impl Admin {
     }
 }
 
-/// Tool calls and recordings are no events: their work leaves the database. The former are never sent again by themselves, the
-/// latter are redriven.
+/// Excludes tool calls and recordings, because their work is done outside the database. A tool call is never sent again
+/// automatically; a recording is redriven.
 const FAILED_EVENTS: &str =
     "state <> 'resolved' AND function NOT IN ('tool-calls', 'recording-upload') AND ($6::text IS NULL OR code = $6)";
 
-/// The selected events, as what follows FROM.
+/// The selected events, as the part of the statement after FROM.
 fn selected(kind: Replayable) -> String {
-    // Applied events have no code: whoever names one selects none of them. What the log holds besides has no effects.
+    // Applied events have no code, so a selection with a code has none of them. The other entries of the log have no
+    // effects.
     let (table, code) = match kind {
         Replayable::Applied => (
             "processed_webhook_events",

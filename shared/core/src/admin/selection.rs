@@ -1,4 +1,4 @@
-//! Which events a command is about.
+//! Selections: the events that a command processes.
 
 use ringfence_protocol::admin::Selection;
 use ringfence_vapi::{FailureCode, OrgId};
@@ -8,13 +8,14 @@ use uuid::Uuid;
 use super::{Admin, DeadLetter};
 use crate::error::Failure;
 
-/// Whether a row of events is selected. The parameters are those of [`Parameters`].
+/// The predicate of a selection. Its parameters are those of [`Parameters`].
 pub(super) const SELECTED: &str = "($1::uuid IS NULL OR org_id = $1) AND ($2::text IS NULL OR vapi_call_id = $2)
     AND ($3::text IS NULL OR event_type = $3) AND ($4::timestamptz IS NULL OR received_at >= $4)
     AND ($5::timestamptz IS NULL OR received_at < $5) AND ($7::text IS NULL OR event_id = $7)";
 
 impl Admin {
-    /// Whether a selection chooses a dead letter of `org_id` that failed with `code`. The same predicate as for rows decides.
+    /// Whether a selection contains a dead letter of `org_id` that failed with `code`. Uses the same predicate as for
+    /// rows.
     pub async fn selects(
         &self,
         selection: &Selection,
@@ -41,7 +42,7 @@ impl Admin {
     }
 }
 
-/// A selection as the parameters `$1` to `$7`, of which the sixth is the code.
+/// A selection as the parameters `$1` to `$7`. `$6` is the code.
 pub(super) struct Parameters<'a> {
     selection: &'a Selection,
     org_id: Option<Uuid>,
@@ -54,7 +55,7 @@ impl<'a> Parameters<'a> {
         Self { selection, org_id, code }
     }
 
-    /// The parameters, and then those of `rest`.
+    /// These parameters followed by `rest`.
     pub(super) fn and<'b>(&'b self, rest: &[&'b (dyn ToSql + Sync)]) -> Vec<&'b (dyn ToSql + Sync)> {
         let Selection { call_id, event_type, since, until, event_id, .. } = self.selection;
         let own: [&(dyn ToSql + Sync); 7] = [&self.org_id, call_id, event_type, since, until, &self.code, event_id];

@@ -1,4 +1,4 @@
-//! Agents' configuration, and tools: what an org answers Vapi with, and what it lets its models do.
+//! Agents' configuration and tools.
 
 use ringfence_protocol::admin::{ListedAgent, NewAgent, Tool, ToolKind};
 use ringfence_vapi::OrgId;
@@ -34,7 +34,8 @@ impl Admin {
             .collect()
     }
 
-    /// Makes an agent its org's default or no longer, and replaces its configuration. None leaves what is. False: no such agent.
+    /// Changes whether an agent is its org's default, and replaces its configuration. None keeps the current value.
+    /// False: no such agent.
     pub async fn configure_agent(
         &self,
         org_id: OrgId,
@@ -46,7 +47,7 @@ impl Admin {
         self.value(statement, &[&self.actor, &org_id.0, &agent, &is_default, &configuration]).await
     }
 
-    /// Changes a lead's name and metadata. None leaves what is. The answer is its id; none: no such lead.
+    /// Changes a lead's name and metadata. None keeps the current value. Returns the lead's id; None: no such lead.
     pub async fn change_lead(
         &self,
         org_id: OrgId,
@@ -77,7 +78,7 @@ impl Admin {
             .collect()
     }
 
-    /// Registers a tool; one of the same kind and name is replaced.
+    /// Registers a tool. A tool of the same kind and name is replaced.
     pub async fn set_tool(&self, org_id: OrgId, tool: &Tool) -> Result<(), Failure> {
         let Tool { kind, name, endpoint, timeout_seconds, is_idempotent } = tool;
         let statement = "SELECT set_tool_v1($1, $2, $3, $4, $5, $6, $7)";
@@ -88,17 +89,19 @@ impl Admin {
         Ok(())
     }
 
-    /// Takes a tool away. False: there was none.
+    /// Deletes a tool. False: no such tool.
     pub async fn remove_tool(&self, org_id: OrgId, kind: ToolKind, name: &str) -> Result<bool, Failure> {
         self.value("SELECT remove_tool_v1($1, $2, $3, $4)", &[&self.actor, &org_id.0, &<&str>::from(kind), &name]).await
     }
 
-    /// Notes that the secret which signs messages to an org's endpoints is shown. False: no such org.
-    pub async fn note_tool_secret(&self, org_id: OrgId) -> Result<bool, Failure> {
-        self.value("SELECT note_tool_secret_v1($1, $2)", &[&self.actor, &org_id.0]).await
+    /// Records in the audit log that the secret which signs messages to an org's endpoints is shown. False: no such
+    /// org.
+    pub async fn record_tool_secret_view(&self, org_id: OrgId) -> Result<bool, Failure> {
+        self.value("SELECT record_tool_secret_view_v1($1, $2)", &[&self.actor, &org_id.0]).await
     }
 
-    /// Closes the failure of a tool call whose fate people have found out. False: there is none such that is open.
+    /// Closes the failed operation of an interrupted tool call after a person has found out whether the endpoint
+    /// performed it. False: no such open failure.
     pub async fn settle_tool_call(&self, org_id: OrgId, event_id: &str) -> Result<bool, Failure> {
         self.value("SELECT settle_tool_call_v1($1, $2, $3)", &[&self.actor, &org_id.0, &event_id]).await
     }

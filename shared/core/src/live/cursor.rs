@@ -1,21 +1,21 @@
-//! How far a viewer has read an org's log.
+//! The position of a viewer in an org's log.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A place in an org's log. To clients it is a text without a meaning: `{floor}`, or `{floor}.{xact}.{seq}` between two pages.
+/// A position in an org's log. Opaque to clients: `{floor}`, or `{floor}.{xact}.{seq}` between two pages.
 ///
-/// A sequence alone would miss events, since a lower one may be committed after a higher one. So a viewer that has read to the
-/// end begins again at the first transaction that was not over then, and drops what it has by the frames' `seq`.
+/// A sequence alone would miss events, because a lower sequence may be committed after a higher one. A viewer that has
+/// read to the end therefore starts again at the first transaction that was open at that time, and drops duplicates by
+/// the frames' `seq`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// Everything of earlier transactions has been read.
+    /// All entries of earlier transactions have been read.
     pub(super) floor: u64,
-    /// In the middle of a sweep: the transaction and the sequence of the last entry that was read.
+    /// Within a sweep: the transaction and the sequence of the last entry that was read.
     pub(super) after: Option<(u64, i64)>,
 }
 
-/// A text is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor")]
 pub struct InvalidCursor;
@@ -45,12 +45,12 @@ impl FromStr for Cursor {
     }
 }
 
-/// `xid8` as PostgreSQL writes it. A sign, which Rust would take, is none.
+/// `xid8` as PostgreSQL writes it. Digits only: Rust would also accept a sign.
 pub(super) fn parse_transaction(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// `xid8` in JSON: a text, since JSON's numbers do not hold all of its values.
+/// `xid8` in JSON: a string, because JSON numbers do not hold all of its values.
 pub(super) mod transaction {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer};
@@ -66,14 +66,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_read_as_it_was_written() {
+    fn a_cursor_is_parsed_as_it_was_written() {
         for cursor in [Cursor { floor: 741, after: None }, Cursor { floor: 741, after: Some((u64::MAX, i64::MAX)) }] {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
     }
 
     #[test]
-    fn what_is_no_cursor_is_refused() {
+    fn an_invalid_cursor_is_refused() {
         for text in ["", "a", "-1", "+1", "1.2", "1.2.", "1.2.-3", "1.2.3.4", "1 ", "99999999999999999999", "1.2.a"] {
             assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text}");
         }

@@ -127,7 +127,7 @@ impl Walk<'_> {
                 Ok(json!({"call": call}))
             }
             "break" => self.break_event().await,
-            "mend" => {
+            "fix" => {
                 self.database().await?.batch_execute(ALLOW).await.context("allow what was forbidden")?;
                 Ok(json!({}))
             }

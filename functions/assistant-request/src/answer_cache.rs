@@ -1,4 +1,4 @@
-//! The last answer for each number that was called, for when the database is away.
+//! The latest answer for each called number. It is used while the database is unavailable.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,19 +7,19 @@ use ringfence_protocol::Credential;
 use ringfence_vapi::{CallFacts, OrgId};
 use serde_json::Value;
 
-/// As many numbers as one execution environment remembers. Beyond that it forgets all of them, and learns anew.
+/// The most numbers that an execution environment holds. A further number empties the cache.
 const MAX_NUMBERS: usize = 1_000;
 
-/// Whose number was called. The org by this version of its own key only: none answers for another, nor for a key that came after.
+/// The sender and the called number (id and E.164). An org is identified together with the version of its key, so that
+/// an answer is never used for another org or for another key version.
 type Called = (Option<(OrgId, i32)>, Option<String>, Option<String>);
 
-/// What was answered for each number.
 #[derive(Default)]
-pub(crate) struct Memory(Mutex<HashMap<Called, Value>>);
+pub(crate) struct AnswerCache(Mutex<HashMap<Called, Value>>);
 
-impl Memory {
-    /// Remembers an answer. It must not say who called.
-    pub(crate) fn keep(&self, credential: Credential, call: Option<&CallFacts>, answer: Value) {
+impl AnswerCache {
+    /// Stores an answer. The answer must hold no data about the caller.
+    pub(crate) fn insert(&self, credential: Credential, call: Option<&CallFacts>, answer: Value) {
         let Some(called) = called(credential, call) else { return };
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() >= MAX_NUMBERS && !answers.contains_key(&called) {
@@ -28,30 +28,29 @@ impl Memory {
         answers.insert(called, answer);
     }
 
-    /// Nobody answers this number any more.
-    pub(crate) fn forget(&self, credential: Credential, call: Option<&CallFacts>) {
+    /// Removes the answer for a number that no agent answers any more.
+    pub(crate) fn remove(&self, credential: Credential, call: Option<&CallFacts>) {
         if let Some(called) = called(credential, call) {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&called);
         }
     }
 
-    /// The last answer for the number that was called.
-    pub(crate) fn recall(&self, credential: Credential, call: Option<&CallFacts>) -> Option<Value> {
+    pub(crate) fn get(&self, credential: Credential, call: Option<&CallFacts>) -> Option<Value> {
         let called = called(credential, call)?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&called).cloned()
     }
 }
 
-/// `None`: the message does not say which number was called.
+/// None: the message does not contain the called number.
 fn called(credential: Credential, call: Option<&CallFacts>) -> Option<Called> {
     let CallFacts { phone_number_id, our_number, .. } = call?;
     let number = our_number.as_ref().map(|number| number.expose().clone());
-    let is_named = phone_number_id.is_some() || number.is_some();
+    let is_known = phone_number_id.is_some() || number.is_some();
     let sender = match credential {
         Credential::Org { org_id, key_version } => Some((org_id, key_version)),
         Credential::Platform => None,
     };
-    is_named.then(|| (sender, phone_number_id.clone(), number))
+    is_known.then(|| (sender, phone_number_id.clone(), number))
 }
 
 #[cfg(test)]
@@ -70,11 +69,11 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_remembered_for_its_org_and_number_only() {
+    fn an_answer_is_cached_for_its_org_and_number_only() {
         let (one, other) = (of("8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11"), of("8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c12"));
-        let memory = Memory::default();
-        memory.keep(one, Some(&call(Some("+15555550100"))), json!({"assistantId": "a1"}));
-        assert_eq!(memory.recall(one, Some(&call(Some("+15555550100")))), Some(json!({"assistantId": "a1"})));
+        let cache = AnswerCache::default();
+        cache.insert(one, Some(&call(Some("+15555550100"))), json!({"assistantId": "a1"}));
+        assert_eq!(cache.get(one, Some(&call(Some("+15555550100")))), Some(json!({"assistantId": "a1"})));
         for (credential, call) in [
             (other, Some(call(Some("+15555550100")))),
             (Credential::Platform, Some(call(Some("+15555550100")))),
@@ -82,18 +81,18 @@ mod tests {
             (one, Some(call(None))),
             (one, None),
         ] {
-            assert_eq!(memory.recall(credential, call.as_ref()), None);
+            assert_eq!(cache.get(credential, call.as_ref()), None);
         }
-        memory.forget(one, Some(&call(Some("+15555550100"))));
-        assert_eq!(memory.recall(one, Some(&call(Some("+15555550100")))), None);
+        cache.remove(one, Some(&call(Some("+15555550100"))));
+        assert_eq!(cache.get(one, Some(&call(Some("+15555550100")))), None);
     }
 
     #[test]
-    fn it_does_not_grow_without_end() {
-        let (memory, org) = (Memory::default(), of("8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11"));
+    fn the_cache_holds_a_limited_count_of_numbers() {
+        let (cache, org) = (AnswerCache::default(), of("8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11"));
         for number in 0..=MAX_NUMBERS {
-            memory.keep(org, Some(&call(Some(&format!("+1555555{number:04}")))), json!({}));
+            cache.insert(org, Some(&call(Some(&format!("+1555555{number:04}")))), json!({}));
         }
-        assert_eq!(memory.0.lock().unwrap().len(), 1);
+        assert_eq!(cache.0.lock().unwrap().len(), 1);
     }
 }
