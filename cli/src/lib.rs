@@ -8,6 +8,7 @@ mod arguments;
 pub mod backend;
 mod deployed_stack;
 pub mod error;
+pub mod table;
 pub mod verbs;
 
 pub use backend::Backend;

@@ -7,6 +7,7 @@ use ringfence_protocol::admin::{Command, FailedOperation, Reply, Selection};
 use super::selection::Selected;
 use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
+use crate::table::Table;
 
 /// Lists the events that failed and were not applied since, the latest first.
 #[derive(Debug, clap::Args)]
@@ -56,14 +57,19 @@ fn print(operations: &[FailedOperation]) {
         println!("Nothing failed that was not applied since.");
         return;
     }
-    println!(
-        "{:6}  {:8}  {:18}  {:36}  {:>8}  {:20}  event",
-        "code", "state", "function", "org", "attempts", "last failed"
-    );
+    let mut table = Table::new(["code", "state", "function", "org", "attempts", "last failed", "event"]);
     for operation in operations {
         let FailedOperation { code, state, function, org_id, attempts, last_failed_at, event_id, .. } = operation;
-        let org = org_id.to_string();
-        println!("{code:6}  {state:8}  {function:18}  {org:36}  {attempts:>8}  {last_failed_at:.0}  {event_id}");
+        table.row([
+            code.clone(),
+            state.clone(),
+            function.clone(),
+            org_id.to_string(),
+            attempts.to_string(),
+            format!("{last_failed_at:.0}"),
+            event_id.clone(),
+        ]);
     }
+    print!("{table}");
     println!("What each code means and what to do about it is in docs/failure-codes.");
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::arguments;
 use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
+use crate::table::Table;
 
 /// Creates and lists orgs, rotates their keys, and sets what is kept for them.
 #[derive(Debug, clap::Args)]
@@ -80,10 +81,12 @@ impl List {
             print_json(&organizations)?;
             return Ok(ExitCode::SUCCESS);
         }
-        println!("{:36}  {:>11}  name", "id", "key version");
+        let mut table = Table::new(["id", "key version", "name"]);
         for organization in organizations {
-            println!("{:36}  {:>11}  {}", organization.id.to_string(), organization.key_version, organization.name);
+            let cells = [organization.id.to_string(), organization.key_version.to_string(), organization.name];
+            table.row(cells);
         }
+        print!("{table}");
         Ok(ExitCode::SUCCESS)
     }
 }

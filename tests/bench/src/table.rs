@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use ringfence_cli::table::Table as Cells;
 use serde::Serialize;
 
 use ringfence_harness::error::Result;
@@ -19,8 +20,8 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 pub(super) struct Table {
     title: String,
-    columns: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
+    #[serde(flatten)]
+    cells: Cells,
 }
 
 /// A figure and the limit that it was meant to keep.
@@ -51,16 +52,11 @@ impl Limit {
 
 impl Table {
     pub(super) fn new(title: impl Into<String>, columns: &[&'static str]) -> Self {
-        Self { title: title.into(), columns: columns.to_vec(), rows: Vec::new() }
+        Self { title: title.into(), cells: Cells::new(columns.iter().copied()) }
     }
 
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
-    }
-
-    fn width(&self, column: usize) -> usize {
-        let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([self.columns[column].chars().count()]).max().unwrap_or(0)
+        self.cells.row(cells);
     }
 }
 
@@ -120,16 +116,7 @@ pub(super) fn percentile(values: impl IntoIterator<Item = f64>, share: f64) -> f
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "### {}\n", self.title)?;
-        let header: Vec<String> = self.columns.iter().map(ToString::to_string).collect();
-        let rule = (0..self.columns.len()).map(|column| "-".repeat(self.width(column))).collect();
-        for row in [&header, &rule].into_iter().chain(&self.rows) {
-            for (column, cell) in row.iter().enumerate() {
-                write!(f, "| {cell:width$} ", width = self.width(column))?;
-            }
-            writeln!(f, "|")?;
-        }
-        Ok(())
+        write!(f, "### {}\n\n{}", self.title, self.cells.markdown())
     }
 }
 
@@ -156,10 +143,10 @@ mod tests {
     #[test]
     fn a_table_is_markdown_and_a_goal_says_whether_it_is_met() {
         let mut report = Report::default();
-        report.goal("door CPU, us", 150.4, Limit::AtMost(200.0));
+        report.goal("webhook CPU, us", 150.4, Limit::AtMost(200.0));
         report.goal("ratio", 0.5, Limit::AtLeast(0.9));
         let text = report.to_string();
-        assert!(text.contains("| door CPU, us | at most 200  | 150      | met    |"), "{text}");
+        assert!(text.contains("| webhook CPU, us | at most 200  | 150      | met    |"), "{text}");
         assert!(text.contains("| ratio        | at least 0.9 | 0.500    | missed |"), "{text}");
     }
 }

@@ -20,8 +20,10 @@ use clap::ValueEnum;
 use self::site::{Site, stop_services};
 use self::traffic::{send_all, tenants};
 use self::verdict::Verdict;
+use ringfence_cli::table::Table;
 use ringfence_harness::error::{Error, Result};
 use ringfence_harness::local::layout::Layout;
+use ringfence_harness::local::progress;
 
 /// A fault, or what is hard without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -40,15 +42,15 @@ pub enum Drill {
     Outage,
     /// The same, and every function is killed meanwhile, so that it starts without a database
     ColdOutage,
-    /// The database is away for longer than the first ten back-offs
+    /// The database is unavailable for longer than the first ten back-offs
     LongOutage,
-    /// The queues are away, the database is not
+    /// The queues are unavailable, the database is not
     SqsDown,
     /// Neither the database nor the queues are there
     BothDown,
     /// A function is killed while it uploads a recording of 200 MB
     Recordings,
-    /// Some events can never apply, until the cause is mended and they are redriven
+    /// Some events can never apply, until the cause is fixed and they are redriven
     Poison,
 }
 
@@ -83,9 +85,16 @@ pub async fn stop(layout: &Layout) -> Result<()> {
 }
 
 async fn run_all(layout: &Layout, drills: &[Drill], length: Length) -> Result<bool> {
+    let mut table = Table::new(HEADINGS);
+    let outcome = fill(&mut table, layout, drills, length).await;
+    print!("{table}");
+    outcome
+}
+
+async fn fill(table: &mut Table, layout: &Layout, drills: &[Drill], length: Length) -> Result<bool> {
     let mut all_kept = true;
-    println!("{HEADINGS}");
     for drill in drills {
+        progress(&format!("Drill: {}", drill.name()));
         // Each has a site of its own: what one leaves behind would be found in the next.
         let site = Site::start(layout).await?;
         let verdict = match drill {
@@ -94,7 +103,8 @@ async fn run_all(layout: &Layout, drills: &[Drill], length: Length) -> Result<bo
         };
         site.stop().await?;
         let verdict = verdict.map_err(|error| Error::new(format!("the drill {} failed: {error}", drill.name())))?;
-        print(&drill.name(), &verdict);
+        table.row(row(drill.name(), &verdict));
+        print_faults(&verdict);
         all_kept &= verdict.is_kept();
     }
     Ok(all_kept)
@@ -111,19 +121,42 @@ async fn run_one(site: &Site<'_>, drill: Drill, length: Length) -> Result<Verdic
     Ok(verdict)
 }
 
-const HEADINGS: &str =
-    "drill           sent  acknowledged  503  applied  duplicates  dead  lost  wrong rows  drained in  median answer";
+const HEADINGS: [&str; 11] = [
+    "drill",
+    "sent",
+    "acknowledged",
+    "503",
+    "applied",
+    "duplicates",
+    "dead",
+    "lost",
+    "wrong rows",
+    "drained in",
+    "median answer",
+];
 const MAX_DIFFERENCES: usize = 20;
 
-fn print(name: &str, verdict: &Verdict) {
+fn row(name: String, verdict: &Verdict) -> [String; 11] {
     let Verdict { sent, acknowledged, refused, applied, duplicates, dead, lost, differences, drain, .. } = verdict;
-    let (drain, median) = (format!("{:.1} s", drain.as_secs_f64()), verdict.median.unwrap_or_default());
-    println!(
-        "{name:12} {sent:>7}  {acknowledged:>12}  {refused:>3}  {applied:>7}  {duplicates:>10}  {dead:>4}  {:>4}  {:>10}  {drain:>10}  {:>10.1} ms",
-        lost.len(),
-        differences.len(),
-        median.as_secs_f64() * 1_000.0,
-    );
+    let median = verdict.median.unwrap_or_default().as_secs_f64() * 1_000.0;
+    [
+        name,
+        sent.to_string(),
+        acknowledged.to_string(),
+        refused.to_string(),
+        applied.to_string(),
+        duplicates.to_string(),
+        dead.to_string(),
+        lost.len().to_string(),
+        differences.len().to_string(),
+        format!("{:.1} s", drain.as_secs_f64()),
+        format!("{median:.1} ms"),
+    ]
+}
+
+/// What a drill found wrong.
+fn print_faults(verdict: &Verdict) {
+    let Verdict { lost, differences, .. } = verdict;
     for lost in lost.iter().take(MAX_DIFFERENCES) {
         println!("    lost     {lost}");
     }

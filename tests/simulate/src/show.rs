@@ -1,8 +1,9 @@
 //! Rows for people.
 
+use ringfence_cli::table::Table;
 use serde_json::Value;
 
-use super::rows::{Row, TABLES, Table, plain};
+use super::rows::{self, Row, TABLES, plain};
 
 /// The claims are the machinery's own.
 const NOT_SHOWN: &str = "processed_webhook_events";
@@ -14,7 +15,7 @@ const MAX_WIDTH: usize = 90;
 #[must_use]
 pub fn tables(rows: &[Row]) -> String {
     let mut text = String::new();
-    for Table { name, .. } in TABLES.iter().filter(|table| table.name != NOT_SHOWN) {
+    for rows::Table { name, .. } in TABLES.iter().filter(|table| table.name != NOT_SHOWN) {
         let rows: Vec<&Row> = rows.iter().filter(|row| row.table == *name).collect();
         text.push_str(&table(name, &rows));
     }
@@ -41,17 +42,11 @@ fn list(grid: &[(&str, Vec<String>)]) -> String {
 }
 
 fn side_by_side(grid: &[(&str, Vec<String>)], rows: usize) -> String {
-    let width = |(column, cells): &(&str, Vec<String>)| {
-        cells.iter().map(|cell| cell.chars().count()).fold(column.len(), usize::max)
-    };
-    let widths: Vec<usize> = grid.iter().map(width).collect();
-    let line = |cells: Vec<&str>| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        format!("    {}", padded.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    let head = grid.iter().map(|(column, _)| *column).collect();
-    let row = |row: usize| grid.iter().map(|(_, cells)| cells[row].as_str()).collect();
-    lines(std::iter::once(head).chain((0..rows).map(row)).map(line))
+    let mut table = Table::new(grid.iter().map(|(column, _)| *column));
+    for row in 0..rows {
+        table.row(grid.iter().map(|(_, cells)| cells[row].as_str()));
+    }
+    lines(table.to_string().lines().map(|line| format!("    {line}")))
 }
 
 /// Each line with its end.
