@@ -42,11 +42,11 @@ async fn fail_writes_to(database: &TestDatabase, table: &str) {
     database.superuser().await.batch_execute(&trigger).await.unwrap();
 }
 
-async fn mend(database: &TestDatabase, table: &str) {
+async fn repair(database: &TestDatabase, table: &str) {
     database.superuser().await.batch_execute(&format!("DROP TRIGGER fail ON {table}")).await.unwrap();
 }
 
-/// A4: an effect that fails leaves no claim, and nothing of the other effects. Once the cause is mended, the same event applies.
+/// A4: an effect that fails leaves no claim, and nothing of the other effects. Once the cause is fixed, the same event applies.
 #[tokio::test]
 async fn an_effect_that_fails_leaves_no_claim_for_any_event() {
     for (name, body, table) in events(&Call::default()) {
@@ -61,7 +61,7 @@ async fn an_effect_that_fails_leaves_no_claim_for_any_event() {
         assert_eq!(failure.constraint.as_deref(), Some("made_to_fail"), "{name}");
         assert_eq!(database.rows_of(org).await, untouched, "{name} left something behind: {table}");
 
-        mend(&database, table).await;
+        repair(&database, table).await;
         assert!(matches!(apply(&database.app(), org, &body).await, Outcome::Applied { .. }), "{name}");
         assert_eq!(database.count("processed_webhook_events").await, 1, "{name}");
     }
@@ -76,7 +76,7 @@ async fn a_timeline_event_whose_claim_fails_is_not_claimed() {
     fail_writes_to(&database, "processed_webhook_events").await;
     try_apply(&database.app(), org, &body).await.unwrap_err();
     assert_eq!(database.count("processed_webhook_events").await, 0);
-    mend(&database, "processed_webhook_events").await;
+    repair(&database, "processed_webhook_events").await;
     assert!(matches!(apply(&database.app(), org, &body).await, Outcome::Applied { .. }));
 }
 
@@ -100,7 +100,7 @@ async fn a_backend_killed_between_claim_and_effects_leaves_nothing() {
         assert_eq!(failure.code.class().as_str(), "transient", "{name}: {failure}");
         assert_eq!(database.rows_of(org).await, untouched, "{name} left something behind");
 
-        mend(&database, table).await;
+        repair(&database, table).await;
         assert!(matches!(apply(&database.app(), org, &body).await, Outcome::Applied { .. }), "{name}");
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Site {
     pub(crate) database: TestDatabase,
     pub(crate) acme: OrgId,
     pub(crate) other: OrgId,
-    pub(crate) door: TestWebhook,
+    pub(crate) webhook: TestWebhook,
     console: Console,
     lambda: FakeLambda,
 }
@@ -51,8 +51,8 @@ impl Site {
             commands: Commands::new(&queues.aws_at(&lambda.endpoint), "admin".to_owned()),
             live_url: "wss://live.example/live".to_owned(),
         };
-        let door = TestWebhook::new(database.app(), &queues);
-        Self { database, acme, other, door, console, lambda }
+        let webhook = TestWebhook::new(database.app(), &queues);
+        Self { database, acme, other, webhook, console, lambda }
     }
 
     /// Sends a request as API Gateway hands it over.

@@ -12,12 +12,12 @@ use ringfence_vapi::OrgId;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-/// A door over a fresh database with one org.
+/// A webhook function over a fresh database with one org.
 async fn open() -> (TestDatabase, TestWebhook, OrgId) {
     let database = TestDatabase::new().await;
-    let door = TestWebhook::new(database.app(), &TestQueues::new().await);
+    let webhook = TestWebhook::new(database.app(), &TestQueues::new().await);
     let org = database.org("Acme").await;
-    (database, door, org)
+    (database, webhook, org)
 }
 
 /// An agent of an org, which answers calls and has `fields` besides.
@@ -114,9 +114,9 @@ async fn every_variant_gets_an_answer_of_its_shape() {
     .map(sample)
     .chain([endpointing])
     .collect();
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     for message in &messages {
-        answer(message, &door.post(org, message).await);
+        answer(message, &webhook.post(org, message).await);
     }
 
     let endpoint =
@@ -133,7 +133,7 @@ async fn every_variant_gets_an_answer_of_its_shape() {
         tool(&database, org, name, &endpoint.url, false).await;
     }
     for message in &messages {
-        answer(message, &door.post(org, message).await);
+        answer(message, &webhook.post(org, message).await);
     }
     assert_eq!(endpoint.requests().len(), 4, "three of one call, which the others repeat, and the legacy one");
 }

@@ -44,15 +44,15 @@ async fn drain(database: &TestDatabase, queues: &TestQueues) -> String {
     message
 }
 
-/// D1, B2: with the database away a report of two megabytes is answered 200; it waits in the bucket and applies whole. Its message
+/// D1, B2: with the database unavailable a report of two megabytes is answered 200; it waits in the bucket and applies whole. Its message
 /// may be delivered again, and is found to be a duplicate.
 #[tokio::test]
 async fn an_event_too_large_for_a_message_is_parked_and_applies() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    let webhook = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
     let (call, on_time) = (Call::default(), database.org("On time").await);
     let body = oversize(&call);
-    assert_eq!(door.post(org, &body).await.status, 200);
+    assert_eq!(webhook.post(org, &body).await.status, 200);
     let parked = queues.parked().await;
     assert_eq!(parked.len(), 1);
     assert!(parked[0].starts_with(&format!("{org}/{}/", call.id)), "{parked:?}");
@@ -70,8 +70,8 @@ async fn an_event_too_large_for_a_message_is_parked_and_applies() {
 #[tokio::test]
 async fn a_parked_event_that_is_gone_is_a_dead_letter() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
-    door.post(org, &oversize(&Call::default())).await;
+    let webhook = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    webhook.post(org, &oversize(&Call::default())).await;
     let bucket = queues.environment().required("PARKING_BUCKET").unwrap();
     let key = queues.parked().await.remove(0);
     queues.s3().delete_object().bucket(bucket).key(key).send().await.unwrap();

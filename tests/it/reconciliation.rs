@@ -24,7 +24,7 @@ async fn give_key(stage: &Stage, org: OrgId) {
 /// A call that was first heard of two hours ago, and not of its end.
 pub(crate) async fn stuck(stage: &Stage, org: OrgId) -> Call {
     let call = Call::default();
-    assert_eq!(stage.door().post(org, &call.status("in-progress", 0)).await.status, 200);
+    assert_eq!(stage.webhook().post(org, &call.status("in-progress", 0)).await.status, 200);
     age(stage, &call, "2 hours").await;
     call
 }
@@ -94,7 +94,7 @@ async fn a_report_that_never_came_is_asked_for() {
     give_key(&stage, stage.org).await;
     let call = stuck(&stage, stage.org).await;
     let fresh = Call::default();
-    assert_eq!(stage.door().post(stage.org, &fresh.status("in-progress", 0)).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &fresh.status("in-progress", 0)).await.status, 200);
     put(&stage, &call, &at_vapi(&call, "ended"));
 
     let dry = stage.maintain(Job::Reconcile, true).await;
@@ -120,7 +120,7 @@ async fn a_report_that_never_came_is_asked_for() {
     later(&stage).await;
     assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 0);
     assert_eq!(states(&stage).await, "completed");
-    assert_eq!(stage.door().post(stage.org, &report).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &report).await.status, 200);
     assert_eq!(stage.text(ROWS).await, rows);
 }
 

@@ -66,7 +66,7 @@ impl Stage {
         self.queues.recording_consumer(worker)
     }
 
-    pub(crate) fn door(&self) -> TestWebhook {
+    pub(crate) fn webhook(&self) -> TestWebhook {
         TestWebhook::new(self.database.app(), &self.queues)
     }
 
@@ -80,7 +80,7 @@ impl Stage {
                 "presignedUrlsExpiresAt": Timestamp::now() + lifetime,
             })),
         );
-        assert_eq!(self.door().post(self.org, &body).await.status, 200);
+        assert_eq!(self.webhook().post(self.org, &body).await.status, 200);
     }
 
     /// Posts the report of a call with this recording, which is fetched; how many messages are to come again.

@@ -1,4 +1,4 @@
-//! A webhook's CPU time in the door without the database: verify, parse, key, the statement's parameter, and the answer.
+//! A webhook's CPU time in the webhook function without the database: verify, parse, key, the statement's parameter, and the answer.
 
 use std::time::{Duration, Instant};
 
@@ -70,7 +70,7 @@ fn group(site: &Site<'_>, mechanism: Mechanism, body: &str) -> Result<Duration> 
     Ok(began.elapsed())
 }
 
-/// What the door does around the statement.
+/// What the webhook function does around the statement.
 fn webhook(authenticator: &Authenticator, raw: &Raw<'_, '_>) -> Result<usize> {
     let verified = authenticator.verify(raw).context("verify a webhook")?;
     let parsed = parse(verified.body(), verified.received_at()).context("parse a webhook")?;

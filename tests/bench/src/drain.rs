@@ -54,7 +54,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
 
 async fn drain(site: &Site<'_>, host: &Host, events: &Events, run: Run, window: Window) -> Result<(Answered, Usage)> {
     let end = since_epoch() + window.warm_up + window.length;
-    let clients = (0..run.clients).map(|client| work_off(site, host, events, (run.number, client), end));
+    let clients = (0..run.clients).map(|client| drain_for(site, host, events, (run.number, client), end));
     let (answered, usage) =
         tokio::join!(futures_util::future::try_join_all(clients), Usage::measure(site, Some((host, FUNCTION)), window));
     let mut all = Answered::default();
@@ -65,7 +65,7 @@ async fn drain(site: &Site<'_>, host: &Host, events: &Events, run: Run, window: 
 }
 
 /// Hands over one batch after another. Each of its events counts as answered with the batch.
-async fn work_off(
+async fn drain_for(
     site: &Site<'_>,
     host: &Host,
     events: &Events,
@@ -79,7 +79,7 @@ async fn work_off(
         let handed = since_epoch();
         let answer = host.invoke(FUNCTION, batch).await;
         if !answer.as_ref().is_ok_and(|answer| answer == r#"{"batchItemFailures":[]}"#) {
-            return Err(Error::new(format!("a batch was not worked off: {answer:?}")));
+            return Err(Error::new(format!("a batch was not drained: {answer:?}")));
         }
         let at = since_epoch();
         answered.extend((0..BATCH).map(|_| (at, at.saturating_sub(handed))));
@@ -88,7 +88,7 @@ async fn work_off(
     Ok(answered)
 }
 
-/// A batch as SQS hands it to a function: events that the door has put into the queue.
+/// A batch as SQS hands it to a function: events that the webhook function has put into the queue.
 pub(super) fn batch(site: &Site<'_>, events: &Events, run: u64, indices: Range<u64>) -> Result<Bytes> {
     let record = |index: u64| {
         let place = events.kind.place(run, 0, index);

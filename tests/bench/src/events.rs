@@ -60,9 +60,9 @@ pub(super) struct Template(pub(super) Vec<Part>);
 /// The events of one kind.
 pub(super) struct Events {
     pub(super) kind: Kind,
-    /// What API Gateway hands to the door.
+    /// What API Gateway hands to the webhook function.
     pub(super) request: Template,
-    /// The typed event, as the door sends it to the database.
+    /// The typed event, as the webhook function sends it to the database.
     pub(super) event: Template,
     /// Its key.
     pub(super) key: Template,
@@ -167,7 +167,7 @@ impl Events {
         })
     }
 
-    /// What API Gateway hands to the door for an event.
+    /// What API Gateway hands to the webhook function for an event.
     pub(super) fn request(&self, place: Place) -> Bytes {
         self.request.fill(place).into()
     }

@@ -1,4 +1,4 @@
-//! From a webhook to a hundred screens: the door, the broadcast queue, its function, and the fake of API Gateway's connections.
+//! From a webhook to a hundred screens: the webhook function, the broadcast queue, its function, and the fake of API Gateway's connections.
 
 use std::time::{Duration, Instant};
 

@@ -53,9 +53,9 @@ pub enum Section {
     Cpu,
     /// Webhooks beside pgbench
     Throughput,
-    /// A retry queue worked off
+    /// A retry queue drained
     Drain,
-    /// Webhooks while the database is away
+    /// Webhooks while the database is unavailable
     Outage,
     /// From a webhook to a hundred viewers
     Fanout,

@@ -1,4 +1,4 @@
-//! Webhooks through the door, as fast as they are answered, and what they use meanwhile.
+//! Webhooks through the webhook function, as fast as they are answered, and what they use meanwhile.
 
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -167,7 +167,7 @@ async fn post(
     Ok(())
 }
 
-/// Whether the door answered 200.
+/// Whether the webhook function answered 200.
 pub(super) fn is_taken(answer: &[u8]) -> bool {
     const TAKEN: &[u8] = br#""statusCode":200"#;
     answer.windows(TAKEN.len()).any(|window| window == TAKEN)

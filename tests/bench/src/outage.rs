@@ -1,4 +1,4 @@
-//! How fast webhooks are answered while the database is away.
+//! How fast webhooks are answered while the database is unavailable.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use ringfence_harness::local::tools::Tools;
 
 const RUN: u64 = 8_600;
 
-/// Posts webhooks to a door whose database's port is closed; the queues are MiniStack's.
+/// Posts webhooks to a webhook function whose database's port is closed; the queues are MiniStack's.
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let count = if length == Length::Full { 200 } else { 5 };
     let endpoint = MiniStack::of_bench(site.layout).start(&Tools::install(site.layout).await?).await?;
@@ -43,7 +43,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     stop(site.layout).await?;
     let later = || times.iter().skip(1).copied();
     let mut table =
-        Table::new("While the database is away", &["webhooks", "first, ms", "later: median, ms", "p99, ms"]);
+        Table::new("While the database is unavailable", &["webhooks", "first, ms", "later: median, ms", "p99, ms"]);
     let figures = [times.first().copied().unwrap_or_default(), median(later()), percentile(later(), 0.99)];
     table.row([count.to_string()].into_iter().chain(figures.map(number)));
     report.add(table);

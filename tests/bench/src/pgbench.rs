@@ -1,4 +1,4 @@
-//! `PostgreSQL`'s own benchmark with the door's statement: the least that the statement can cost.
+//! `PostgreSQL`'s own benchmark with the webhook function's statement: the least that the statement can cost.
 //!
 //! pgbench cannot make texts, so the statement puts the event together from fixed pieces and counted numbers, all of them
 //! parameters.

@@ -34,12 +34,12 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     let columns = ["function", "exec to first poll, ms", "exec to first answer over TLS, ms", "peak memory, MB"];
     super::size::measure(report)?;
     let mut table = Table::new(format!("Starts, median of {count}"), &columns);
-    let door = Events::of(site, Kind::Transcript)?;
+    let webhook = Events::of(site, Kind::Transcript)?;
     for name in FUNCTIONS {
         let spec = site.function(name, 1, &site.tls_url())?;
         let mut starts = Vec::new();
         for index in 0..count {
-            starts.push(start(&spec, first_event(site, &door, name, index)?).await?);
+            starts.push(start(&spec, first_event(site, &webhook, name, index)?).await?);
         }
         let figure = |of: fn(&Start) -> f64| median(starts.iter().map(of));
         let (polled, answered) = (figure(|start| ms(start.polled)), figure(|start| ms(start.answered)));
@@ -48,7 +48,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
         report.goal(format!("{name}: exec to first poll, ms"), polled, Limit::AtMost(15.0));
         report.goal(format!("{name}: exec to first answer over TLS, ms"), answered, Limit::AtMost(40.0));
         if name == "webhook" {
-            report.goal("door's peak memory after one webhook, MB", memory, Limit::AtMost(30.0));
+            report.goal("webhook's peak memory after one webhook, MB", memory, Limit::AtMost(30.0));
         }
     }
     report.add(table);
@@ -70,10 +70,10 @@ async fn start(spec: &FunctionSpec, event: Bytes) -> Result<Start> {
     Ok(Start { polled: polled - executed, answered: at - executed, memory })
 }
 
-fn first_event(site: &Site<'_>, door: &Events, name: &str, index: u64) -> Result<Bytes> {
-    let place = door.kind.place(RUN, 0, index);
+fn first_event(site: &Site<'_>, webhook: &Events, name: &str, index: u64) -> Result<Bytes> {
+    let place = webhook.kind.place(RUN, 0, index);
     Ok(match name {
-        "webhook" => door.request(place),
+        "webhook" => webhook.request(place),
         "assistant-request" => request(site, &interactive::assistant_request(0).to_string())?.into(),
         "tool-calls" => request(site, &interactive::tool_call(0).to_string())?.into(),
         "health" => json!({

@@ -25,7 +25,7 @@ const COLUMNS: [&str; 17] = [
     "ratio",
     "PostgreSQL us",
     "pgbench us",
-    "door us",
+    "webhook us",
     "load us",
     "server core %",
     "load core %",
@@ -57,7 +57,7 @@ impl Plan {
     }
 }
 
-/// Measures each kind of event with each number of clients, and the memory that the doors needed.
+/// Measures each kind of event with each number of clients, and the memory that the webhook functions needed.
 pub(super) async fn measure(site: &Site<'_>, options: &Options, report: &mut Report) -> Result<()> {
     if !pgbench::is_installed(site) {
         progress("pgbench is not installed beside PostgreSQL: nothing to compare with");
@@ -74,7 +74,7 @@ pub(super) async fn measure(site: &Site<'_>, options: &Options, report: &mut Rep
         let rounds = rounds(site, &host, (&events, &plan), clients, &mut run).await?;
         add_rows(&mut table, clients, &rounds);
         if clients == 1 {
-            door_goal(report, &rounds);
+            webhook_goal(report, &rounds);
         }
         if clients == MANY {
             goals(report, &rounds);
@@ -192,15 +192,15 @@ fn goals(report: &mut Report, rounds: &[(Kind, Rounds)]) {
 
 /// With one environment: an environment of Lambda's has its processor to itself, while those of a bench take turns on one core and
 /// push each other out of its caches.
-fn door_goal(report: &mut Report, rounds: &[(Kind, Rounds)]) {
+fn webhook_goal(report: &mut Report, rounds: &[(Kind, Rounds)]) {
     for (_, rounds) in rounds.iter().filter(|(kind, _)| *kind == Kind::Transcript) {
-        let door = rounds.webhooks(|figures| figures.functions_cpu);
-        report.goal("transcript: the door's CPU, N = 1, us", door, Limit::AtMost(200.0));
+        let webhook = rounds.webhooks(|figures| figures.functions_cpu);
+        report.goal("transcript: the webhook's CPU, N = 1, us", webhook, Limit::AtMost(200.0));
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no process has 2^52 bytes")]
 fn memory(report: &mut Report, clients: u64, peak: u64) {
     let megabytes = peak as f64 / 1e6;
-    report.goal(format!("door's peak memory after all loads, N = {clients}, MB"), megabytes, Limit::AtMost(30.0));
+    report.goal(format!("webhook's peak memory after all loads, N = {clients}, MB"), megabytes, Limit::AtMost(30.0));
 }

@@ -1,4 +1,4 @@
-//! What crosses the wire between the door and `PostgreSQL` for one webhook.
+//! What crosses the wire between the webhook function and `PostgreSQL` for one webhook.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -133,7 +133,7 @@ async fn stop_database_for(site: &Site<'_>, broken: Duration) -> Result<()> {
     site.start_database().await
 }
 
-/// Kills the door, a function behind a queue and every session of the functions, again and again.
+/// Kills the webhook function, a function behind a queue and every session of the functions, again and again.
 async fn kill_for(site: &Site<'_>, broken: Duration) -> Result<()> {
     const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ringfence_app'";
     let client = connection::open(&site.owner_url).await?;

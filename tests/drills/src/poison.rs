@@ -1,5 +1,5 @@
 //! Events that can never apply, among others that can: they end as dead letters and cost nobody else anything, and apply when
-//! the cause is mended and they are redriven.
+//! the cause is fixed and they are redriven.
 
 use std::time::{Duration, Instant};
 
@@ -42,10 +42,10 @@ pub(super) async fn run(site: &Site<'_>) -> Result<Verdict> {
         return Err(Error::new(format!("{events} events cannot apply, and {dead} have a row that says so")));
     }
 
-    client.batch_execute("ALTER TABLE call_logs DROP CONSTRAINT drill_poison").await.context("mend the cause")?;
-    let mended = Instant::now();
+    client.batch_execute("ALTER TABLE call_logs DROP CONSTRAINT drill_poison").await.context("fix the cause")?;
+    let fixed = Instant::now();
     redrive(site, events).await?;
-    Verdict::reach(site, &tenants, &tallies, (began, mended)).await
+    Verdict::reach(site, &tenants, &tallies, (began, fixed)).await
 }
 
 async fn wait_for_dead_letters(site: &Site<'_>, expected: usize) -> Result<()> {

@@ -30,7 +30,7 @@ const DATABASE: &str = "drill";
 /// Times scaled down, so that a drill is over before one forgets why it was started.
 const TIMING: Timing = Timing { visibility_seconds: 15 };
 const RETRY_WAIT_CAP_SECONDS: &str = "1";
-const DOOR_ENVIRONMENTS: usize = 8;
+const WEBHOOK_ENVIRONMENTS: usize = 8;
 const EVENT_ENVIRONMENTS: usize = 2;
 /// As in the template.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -159,7 +159,7 @@ fn specs(layout: &Layout, variables: &Environment) -> Result<Vec<FunctionSpec>> 
     let folder = own.parent().map(PathBuf::from).unwrap_or_default();
     let spec = |name: String| FunctionSpec {
         binary: folder.join(&name),
-        environments: if name == "webhook" { DOOR_ENVIRONMENTS } else { EVENT_ENVIRONMENTS },
+        environments: if name == "webhook" { WEBHOOK_ENVIRONMENTS } else { EVENT_ENVIRONMENTS },
         memory_mb: MEMORY_MB,
         timeout: if name == queues::RECORDINGS { RECORDING_TIMEOUT } else { TIMEOUT },
         variables: variables.clone(),

@@ -15,7 +15,7 @@ use ringfence_harness::testing::endpoint::Manner;
 /// Longer than a function takes for all of it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(40);
 
-/// Kills the door with a tool call on its way, and delivers the call again: an idempotent one is sent a second time and answered; of
+/// Kills the webhook function with a tool call on its way, and delivers the call again: an idempotent one is sent a second time and answered; of
 /// any other the model hears that nobody knows, and people have a failure.
 pub(super) async fn kill_between_claim_and_result(site: &Site<'_>, tenant: &Tenant) -> Result<()> {
     for is_idempotent in [true, false] {

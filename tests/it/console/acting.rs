@@ -69,7 +69,7 @@ async fn a_tool_call_is_settled_and_not_sent_back() {
 async fn a_replay_is_ordered_for_one_call() {
     let site = Site::open().await;
     let call = Call::default();
-    assert_eq!(site.door.post(site.acme, &call.status("ended", 0)).await.status, 200);
+    assert_eq!(site.webhook.post(site.acme, &call.status("ended", 0)).await.status, 200);
     let path = |call: &str| format!("/console/{}/calls/{call}/replay", site.acme);
     assert_eq!(site.post(&of(site.acme), &path(&call.id), "").await.status, StatusCode::SEE_OTHER);
     let order = site.lambda.invoked().pop().unwrap();

@@ -227,7 +227,7 @@ async fn the_mono_recording_is_shown_whichever_comes_first() {
                 "presignedUrlsExpiresAt": jiff::Timestamp::now() + half_an_hour(),
             })),
         );
-        assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, &body).await.status, 200);
         let batches = [stage.queues.take_recording().await, stage.queues.take_recording().await];
         for kind in order {
             let is_it = |body: &Option<String>| body.as_ref().is_some_and(|body| body.contains(kind));

@@ -118,7 +118,7 @@ async fn what_vapi_has_not_after_two_hours_it_never_will() {
 
 /// A bucket that refuses is an outage like any other.
 #[tokio::test]
-async fn a_bucket_that_is_away_is_waited_for() {
+async fn a_bucket_that_is_unavailable_is_waited_for() {
     let (stage, call) = (Stage::new().await, Call::default());
     let link = stage.vapi.put("/file.wav", Reply::File(wav(1000)));
     stage.report(&call, &link, half_an_hour()).await;

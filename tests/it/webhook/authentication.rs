@@ -31,7 +31,7 @@ fn body() -> Vec<u8> {
 /// D5: `X-Vapi-Secret`, bearer, and HMAC with sha256 or sha512, in hex or base64, open the org's URL.
 #[tokio::test]
 async fn each_mechanism_opens_the_orgs_url() {
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     let (key, now) = (org_key(org, 1), Timestamp::now());
     let bodies: Vec<_> = (0..6).map(|_| body()).collect();
     let (seconds, milliseconds) = (now.as_second().to_string(), now.as_millisecond().to_string());
@@ -54,7 +54,7 @@ async fn each_mechanism_opens_the_orgs_url() {
         vec![("x-vapi-secret", "wrong"), ("x-signature", &signatures[3]), ("x-timestamp", &milliseconds)],
     ];
     for (applied, (headers, body)) in (1..).zip(headers.into_iter().zip(bodies)) {
-        let reply = door.send(Some(&org.to_string()), &headers, body).await;
+        let reply = webhook.send(Some(&org.to_string()), &headers, body).await;
         assert_eq!(reply.status, 200, "{headers:?}");
         assert_eq!(database.count(&format!("call_logs WHERE org_id = '{org}'")).await, applied, "{headers:?}");
     }
@@ -63,7 +63,7 @@ async fn each_mechanism_opens_the_orgs_url() {
 /// D5: an unknown org, a malformed org id, and a wrong, empty or missing secret cannot be told apart by a single byte.
 #[tokio::test]
 async fn whatever_is_no_valid_credential_gets_the_same_401() {
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     let other = database.org("Other").await;
     let unknown = OrgId(uuid::Uuid::new_v4());
     let (own, others, unknowns) = (org_key(org, 1), org_key(other, 1), org_key(unknown, 1));
@@ -93,7 +93,7 @@ async fn whatever_is_no_valid_credential_gets_the_same_401() {
         (Some(&unknown), vec![("x-vapi-secret", &unknowns)]),
         (None, vec![("x-vapi-secret", &own)]),
     ] {
-        let reply = door.send(at, &headers, body.clone()).await;
+        let reply = webhook.send(at, &headers, body.clone()).await;
         assert_eq!(reply.status, 401, "{at:?} {headers:?}");
         replies.push(reply);
     }
@@ -106,16 +106,16 @@ async fn whatever_is_no_valid_credential_gets_the_same_401() {
 /// D5: a body that was changed on its way does not carry its signature with it.
 #[tokio::test]
 async fn a_signature_covers_the_raw_body() {
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     let now = Timestamp::now().as_second().to_string();
     let mut body = body();
     let signature = hex::encode(sign::<Hmac<Sha256>>(&org_key(org, 1), &now, &body));
     body.push(b' ');
     let headers = [("x-signature", signature.as_str()), ("x-timestamp", &now)];
-    assert_eq!(door.send(Some(&org.to_string()), &headers, body.clone()).await.status, 401);
+    assert_eq!(webhook.send(Some(&org.to_string()), &headers, body.clone()).await.status, 401);
     assert_eq!(database.count("call_logs").await, 0);
     body.pop();
-    assert_eq!(door.send(Some(&org.to_string()), &headers, body).await.status, 200);
+    assert_eq!(webhook.send(Some(&org.to_string()), &headers, body).await.status, 200);
     assert_eq!(database.count("call_logs").await, 1);
 }
 
@@ -123,35 +123,35 @@ async fn a_signature_covers_the_raw_body() {
 /// (`?v=`).
 #[tokio::test]
 async fn a_key_rotated_without_overlap_is_refused() {
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     let version = database.admin().await.rotate_key(org, Duration::ZERO).await.unwrap();
     assert_eq!(version, Some(2));
     let path = org.to_string();
-    let old = door.send(Some(&path), &[("x-vapi-secret", &org_key(org, 1))], body()).await;
-    let wrong = door.send(Some(&path), &[("x-vapi-secret", "wrong")], body()).await;
+    let old = webhook.send(Some(&path), &[("x-vapi-secret", &org_key(org, 1))], body()).await;
+    let wrong = webhook.send(Some(&path), &[("x-vapi-secret", "wrong")], body()).await;
     assert_eq!((old.status.as_u16(), old == wrong), (401, true), "{old:?}");
     assert_eq!(database.count("processed_webhook_events").await, 0);
     assert_eq!(database.count("call_logs").await, 0);
 
     let new = org_key(org, 2);
-    assert_eq!(door.send(Some(&path), &[("x-vapi-secret", &new)], body()).await.status, 200);
+    assert_eq!(webhook.send(Some(&path), &[("x-vapi-secret", &new)], body()).await.status, 200);
     let (body, now) = (body(), Timestamp::now().as_second().to_string());
     let signature = hex::encode(sign::<Hmac<Sha256>>(&new, &now, &body));
     let headers = [("x-signature", signature.as_str()), ("x-timestamp", &now)];
-    assert_eq!(door.send(Some(&path), &headers, body.clone()).await.status, 401, "without ?v= it is version 1");
-    assert_eq!(door.send_with_query(Some(&path), &[("v", "2")], &headers, body).await.status, 200);
+    assert_eq!(webhook.send(Some(&path), &headers, body.clone()).await.status, 401, "without ?v= it is version 1");
+    assert_eq!(webhook.send_with_query(Some(&path), &[("v", "2")], &headers, body).await.status, 200);
     assert_eq!(database.count("call_logs").await, 2);
 }
 
 /// D5: rotated with an overlap, both keys count for its time.
 #[tokio::test]
 async fn a_key_rotated_with_an_overlap_still_works() {
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     database.admin().await.rotate_key(org, Duration::from_hours(1)).await.unwrap();
     for version in [1, 2] {
         let headers = [("x-vapi-secret", org_key(org, version))].map(|(name, key)| (name, key));
         let headers: Vec<_> = headers.iter().map(|(name, key)| (*name, key.as_str())).collect();
-        assert_eq!(door.send(Some(&org.to_string()), &headers, body()).await.status, 200, "version {version}");
+        assert_eq!(webhook.send(Some(&org.to_string()), &headers, body()).await.status, 200, "version {version}");
     }
     assert_eq!(database.count("call_logs").await, 2);
 }

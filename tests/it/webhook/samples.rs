@@ -78,11 +78,11 @@ async fn effects(database: &TestDatabase, org: OrgId) -> String {
 #[tokio::test]
 async fn every_sample_is_answered_and_stored_by_the_table() {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
-    let door = TestWebhook::new(database.app(), &queues);
+    let webhook = TestWebhook::new(database.app(), &queues);
     assert_eq!(sample_names(), TABLE.map(|(name, ..)| name), "each sample has its line");
     for (name, status, answer, effect) in TABLE {
         let org = database.org(name).await;
-        let reply = door.post_bytes(org, sample_bytes(name)).await;
+        let reply = webhook.post_bytes(org, sample_bytes(name)).await;
         let found = (reply.status.as_u16(), shape(&reply), effects(&database, org).await);
         assert_eq!(found, (status, answer.to_owned(), effect.to_owned()), "{name}");
     }
@@ -98,9 +98,9 @@ async fn whole_calls_of_samples_end_completed() {
         ("inbound-happy-path", "completed inbound customer-ended user said Hi,"),
         ("outbound-no-answer", "completed outbound not-reached"),
     ] {
-        let (database, door, org) = open().await;
+        let (database, webhook, org) = open().await;
         for delivery in sample(&format!("sequences/{name}"))["deliveries"].as_array().unwrap() {
-            let reply = door.post(org, &delivery["body"]).await;
+            let reply = webhook.post(org, &delivery["body"]).await;
             assert_eq!(reply.status, 200, "{name}: {}", delivery["sample"]);
         }
         let found = "SELECT concat_ws(' ', l.status, l.direction, c.reason_family,
@@ -114,9 +114,9 @@ async fn whole_calls_of_samples_end_completed() {
 /// Invariant 5: raw bodies carry credentials; nothing of them is kept.
 #[tokio::test]
 async fn a_report_that_carries_secrets_leaves_none_in_the_database() {
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     let body = sample("wild.end-of-call-report.carries-secrets");
-    assert_eq!(door.post(org, &body).await.body, json!({}));
+    assert_eq!(webhook.post(org, &body).await.body, json!({}));
     let kept = database.everything_of(org).await;
     assert!(kept["call_logs"].contains("completed"));
     for secret in ["not-a-real-secret", "not-a-real-token-0000000000000000", "not-a-real-tool-secret", "X-Amz"] {

@@ -58,14 +58,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// Waits until every event of the calls has been applied and every recording is kept, no longer than `patience`, and compares all rows.
-    pub async fn check(&self, org: OrgId, calls: &[Call], patience: Duration) -> Result<Findings> {
+    /// Waits until every event of the calls has been applied and every recording is kept, no longer than `timeout`, and compares all rows.
+    pub async fn check(&self, org: OrgId, calls: &[Call], timeout: Duration) -> Result<Findings> {
         let ids: Vec<&str> = calls.iter().map(|call| call.id.as_str()).collect();
         let phones: Vec<&str> = calls.iter().map(|call| call.customer).collect();
         let is_recorded = |call: &Call| call.conversation.as_ref().is_some_and(|said| said.recording.is_some());
         // A recording that is kept has its place in the log too.
         let events = calls.iter().map(|call| call.steps().len() + usize::from(is_recorded(call))).sum();
-        self.wait_until_applied(org, &ids, events, patience).await;
+        self.wait_until_applied(org, &ids, events, timeout).await;
         let client = connection::open(&self.database_url).await?;
         let rows = rows::read(&client, org, &ids, &phones).await?;
         Ok(Findings { comparison: compare(&expected::rows(calls, &self.cast), &rows), rows })
@@ -99,12 +99,12 @@ impl Ledger {
         Ok(Judgement { applied: claims.len(), lost, comparison: compare(&must_be, &rows) })
     }
 
-    /// Events that met a database that was away wait in the retry queues, each for a time of its own.
-    async fn wait_until_applied(&self, org: OrgId, calls: &[&str], events: usize, patience: Duration) {
+    /// Events that met a database that was unavailable wait in the retry queues, each for a time of its own.
+    async fn wait_until_applied(&self, org: OrgId, calls: &[&str], events: usize, timeout: Duration) {
         let spinner = ProgressBar::new_spinner();
         let start = Instant::now();
-        while start.elapsed() < patience {
-            // The database may be away still, which is no reason to give up.
+        while start.elapsed() < timeout {
+            // The database may be unavailable still, which is no reason to give up.
             let applied = self.count_applied(org, calls).await.unwrap_or_default();
             if applied >= events {
                 break;

@@ -30,7 +30,7 @@ pub(super) async fn report(target: &Target) -> Result<()> {
 }
 
 /// Waits until the recording's row is in this state.
-pub(super) async fn wait_for_state(database_url: &str, state: &str, patience: Duration) -> Result<()> {
+pub(super) async fn wait_for_state(database_url: &str, state: &str, timeout: Duration) -> Result<()> {
     let client = connection::open(database_url).await?;
     let query = "SELECT concat_ws(' ', state, code) FROM recording_upload_queue WHERE vapi_call_id = $1";
     let mut found = String::new();
@@ -38,7 +38,7 @@ pub(super) async fn wait_for_state(database_url: &str, state: &str, patience: Du
         found = client.query_one(query, &[&CALL]).await.context("look for the recording")?.get(0);
         Ok(found == state)
     };
-    if wait_until(patience, is_there).await? {
+    if wait_until(timeout, is_there).await? {
         return Ok(());
     }
     Err(Error::new(format!("the recording is {found:?} and not {state:?}")))

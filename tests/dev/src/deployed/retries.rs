@@ -14,7 +14,7 @@ use ringfence_harness::wait::wait_until;
 use ringfence_simulate::bodies_of;
 use ringfence_simulate::plan::Call;
 
-/// Puts a call's events on the queues of their functions, as the webhook function does while the database is away.
+/// Puts a call's events on the queues of their functions, as the webhook function does while the database is unavailable.
 pub(super) async fn queue_events(
     aws_endpoint: &str,
     outputs: &BTreeMap<String, String>,
@@ -43,14 +43,14 @@ pub(super) async fn queue_events(
 pub(super) async fn give_up(
     aws_endpoint: &str,
     outputs: &BTreeMap<String, String>,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<usize> {
     let sqs = client(aws_endpoint);
     let consumers = || Function::ALL.iter().map(|function| function.as_str()).chain([RECORDINGS]);
     for consumer in consumers() {
         send(&sqs, output(outputs, consumer, "QueueUrl")?, "no event").await?;
     }
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     for consumer in consumers() {
         let dead_letters = output(outputs, consumer, "DeadLettersUrl")?;
         let is_dead = async || Ok(depth(&sqs, dead_letters).await? > 0);

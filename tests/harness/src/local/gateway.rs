@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::websocket_gateway::{FakeGateway, Limits, STAGE};
+use crate::websocket_gateway::{FakeWebSocketGateway, Limits, STAGE};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -70,11 +70,11 @@ pub fn connections_endpoint(port: u16) -> String {
 }
 
 /// Serves viewers until it is dropped. `base_url` is where the functions answer.
-pub async fn serve(port: u16, base_url: &str) -> Result<FakeGateway> {
+pub async fn serve(port: u16, base_url: &str) -> Result<FakeWebSocketGateway> {
     let http = http::client(INVOCATION_TIMEOUT)?;
     let url = format!("{base_url}/2015-03-31/functions/live/invocations");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let gateway = FakeGateway::start(address, Limits::default(), move |event: Value| {
+    let gateway = FakeWebSocketGateway::start(address, Limits::default(), move |event: Value| {
         let request = http.post(&url).json(&event);
         async move {
             let answer = request.send().await.and_then(reqwest::Response::error_for_status);

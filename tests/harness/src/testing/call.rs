@@ -93,7 +93,7 @@ impl Call {
     }
 }
 
-/// A body as its org's delivery, as the door would make it with version 1 of the org's key.
+/// A body as its org's delivery, as the webhook function would make it with version 1 of the org's key.
 #[must_use]
 pub fn delivery(org_id: OrgId, body: &Value) -> Delivery {
     delivery_with(Credential::Org { org_id, key_version: 1 }, body)

@@ -116,7 +116,7 @@ impl TestDatabase {
         self.admin().await.add_agent(org, &agent).await.expect("an agent").id
     }
 
-    /// Applies bodies one after another, as the door would for this org.
+    /// Applies bodies one after another, as the webhook function would for this org.
     pub async fn apply(&self, org: OrgId, bodies: &[Value]) -> Vec<Outcome> {
         let database = self.app();
         let mut outcomes = Vec::new();

@@ -185,8 +185,8 @@ impl TestQueues {
         objects.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect()
     }
 
-    /// Queues that nobody answers for: SQS is away.
-    pub async fn away() -> Self {
+    /// Queues that nobody answers for: SQS is unavailable.
+    pub async fn unavailable() -> Self {
         let mut queues = Self::new().await;
         queues.client = Client::new(&configuration("http://127.0.0.1:1").await);
         queues
@@ -198,7 +198,7 @@ impl TestQueues {
         self.aws.clone().into_builder().endpoint_url(endpoint).build()
     }
 
-    /// The queues as the door has them.
+    /// The queues as the webhook function has them.
     #[must_use]
     pub fn retry_queues(&self) -> RetryQueues {
         let aws = self.aws_at(self.functions.as_deref().unwrap_or("http://127.0.0.1:1"));

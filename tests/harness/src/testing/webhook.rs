@@ -1,4 +1,4 @@
-//! The door in this process, and requests as API Gateway would hand them over.
+//! The webhook function in this process, and requests as API Gateway would hand them over.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ type Parameters = HashMap<String, Vec<String>>;
 /// The master key of the tests.
 pub const MASTER_KEYS: &str = "t:dGVzdC1tYXN0ZXIta2V5LW9mLTMyLWJ5dGVzLS0tLS0=";
 
-/// A door over a test's database and queues.
+/// A webhook function over a test's database and queues.
 pub struct TestWebhook(Reception<Webhook>);
 
-/// What the door answered.
+/// What the webhook function answered.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The HTTP status.
@@ -39,7 +39,7 @@ pub struct Reply {
 }
 
 impl TestWebhook {
-    /// A door that requires timestamps in signatures.
+    /// A webhook function that requires timestamps in signatures.
     #[must_use]
     pub fn new(database: Arc<Database>, queues: &TestQueues) -> Self {
         let answers = Arc::clone(&database);
@@ -130,7 +130,7 @@ pub fn org_key(org: OrgId, version: i32) -> String {
 }
 
 fn read(response: &lambda_http::Response<Body>) -> Reply {
-    let text = std::str::from_utf8(response.body()).expect("the door answers text").to_owned();
-    let body = serde_json::from_str(&text).expect("the door answers JSON");
+    let text = std::str::from_utf8(response.body()).expect("the webhook answers text").to_owned();
+    let body = serde_json::from_str(&text).expect("the webhook answers JSON");
     Reply { status: response.status(), headers: response.headers().clone(), text, body }
 }

@@ -20,7 +20,7 @@ use super::{connect, management};
 /// A running fake of API Gateway's WebSocket API.
 ///
 /// When dropped, it stops: its sockets are closed with 1001, and the function is invoked no more, not even for them.
-pub struct FakeGateway {
+pub struct FakeWebSocketGateway {
     address: SocketAddr,
     gateway: Arc<Gateway>,
     _running: watch::Sender<()>,
@@ -36,7 +36,7 @@ pub(crate) struct Gateway {
     running: watch::Receiver<()>,
 }
 
-impl FakeGateway {
+impl FakeWebSocketGateway {
     /// Listens on an address (port 0: any free one) and invokes `invoke` with the events, JSON as API Gateway writes it.
     ///
     /// Its `Ok` is what the function answered (`{"statusCode": 200}`), its `Err` says why the invocation failed. It may push

@@ -19,5 +19,5 @@ mod limits;
 mod management;
 mod socket;
 
-pub use gateway::FakeGateway;
+pub use gateway::FakeWebSocketGateway;
 pub use limits::{Limits, MAX_MESSAGE_BYTES, STAGE};

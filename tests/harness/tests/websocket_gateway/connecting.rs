@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringfence_harness::websocket_gateway::{FakeGateway, Limits};
+use ringfence_harness::websocket_gateway::{FakeWebSocketGateway, Limits};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -63,7 +63,7 @@ async fn while_it_connects_a_connection_is_gone() {
             Ok(json!({"statusCode": 200}))
         }
     };
-    let gateway = FakeGateway::start("127.0.0.1:0".parse().unwrap(), Limits::default(), invoke).await.unwrap();
+    let gateway = FakeWebSocketGateway::start("127.0.0.1:0".parse().unwrap(), Limits::default(), invoke).await.unwrap();
     tell.send(gateway.endpoint()).unwrap();
     let _socket = connect_async(gateway.url()).await.unwrap();
     assert_eq!(outcomes.recv().await, Some(true));
@@ -79,7 +79,7 @@ async fn a_client_that_does_not_wait_is_disconnected() {
             Ok(json!({"statusCode": 200}))
         }
     };
-    let gateway = FakeGateway::start("127.0.0.1:0".parse().unwrap(), Limits::default(), invoke).await.unwrap();
+    let gateway = FakeWebSocketGateway::start("127.0.0.1:0".parse().unwrap(), Limits::default(), invoke).await.unwrap();
     let impatient = tokio::time::timeout(Duration::from_millis(50), connect_async(gateway.url())).await;
     assert!(impatient.is_err());
     assert_eq!(events.recv().await, Some(Value::Null));

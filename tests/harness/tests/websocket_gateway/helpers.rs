@@ -7,7 +7,7 @@ use aws_sdk_apigatewaymanagement::Client;
 use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
 use aws_sdk_apigatewaymanagement::config::{BehaviorVersion, Config, Credentials, Region};
 use futures_util::{SinkExt as _, StreamExt as _};
-use ringfence_harness::websocket_gateway::{FakeGateway, Limits};
+use ringfence_harness::websocket_gateway::{FakeWebSocketGateway, Limits};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A gateway and the events that its function got.
 pub(crate) struct Scene {
-    pub(crate) gateway: FakeGateway,
+    pub(crate) gateway: FakeWebSocketGateway,
     events: Mutex<mpsc::UnboundedReceiver<Value>>,
 }
 
@@ -46,7 +46,7 @@ impl Scene {
             sender.send(event).unwrap();
             async move { answered }
         };
-        let gateway = FakeGateway::start("127.0.0.1:0".parse().unwrap(), limits, invoke).await.unwrap();
+        let gateway = FakeWebSocketGateway::start("127.0.0.1:0".parse().unwrap(), limits, invoke).await.unwrap();
         Self { gateway, events: Mutex::new(events) }
     }
 

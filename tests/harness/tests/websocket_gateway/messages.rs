@@ -1,7 +1,7 @@
 //! What clients send.
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use ringfence_harness::websocket_gateway::{FakeGateway, Limits, MAX_MESSAGE_BYTES};
+use ringfence_harness::websocket_gateway::{FakeWebSocketGateway, Limits, MAX_MESSAGE_BYTES};
 use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
@@ -24,7 +24,7 @@ async fn a_message_is_answered_by_a_push() {
             Ok(json!({"statusCode": 200}))
         }
     };
-    let gateway = FakeGateway::start("127.0.0.1:0".parse().unwrap(), Limits::default(), invoke).await.unwrap();
+    let gateway = FakeWebSocketGateway::start("127.0.0.1:0".parse().unwrap(), Limits::default(), invoke).await.unwrap();
     tell.send(gateway.endpoint()).unwrap();
     let (mut socket, _) = connect_async(gateway.url()).await.unwrap();
     for text in ["one", "two"] {
