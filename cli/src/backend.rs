@@ -77,9 +77,9 @@ pub fn describe(command: &Command) -> &'static str {
 
 /// The error for a reply of another kind than its command has.
 #[must_use]
-pub fn unexpected(answer: &Reply) -> Error {
+pub fn unexpected(reply: &Reply) -> Error {
     // Its content may hold a key.
-    let kind = serde_json::to_value(answer).ok().and_then(|answer| Some(answer.get("answer")?.to_string()));
+    let kind = serde_json::to_value(reply).ok().and_then(|reply| Some(reply.get("reply")?.to_string()));
     let kind = kind.unwrap_or_default();
-    Error::new(format!("the stack gave an answer that does not fit ({kind}): is its version another than this tool's?"))
+    Error::new(format!("the stack gave a reply of another kind ({kind}): is its version another than this tool's?"))
 }

@@ -1,4 +1,4 @@
-//! `cargo ringfence agent`: the Vapi assistants, squads and numbers of an org, and what they answer Vapi with.
+//! `ringfence agent`: the Vapi assistants, squads and numbers of an org, and what they answer Vapi with.
 
 use std::process::ExitCode;
 
@@ -83,9 +83,9 @@ impl Add {
             is_default: self.default,
             configuration: self.configuration.unwrap_or_default(),
         };
-        let answer =
+        let reply =
             self.administrator.perform(backend, |actor| Command::AddAgent { actor, org_id: self.org, agent }).await?;
-        let Reply::Agent(added) = answer else { return Err(unexpected(&answer)) };
+        let Reply::Agent(added) = reply else { return Err(unexpected(&reply)) };
         println!("id                    {}", added.id);
         println!("kept platform events  {} applied, {} failed", added.events.applied, added.events.failed);
         if added.events.failed > 0 {
@@ -105,8 +105,8 @@ struct List {
 
 impl List {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
-        let answer = backend.command(Command::ListAgents { org_id: self.org }).await?;
-        let Reply::Agents { agents } = answer else { return Err(unexpected(&answer)) };
+        let reply = backend.command(Command::ListAgents { org_id: self.org }).await?;
+        let Reply::Agents { agents } = reply else { return Err(unexpected(&reply)) };
         println!("{}", serde_json::to_string_pretty(&agents).context("write JSON")?);
         Ok(ExitCode::SUCCESS)
     }
@@ -134,9 +134,9 @@ struct Configure {
 impl Configure {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { agent: agent_id, org: org_id, default: is_default, configuration, administrator } = self;
-        let act = |actor| Command::ConfigureAgent { actor, org_id, agent_id, is_default, configuration };
-        let answer = administrator.perform(backend, act).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+        let command = |actor| Command::ConfigureAgent { actor, org_id, agent_id, is_default, configuration };
+        let reply = administrator.perform(backend, command).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
         println!("The agent is configured.");
         Ok(ExitCode::SUCCESS)
     }

@@ -1,4 +1,4 @@
-//! `cargo ringfence console`: links that sign in to the console.
+//! `ringfence console`: links that sign in to the console.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,9 +29,9 @@ pub struct Console {
 impl Console {
     pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let lifetime_seconds = self.lifetime.as_secs();
-        let act = |actor| Command::MintConsoleToken { actor, org_id: self.org, lifetime_seconds };
-        let answer = self.administrator.perform(backend, act).await?;
-        let Reply::Console { link, .. } = answer else { return Err(unexpected(&answer)) };
+        let command = |actor| Command::MintConsoleToken { actor, org_id: self.org, lifetime_seconds };
+        let reply = self.administrator.perform(backend, command).await?;
+        let Reply::Console { link, .. } = reply else { return Err(unexpected(&reply)) };
         println!("{link}");
         Ok(ExitCode::SUCCESS)
     }

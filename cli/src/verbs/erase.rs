@@ -1,4 +1,4 @@
-//! `cargo ringfence erase`: what is known of a call, or of a number's calls, leaves every place.
+//! `ringfence erase`: what is known of a call, or of a number's calls, leaves every place.
 
 use std::process::ExitCode;
 
@@ -39,9 +39,9 @@ impl Erase {
             (Some(call), _) => What::Call(call),
             (None, number) => What::Number(number.unwrap_or_default().into()),
         };
-        let answer =
+        let reply =
             administrator.perform(backend, |actor| Command::Erase { actor, org_id: org, target: erase, run }).await?;
-        let Reply::Erased(erasure) = answer else { return Err(unexpected(&answer)) };
+        let Reply::Erased(erasure) = reply else { return Err(unexpected(&reply)) };
         if json {
             println!("{}", serde_json::to_string(&erasure).unwrap_or_default());
         } else {

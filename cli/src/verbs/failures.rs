@@ -1,4 +1,4 @@
-//! `cargo ringfence failures`: the events that failed.
+//! `ringfence failures`: the events that failed.
 
 use std::process::ExitCode;
 
@@ -34,15 +34,15 @@ impl Failures {
     pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let selection: Selection = self.selected.into();
         if let (Some(event_id), Some(org_id)) = (self.resolve, selection.org_id) {
-            let act = |actor| Command::SettleToolCall { actor, org_id, event_id };
-            let answer = self.administrator.perform(backend, act).await?;
-            let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+            let command = |actor| Command::SettleToolCall { actor, org_id, event_id };
+            let reply = self.administrator.perform(backend, command).await?;
+            let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
             println!("The failure is closed.");
             return Ok(ExitCode::SUCCESS);
         }
-        let act = Command::ListFailures { selection, resolved: self.resolved, limit: self.limit };
-        let answer = self.administrator.perform(backend, |_| act).await?;
-        let Reply::Failures { operations } = answer else { return Err(unexpected(&answer)) };
+        let command = Command::ListFailures { selection, resolved: self.resolved, limit: self.limit };
+        let reply = self.administrator.perform(backend, |_| command).await?;
+        let Reply::Failures { operations } = reply else { return Err(unexpected(&reply)) };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&operations).context("write JSON")?);
         } else {

@@ -1,4 +1,4 @@
-//! `cargo ringfence lead`: the people whom an org calls, or who call it.
+//! `ringfence lead`: the people whom an org calls, or who call it.
 
 use std::process::ExitCode;
 
@@ -56,9 +56,9 @@ impl Add {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org: org_id, phone, name, metadata, administrator } = self;
         let metadata = metadata.unwrap_or_default();
-        let answer =
+        let reply =
             administrator.perform(backend, |actor| Command::AddLead { actor, org_id, phone, name, metadata }).await?;
-        let Reply::Lead { id } = answer else { return Err(unexpected(&answer)) };
+        let Reply::Lead { id } = reply else { return Err(unexpected(&reply)) };
         println!("id  {id}");
         Ok(ExitCode::SUCCESS)
     }
@@ -87,10 +87,10 @@ struct Change {
 impl Change {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org: org_id, phone, name, metadata, administrator } = self;
-        let answer = administrator
+        let reply = administrator
             .perform(backend, |actor| Command::ChangeLead { actor, org_id, phone, name, metadata })
             .await?;
-        let Reply::Lead { id } = answer else { return Err(unexpected(&answer)) };
+        let Reply::Lead { id } = reply else { return Err(unexpected(&reply)) };
         println!("id  {id}");
         Ok(ExitCode::SUCCESS)
     }

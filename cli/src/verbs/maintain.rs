@@ -1,4 +1,4 @@
-//! `cargo ringfence maintain`: a job of maintenance now, and not when its schedule comes.
+//! `ringfence maintain`: a job of maintenance now, and not when its schedule comes.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `cargo ringfence migrate`: brings a database's schema up to date.
+//! `ringfence migrate`: brings a database's schema up to date.
 
 use std::process::ExitCode;
 
@@ -13,8 +13,8 @@ pub struct Migrate {}
 
 impl Migrate {
     pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
-        let answer = backend.command(Command::Migrate).await?;
-        let Reply::Migrated { applied } = answer else { return Err(unexpected(&answer)) };
+        let reply = backend.command(Command::Migrate).await?;
+        let Reply::Migrated { applied } = reply else { return Err(unexpected(&reply)) };
         if applied.is_empty() {
             println!("Nothing to apply: the schema is up to date.");
         }

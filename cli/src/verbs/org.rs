@@ -1,4 +1,4 @@
-//! `cargo ringfence org`: orgs, their keys, and how long what is theirs is kept.
+//! `ringfence org`: orgs, their keys, and how long what is theirs is kept.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -58,8 +58,8 @@ struct Create {
 
 impl Create {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
-        let act = |actor| Command::CreateOrganization { actor, name: self.name };
-        print_key(&self.administrator.perform(backend, act).await?, self.json)
+        let command = |actor| Command::CreateOrganization { actor, name: self.name };
+        print_key(&self.administrator.perform(backend, command).await?, self.json)
     }
 }
 
@@ -75,8 +75,8 @@ struct List {
 
 impl List {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
-        let answer = self.administrator.perform(backend, |actor| Command::ListOrganizations { actor }).await?;
-        let Reply::Organizations { organizations } = answer else { return Err(unexpected(&answer)) };
+        let reply = self.administrator.perform(backend, |actor| Command::ListOrganizations { actor }).await?;
+        let Reply::Organizations { organizations } = reply else { return Err(unexpected(&reply)) };
         if self.json {
             print_json(&organizations)?;
             return Ok(ExitCode::SUCCESS);
@@ -109,8 +109,8 @@ struct RotateKey {
 impl RotateKey {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let overlap_seconds = self.overlap.as_secs();
-        let act = |actor| Command::RotateKey { actor, org_id: self.org, overlap_seconds };
-        print_key(&self.administrator.perform(backend, act).await?, self.json)
+        let command = |actor| Command::RotateKey { actor, org_id: self.org, overlap_seconds };
+        print_key(&self.administrator.perform(backend, command).await?, self.json)
     }
 }
 
@@ -130,9 +130,9 @@ impl VapiKey {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         // Not an argument: those are seen by whoever lists processes, and kept by shells.
         let key = if self.remove { None } else { Some(read_line()?.into()) };
-        let answer =
+        let reply =
             self.administrator.perform(backend, |actor| Command::SetVapiKey { actor, org_id: self.org, key }).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
         println!("{}", if self.remove { "the key is forgotten" } else { "the key is kept" });
         Ok(ExitCode::SUCCESS)
     }
@@ -183,9 +183,9 @@ impl Retention {
         ];
         for (kept, days) in chosen {
             let Some(Days(days)) = days else { continue };
-            let act = |actor| Command::SetRetention { actor, org_id: self.org, data: kept, days };
-            let answer = self.administrator.perform(backend, act).await?;
-            let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+            let command = |actor| Command::SetRetention { actor, org_id: self.org, data: kept, days };
+            let reply = self.administrator.perform(backend, command).await?;
+            let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
             match days {
                 Some(days) => println!("{kept} are retained for {days} days"),
                 None => println!("{kept} are retained without a limit"),
@@ -210,16 +210,16 @@ struct ZeroRetention {
 impl ZeroRetention {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org, is_zero, administrator } = self;
-        let answer =
+        let reply =
             administrator.perform(backend, |actor| Command::SetZeroRetention { actor, org_id: org, is_zero }).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
         println!("Vapi is {}asked for this org's missing reports", if is_zero { "not " } else { "" });
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn print_key(answer: &Reply, json: bool) -> Result<ExitCode> {
-    let Reply::Organization(organization) = answer else { return Err(unexpected(answer)) };
+fn print_key(reply: &Reply, json: bool) -> Result<ExitCode> {
+    let Reply::Organization(organization) = reply else { return Err(unexpected(reply)) };
     if json {
         print_json(organization)?;
         return Ok(ExitCode::SUCCESS);

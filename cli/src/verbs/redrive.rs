@@ -1,4 +1,4 @@
-//! `cargo ringfence redrive`: dead letters go back to their retry queues.
+//! `ringfence redrive`: dead letters go back to their retry queues.
 
 use std::process::ExitCode;
 

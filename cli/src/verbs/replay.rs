@@ -1,4 +1,4 @@
-//! `cargo ringfence replay`: kept events are applied once more.
+//! `ringfence replay`: kept events are applied once more.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `cargo ringfence token`: tokens for people's screens.
+//! `ringfence token`: tokens for people's screens.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,9 +26,9 @@ pub struct Token {
 impl Token {
     pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let lifetime_seconds = self.lifetime.as_secs();
-        let act = |actor| Command::MintToken { actor, org_id: self.org, lifetime_seconds };
-        let answer = self.administrator.perform(backend, act).await?;
-        let Reply::Token { token, .. } = answer else { return Err(unexpected(&answer)) };
+        let command = |actor| Command::MintToken { actor, org_id: self.org, lifetime_seconds };
+        let reply = self.administrator.perform(backend, command).await?;
+        let Reply::Token { token, .. } = reply else { return Err(unexpected(&reply)) };
         println!("{token}");
         Ok(ExitCode::SUCCESS)
     }

@@ -1,4 +1,4 @@
-//! `cargo ringfence tool`: endpoints of an org, for tools that its models call and for messages that it answers itself.
+//! `ringfence tool`: endpoints of an org, for tools that its models call and for messages that it answers itself.
 
 use std::process::ExitCode;
 
@@ -84,11 +84,9 @@ impl Add {
         let org_id = named.org;
         let (kind, name) = named.kind_and_name();
         let tool = Registered { kind, name, endpoint, timeout_seconds: timeout, is_idempotent: idempotent };
-        let answer = administrator.perform(backend, |actor| Command::SetTool { actor, org_id, tool }).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
-        println!(
-            "The tool is registered. `cargo ringfence tool secret --org {org_id}` shows what verifies its requests."
-        );
+        let reply = administrator.perform(backend, |actor| Command::SetTool { actor, org_id, tool }).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
+        println!("The tool is registered. `ringfence tool secret --org {org_id}` shows what verifies its requests.");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -103,8 +101,8 @@ struct List {
 
 impl List {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
-        let answer = backend.command(Command::ListTools { org_id: self.org }).await?;
-        let Reply::Tools { tools } = answer else { return Err(unexpected(&answer)) };
+        let reply = backend.command(Command::ListTools { org_id: self.org }).await?;
+        let Reply::Tools { tools } = reply else { return Err(unexpected(&reply)) };
         println!("{}", serde_json::to_string_pretty(&tools).context("write JSON")?);
         Ok(ExitCode::SUCCESS)
     }
@@ -124,8 +122,8 @@ impl Remove {
         let Self { named, administrator } = self;
         let org_id = named.org;
         let (kind, name) = named.kind_and_name();
-        let answer = administrator.perform(backend, |actor| Command::RemoveTool { actor, org_id, kind, name }).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+        let reply = administrator.perform(backend, |actor| Command::RemoveTool { actor, org_id, kind, name }).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
         println!("The tool is removed.");
         Ok(ExitCode::SUCCESS)
     }
@@ -143,9 +141,9 @@ struct Secret {
 
 impl Secret {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
-        let act = |actor| Command::ShowToolSecret { actor, org_id: self.org };
-        let answer = self.administrator.perform(backend, act).await?;
-        let Reply::ToolSecret { secret } = answer else { return Err(unexpected(&answer)) };
+        let command = |actor| Command::ShowToolSecret { actor, org_id: self.org };
+        let reply = self.administrator.perform(backend, command).await?;
+        let Reply::ToolSecret { secret } = reply else { return Err(unexpected(&reply)) };
         println!("{secret}");
         Ok(ExitCode::SUCCESS)
     }
