@@ -587,6 +587,45 @@ CREATE TABLE queue_states (
 );
 COMMENT ON TABLE queue_states IS 'The depth of each queue of the deployment when maintenance last read it.';
 
+-- A redrive or replay outlives the invocation that starts it, so its progress is a row that any later invocation can go on from.
+CREATE TABLE admin_operations (
+    id           uuid        NOT NULL,
+    kind         text        NOT NULL,
+    org_id       uuid,
+    actor        text        NOT NULL,
+    parameters   jsonb       NOT NULL,
+    cursor       jsonb,
+    state        text        NOT NULL DEFAULT 'running',
+    done         bigint      NOT NULL DEFAULT 0,
+    failed       bigint      NOT NULL DEFAULT 0,
+    remaining    bigint,
+    lease_holder uuid        NOT NULL,
+    lease_until  timestamptz NOT NULL,
+    idle_leases  integer     NOT NULL DEFAULT 0,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    updated_at   timestamptz NOT NULL DEFAULT now(),
+    finished_at  timestamptz,
+    CONSTRAINT admin_operations_pkey PRIMARY KEY (id),
+    CONSTRAINT admin_operations_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT admin_operations_kind_known CHECK (kind IN ('redrive', 'replay')),
+    CONSTRAINT admin_operations_actor_length CHECK (char_length(actor) BETWEEN 1 AND 200),
+    CONSTRAINT admin_operations_state_known CHECK (state IN ('running', 'done', 'failed')),
+    CONSTRAINT admin_operations_counts CHECK (done >= 0 AND failed >= 0 AND remaining >= 0),
+    CONSTRAINT admin_operations_finished_at CHECK ((finished_at IS NOT NULL) = (state <> 'running'))
+);
+CREATE INDEX admin_operations_running_idx ON admin_operations (lease_until) WHERE state = 'running';
+CREATE INDEX admin_operations_finished_idx ON admin_operations (finished_at) WHERE state <> 'running';
+CREATE INDEX admin_operations_org_idx ON admin_operations (org_id, created_at);
+COMMENT ON TABLE admin_operations IS 'Redrives and replays with their progress. Ids and numbers only, no personal data.';
+COMMENT ON COLUMN admin_operations.id IS 'Chosen by the caller, so that a command that is delivered twice starts one operation.';
+COMMENT ON COLUMN admin_operations.org_id IS 'The org of the selection. NULL: events of all orgs.';
+COMMENT ON COLUMN admin_operations.parameters IS 'Selection and rate; of a redrive also the time before which dead letters are taken.';
+COMMENT ON COLUMN admin_operations.cursor IS 'The last event that a replay has seen.';
+COMMENT ON COLUMN admin_operations.remaining IS 'Selected events that are not processed yet. NULL: unknown.';
+COMMENT ON COLUMN admin_operations.lease_holder IS 'The invocation that may change the row until lease_until.';
+COMMENT ON COLUMN admin_operations.idle_leases IS
+    'Leases since the operation last advanced. It is given up after 30, so that an operation that cannot advance ends.';
+
 CREATE TABLE audit_log (
     id      bigint      GENERATED ALWAYS AS IDENTITY,
     at      timestamptz NOT NULL DEFAULT now(),

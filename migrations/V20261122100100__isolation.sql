@@ -27,7 +27,7 @@ BEGIN
     FOREACH v_table IN ARRAY ARRAY[
         'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
         'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'tools', 'tool_executions',
-        'vapi_credentials', 'live_connections', 'partial_gates', 'rollup_cursors', 'event_rollups', 'call_rollups', 'erasures', 'orphaned_objects', 'reconciliations', 'queue_states', 'audit_log', 'platform_directory', 'call_routes', 'unresolved_events', 'organizations'
+        'vapi_credentials', 'live_connections', 'partial_gates', 'rollup_cursors', 'event_rollups', 'call_rollups', 'erasures', 'orphaned_objects', 'reconciliations', 'admin_operations', 'queue_states', 'audit_log', 'platform_directory', 'call_routes', 'unresolved_events', 'organizations'
     ] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', v_table);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', v_table);
@@ -43,7 +43,7 @@ BEGIN
         'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
         'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'tools', 'tool_executions',
         'vapi_credentials', 'live_connections', 'partial_gates', 'rollup_cursors', 'event_rollups', 'call_rollups',
-        'erasures', 'orphaned_objects', 'reconciliations'
+        'erasures', 'orphaned_objects', 'reconciliations', 'admin_operations'
     ] LOOP
         EXECUTE format(
             'CREATE POLICY org_isolation ON %I TO ringfence_app
@@ -70,7 +70,7 @@ GRANT INSERT ON audit_log TO ringfence_app;
 GRANT SELECT (id, log_start) ON organizations TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE (state, covered_before, expires_at), DELETE ON live_connections TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON partial_gates TO ringfence_app;
-GRANT SELECT ON erasures TO ringfence_app;
+GRANT SELECT ON erasures, admin_operations TO ringfence_app;
 GRANT SELECT, UPDATE (state, code, next_attempt_at, finished_at) ON reconciliations TO ringfence_app;
 GRANT SELECT, UPDATE (seen_to_at), DELETE ON orphaned_objects TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE ON rollup_cursors, event_rollups TO ringfence_app;
@@ -95,10 +95,10 @@ GRANT UPDATE (recording_retention_days, transcript_retention_days, transcripts_e
     is_zero_retention, reconciled_before)
     ON organizations TO ringfence_ops;
 GRANT UPDATE ON tool_executions, processed_webhook_events, live_connections, partial_gates, call_routes, unresolved_events TO ringfence_ops;
-GRANT INSERT, UPDATE ON erasures, orphaned_objects, queue_states, reconciliations TO ringfence_ops;
+GRANT INSERT, UPDATE ON erasures, orphaned_objects, queue_states, reconciliations, admin_operations TO ringfence_ops;
 GRANT INSERT ON call_rollups TO ringfence_ops;
 GRANT DELETE ON call_routes, unresolved_events, tools, vapi_credentials, processed_webhook_events, failed_operations, failed_attempts, call_logs, call_tracking,
-    calls, call_transcripts, recording_upload_queue, partial_gates, live_connections, tool_executions, leads, call_rollups, reconciliations TO ringfence_ops;
+    calls, call_transcripts, recording_upload_queue, partial_gates, live_connections, tool_executions, leads, call_rollups, reconciliations, admin_operations TO ringfence_ops;
 
 -- Otherwise PostgreSQL would let PUBLIC execute every function that a later migration creates.
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;

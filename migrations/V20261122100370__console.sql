@@ -163,7 +163,7 @@ CREATE FUNCTION mask_event(p_event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE S
 $$;
 COMMENT ON FUNCTION mask_event IS 'Returns a typed event in which every field that may be personal is hidden.';
 
-CREATE FUNCTION show_failure_v1(p_org_id uuid, p_event_id text, p_actor text) RETURNS jsonb LANGUAGE plpgsql AS $$
+CREATE FUNCTION show_failure_v1(p_org_id uuid, p_event_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_failed failed_operations;
 BEGIN
@@ -172,20 +172,27 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    IF p_actor IS NOT NULL AND v_failed.event IS NOT NULL THEN
-        PERFORM audit(p_actor, 'failure.unmask', p_org_id, p_event_id);
-    END IF;
     RETURN jsonb_build_object(
         'failure', to_jsonb(v_failed) - '{org_id,event}'::text[],
-        'event', CASE WHEN p_actor IS NOT NULL THEN v_failed.event ELSE mask_event(v_failed.event) END,
-        'is_masked', p_actor IS NULL,
+        'event', mask_event(v_failed.event),
+        'is_masked', true,
         'attempts', (SELECT coalesce(jsonb_agg(to_jsonb(a) - '{org_id,event_id}'::text[] ORDER BY a.failed_at), '[]')
             FROM (SELECT * FROM failed_attempts x WHERE x.org_id = p_org_id AND x.event_id = p_event_id ORDER BY x.failed_at LIMIT 500) AS a));
 END
 $$;
 COMMENT ON FUNCTION show_failure_v1 IS
-    'Returns a failed operation with its attempts and its event. p_actor NULL: the event is masked. Otherwise it is '
-    'unmasked, and the unmasking is audited. Returns NULL if the org has no such failed operation.';
+    'Returns a failed operation with its attempts and its event. The event is masked; unmask_failure_v1 returns all of it. '
+    'Returns NULL if the org has no such failed operation.';
+
+CREATE FUNCTION list_operations_v1(p_org_id uuid) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    PERFORM enter_org(p_org_id);
+    RETURN (SELECT coalesce(jsonb_agg(to_jsonb(o) ORDER BY o.created_at DESC, o.id), '[]') FROM (
+        SELECT a.id, a.kind, a.org_id, a.actor, a.state, a.done, a.failed, a.remaining, a.created_at, a.updated_at, a.finished_at
+        FROM admin_operations a WHERE a.org_id = p_org_id ORDER BY a.created_at DESC, a.id LIMIT 20) AS o);
+END
+$$;
+COMMENT ON FUNCTION list_operations_v1 IS 'Returns the latest 20 redrives and replays of an org, newest first.';
 
 CREATE FUNCTION list_audit_v1(p_org_id uuid, p_filter jsonb, p_before bigint, p_limit integer) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -251,8 +258,8 @@ $$;
 COMMENT ON FUNCTION record_view_v1 IS
     'Audits an operator''s access to a page of an org. Called before the page is shown. False: there is no such org.';
 
-GRANT EXECUTE ON FUNCTION time_floor_uuid, list_calls_v1, show_call_v1, list_failures_v1, mask_event, show_failure_v1, list_audit_v1,
-    list_organizations_v1, record_view_v1 TO ringfence_app;
+GRANT EXECUTE ON FUNCTION time_floor_uuid, list_calls_v1, show_call_v1, list_failures_v1, mask_event, show_failure_v1, list_operations_v1,
+    list_audit_v1, list_organizations_v1, record_view_v1 TO ringfence_app;
 GRANT EXECUTE ON FUNCTION time_floor_uuid, mask_event TO ringfence_ops;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;
 ALTER FUNCTION list_audit_v1 OWNER TO ringfence_ops;

@@ -81,6 +81,13 @@ BEGIN
     row_count := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
 
+    row_kind := 'operations';
+    SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT a.ctid FROM admin_operations a
+        WHERE a.state <> 'running' AND a.finished_at < now() - interval '90 days' LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t;
+    IF p_run THEN DELETE FROM admin_operations WHERE ctid = ANY (v_rows); END IF;
+    row_count := coalesce(cardinality(v_rows), 0);
+    RETURN NEXT;
+
     -- An event that arrives even later finds its org in the platform directory, as the first event of the call did.
     row_kind := 'routes';
     SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT r.ctid FROM call_routes r

@@ -339,9 +339,87 @@ COMMENT ON FUNCTION replay_failed_operation_v1 IS
     'queue, and is a duplicate when it is redriven. False: no such event, it is already resolved, its key was '
     'revoked, or its org is unresolved.';
 
+CREATE FUNCTION unmask_failure_v1(p_actor text, p_org_id uuid, p_event_id text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    v_event jsonb;
+BEGIN
+    SELECT event INTO v_event FROM failed_operations WHERE org_id = p_org_id AND event_id = p_event_id;
+    IF v_event IS NOT NULL THEN
+        PERFORM audit(p_actor, 'failure.unmask', p_org_id, p_event_id);
+    END IF;
+    RETURN v_event;
+END
+$$;
+COMMENT ON FUNCTION unmask_failure_v1 IS
+    'Returns the event of a failed operation with its personal data, and audits that. NULL: no such event, or it was applied.';
+
+-- Operations. The holder of the lease works on an operation and is the only one whose changes are accepted: an invocation that
+-- stalls for longer than its lease finds that another one has taken over, and stops.
+
+CREATE FUNCTION start_operation_v1(
+    p_actor text, p_id uuid, p_kind text, p_org_id uuid, p_parameters jsonb, p_remaining bigint, p_holder uuid, p_lease interval
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO admin_operations (id, kind, org_id, actor, parameters, remaining, lease_holder, lease_until)
+        VALUES (p_id, p_kind, p_org_id, p_actor, p_parameters, p_remaining, p_holder, now() + p_lease)
+        ON CONFLICT (id) DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM audit(p_actor, 'operation.start', p_org_id, p_id::text, p_parameters || jsonb_build_object('kind', p_kind));
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION start_operation_v1 IS 'Starts an operation and leases it to its starter. False: it was started before.';
+
+CREATE FUNCTION lease_operation_v1(p_holder uuid, p_lease interval, p_tried uuid[]) RETURNS SETOF admin_operations
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE admin_operations SET state = 'failed', finished_at = now(), updated_at = now()
+        WHERE state = 'running' AND lease_until < now() AND idle_leases >= 30;
+    RETURN QUERY
+        UPDATE admin_operations o SET lease_holder = p_holder, lease_until = now() + p_lease, idle_leases = o.idle_leases + 1
+        WHERE o.id = (SELECT a.id FROM admin_operations a
+            WHERE a.state = 'running' AND a.lease_until < now() AND a.id <> ALL (p_tried)
+            ORDER BY a.lease_until LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING o.*;
+END
+$$;
+COMMENT ON FUNCTION lease_operation_v1 IS
+    'Leases the operation that waited longest, except those of p_tried. No row: no operation waits. Gives up operations that cannot advance.';
+
+CREATE FUNCTION advance_operation_v1(
+    p_id uuid, p_holder uuid, p_lease interval, p_done bigint, p_failed bigint, p_seen bigint, p_cursor jsonb
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE admin_operations SET done = done + p_done, failed = failed + p_failed, remaining = greatest(remaining - p_seen, 0),
+            cursor = coalesce(p_cursor, cursor), lease_until = now() + p_lease, updated_at = now(),
+            idle_leases = CASE WHEN p_seen > 0 THEN 0 ELSE idle_leases END
+        WHERE id = p_id AND state = 'running' AND lease_holder = p_holder;
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION advance_operation_v1 IS
+    'Adds progress and renews the lease. p_seen: events that no longer remain, however they ended. False: the lease was lost.';
+
+CREATE FUNCTION release_operation_v1(p_id uuid, p_holder uuid, p_was_idle boolean) RETURNS void LANGUAGE sql AS $$
+    UPDATE admin_operations SET lease_until = now() - interval '1 microsecond',
+            idle_leases = CASE WHEN p_was_idle THEN idle_leases ELSE greatest(idle_leases - 1, 0) END
+        WHERE id = p_id AND state = 'running' AND lease_holder = p_holder
+$$;
+COMMENT ON FUNCTION release_operation_v1 IS
+    'Ends a lease early. p_was_idle false: the holder could not begin, so the lease does not count among idle_leases.';
+
+CREATE FUNCTION finish_operation_v1(p_id uuid, p_holder uuid, p_failed bigint, p_remaining bigint) RETURNS void LANGUAGE sql AS $$
+    UPDATE admin_operations SET state = 'done', failed = failed + p_failed, remaining = p_remaining, finished_at = now(), updated_at = now()
+        WHERE id = p_id AND state = 'running' AND lease_holder = p_holder
+$$;
+COMMENT ON FUNCTION finish_operation_v1 IS 'Ends an operation. Without effect if the lease was lost.';
+
 -- The Lambda functions audit what they do for an actor.
 GRANT EXECUTE ON FUNCTION audit TO ringfence_app;
 GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, configure_agent_v1, add_lead_v1,
     change_lead_v1, set_tool_v1, remove_tool_v1, record_tool_secret_view_v1, set_vapi_key_v1,
     set_retention_v1, set_zero_retention_v1, record_token_mint_v1, settle_tool_call_v1, mark_redriven_v1,
-    unmark_redriven_v1, replay_event_v1, replay_failed_operation_v1 TO ringfence_ops;
+    unmark_redriven_v1, replay_event_v1, replay_failed_operation_v1, unmask_failure_v1, start_operation_v1, lease_operation_v1,
+    advance_operation_v1, release_operation_v1, finish_operation_v1 TO ringfence_ops;

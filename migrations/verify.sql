@@ -4,7 +4,8 @@ WITH tenant_tables (name) AS (
     VALUES ('organization_keys'), ('agents'), ('leads'), ('call_logs'), ('call_tracking'), ('calls'),
         ('call_transcripts'), ('recording_upload_queue'), ('processed_webhook_events'), ('failed_operations'),
         ('failed_attempts'), ('tools'), ('tool_executions'), ('vapi_credentials'), ('live_connections'), ('partial_gates'),
-        ('rollup_cursors'), ('event_rollups'), ('call_rollups'), ('erasures'), ('orphaned_objects'), ('reconciliations'), ('audit_log')
+        ('rollup_cursors'), ('event_rollups'), ('call_rollups'), ('erasures'), ('orphaned_objects'), ('reconciliations'),
+        ('admin_operations'), ('audit_log')
 ),
 isolated_tables (name) AS (
     SELECT name FROM tenant_tables

@@ -69,9 +69,12 @@ pub fn describe(command: &Command) -> &'static str {
         Command::MintToken { .. } => "make the token",
         Command::MintConsoleToken { .. } => "make the link",
         Command::ListFailures { .. } => "list the failed operations",
-        Command::Redrive { .. } => "redrive the dead letters",
+        Command::CountRedrive { .. } => "count the dead letters",
+        Command::StartRedrive { .. } => "redrive the dead letters",
         Command::CountReplay { .. } => "count the events",
-        Command::Replay { .. } => "replay the events",
+        Command::StartReplay { .. } => "replay the events",
+        Command::ContinueOperations {} => "continue redrives and replays",
+        Command::ListOperations { .. } => "list redrives and replays",
     }
 }
 

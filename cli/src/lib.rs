@@ -2,7 +2,7 @@
 //!
 //! A verb is a file in [`verbs`] with its arguments and a `run`, and a line in [`Verb`]. It works on a [`Backend`]: the binary
 //! `ringfence` on a [`DeployedStack`], the developer's `cargo ringfence` on the local stack too.
-#![expect(clippy::print_stdout, reason = "a command line tool answers on the terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool answers on the terminal")]
 
 mod arguments;
 pub mod backend;

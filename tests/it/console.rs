@@ -48,7 +48,7 @@ impl Site {
             tokens: Tokens::new(&masters()),
             database: database.app(),
             bucket: queues.bucket(),
-            commands: Commands::new(&queues.aws_at(&lambda.endpoint), "admin".to_owned()),
+            commands: Commands::new(&queues.aws_at(&lambda.endpoint), "console-commands".to_owned()),
             live_url: "wss://live.example/live".to_owned(),
         };
         let webhook = TestWebhook::new(database.app(), &queues);

@@ -9,6 +9,7 @@ use ringfence_core::health::TIMEOUTS;
 use ringfence_core::{Database, DatabaseSettings, migrations};
 use ringfence_harness::testing::database::turn_to_migrate;
 use ringfence_harness::testing::{Proxy, TestDatabase, TestQueues};
+use ringfence_protocol::admin::Command;
 use ringfence_runtime::consumer::LAST_RECEIVE;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -254,11 +255,11 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     rest.split(after).next().unwrap_or_default().trim()
 }
 
-/// The template's functions: their folder's name and their text.
+/// The template's functions: their binary's name and their text.
 fn functions() -> BTreeMap<String, String> {
     let resources = resources().into_values();
     let functions = resources.filter(|text| text.contains("Type: AWS::Serverless::Function\n"));
-    functions.map(|text| (between(&text, "CodeUri: functions/", "\n").to_owned(), text)).collect()
+    functions.map(|text| (between(&text, "Binary: ", "}").to_owned(), text)).collect()
 }
 
 /// C3, C4: what is in `functions/` is deployed, and what is deployed is there, under one name.
@@ -268,9 +269,12 @@ fn every_function_is_deployed_and_every_deployed_function_exists() {
     let members: BTreeSet<_> =
         members.lines().filter_map(|line| line.trim().strip_prefix("\"functions/")?.strip_suffix("\",")).collect();
     let functions = functions();
-    assert_eq!(functions.keys().map(String::as_str).collect::<BTreeSet<_>>(), members);
+    let folders: BTreeSet<_> = functions.values().map(|text| between(text, "CodeUri: functions/", "\n")).collect();
+    assert_eq!(folders, members);
     for (name, text) in &functions {
-        assert_eq!(between(text, "Binary: ", "}"), name);
+        // The admin crate has a second binary.
+        let folder = if name == "console-commands" { "admin" } else { name };
+        assert_eq!(between(text, "CodeUri: functions/", "\n"), folder);
         assert_eq!(between(text, "FunctionName: !Sub ${AWS::StackName}-", "\n"), name);
     }
 }
@@ -303,6 +307,28 @@ fn every_function_but_admin_waits_for_the_migration() {
         assert_eq!(text.contains("    DependsOn: Migration\n"), name != "admin", "{name}");
     }
     assert!(resources()["Migration"].contains("ServiceToken: !GetAtt AdminFunction.Arn"));
+}
+
+/// B7: the console is reachable from the internet, so it may invoke only the function that takes the commands of its pages.
+#[test]
+fn the_console_may_invoke_only_the_restricted_function() {
+    let resources = resources();
+    let grants: Vec<_> =
+        resources["ConsoleRole"].lines().filter(|line| line.contains("lambda:")).map(str::trim).collect();
+    assert_eq!(
+        grants,
+        ["- {Effect: Allow, Action: lambda:InvokeFunction, Resource: !GetAtt ConsoleCommandsFunction.Arn}"]
+    );
+    for wide in ["Action: \"*\"", "NotAction", "NotResource", "Resource: \"*\"", "Action: '*'", "sts:AssumeRole]"] {
+        assert!(!resources["ConsoleRole"].contains(wide), "{wide}");
+    }
+    assert!(resources["ConsoleFunction"].contains("Role: !GetAtt ConsoleRole.Arn"));
+    let invokers: Vec<_> =
+        resources.iter().filter(|(_, text)| text.contains("AdminFunction")).map(|(name, _)| *name).collect();
+    // Neither a role nor a route leads to the admin function: a schedule and the deployment do.
+    assert_eq!(invokers, ["AdminFunction", "ContinueOperationsPermission", "ContinueOperationsSchedule", "Migration"]);
+    let schedule = between(&resources["ContinueOperationsSchedule"], "Input: '", "'");
+    assert_eq!(serde_json::from_str::<Command>(schedule).unwrap(), Command::ContinueOperations {});
 }
 
 /// C5: `cargo lambda watch` serves the same functions at the same paths as API Gateway.

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::SqsEvent;
 use ringfence_core::Database;
+use ringfence_core::admin::replay::Replayed;
 use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
-use ringfence_protocol::admin::{Command, Replayable, Replayed, Reply, Selection};
+use ringfence_protocol::admin::{Command, OperationState, Replayable, Reply, Selection};
 use ringfence_runtime::consumer::LAST_RECEIVE;
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::administration::administration;
 
@@ -77,9 +79,18 @@ impl Setting {
 
     /// Redrives, or counts only: selected, redriven, unknown.
     async fn redrive(&self, selection: Selection, run: bool) -> (u64, u64, u64) {
-        let act = Command::Redrive { actor: "test".to_owned(), selection, run, per_second: 1_000, before: None };
-        let Reply::DeadLetters(found) = self.perform(act).await else { panic!("another answer") };
-        (found.selected, found.redriven, found.unknown)
+        let Reply::DeadLetters(found) = self.perform(Command::CountRedrive { selection: selection.clone() }).await
+        else {
+            panic!("another reply")
+        };
+        if !run {
+            return (found.selected, 0, found.unknown);
+        }
+        let (actor, id) = ("test".to_owned(), Uuid::new_v4());
+        let start = Command::StartRedrive { actor, id, selection, per_second: 1_000, before: None };
+        let Reply::Operation(operation) = self.perform(start).await else { panic!("another reply") };
+        assert_eq!(operation.state, OperationState::Done, "{operation:?}");
+        (found.selected, operation.done, found.unknown)
     }
 
     /// Replays page by page, two events each.
@@ -89,6 +100,7 @@ impl Setting {
         loop {
             let page = admin.replay(kind, selection, total.next.as_ref(), 2).await.unwrap();
             total = Replayed {
+                seen: total.seen + page.seen,
                 replayed: total.replayed + page.replayed,
                 failed: total.failed + page.failed,
                 next: page.next,

@@ -1,10 +1,12 @@
 //! The integration tests: one binary over a real PostgreSQL and a real SQS API. Run with `cargo ringfence test`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod admin_operations;
 mod administration;
 mod call_functions;
 mod claims;
 mod console;
+mod console_commands;
 mod deployment;
 mod erasure;
 mod failures;

@@ -77,14 +77,17 @@ async fn what_is_over_is_cleaned() {
             INSERT INTO failed_attempts (org_id, event_id, failed_at, function, code)
                 SELECT org_id, event_id, now(), 'webhook', 'RF2001' FROM failed_operations;
             INSERT INTO call_routes (vapi_call_id, org_id, created_at) VALUES ('old', '{org}', now() - interval '91 days'), ('new', '{org}', now());
+            INSERT INTO admin_operations (id, kind, actor, parameters, state, lease_holder, lease_until, created_at, finished_at)
+                SELECT gen_random_uuid(), 'replay', 'ada', '{{}}', state, gen_random_uuid(), now(), now() - interval '92 days', finished_at
+                FROM (VALUES ('done', now() - interval '91 days'), ('failed', now()), ('running', NULL)) AS o (state, finished_at);
             INSERT INTO unresolved_events (event_id, vapi_call_id, code, event, received_at, created_at)
                 SELECT 'e' || age, 'c', 'RF5001', '{{}}', now(), now() - make_interval(days => age) FROM unnest('{{91,1}}'::integer[]) AS age"
         ))
         .await;
     let dry = stage.maintain(Job::CleanRows, true).await;
-    assert_eq!((dry.found, dry.done), (7, 0));
+    assert_eq!((dry.found, dry.done), (8, 0));
     let (one, two) = tokio::join!(stage.maintain(Job::CleanRows, false), stage.maintain(Job::CleanRows, false));
-    assert_eq!(one.done + two.done, 7);
+    assert_eq!(one.done + two.done, 8);
     for (table, left) in [
         ("live_connections WHERE connection_id = 'alive'", 1),
         ("live_connections", 1),
@@ -96,6 +99,8 @@ async fn what_is_over_is_cleaned() {
         ("failed_attempts", 1),
         ("call_routes WHERE vapi_call_id = 'new'", 1),
         ("call_routes", 1),
+        ("admin_operations WHERE state = 'done'", 0),
+        ("admin_operations", 2),
         ("unresolved_events WHERE event_id = 'e1'", 1),
         ("unresolved_events", 1),
     ] {

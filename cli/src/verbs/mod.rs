@@ -9,6 +9,7 @@ pub mod failures;
 pub mod lead;
 pub mod maintain;
 pub mod migrate;
+pub mod operations;
 pub mod org;
 pub mod redrive;
 pub mod replay;
@@ -36,6 +37,7 @@ pub enum Verb {
     Failures(failures::Failures),
     Redrive(redrive::Redrive),
     Replay(replay::Replay),
+    Operations(operations::Operations),
     Erase(erase::Erase),
     Maintain(maintain::Maintain),
     Migrate(migrate::Migrate),
@@ -55,6 +57,7 @@ impl Verb {
             Self::Failures(verb) => verb.run(backend).await,
             Self::Redrive(verb) => verb.run(backend).await,
             Self::Replay(verb) => verb.run(backend).await,
+            Self::Operations(verb) => verb.run(backend).await,
             Self::Erase(verb) => verb.run(backend).await,
             Self::Maintain(verb) => verb.run(backend).await,
             Self::Migrate(verb) => verb.run(backend).await,

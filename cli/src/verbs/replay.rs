@@ -1,11 +1,10 @@
 //! `ringfence replay`: kept events are applied once more.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use ringfence_protocol::admin::{Command, ReplayCursor, Replayable, Replayed, Reply, Selection};
-use tokio::time::Instant;
+use ringfence_protocol::admin::{Command, Replayable, Reply, Selection};
 
+use super::operations::follow;
 use super::selection::{Execution, Selected};
 use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Error, Result};
@@ -42,43 +41,14 @@ impl Replay {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let total = pages(backend, &self.administrator, kind, &selection, self.execution.rate).await?;
-        println!("  replayed   {}", total.replayed);
-        if total.failed == 0 {
-            return Ok(ExitCode::SUCCESS);
-        }
-        println!("  failed     {}; the log has each with its code", total.failed);
-        Ok(ExitCode::FAILURE)
-    }
-}
-
-/// A page holds what may be replayed in a second, and takes a second at least.
-async fn pages(
-    backend: &impl Backend,
-    administrator: &Administrator,
-    kind: Replayable,
-    selection: &Selection,
-    rate: u32,
-) -> Result<Replayed> {
-    let mut total = Replayed::default();
-    let mut after: Option<ReplayCursor> = None;
-    loop {
-        let next_page = Instant::now() + Duration::from_secs(1);
-        let page = |actor| Command::Replay {
+        let per_second = self.execution.rate;
+        follow(backend, &self.administrator, |actor, id| Command::StartReplay {
             actor,
+            id,
             kind,
-            selection: selection.clone(),
-            after: after.clone(),
-            limit: rate.into(),
-        };
-        let answer = administrator.perform(backend, page).await?;
-        let Reply::Replayed(page) = answer else { return Err(unexpected(&answer)) };
-        total.replayed += page.replayed;
-        total.failed += page.failed;
-        after = page.next;
-        if after.is_none() {
-            return Ok(total);
-        }
-        tokio::time::sleep_until(next_page).await;
+            selection,
+            per_second,
+        })
+        .await
     }
 }

@@ -4,56 +4,50 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use jiff::Timestamp;
-use ringfence_core::DatabaseSettings;
 use ringfence_core::admin::Admin;
 use ringfence_core::migrations::{self, MigrationError};
 use ringfence_egress::vapi_api::VAPI_API;
 use ringfence_egress::{EgressClient, VapiApi};
 use ringfence_identity::{Audience, MasterKeys, Scope, Sealer, Subject, Tokens};
-use ringfence_protocol::admin::{Command, DeadLetters, MAX_TOKEN_LIFETIME, OrganizationKey, Reply, Secret, Selection};
-use ringfence_runtime::{Environment, FunctionQueues, Misconfigured, Parking};
+use ringfence_protocol::admin::{Command, MAX_TOKEN_LIFETIME, OrganizationKey, Reply, Secret};
+use ringfence_runtime::{Environment, Misconfigured};
 use ringfence_vapi::interactive::Configuration;
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Map, Value, json};
 
 use crate::error::CommandError;
-use crate::redrive::{Manner, Redrive};
-
-/// Who reads: nothing is changed, so nobody is named in the audit log.
-const READER: &str = "reader";
+use crate::operations::{Operations, READER};
 
 /// What administration works with.
 pub struct Administration {
-    database: DatabaseSettings,
     app_password: String,
     pub(crate) masters: MasterKeys,
     pub(crate) base_url: String,
-    pub(crate) queues: Vec<FunctionQueues>,
-    pub(crate) recordings: FunctionQueues,
-    pub(crate) parking: Parking,
+    pub(crate) operations: Operations,
     pub(crate) vapi: VapiApi,
 }
 
 impl Administration {
-    /// From `DATABASE_OWNER_URL`, `RINGFENCE_APP_PASSWORD`, `RINGFENCE_MASTER_KEYS`, `PUBLIC_BASE_URL`, `PARKING_BUCKET`, the queues
-    /// of each event function ([`FunctionQueues::from_environment`]) and those of recordings ([`FunctionQueues::of_recordings`]).
+    /// From `RINGFENCE_APP_PASSWORD`, `RINGFENCE_MASTER_KEYS`, `PUBLIC_BASE_URL` and the variables of [`Operations::from_environment`].
     pub fn from_environment(
         environment: &Environment<'_>,
         sqs: &Client,
         s3: aws_sdk_s3::Client,
     ) -> Result<Self, Misconfigured> {
         let vapi = VapiApi::new(EgressClient::new(environment.egress_policy()?), VAPI_API);
-        let queues = |function| FunctionQueues::from_environment(environment, sqs, function);
         Ok(Self {
-            database: environment.owner_database()?,
             app_password: environment.required("RINGFENCE_APP_PASSWORD")?,
             masters: environment.master_keys()?,
             base_url: environment.required("PUBLIC_BASE_URL")?,
-            parking: Parking::from_environment(environment, s3)?,
+            operations: Operations::from_environment(environment, sqs, s3)?,
             vapi,
-            queues: Function::ALL.into_iter().map(queues).collect::<Result<_, _>>()?,
-            recordings: FunctionQueues::of_recordings(environment, sqs)?,
         })
+    }
+
+    /// The same, with another limit on the work of one invocation.
+    #[must_use]
+    pub fn with_work_limit(self, work_limit: Duration) -> Self {
+        Self { operations: self.operations.with_work_limit(work_limit), ..self }
     }
 
     /// Performs an act.
@@ -61,7 +55,7 @@ impl Administration {
     pub async fn perform(&self, command: Command) -> Result<Reply, CommandError> {
         Ok(match command {
             Command::Migrate => Reply::Migrated { applied: self.migrate().await? },
-            Command::Verify => Reply::Verified { findings: migrations::verify(&self.database).await? },
+            Command::Verify => Reply::Verified { findings: migrations::verify(self.operations.database()).await? },
             Command::CreateOrganization { actor, name } => {
                 let id = self.admin(actor).await?.create_organization(&name).await?;
                 Reply::Organization(self.key(id, 1))
@@ -152,23 +146,34 @@ impl Administration {
                 let admin = self.admin(READER.to_owned()).await?;
                 Reply::Failures { operations: admin.failed_operations(&selection, resolved, limit).await? }
             }
-            Command::Redrive { actor, selection, run, per_second, before } => Reply::DeadLetters(
-                Box::pin(self.redrive(actor, &selection, Manner::back(run, per_second, before))).await?,
-            ),
+            Command::CountRedrive { selection } => {
+                Reply::DeadLetters(Box::pin(self.operations.count_redrive(&selection)).await?)
+            }
+            Command::StartRedrive { actor, id, selection, per_second, before } => {
+                let started = self.operations.start_redrive(actor, id, selection, per_second, before);
+                Reply::Operation(Box::pin(started).await?)
+            }
             Command::CountReplay { kind, selection } => {
                 let admin = self.admin(READER.to_owned()).await?;
                 Reply::Count { events: admin.count_replayable(kind, &selection).await? }
             }
-            Command::Replay { actor, kind, selection, after, limit } => {
-                let admin = self.admin(actor).await?;
-                Reply::Replayed(admin.replay(kind, &selection, after.as_ref(), limit).await?)
+            Command::StartReplay { actor, id, kind, selection, per_second } => {
+                let started = self.operations.start_replay(actor, id, kind, selection, per_second);
+                Reply::Operation(Box::pin(started).await?)
+            }
+            Command::ContinueOperations {} => {
+                Reply::Operations { operations: Box::pin(self.operations.resume()).await? }
+            }
+            Command::ListOperations { id, org_id, limit } => {
+                let admin = self.admin(READER.to_owned()).await?;
+                Reply::Operations { operations: admin.operations(id, org_id, limit).await? }
             }
         })
     }
 
     /// Brings the schema up to date; names what was applied.
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
-        let applied = migrations::run(&self.database, &self.app_password).await?;
+        let applied = migrations::run(self.operations.database(), &self.app_password).await?;
         tracing::info!(
             migrations.applied = applied.len(),
             migrations.newest = migrations::newest_version(),
@@ -179,33 +184,20 @@ impl Administration {
 
     /// Gives `ringfence_app` the password of this release again. A failure is in the log: who calls this cannot do anything about it.
     pub(crate) async fn restore_password(&self) {
-        match migrations::set_app_password(&self.database, &self.app_password).await {
+        match migrations::set_app_password(self.operations.database(), &self.app_password).await {
             Ok(()) => tracing::info!("password restored"),
             Err(error) => tracing::error!(%error, "the password could not be restored"),
         }
     }
 
     pub(crate) async fn admin(&self, actor: String) -> Result<Admin, MigrationError> {
-        Admin::connect(&self.database, actor).await
-    }
-
-    async fn redrive(&self, actor: String, selection: &Selection, manner: Manner) -> Result<DeadLetters, CommandError> {
-        let admin = self.admin(actor).await?;
-        if manner.run {
-            admin.take_turn_to_redrive().await?;
-        }
-        let queues = self.queues.iter().chain([&self.recordings]);
-        let redriven = Redrive::new(&admin, &self.parking, selection, manner).all(queues).await?;
-        if manner.run {
-            admin.note_redrive(selection.org_id, &json!(redriven)).await?;
-        }
-        Ok(redriven)
+        self.operations.admin(actor).await
     }
 
     async fn inspect(&self) -> Result<Reply, CommandError> {
         let names = Function::ALL.into_iter().map(Function::as_str).chain(["recording-upload"]);
         let mut dead_letters = Vec::new();
-        for (name, queues) in names.zip(self.queues.iter().chain([&self.recordings])) {
+        for (name, queues) in names.zip(self.operations.queues()) {
             dead_letters.push((name.to_owned(), queues.dead_letters.depth().await?.waiting));
         }
         let clock_skew_ms = self.admin(READER.to_owned()).await?.clock_skew().await?;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use ringfence_protocol::admin::{Erasure, Selection, Target};
 use ringfence_vapi::OrgId;
 
-use crate::redrive::{Manner, Redrive};
+use crate::redrive::Manner;
 use crate::{Administration, CommandError};
 
 impl Administration {
@@ -38,8 +38,7 @@ impl Administration {
             admin.take_turn_to_redrive().await?;
             let selection = Selection { org_id: Some(org_id), ..Selection::default() };
             let manner = Manner { run, per_second: 1, before: Timestamp::now(), erasing: true };
-            let queues = self.queues.iter().chain([&self.recordings]);
-            let swept = Redrive::new(&admin, &self.parking, &selection, manner).all(queues).await?;
+            let swept = self.operations.pass(&admin, &selection, manner).all(self.operations.queues()).await?;
             erasure.dead_letters = swept.redriven;
             erasure.more = swept.more;
         }

@@ -27,9 +27,12 @@ pub enum CommandError {
     /// SQS did not do as asked.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// A token could not be signed.
+    /// A token could not be signed, or is not valid.
     #[error(transparent)]
     Token(#[from] InvalidToken),
+    /// A token of one org for another one.
+    #[error("the token is not for this org")]
+    OtherOrg,
     /// Vapi did not do as asked.
     #[error("{0}: {text}", text = .0.title())]
     Vapi(FailureCode),

@@ -1,15 +1,18 @@
-//! Migrations and administration, for CloudFormation at deploy time and for `cargo ringfence` at any time. The only function
-//! with the credentials of the database's owner.
+//! Migrations and administration, for CloudFormation at deploy time and for `cargo ringfence` at any time. The only crate
+//! whose functions have the credentials of the database's owner.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod administration;
 pub mod connect;
+pub mod console_commands;
 pub mod deployment;
 pub mod erase;
 pub mod error;
+pub mod operations;
 pub mod redrive;
 
 pub use administration::Administration;
+pub use console_commands::ConsoleCommands;
 pub use error::CommandError;
 
 use ringfence_protocol::admin::Command;
@@ -21,6 +24,6 @@ use serde::Deserialize;
 pub enum Invocation {
     /// CloudFormation creates, updates or deletes the custom resource.
     Deployment(deployment::Request),
-    /// The operator's tool, or the console.
+    /// The operator's tool, or a schedule.
     Command(Command),
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use ringfence_aws::queue::Received;
+use ringfence_core::admin::operations::{Lease, Progress};
 use ringfence_core::admin::{Admin, DeadLetter};
 use ringfence_protocol::Credential;
 use ringfence_protocol::admin::{DeadLetters, Selection};
@@ -14,10 +15,10 @@ use ringfence_vapi::OrgId;
 
 use crate::CommandError;
 
-/// How long messages are kept from everybody else while they are looked at. Longer than [`TIME_LIMIT`] and what is left to do then.
+/// How long messages are kept from everybody else while they are looked at. Longer than [`WORK_LIMIT`] and what is left to do then.
 const HOLD: Duration = Duration::from_mins(12);
-/// One pass takes no longer, so that whoever asked for it is answered over any connection. The function is stopped after 14 minutes.
-const TIME_LIMIT: Duration = Duration::from_mins(4);
+/// One invocation works no longer on redrives and replays. Under the timeout of both functions, so that it can still say how far it came.
+pub(crate) const WORK_LIMIT: Duration = Duration::from_mins(4);
 /// SQS itself lets no more be held of one queue.
 const MAX_HELD: usize = 100_000;
 
@@ -36,8 +37,8 @@ pub(crate) struct Manner {
 
 impl Manner {
     /// Back to where they came from.
-    pub(crate) fn back(run: bool, per_second: u32, before: Option<Timestamp>) -> Self {
-        Self { run, per_second, before: before.unwrap_or_else(Timestamp::now), erasing: false }
+    pub(crate) const fn back(run: bool, per_second: u32, before: Timestamp) -> Self {
+        Self { run, per_second, before, erasing: false }
     }
 }
 
@@ -47,14 +48,28 @@ pub(crate) struct Redrive<'a> {
     pub(crate) selection: &'a Selection,
     pub(crate) manner: Manner,
     parking: &'a Parking,
-    began: Instant,
+    until: Instant,
+    /// Of an operation: the right to redrive, which each message renews.
+    lease: Option<Lease>,
+    lease_lost: bool,
     found: DeadLetters,
 }
 
 impl<'a> Redrive<'a> {
-    pub(crate) fn new(admin: &'a Admin, parking: &'a Parking, selection: &'a Selection, manner: Manner) -> Self {
+    pub(crate) fn new(
+        admin: &'a Admin,
+        parking: &'a Parking,
+        selection: &'a Selection,
+        manner: Manner,
+        until: Instant,
+    ) -> Self {
         let found = DeadLetters { before: manner.before, selected: 0, redriven: 0, unknown: 0, more: false };
-        Self { admin, selection, manner, parking, began: Instant::now(), found }
+        Self { admin, selection, manner, parking, until, lease: None, lease_lost: false, found }
+    }
+
+    /// Reports the progress of an operation, and stops when another invocation has taken it over.
+    pub(crate) fn of_operation(self, lease: Lease) -> Self {
+        Self { lease: Some(lease), ..self }
     }
 
     /// Goes through the dead letters of each function.
@@ -63,6 +78,11 @@ impl<'a> Redrive<'a> {
         queues: impl Iterator<Item = &FunctionQueues>,
     ) -> Result<DeadLetters, CommandError> {
         for queues in queues {
+            // Time does not end a pass between two queues: each is asked once, or an operation might never see the last one empty.
+            if self.lease_lost {
+                self.found.more = true;
+                break;
+            }
             let mut held = Vec::new();
             let result = self.one(queues, &mut held).await;
             // What stays is visible again at once, also after a failure.
@@ -75,16 +95,17 @@ impl<'a> Redrive<'a> {
     /// `held`: the receipt handles of what stays.
     async fn one(&mut self, queues: &FunctionQueues, held: &mut Vec<String>) -> Result<(), CommandError> {
         loop {
-            if self.began.elapsed() > TIME_LIMIT || held.len() > MAX_HELD {
-                self.found.more = true;
-                return Ok(());
-            }
             let batch = queues.dead_letters.receive(HOLD).await?;
+            self.advance(0).await?;
             if batch.is_empty() {
                 return Ok(());
             }
             let mut batch = batch.into_iter();
             while let Some(message) = batch.next() {
+                if self.is_over() {
+                    held.push(message.receipt_handle);
+                    continue;
+                }
                 match self.message(queues, &message).await {
                     Ok(true) => {}
                     Ok(false) => held.push(message.receipt_handle),
@@ -95,7 +116,23 @@ impl<'a> Redrive<'a> {
                     }
                 }
             }
+            if self.is_over() || held.len() > MAX_HELD {
+                self.found.more = true;
+                return Ok(());
+            }
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.lease_lost || Instant::now() > self.until
+    }
+
+    async fn advance(&mut self, redriven: u64) -> Result<(), CommandError> {
+        if let Some(lease) = self.lease {
+            let progress = Progress { done: redriven, seen: redriven, ..Progress::default() };
+            self.lease_lost = !self.admin.advance_operation(lease, progress).await?;
+        }
+        Ok(())
     }
 
     /// False: the message stays.
@@ -130,6 +167,7 @@ impl<'a> Redrive<'a> {
         }
         self.send_back(queues, message, org_id, &letter).await?;
         self.found.redriven += 1;
+        self.advance(1).await?;
         let pace = Duration::from_secs(1) / self.manner.per_second.max(1);
         tokio::time::sleep(pace).await;
         Ok(true)

@@ -2,10 +2,12 @@
 
 use maud::{Markup, html};
 use ringfence_core::console::{CallFilter, Calls, ListedCall, ShownCall, ShownRecording};
+use ringfence_protocol::admin::Operation;
 use ringfence_vapi::OrgId;
 use serde_json::Value;
 
 use crate::layout::{Section, code, duration, more, tag, time};
+use crate::operations;
 use crate::query::{InvalidParameter, Query};
 
 /// The families of ended reasons that the filter offers.
@@ -88,11 +90,18 @@ fn table(org: OrgId, calls: &[ListedCall]) -> Markup {
     }
 }
 
-pub(crate) fn show(org: OrgId, call_id: &str, shown: &ShownCall, notice: Option<&str>) -> Markup {
+pub(crate) fn show(
+    org: OrgId,
+    call_id: &str,
+    shown: &ShownCall,
+    notice: Option<&str>,
+    operations: Option<&[Operation]>,
+) -> Markup {
     let ShownCall { call, agent, lead, transcript, recordings, timeline } = shown;
     let path = format!("{}/{call_id}", Section::Calls.path(org));
     html! {
         @if let Some(notice) = notice { p.notice role="status" { (notice) } }
+        (operations::table(operations))
         div.columns {
             div {
                 dl {

@@ -1,22 +1,19 @@
-//! Commands of the pages. The admin function performs and audits them.
+//! Commands of the pages. The function `console-commands` performs and audits them.
 
 use std::time::Duration;
 
 use aws_types::SdkConfig;
-use jiff::Timestamp;
 use ringfence_aws::Invoker;
-use ringfence_protocol::admin::{Command, Replayable, Selection};
+use ringfence_aws::invoke::InvokeError;
+use ringfence_protocol::admin::{ConsoleCommand, ConsoleReply, ConsoleRequest, Secret};
 use ringfence_vapi::{FailureCode, OrgId};
+use serde_json::Value;
 
-/// Maximum number of dead letters that a redrive moves per second.
-const PER_SECOND: u32 = 50;
-/// Maximum number of events of a replay.
-const REPLAYED: i64 = 5000;
 /// Shorter than API Gateway's timeout for the page. Lambda accepts an asynchronous invocation at once, but the local
 /// stack performs it first.
 const TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Invokes the admin function asynchronously. The rows show the result.
+/// Sends commands with the token of the person who acts.
 pub struct Commands {
     invoker: Invoker,
     function: String,
@@ -28,30 +25,33 @@ impl Commands {
         Self { invoker: Invoker::new(aws, TIMEOUT), function }
     }
 
-    /// Moves dead letters back to their retry queues.
-    pub(crate) async fn redrive(
+    /// Sends a command and does not wait for its end: the rows show it.
+    pub(crate) async fn send(&self, token: &Secret, command: ConsoleCommand) -> Result<(), FailureCode> {
+        self.invoker.invoke_async(&self.function, payload(token, command)?).await.map_err(not_invoked)
+    }
+
+    /// The event of a failure with its personal data. None: the org has no such failure, or its event was applied.
+    pub(crate) async fn unmask(
         &self,
-        actor: &str,
-        selection: Selection,
-        before: Timestamp,
-    ) -> Result<(), FailureCode> {
-        let actor = actor.to_owned();
-        self.send(&Command::Redrive { actor, selection, run: true, per_second: PER_SECOND, before: Some(before) }).await
+        token: &Secret,
+        org_id: OrgId,
+        event_id: String,
+    ) -> Result<Option<Value>, FailureCode> {
+        let payload = payload(token, ConsoleCommand::Unmask { org_id, event_id })?;
+        let reply = self.invoker.invoke(&self.function, payload).await.map_err(not_invoked)?;
+        match serde_json::from_slice(&reply) {
+            Ok(ConsoleReply::Unmasked { event }) => Ok(event.map(ringfence_vapi::Sensitive::into_exposed)),
+            Ok(_) | Err(_) => Err(FailureCode::QueueUnavailable),
+        }
     }
+}
 
-    /// Applies the effects of a call's events again.
-    pub(crate) async fn replay(&self, actor: &str, selection: Selection) -> Result<(), FailureCode> {
-        let (actor, kind) = (actor.to_owned(), Replayable::Applied);
-        self.send(&Command::Replay { actor, kind, selection, after: None, limit: REPLAYED }).await
-    }
+fn payload(token: &Secret, command: ConsoleCommand) -> Result<Vec<u8>, FailureCode> {
+    let request = ConsoleRequest { token: token.clone(), command };
+    serde_json::to_vec(&request).map_err(|_| FailureCode::QueueUnavailable)
+}
 
-    /// Closes the failure of an interrupted tool call.
-    pub(crate) async fn settle(&self, actor: &str, org_id: OrgId, event_id: String) -> Result<(), FailureCode> {
-        self.send(&Command::SettleToolCall { actor: actor.to_owned(), org_id, event_id }).await
-    }
-
-    async fn send(&self, command: &Command) -> Result<(), FailureCode> {
-        let payload = serde_json::to_vec(command).map_err(|_| FailureCode::QueueUnavailable)?;
-        self.invoker.invoke_async(&self.function, payload).await.map_err(|_| FailureCode::QueueUnavailable)
-    }
+/// The cause is in the log.
+fn not_invoked(_: InvokeError) -> FailureCode {
+    FailureCode::QueueUnavailable
 }

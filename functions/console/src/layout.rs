@@ -131,9 +131,9 @@ pub(crate) fn code(code: FailureCode) -> Markup {
 /// A state or status, in a colour.
 pub(crate) fn tag(state: &str) -> Markup {
     let class = match state {
-        "completed" | "stored" | "resolved" | "applied" => "tag good",
+        "completed" | "stored" | "resolved" | "applied" | "done" => "tag good",
         "dead" | "failed" => "tag bad",
-        "retrying" | "redriven" | "pending" | "in-progress" | "ringing" | "forwarding" => "tag wait",
+        "retrying" | "redriven" | "pending" | "in-progress" | "ringing" | "forwarding" | "running" => "tag wait",
         _ => "tag",
     };
     html! { span class=(class) { (state) } }

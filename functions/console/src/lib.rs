@@ -13,6 +13,7 @@ mod failures;
 mod layout;
 mod live;
 mod numbers;
+mod operations;
 mod organizations;
 mod playback;
 mod query;
@@ -26,13 +27,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use lambda_http::{Body, Request, RequestExt as _};
-use maud::Markup;
+use maud::{Markup, html};
 use ringfence_aws::Bucket;
 use ringfence_core::Database;
 use ringfence_core::console::{self, CallFilter, FailureCursor};
 use ringfence_core::error::Failure;
 use ringfence_identity::{Audience, Scope, Tokens};
-use ringfence_protocol::admin::Selection;
+use ringfence_protocol::admin::{ConsoleCommand, Operation};
 use ringfence_runtime::catch_panics;
 use ringfence_runtime::problem::problem_with;
 use ringfence_vapi::{FailureCode, OrgId};
@@ -196,10 +197,8 @@ impl Console {
             (&Method::POST, ["calls", call, "replay"]) => self.replay(request, call).await,
             (&Method::GET, ["calls", call, "recordings", kind]) => self.recording(request, call, kind).await,
             (&Method::GET, ["failures"]) => self.failures(request).await,
-            (&Method::GET, ["failures", "one"]) => self.failure(request, &request.query, None).await,
-            (&Method::POST, ["failures", "unmask"]) => {
-                self.failure(request, &request.form, Some(&request.session.claims.holder)).await
-            }
+            (&Method::GET, ["failures", "one"]) => self.failure(request, &request.query, false).await,
+            (&Method::POST, ["failures", "unmask"]) => self.failure(request, &request.form, true).await,
             (&Method::POST, ["failures", "redrive"]) => self.redrive(request).await,
             (&Method::POST, ["failures", "settle"]) => self.settle(request).await,
             (&Method::GET, ["numbers"]) => self.numbers(request).await,
@@ -252,14 +251,22 @@ impl Console {
     async fn call(&self, request: &PageRequest<'_>, call: &str) -> PageResult {
         let shown = console::call(&self.database, request.org, call).await?.ok_or(PageError::NotFound)?;
         let notice = request.query.text("replayed").map(|_| "The replay of this call's events has started.");
+        // The person who started the replay sees its progress.
+        let operations = match notice {
+            Some(_) => Some(console::operations(&self.database, request.org).await?),
+            None => None,
+        };
         let title = format!("Call {call}");
-        Ok(request.either(&shown, Section::Calls, &title, || calls::show(request.org, call, &shown, notice)))
+        let shown = WithOperations { page: shown, operations };
+        Ok(request.either(&shown, Section::Calls, &title, || {
+            calls::show(request.org, call, &shown.page, notice, shown.operations.as_deref())
+        }))
     }
 
     async fn replay(&self, request: &PageRequest<'_>, call: &str) -> PageResult {
         console::call(&self.database, request.org, call).await?.ok_or(PageError::NotFound)?;
-        let selection = Selection { org_id: Some(request.org), call_id: Some(call.to_owned()), ..Selection::default() };
-        self.commands.replay(&request.session.claims.holder, selection).await?;
+        let command = ConsoleCommand::Replay { org_id: request.org, call_id: call.to_owned() };
+        self.commands.send(&request.session.token, command).await?;
         Ok(see_other(&format!("{}/{call}?replayed=1", Section::Calls.path(request.org))))
     }
 
@@ -273,44 +280,47 @@ impl Console {
         let before = request.query.parsed::<FailureCursor>("before")?;
         let shown = console::failures(&self.database, request.org, &filter, before.as_ref(), PAGE).await?;
         let notice = request.query.text("redriven");
-        let notice = notice.map(|_| "The redrive has started. The audit log records its result.");
+        let notice = notice.map(|_| "The redrive has started. Reload this page to see its progress.");
         let notice = notice.or_else(|| request.query.text("settled").map(|_| "The tool call is being settled."));
+        let operations = Some(console::operations(&self.database, request.org).await?);
+        let shown = WithOperations { page: shown, operations };
         Ok(request.either(&shown, Section::Failures, "Failures", || {
-            failures::list(request.org, &request.query, &filter, &shown, notice)
+            html! {
+                (failures::list(request.org, &request.query, &filter, &shown.page, notice))
+                (operations::table(shown.operations.as_deref()))
+            }
         }))
     }
 
-    async fn failure(&self, request: &PageRequest<'_>, named: &Query, unmasked_for: Option<&str>) -> PageResult {
+    async fn failure(&self, request: &PageRequest<'_>, named: &Query, unmask: bool) -> PageResult {
         let event_id = named.text("event_id").ok_or(PageError::NotFound)?;
-        let shown =
-            console::failure(&self.database, request.org, &event_id, unmasked_for).await?.ok_or(PageError::NotFound)?;
+        let mut shown = console::failure(&self.database, request.org, &event_id).await?.ok_or(PageError::NotFound)?;
+        if unmask && shown.event.is_some() {
+            shown.event = self.commands.unmask(&request.session.token, request.org, event_id.clone()).await?;
+            shown.is_masked = false;
+        }
         Ok(request.either(&shown, Section::Failures, "Failure", || failures::show(request.org, &event_id, &shown)))
     }
 
     async fn redrive(&self, request: &PageRequest<'_>) -> PageResult {
         let form = &request.form;
-        let selection = Selection {
-            org_id: Some(request.org),
-            call_id: form.text("call_id"),
-            code: form.parsed("code")?,
-            event_id: form.text("event_id"),
-            ..Selection::default()
-        };
+        let (call_id, code, event_id) = (form.text("call_id"), form.parsed("code")?, form.text("event_id"));
         // Without a filter the redrive covers all failures, which the form has to confirm.
-        let is_chosen = selection.call_id.is_some() || selection.code.is_some() || selection.event_id.is_some();
+        let is_chosen = call_id.is_some() || code.is_some() || event_id.is_some();
         if !is_chosen && form.text("all").is_none() {
             return Err(PageError::InvalidParameter("code"));
         }
         // Failures after the page was rendered are not redriven.
         let before = form.time("before")?.unwrap_or_else(Timestamp::now);
-        self.commands.redrive(&request.session.claims.holder, selection, before).await?;
+        let command = ConsoleCommand::Redrive { org_id: request.org, call_id, code, event_id, before };
+        self.commands.send(&request.session.token, command).await?;
         Ok(see_other(&Query::default().with(&Section::Failures.path(request.org), "redriven", "1")))
     }
 
     /// Settles an interrupted tool call after a person has found out its outcome.
     async fn settle(&self, request: &PageRequest<'_>) -> PageResult {
         let event_id = request.form.text("event_id").ok_or(PageError::NotFound)?;
-        self.commands.settle(&request.session.claims.holder, request.org, event_id).await?;
+        self.commands.send(&request.session.token, ConsoleCommand::Settle { org_id: request.org, event_id }).await?;
         Ok(see_other(&Query::default().with(&Section::Failures.path(request.org), "settled", "1")))
     }
 
@@ -402,6 +412,15 @@ impl PageRequest<'_> {
     fn either(&self, shown: &impl Serialize, section: Section, title: &str, content: impl FnOnce() -> Markup) -> Reply {
         either(self.wants_json, shown, || page(title, self.org, section, self.session, &content()))
     }
+}
+
+/// The data of a page, with the redrives and replays of the org.
+#[derive(Serialize)]
+struct WithOperations<T> {
+    #[serde(flatten)]
+    page: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operations: Option<Vec<Operation>>,
 }
 
 fn either(wants_json: bool, shown: &impl Serialize, page: impl FnOnce() -> Markup) -> Reply {

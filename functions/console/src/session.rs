@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use lambda_http::Request;
 use lambda_http::http::{HeaderMap, header};
 use ringfence_identity::{Audience, Claims, Scope, Tokens};
+use ringfence_protocol::admin::Secret;
 use ringfence_vapi::OrgId;
 
 /// The prefix `__Host-` restricts the cookie to this host and to TLS.
@@ -13,6 +14,8 @@ const COOKIE: &str = "__Host-ringfence";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) claims: Claims,
+    /// Sent with each command, so that `console-commands` verifies the person itself.
+    pub(crate) token: Secret,
     /// Whether the token came in a cookie, which browsers may also send with requests of other sites.
     pub(crate) by_cookie: bool,
 }
@@ -27,7 +30,7 @@ impl Session {
             None => (cookie(headers)?, true),
         };
         let claims = tokens.verify(Audience::Console, &token, Timestamp::now()).ok()?;
-        Some(Self { claims, by_cookie })
+        Some(Self { claims, token: token.into(), by_cookie })
     }
 
     /// Whether the session may access an org.

@@ -31,12 +31,15 @@ impl Invoker {
         }
     }
 
-    /// Invokes a function and waits until it ends.
-    pub async fn invoke(&self, function: &str, payload: Vec<u8>) -> Result<(), InvokeError> {
+    /// Invokes a function, waits until it ends and returns its reply.
+    pub async fn invoke(&self, function: &str, payload: Vec<u8>) -> Result<Vec<u8>, InvokeError> {
         let invoked = self.client.invoke().function_name(function).payload(Blob::new(payload)).send().await;
         let answer = invoked.map_err(|error| failed(function, &DisplayErrorContext(error)))?;
         // The log of the function has the reason.
-        answer.function_error().map_or(Ok(()), |error| Err(failed(function, &error)))
+        if let Some(error) = answer.function_error() {
+            return Err(failed(function, &error));
+        }
+        Ok(answer.payload.map(Blob::into_inner).unwrap_or_default())
     }
 
     /// Starts a function asynchronously. Lambda has accepted the invocation when this returns.

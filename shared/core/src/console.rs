@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use ringfence_protocol::admin::Operation;
 use ringfence_vapi::{FailureCode, OrgId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -350,16 +351,15 @@ pub async fn failures(
     answer(database, "SELECT list_failures_v1($1, $2, $3, $4, $5)", &parameters).await
 }
 
-/// A failure with its possibly personal parts hidden. With `unmasked_for`, the name of the actor, it is complete, which
-/// is audited. None: the org has no such failure.
-pub async fn failure(
-    database: &Database,
-    org: OrgId,
-    event_id: &str,
-    unmasked_for: Option<&str>,
-) -> Result<Option<ShownFailure>, Failure> {
-    let parameters: [Parameter<'_>; 3] = [(&org.0, Type::UUID), (&event_id, Type::TEXT), (&unmasked_for, Type::TEXT)];
-    answer(database, "SELECT show_failure_v1($1, $2, $3)", &parameters).await
+/// A failure with its possibly personal parts hidden. None: the org has no such failure.
+pub async fn failure(database: &Database, org: OrgId, event_id: &str) -> Result<Option<ShownFailure>, Failure> {
+    let parameters: [Parameter<'_>; 2] = [(&org.0, Type::UUID), (&event_id, Type::TEXT)];
+    answer(database, "SELECT show_failure_v1($1, $2)", &parameters).await
+}
+
+/// The redrives and replays of an org, the latest 20, newest first.
+pub async fn operations(database: &Database, org: OrgId) -> Result<Vec<Operation>, Failure> {
+    answer(database, "SELECT list_operations_v1($1)", &[(&org.0, Type::UUID)]).await
 }
 
 /// An org's audit log, a page of at most `limit`.

@@ -37,7 +37,7 @@ impl Handover {
         let name = self.names.iter().find(|(named, _)| *named == function).map(|(_, name)| name.as_str());
         let payload = serde_json::to_vec(request).map_err(|_| FailureCode::EventUnreadable)?;
         let invoked = self.invoker.invoke(name.unwrap_or(function.as_str()), payload).await;
-        invoked.map_err(|_| FailureCode::ParkingUnavailable)
+        invoked.map(drop).map_err(|_| FailureCode::ParkingUnavailable)
     }
 }
 

@@ -10,7 +10,7 @@ use super::site;
 use super::table::{Limit, Report, Table, number};
 use ringfence_harness::error::{Context, Result};
 
-const FUNCTIONS: [&str; 14] = [
+const FUNCTIONS: [&str; 15] = [
     "webhook",
     "call-started",
     "call-ended",
@@ -25,6 +25,7 @@ const FUNCTIONS: [&str; 14] = [
     "maintenance",
     "health",
     "admin",
+    "console-commands",
 ];
 /// The headers of an archive with one file named `bootstrap`.
 const HEADERS: usize = 30 + 46 + 22 + 2 * "bootstrap".len();

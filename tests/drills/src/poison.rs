@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use ringfence_protocol::admin::{Command, Reply, Selection};
+use ringfence_protocol::admin::{Command, OperationState, Reply, Selection};
 use ringfence_vapi::Function;
+use uuid::Uuid;
 
 use super::site::Site;
 use super::traffic::{Load, send_all, tenants};
@@ -62,11 +63,12 @@ async fn wait_for_dead_letters(site: &Site<'_>, expected: usize) -> Result<()> {
 
 async fn redrive(site: &Site<'_>, events: usize) -> Result<()> {
     let (actor, selection) = ("drill".to_owned(), Selection::default());
-    let act = Command::Redrive { actor, selection, run: true, per_second: 1_000, before: None };
+    let act = Command::StartRedrive { actor, id: Uuid::new_v4(), selection, per_second: 1_000, before: None };
     let answer = site.administration.perform(act).await.context("redrive")?;
-    let Reply::DeadLetters(found) = answer else { return Err(unexpected(&answer)) };
-    if found.redriven == events as u64 && found.unknown == Function::ALL.len() as u64 {
+    let Reply::Operation(operation) = answer else { return Err(unexpected(&answer)) };
+    let expected = (OperationState::Done, events as u64, Function::ALL.len() as u64);
+    if (operation.state, operation.done, operation.failed) == expected {
         return Ok(());
     }
-    Err(Error::new(format!("{events} events were to be redriven, and this was: {found:?}")))
+    Err(Error::new(format!("{events} events were to be redriven, and this was: {operation:?}")))
 }

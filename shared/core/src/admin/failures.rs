@@ -70,6 +70,22 @@ impl Admin {
         Ok(())
     }
 
+    /// As [`Self::take_turn_to_redrive`], without the wait. False: another pass is at work.
+    pub async fn try_turn_to_redrive(&self) -> Result<bool, Failure> {
+        self.value("SELECT pg_try_advisory_lock(hashtext('ringfence redrive'))", &[]).await
+    }
+
+    /// Lets the next redrive begin before this connection is closed, of which the server learns a moment later.
+    pub async fn end_turn_to_redrive(&self) -> Result<(), Failure> {
+        self.client.execute("SELECT pg_advisory_unlock(hashtext('ringfence redrive'))", &[]).await?;
+        Ok(())
+    }
+
+    /// The event of a failed operation with its personal data, which is audited. None: the org has none such, or it was applied.
+    pub async fn unmask(&self, org_id: OrgId, event_id: &str) -> Result<Option<Value>, Failure> {
+        self.value("SELECT unmask_failure_v1($1, $2, $3)", &[&self.actor, &org_id.0, &event_id]).await
+    }
+
     /// Writes the result of a redrive to the audit log.
     pub async fn note_redrive(&self, org_id: Option<OrgId>, outcome: &Value) -> Result<(), Failure> {
         let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.map(|org| org.0), &Json(outcome)];

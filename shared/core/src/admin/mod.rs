@@ -1,5 +1,5 @@
-//! Changes by operators: orgs, keys, agents, leads and [`tools`], and their work on failures: [`failures`], [`replay`]
-//! and [`erasure`]. Each change and its entry in the audit log are one transaction.
+//! Changes by operators: orgs, keys, agents, leads and [`tools`], and their work on failures: [`failures`], [`replay`],
+//! [`operations`] and [`erasure`]. Each change and its entry in the audit log are one transaction.
 //!
 //! Works over a connection of the database's owner, which acts as `ringfence_ops`. The functions that serve webhooks
 //! have no such connection.
@@ -7,6 +7,7 @@
 mod dead_letter;
 pub mod erasure;
 pub mod failures;
+pub mod operations;
 pub mod replay;
 mod selection;
 pub mod tools;

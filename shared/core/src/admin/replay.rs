@@ -2,13 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use ringfence_protocol::admin::{ReplayCursor, Replayable, Replayed, Selection};
+use ringfence_protocol::admin::{Replayable, Selection};
 use ringfence_vapi::OrgId;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Admin;
 use super::selection::{Parameters, SELECTED};
 use crate::error::Failure;
+
+/// The last event that a replay has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayCursor {
+    pub org_id: OrgId,
+    pub event_id: String,
+}
+
+/// What a page of a replay did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Events of the page.
+    pub seen: u64,
+    pub replayed: u64,
+    /// The log has the code of each.
+    pub failed: u64,
+    /// None: the page is empty.
+    pub next: Option<ReplayCursor>,
+}
 
 impl Admin {
     pub async fn count_replayable(&self, kind: Replayable, selection: &Selection) -> Result<i64, Failure> {
@@ -38,7 +58,7 @@ impl Admin {
             };
             self.client.execute(audit, &[&self.actor, &org_id, &subject, &count]).await?;
         }
-        let mut replayed = Replayed::default();
+        let mut replayed = Replayed { seen: page.len() as u64, ..Replayed::default() };
         for event in &page {
             match self.replay_event(kind, event).await {
                 Ok(found) => replayed.replayed += u64::from(found),

@@ -2,16 +2,16 @@ use jiff::Timestamp;
 use ringfence_vapi::{OrgId, Sensitive};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
-use super::{NewAgent, ReplayCursor, Replayable, RetainedData, Selection, Target, Tool, ToolKind};
+use super::{NewAgent, Replayable, RetainedData, Selection, Target, Tool, ToolKind};
 
 /// A secret in a command. It does not print itself.
 pub type Secret = Sensitive<String>;
 
 /// A command. `actor` is the name that the audit log records.
-#[derive(Clone, Debug, IntoStaticStr, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, IntoStaticStr, VariantNames, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Command {
@@ -120,26 +120,34 @@ pub enum Command {
         resolved: bool,
         limit: i64,
     },
-    /// Moves dead letters back to their retry queues. Without `run` it only counts.
-    Redrive {
+    /// Counts the dead letters that a redrive would take.
+    CountRedrive { selection: Selection },
+    /// Starts an operation that moves dead letters back to their retry queues.
+    StartRedrive {
         actor: String,
+        /// The new operation's id, chosen by the caller: the same id starts one operation however often it is sent.
+        id: Uuid,
         selection: Selection,
-        run: bool,
         /// Messages per second, at most.
         per_second: u32,
-        /// Leaves what became a dead letter later. None: later than now. The next pass of a redrive repeats the time of the first.
+        /// Leaves what became a dead letter later. None: later than now.
         #[serde(default)]
         before: Option<Timestamp>,
     },
     /// Counts the events that a replay would take.
     CountReplay { kind: Replayable, selection: Selection },
-    /// Replays a page of events.
-    Replay {
+    /// Starts an operation that replays events.
+    StartReplay {
         actor: String,
+        /// As for [`Self::StartRedrive`].
+        id: Uuid,
         kind: Replayable,
         selection: Selection,
-        /// Where the previous page ended.
-        after: Option<ReplayCursor>,
-        limit: i64,
+        /// Events per second, at most.
+        per_second: u32,
     },
+    /// Continues the operations on which no invocation works. A schedule sends it every minute.
+    ContinueOperations {},
+    /// Lists operations, newest first. An absent field selects all.
+    ListOperations { id: Option<Uuid>, org_id: Option<OrgId>, limit: i64 },
 }

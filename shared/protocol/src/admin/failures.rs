@@ -70,20 +70,3 @@ pub enum Replayable {
     /// Events that failed and were not applied since.
     Failed,
 }
-
-/// The last event that a replay has seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplayCursor {
-    pub org_id: OrgId,
-    pub event_id: String,
-}
-
-/// What a page of a replay did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replayed {
-    pub replayed: u64,
-    /// The log has the code of each.
-    pub failed: u64,
-    /// None: there are no more events.
-    pub next: Option<ReplayCursor>,
-}

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 mod agents;
 mod command;
+mod console;
 mod erasure;
 mod failures;
+mod operations;
 mod organizations;
 mod reply;
 mod vapi;
 
 pub use agents::{AddedAgent, ListedAgent, NewAgent, Resolved, Tool, ToolKind};
 pub use command::{Command, Secret};
+pub use console::{ConsoleCommand, ConsoleReply, ConsoleRequest};
 pub use erasure::{Erasable, Erasure, Target};
-pub use failures::{DeadLetters, FailedOperation, ReplayCursor, Replayable, Replayed, Selection};
+pub use failures::{DeadLetters, FailedOperation, Replayable, Selection};
+pub use operations::{Operation, OperationKind, OperationState};
 pub use organizations::{Finding, Organization, OrganizationKey, RetainedData};
 pub use reply::Reply;
 pub use vapi::{Connection, ServerCheck};

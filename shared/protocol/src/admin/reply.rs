@@ -4,8 +4,8 @@ use strum::IntoStaticStr;
 use uuid::Uuid;
 
 use super::{
-    AddedAgent, Connection, DeadLetters, Erasure, FailedOperation, Finding, ListedAgent, Organization, OrganizationKey,
-    Replayed, Tool,
+    AddedAgent, Connection, DeadLetters, Erasure, FailedOperation, Finding, ListedAgent, Operation, Organization,
+    OrganizationKey, Tool,
 };
 
 /// The result of a command.
@@ -55,12 +55,14 @@ pub enum Reply {
     },
     /// Failed operations.
     Failures { operations: Vec<FailedOperation> },
-    /// What a pass over the dead-letter queues did.
+    /// What a pass over the dead-letter queues found.
     DeadLetters(DeadLetters),
     /// How many events a replay would take.
     Count { events: i64 },
-    /// What a page of a replay did.
-    Replayed(Replayed),
+    /// An operation as it stands when the invocation leaves it.
+    Operation(Operation),
+    /// Operations: those that were continued, or a list.
+    Operations { operations: Vec<Operation> },
     /// What was erased, or would be.
     Erased(Erasure),
     /// How an org is set up at Vapi.

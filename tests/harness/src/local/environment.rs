@@ -28,7 +28,7 @@ pub fn of_functions(backing: &Backing, base_url: &str) -> Environment {
     environment.extend(of_waiting_work(&backing.queues));
     environment.push(("CONNECTIONS_ENDPOINT".to_owned(), connections_endpoint(backing.gateway_port)));
     environment.push(("LIVE_URL".to_owned(), live_url(backing.gateway_port)));
-    environment.push(("ADMIN_FUNCTION_NAME".to_owned(), "admin".to_owned()));
+    environment.push(("CONSOLE_COMMANDS_FUNCTION_NAME".to_owned(), "console-commands".to_owned()));
     // Endpoints are developed on this machine.
     environment.push(("EGRESS_POLICY".to_owned(), "anywhere".to_owned()));
     environment.push(("RECORDING_HOSTS".to_owned(), RECORDING_HOSTS.to_owned()));

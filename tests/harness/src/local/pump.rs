@@ -4,7 +4,7 @@
 //! visibility timeout ends; a batch whose invocation fails stays as a whole.
 
 use std::collections::HashSet;
-use std::process::Command;
+use std::process;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsBatchResponse;
@@ -14,6 +14,7 @@ use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageAttribu
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
+use ringfence_protocol::admin::Command;
 use ringfence_protocol::maintenance::{Job, JobRequest};
 use rustix::process::Signal;
 use serde_json::{Map, Value, json};
@@ -33,6 +34,8 @@ const LONG_POLL_SECONDS: i32 = 20;
 /// The longest timeout of a function is 300 s.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(305);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How often unfinished redrives and replays are continued (template.yaml).
+const CONTINUE: Duration = Duration::from_mins(1);
 
 /// The pump as a background process: this tool itself, with its hidden verb `pump`.
 pub struct Pump {
@@ -49,7 +52,7 @@ impl Pump {
     pub async fn start(&self, sqs_endpoint: &str, base_url: &str) -> Result<()> {
         self.stop().await?;
         progress("Starting the pump between queues and functions");
-        let mut pump = Command::new(this_program()?);
+        let mut pump = process::Command::new(this_program()?);
         pump.args(["pump", "--sqs-endpoint", sqs_endpoint, "--base-url", base_url]);
         self.service.spawn(&mut pump, 0)?;
         Ok(())
@@ -95,9 +98,13 @@ pub async fn run(sqs: &Client, queues: &Queues, base_url: &str) -> Result<()> {
         pollers.extend((0..CONCURRENCY).map(|_| poll(mapping.clone())));
     }
     tracing::info!(pollers = pollers.len(), "pump started");
-    let schedules =
-        Job::iter().map(|job| keep(http.clone(), invocations_url(base_url, "maintenance"), job, job.interval()));
-    futures_util::future::join(join_all(pollers), join_all(schedules)).await;
+    let jobs = Job::iter().map(|job| {
+        let url = invocations_url(base_url, "maintenance");
+        keep(http.clone(), url, json!(JobRequest { job, dry_run: false }), job.interval())
+    });
+    let operations =
+        keep(http.clone(), invocations_url(base_url, "admin"), json!(Command::ContinueOperations {}), CONTINUE);
+    futures_util::future::join3(join_all(pollers), join_all(jobs), operations).await;
     Ok(())
 }
 
@@ -107,13 +114,13 @@ pub fn invocations_url(base_url: &str, function: &str) -> String {
     format!("{base_url}/2015-03-31/functions/{function}/invocations")
 }
 
-/// Orders a job again and again.
-async fn keep(http: reqwest::Client, url: String, job: Job, period: Duration) {
+/// Invokes a function with a payload again and again.
+async fn keep(http: reqwest::Client, url: String, payload: Value, period: Duration) {
     loop {
         tokio::time::sleep(period).await;
-        let ordered = http.post(&url).json(&JobRequest { job, dry_run: false }).send().await;
-        if let Err(error) = ordered.and_then(reqwest::Response::error_for_status) {
-            tracing::warn!(job = <&str>::from(job), "maintenance failed: {error}");
+        let invoked = http.post(&url).json(&payload).send().await;
+        if let Err(error) = invoked.and_then(reqwest::Response::error_for_status) {
+            tracing::warn!(%payload, "a scheduled invocation failed: {error}");
         }
     }
 }

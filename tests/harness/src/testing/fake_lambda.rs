@@ -27,9 +27,10 @@ type Handler = Box<dyn Fn(Invoked) -> BoxFuture<'static, Result<Value, String>> 
 struct Shared {
     invoked: Mutex<Vec<Invoked>>,
     handler: OnceLock<Handler>,
+    reply: Mutex<Value>,
 }
 
-/// The fake. Without a function behind it, it accepts every invocation.
+/// The fake. Without a function behind it, it accepts every invocation and gives a reply of the test's to whoever waits for one.
 pub struct FakeLambda {
     pub endpoint: String,
     shared: Arc<Shared>,
@@ -55,6 +56,11 @@ impl FakeLambda {
         assert!(self.shared.handler.set(handler).is_ok(), "one function");
     }
 
+    /// From now on an invocation that waits for its answer gets this.
+    pub fn reply_with(&self, reply: Value) {
+        *self.shared.reply.lock().unwrap_or_else(PoisonError::into_inner) = reply;
+    }
+
     /// What was invoked.
     #[must_use]
     pub fn invoked(&self) -> Vec<Invoked> {
@@ -66,8 +72,12 @@ async fn invoke(State(shared): State<Arc<Shared>>, headers: HeaderMap, uri: Uri,
     let kind = headers.get("x-amz-invocation-type").map(|kind| kind.to_str().expect("a text").to_owned());
     let payload = serde_json::from_slice(&payload).expect("a JSON payload");
     let invoked = Invoked { path: uri.path().to_owned(), kind: kind.unwrap_or_default(), payload };
+    let is_awaited = invoked.kind != "Event";
     shared.invoked.lock().unwrap_or_else(PoisonError::into_inner).push(invoked.clone());
-    let Some(handler) = shared.handler.get() else { return StatusCode::ACCEPTED.into_response() };
+    let Some(handler) = shared.handler.get() else {
+        let reply = shared.reply.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        return if is_awaited { axum::Json(reply).into_response() } else { StatusCode::ACCEPTED.into_response() };
+    };
     match handler(invoked).await {
         Ok(answer) => axum::Json(answer).into_response(),
         Err(error) => ([("x-amz-function-error", "Unhandled")], axum::Json(error)).into_response(),
