@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
-use ringfence_identity::tokens::MAX_LIFETIME;
+use ringfence_protocol::admin::MAX_TOKEN_LIFETIME;
 use ringfence_vapi::interactive::InquiryKind;
 use serde_json::{Map, Value};
 use strum::VariantNames as _;
@@ -65,7 +65,7 @@ pub(crate) fn overlap(text: &str) -> Result<Duration, String> {
 
 /// A time that a token may count: `15m`, `1h`.
 pub(crate) fn lifetime(text: &str) -> Result<Duration, String> {
-    let fits = |lifetime: &Duration| *lifetime > Duration::ZERO && *lifetime <= MAX_LIFETIME;
+    let fits = |lifetime: &Duration| *lifetime > Duration::ZERO && *lifetime <= MAX_TOKEN_LIFETIME;
     Some(overlap(text)?).filter(fits).ok_or_else(|| "the time must be more than 0s and at most 12h".to_owned())
 }
 

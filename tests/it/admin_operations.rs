@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfence_core::admin::operations::{Progress, Work};
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::admin::{Command, Operation, OperationState, Replayable, Reply, Selection};
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{Function, OrgId};
 use uuid::Uuid;
 

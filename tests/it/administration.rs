@@ -1,10 +1,10 @@
 //! What administers a test's database and queues, in this process.
 
 use admin::{Administration, ConsoleCommands};
+use ringfence_harness::testing::TestQueues;
+use ringfence_harness::testing::database::APP_PASSWORD;
+use ringfence_harness::testing::webhook::{MASTER_KEYS, keys};
 use ringfence_runtime::Environment;
-use ringfence_testkit::TestQueues;
-use ringfence_testkit::database::APP_PASSWORD;
-use ringfence_testkit::webhook::{MASTER_KEYS, keys};
 
 /// Administration over the database at `owner_url` and the given queues.
 pub(crate) fn administration(owner_url: &str, queues: &TestQueues) -> Administration {

@@ -1,6 +1,6 @@
 //! The three functions that can be called on their own (A5).
 
-use ringfence_testkit::{Call, TestDatabase};
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_vapi::{AgentId, LeadId, OrgId};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ringfence_core::Outcome;
-use ringfence_testkit::database::{apply, try_apply};
-use ringfence_testkit::{Call, TestDatabase};
+use ringfence_harness::testing::database::{apply, try_apply};
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde_json::{Value, json};
 
@@ -42,11 +42,11 @@ async fn fail_writes_to(database: &TestDatabase, table: &str) {
     database.superuser().await.batch_execute(&trigger).await.unwrap();
 }
 
-async fn mend(database: &TestDatabase, table: &str) {
+async fn repair(database: &TestDatabase, table: &str) {
     database.superuser().await.batch_execute(&format!("DROP TRIGGER fail ON {table}")).await.unwrap();
 }
 
-/// A4: an effect that fails leaves no claim, and nothing of the other effects. Once the cause is mended, the same event applies.
+/// A4: an effect that fails leaves no claim, and nothing of the other effects. Once the cause is fixed, the same event applies.
 #[tokio::test]
 async fn an_effect_that_fails_leaves_no_claim_for_any_event() {
     for (name, body, table) in events(&Call::default()) {
@@ -61,7 +61,7 @@ async fn an_effect_that_fails_leaves_no_claim_for_any_event() {
         assert_eq!(failure.constraint.as_deref(), Some("made_to_fail"), "{name}");
         assert_eq!(database.rows_of(org).await, untouched, "{name} left something behind: {table}");
 
-        mend(&database, table).await;
+        repair(&database, table).await;
         assert!(matches!(apply(&database.app(), org, &body).await, Outcome::Applied { .. }), "{name}");
         assert_eq!(database.count("processed_webhook_events").await, 1, "{name}");
     }
@@ -76,7 +76,7 @@ async fn a_timeline_event_whose_claim_fails_is_not_claimed() {
     fail_writes_to(&database, "processed_webhook_events").await;
     try_apply(&database.app(), org, &body).await.unwrap_err();
     assert_eq!(database.count("processed_webhook_events").await, 0);
-    mend(&database, "processed_webhook_events").await;
+    repair(&database, "processed_webhook_events").await;
     assert!(matches!(apply(&database.app(), org, &body).await, Outcome::Applied { .. }));
 }
 
@@ -100,7 +100,7 @@ async fn a_backend_killed_between_claim_and_effects_leaves_nothing() {
         assert_eq!(failure.code.class().as_str(), "transient", "{name}: {failure}");
         assert_eq!(database.rows_of(org).await, untouched, "{name} left something behind");
 
-        mend(&database, table).await;
+        repair(&database, table).await;
         assert!(matches!(apply(&database.app(), org, &body).await, Outcome::Applied { .. }), "{name}");
     }
 }
@@ -169,7 +169,7 @@ async fn a_second_claimant_applies_what_the_first_one_aborts() {
     let database = TestDatabase::new().await;
     let org = database.org("Acme").await;
     let body = Call::default().status("in-progress", 4_000);
-    let delivery = ringfence_testkit::call::delivery(org, &body);
+    let delivery = ringfence_harness::testing::call::delivery(org, &body);
 
     let mut first = database.client("ringfence_app").await;
     let transaction = first.transaction().await.unwrap();

@@ -12,13 +12,11 @@ use jiff::Timestamp;
 use lambda_http::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt as _};
+use ringfence_harness::testing::webhook::{keys, masters};
+use ringfence_harness::testing::{FakeLambda, TestDatabase, TestQueues, TestWebhook};
 use ringfence_identity::Scope;
-use ringfence_testkit::webhook::{keys, masters};
-use ringfence_testkit::{TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::Value;
-
-use crate::fake_lambda::FakeLambda;
 
 const HOST: &str = "ringfence.example";
 
@@ -27,7 +25,7 @@ pub(crate) struct Site {
     pub(crate) database: TestDatabase,
     pub(crate) acme: OrgId,
     pub(crate) other: OrgId,
-    pub(crate) door: TestWebhook,
+    pub(crate) webhook: TestWebhook,
     console: Console,
     lambda: FakeLambda,
 }
@@ -54,8 +52,8 @@ impl Site {
             commands: Commands::new(&queues.aws_at(&lambda.endpoint), "console-commands".to_owned()),
             live_url: "wss://live.example/live".to_owned(),
         };
-        let door = TestWebhook::new(database.app(), &queues);
-        Self { database, acme, other, door, console, lambda }
+        let webhook = TestWebhook::new(database.app(), &queues);
+        Self { database, acme, other, webhook, console, lambda }
     }
 
     /// Sends a request as API Gateway hands it over.

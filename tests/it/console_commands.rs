@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use admin::{CommandError, ConsoleCommands};
 use jiff::Timestamp;
+use ringfence_harness::testing::webhook::masters;
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_identity::Scope;
 use ringfence_protocol::admin::{
     Command, ConsoleReply, ConsoleRequest, NewAgent, OperationState, Replayable, RetainedData, Selection, Target, Tool,
     ToolKind,
 };
-use ringfence_testkit::webhook::masters;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::{Map, Value, json};
 use strum::VariantNames as _;

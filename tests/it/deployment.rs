@@ -7,12 +7,12 @@ use lambda_http::Body;
 use lambda_http::http::Response;
 use ringfence_core::health::TIMEOUTS;
 use ringfence_core::{Database, DatabaseSettings, migrations};
+use ringfence_harness::testing::database::turn_to_migrate;
+use ringfence_harness::testing::webhook::{MASTER_KEYS, masters};
+use ringfence_harness::testing::{Proxy, TestDatabase, TestQueues};
 use ringfence_identity::{KeyRing, Purpose, Ring};
 use ringfence_protocol::admin::Command;
 use ringfence_runtime::consumer::LAST_RECEIVE;
-use ringfence_testkit::database::turn_to_migrate;
-use ringfence_testkit::webhook::{MASTER_KEYS, masters};
-use ringfence_testkit::{Proxy, TestDatabase, TestQueues};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::administration::administration;
 
 /// Where nobody listens, with a password that no answer may show.
-const AWAY: &str = "postgres://owner:hunter2@127.0.0.1:1/ringfence";
+const UNAVAILABLE: &str = "postgres://owner:hunter2@127.0.0.1:1/ringfence";
 
 /// A fake of the store in which CloudFormation waits for an answer. Takes one.
 struct FakeAnswerStore {
@@ -140,23 +140,23 @@ async fn a_failing_migration_fails_the_deployment() {
     assert_eq!(database.text("to_regclass('organizations')").await, None, "nothing stays behind");
 }
 
-/// A7: with the database away, or a URL that is none, the deployment fails and can be told why.
+/// A7: with the database unavailable, or a URL that is none, the deployment fails and can be told why.
 #[tokio::test]
-async fn a_database_that_is_away_fails_the_deployment() {
+async fn a_database_that_is_unavailable_fails_the_deployment() {
     for (kind, old_schema) in [("Create", None), ("Update", Some("20261122100500"))] {
-        let (status, reason) = carry_out(AWAY, kind, &newest(), old_schema).await;
+        let (status, reason) = carry_out(UNAVAILABLE, kind, &newest(), old_schema).await;
         assert_eq!((status.as_str(), &reason[..6]), ("FAILED", "RF1001"), "{reason}");
     }
     let (status, reason) = carry_out("owner:hunter2@db", "Create", &newest(), None).await;
     assert_eq!((status.as_str(), reason.as_str()), ("FAILED", "the database URL cannot be read"));
 }
 
-/// A7: the data outlives the stack, and the earlier release runs on the newer schema: both succeed also while the database is away,
+/// A7: the data outlives the stack, and the earlier release runs on the newer schema: both succeed also while the database is unavailable,
 /// so that neither can get stuck.
 #[tokio::test]
 async fn deleting_and_going_back_succeed_without_a_database() {
-    assert_eq!(carry_out(AWAY, "Delete", &newest(), None).await.0, "SUCCESS");
-    assert_eq!(carry_out(AWAY, "Update", &newest(), Some("20991231000000")).await.0, "SUCCESS");
+    assert_eq!(carry_out(UNAVAILABLE, "Delete", &newest(), None).await.0, "SUCCESS");
+    assert_eq!(carry_out(UNAVAILABLE, "Update", &newest(), Some("20991231000000")).await.0, "SUCCESS");
 }
 
 /// A7: deleting the stack does not even connect; going back does, once, for the password of the release that it goes back to.
@@ -180,7 +180,7 @@ async fn deleting_does_not_touch_the_database() {
 async fn an_answer_that_is_not_taken_is_an_error() {
     let store = FakeAnswerStore::start(403).await;
     let request = request(&store.url, "Delete", &newest(), None);
-    let error = deployment::respond(&administration(AWAY, &TestQueues::new().await), &request)
+    let error = deployment::respond(&administration(UNAVAILABLE, &TestQueues::new().await), &request)
         .await
         .expect_err("not told")
         .to_string();
@@ -213,7 +213,7 @@ async fn a_database_that_answers_is_healthy() {
 /// A7: a database that refuses is 503 with the failure's code, and nothing of the URL.
 #[tokio::test]
 async fn a_database_that_refuses_is_unhealthy() {
-    let response = check_at(AWAY).await;
+    let response = check_at(UNAVAILABLE).await;
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     assert_eq!(json_of(&response)["code"], "RF1001");

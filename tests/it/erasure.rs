@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfence_harness::testing::Call;
 use ringfence_protocol::admin::{Command, Erasure, NewAgent, Replayable, Reply, Selection, Target};
 use ringfence_protocol::maintenance::Job;
-use ringfence_testkit::Call;
 use ringfence_vapi::{EventType, Function, RecordingKind};
 use serde_json::{Value, json};
 use strum::IntoEnumIterator as _;
@@ -35,7 +35,7 @@ async fn whole_call(stage: &Stage) -> (Call, Vec<Value>) {
         call.status("ended", 60_000),
     ];
     for body in &bodies {
-        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, body).await.status, 200);
     }
     assert_eq!(stage.record(&call, &wav(1000)).await, 0);
     (call, bodies)
@@ -93,14 +93,16 @@ async fn nothing_brings_an_erased_call_back() {
     let stage = Stage::new().await;
     let (call, bodies) = whole_call(&stage).await;
     // One event waits in the retry queue, one is a dead letter with its row, and a second recording is on its way.
-    let waiting =
-        ringfence_runtime::envelope::seal(&ringfence_testkit::call::delivery(stage.org, &call.status("ended", 61_000)));
+    let waiting = ringfence_runtime::envelope::seal(&ringfence_harness::testing::call::delivery(
+        stage.org,
+        &call.status("ended", 61_000),
+    ));
     let ringfence_runtime::envelope::Sealed::Fits(waiting) = waiting.unwrap() else { panic!("it is small") };
     stage.queues.put(Function::CallEnded, &waiting).await;
     stage.execute("ALTER TABLE calls ADD CONSTRAINT nobody_ends CHECK (status <> 'completed') NOT VALID").await;
     let (broken, late) = (Call::default(), call.status("ended", 62_000));
     for body in [&broken.status("ended", 0), &late] {
-        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, body).await.status, 200);
     }
     consume(&stage, 3).await;
     stage.execute("ALTER TABLE calls DROP CONSTRAINT nobody_ends").await;
@@ -112,7 +114,7 @@ async fn nothing_brings_an_erased_call_back() {
     assert_eq!(stage.queues.dead_letters(Function::CallEnded).await.len(), 1, "and no other's");
 
     for body in bodies.iter().chain([&late]) {
-        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, body).await.status, 200);
     }
     stage.queues.put(Function::CallEnded, &waiting).await;
     consume(&stage, 1).await;
@@ -153,7 +155,7 @@ async fn a_number_leaves_every_place_but_may_call_again() {
     stage.database.lead(stage.org, NUMBER).await;
     let (call, _) = whole_call(&stage).await;
     let theirs = Call::default();
-    assert_eq!(stage.door().post(other_org, &theirs.status("in-progress", 0)).await.status, 200);
+    assert_eq!(stage.webhook().post(other_org, &theirs.status("in-progress", 0)).await.status, 200);
 
     let counted = erase(&stage, Target::Number(NUMBER.to_owned().into()), false).await;
     assert_eq!((counted.known.calls, counted.leads), (1, 1));
@@ -170,14 +172,14 @@ async fn a_number_leaves_every_place_but_may_call_again() {
 
     // An event of a call that nobody had heard of, made before.
     let unknown = Call::default();
-    assert_eq!(stage.door().post(stage.org, &unknown.status("ended", 0)).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &unknown.status("ended", 0)).await.status, 200);
     assert_eq!(places(&stage, &unknown.id).await, Vec::<String>::new());
     // A call that begins from now on.
     let mut again = Call::default().status("in-progress", 0);
     let now = jiff::Timestamp::now();
     again["message"]["timestamp"] = json!(now.as_millisecond());
     again["message"]["call"]["createdAt"] = json!(now.to_string());
-    assert_eq!(stage.door().post(stage.org, &again).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &again).await.status, 200);
     assert_eq!(stage.database.count(&format!("call_logs WHERE org_id = '{}'", stage.org)).await, 1);
 }
 
@@ -188,7 +190,7 @@ async fn a_call_that_vapi_deletes_is_erased() {
     let (call, bodies) = whole_call(&stage).await;
     let deleted = call.message("call.deleted", 90_000, json!({}));
     for body in bodies.iter().chain([&deleted, &deleted]).chain(&bodies) {
-        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, body).await.status, 200);
     }
     assert_eq!(places(&stage, &call.id).await, Vec::<String>::new());
     assert_eq!(stage.database.count("audit_log WHERE action = 'erase.call' AND actor = 'vapi'").await, 1);
@@ -213,13 +215,13 @@ async fn a_deleted_call_of_nobody_ends_when_its_org_is_known() {
         for body in
             [kept.status("in-progress", 0), kept.report(60_000, json!({})), deleted, kept.status("ended", 60_000)]
         {
-            assert_eq!(stage.door().post_platform(&body).await.status, 200);
+            assert_eq!(stage.webhook().post_platform(&body).await.status, 200);
         }
         assert_eq!(stage.database.count("unresolved_events").await, 4);
         match named_by {
             Some(_) => {
                 let named = Call { assistant: of(named_by), ..kept.clone() };
-                assert_eq!(stage.door().post_platform(&named.transcript("Yes.", 5_000)).await.status, 200);
+                assert_eq!(stage.webhook().post_platform(&named.transcript("Yes.", 5_000)).await.status, 200);
             }
             None => assert_eq!(admin.add_agent(stage.org, &agent("added")).await.unwrap().events.failed, 0),
         }
@@ -236,10 +238,10 @@ async fn a_deleted_call_of_nobody_ends_when_its_org_is_known() {
 async fn events_beside_an_erasure_leave_nothing() {
     let stage = Stage::new().await;
     for _ in 0..10 {
-        let (call, door) = (Call::default(), stage.door());
+        let (call, webhook) = (Call::default(), stage.webhook());
         let bodies: Vec<Value> = (0..8).map(|index| call.transcript("A word.", 1_000 * index)).collect();
-        assert_eq!(door.post(stage.org, &call.status("in-progress", 0)).await.status, 200);
-        let posts = futures_util::future::join_all(bodies.iter().map(|body| door.post(stage.org, body)));
+        assert_eq!(webhook.post(stage.org, &call.status("in-progress", 0)).await.status, 200);
+        let posts = futures_util::future::join_all(bodies.iter().map(|body| webhook.post(stage.org, body)));
         let (replies, _) = tokio::join!(posts, erase(&stage, Target::Call(call.id.clone()), true));
         assert!(replies.iter().all(|reply| reply.status == 200));
         // What was refused for being beside it is in the queue, and dies there.

@@ -6,32 +6,32 @@ use std::time::{Duration, Instant};
 use aws_lambda_events::sqs::SqsEvent;
 use ringfence_core::Database;
 use ringfence_core::admin::replay::Replayed;
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::admin::{Command, OperationState, Replayable, Reply, Selection};
 use ringfence_runtime::consumer::LAST_RECEIVE;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::administration::administration;
 
-const AWAY: Option<&str> = Some("127.0.0.1:1");
+const UNAVAILABLE: Option<&str> = Some("127.0.0.1:1");
 
-/// A fresh database with one org, queues, and the door.
+/// A fresh database with one org, queues, and the webhook function.
 struct Setting {
     database: TestDatabase,
     queues: TestQueues,
     org: OrgId,
     app: Arc<Database>,
-    door: TestWebhook,
+    webhook: TestWebhook,
 }
 
 impl Setting {
     async fn new() -> Self {
         let database = TestDatabase::new().await;
         let (queues, org, app) = (TestQueues::new().await, database.org("Acme").await, database.app());
-        let door = TestWebhook::new(Arc::clone(&app), &queues);
-        Self { database, queues, org, app, door }
+        let webhook = TestWebhook::new(Arc::clone(&app), &queues);
+        Self { database, queues, org, app, webhook }
     }
 
     /// Makes every completed call impossible, or possible again.
@@ -116,12 +116,12 @@ impl Setting {
     }
 }
 
-/// B2, B7: what failed while the database was away is written down when it applies, in the statement that applies it.
+/// B2, B7: what failed while the database was unavailable is written down when it applies, in the statement that applies it.
 #[tokio::test]
 async fn a_failure_during_an_outage_is_written_down_afterwards() {
     let setting = Setting::new().await;
-    let door = TestWebhook::new(setting.database.app_at(AWAY), &setting.queues);
-    assert_eq!(door.post(setting.org, &Call::default().status("ended", 0)).await.status, 200);
+    let webhook = TestWebhook::new(setting.database.app_at(UNAVAILABLE), &setting.queues);
+    assert_eq!(webhook.post(setting.org, &Call::default().status("ended", 0)).await.status, 200);
     assert_eq!(setting.operations().await, [""; 0]);
     assert_eq!(setting.consume().await, 0);
     assert_eq!(setting.operations().await, ["resolved RF1001 1 [webhook RF1001] without event"]);
@@ -133,7 +133,7 @@ async fn a_failure_during_an_outage_is_written_down_afterwards() {
 async fn a_retried_event_has_a_row_until_it_applies() {
     let setting = Setting::new().await;
     setting.deadlock().await;
-    setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
+    setting.webhook.post(setting.org, &Call::default().status("ended", 0)).await;
     let batch = setting.queues.take(Function::CallEnded).await;
     assert_eq!(setting.consume_batch(batch.clone()).await, 1);
     let retrying = ["retrying RF1003 1 [webhook RF1003, call-ended RF1003] with event"];
@@ -146,13 +146,13 @@ async fn a_retried_event_has_a_row_until_it_applies() {
     assert_eq!(setting.database.count("call_logs WHERE status = 'completed'").await, 1);
 }
 
-/// B2, B7, D9: a record that can never apply is a dead letter with its code and a row; once the cause is mended it is
+/// B2, B7, D9: a record that can never apply is a dead letter with its code and a row; once the cause is fixed it is
 /// redriven, and applies.
 #[tokio::test]
-async fn a_dead_letter_applies_once_its_cause_is_mended_and_it_is_redriven() {
+async fn a_dead_letter_applies_once_its_cause_is_fixed_and_it_is_redriven() {
     let setting = Setting::new().await;
     setting.break_ends(true).await;
-    setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
+    setting.webhook.post(setting.org, &Call::default().status("ended", 0)).await;
     assert_eq!(setting.consume().await, 0);
     let dead = "dead RF2001 1 [webhook RF2001 nobody_ends, call-ended RF2001 nobody_ends] with event";
     assert_eq!(setting.operations().await, [dead]);
@@ -180,7 +180,7 @@ async fn a_redrive_takes_the_selected_events_only() {
     setting.break_ends(true).await;
     let (first, second) = (Call::default(), Call::default());
     for (org, call) in [(setting.org, &first), (setting.org, &second), (other, &Call::default())] {
-        setting.door.post(org, &call.status("ended", 0)).await;
+        setting.webhook.post(org, &call.status("ended", 0)).await;
     }
     setting.queues.put(Function::CallEnded, "no event").await;
     assert_eq!(setting.consume().await, 0);
@@ -201,13 +201,13 @@ async fn a_redrive_takes_the_selected_events_only() {
     assert_eq!(setting.database.count("failed_operations WHERE state = 'redriven'").await, 1);
 }
 
-/// D9: a redrive whose cause is not mended ends: what became a dead letter again meanwhile is not sent back again.
+/// D9: a redrive whose cause is not fixed ends: what became a dead letter again meanwhile is not sent back again.
 #[tokio::test]
 async fn a_redrive_sends_each_dead_letter_back_once() {
     let setting = Setting::new().await;
     setting.break_ends(true).await;
     for _ in 0..3 {
-        setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
+        setting.webhook.post(setting.org, &Call::default().status("ended", 0)).await;
     }
     assert_eq!(setting.consume().await, 0);
     let consuming = async {
@@ -231,7 +231,7 @@ async fn a_redrive_sends_each_dead_letter_back_once() {
 async fn the_last_receive_ends_in_the_dead_letter_queue() {
     let setting = Setting::new().await;
     setting.deadlock().await;
-    setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
+    setting.webhook.post(setting.org, &Call::default().status("ended", 0)).await;
     let mut batch = setting.queues.take(Function::CallEnded).await;
     batch.records[0].attributes.insert("ApproximateReceiveCount".to_owned(), LAST_RECEIVE.to_string());
     assert_eq!(setting.consume_batch(batch).await, 0);
@@ -243,11 +243,13 @@ async fn the_last_receive_ends_in_the_dead_letter_queue() {
 #[tokio::test]
 async fn a_dead_letter_without_a_row_gets_one_when_it_is_redriven() {
     let setting = Setting::new().await;
-    let away = setting.database.app_at(AWAY);
-    TestWebhook::new(Arc::clone(&away), &setting.queues).post(setting.org, &Call::default().status("ended", 0)).await;
+    let unavailable = setting.database.app_at(UNAVAILABLE);
+    TestWebhook::new(Arc::clone(&unavailable), &setting.queues)
+        .post(setting.org, &Call::default().status("ended", 0))
+        .await;
     let mut batch = setting.queues.take(Function::CallEnded).await;
     batch.records[0].attributes.insert("ApproximateReceiveCount".to_owned(), LAST_RECEIVE.to_string());
-    let consumer = setting.queues.consumer(Function::CallEnded, Arc::clone(&away));
+    let consumer = setting.queues.consumer(Function::CallEnded, Arc::clone(&unavailable));
     let response = consumer.consume(batch, Instant::now() + Duration::from_mins(5)).await;
     assert_eq!(response.batch_item_failures.len(), 0);
     assert_eq!(setting.operations().await, [""; 0]);
@@ -263,9 +265,9 @@ async fn a_dead_letter_without_a_row_gets_one_when_it_is_redriven() {
 #[tokio::test]
 async fn a_replay_opens_nothing_to_a_revoked_key() {
     let setting = Setting::new().await;
-    let door = TestWebhook::new(setting.database.app_at(AWAY), &setting.queues);
+    let webhook = TestWebhook::new(setting.database.app_at(UNAVAILABLE), &setting.queues);
     setting.database.admin().await.rotate_key(setting.org, Duration::ZERO).await.unwrap();
-    door.post(setting.org, &Call::default().status("ended", 0)).await;
+    webhook.post(setting.org, &Call::default().status("ended", 0)).await;
     assert_eq!(setting.consume().await, 0);
     assert!(setting.operations().await[0].starts_with("dead RF2004"));
     let replayed = setting.replay(Replayable::Failed, &Selection::default()).await;
@@ -279,10 +281,10 @@ async fn a_row_closes_whoever_delivers_the_event() {
     let setting = Setting::new().await;
     let body = Call::default().status("ended", 0);
     setting.break_ends(true).await;
-    setting.door.post(setting.org, &body).await;
+    setting.webhook.post(setting.org, &body).await;
     setting.consume().await;
     setting.break_ends(false).await;
-    setting.door.post(setting.org, &body).await;
+    setting.webhook.post(setting.org, &body).await;
     assert!(setting.operations().await[0].starts_with("resolved RF2001"));
 
     let before = setting.database.rows_of(setting.org).await;
@@ -302,7 +304,7 @@ async fn a_platform_events_failure_is_its_orgs() {
     setting.break_ends(true).await;
     let nobodys = Call { assistant: None, phone_number: None, ..Call::default() };
     for call in [&call, &nobodys] {
-        assert_eq!(setting.door.post_platform(&call.status("ended", 0)).await.status, 200);
+        assert_eq!(setting.webhook.post_platform(&call.status("ended", 0)).await.status, 200);
     }
     setting.consume().await;
     assert_eq!(setting.database.count(&format!("failed_operations WHERE org_id = '{}'", setting.org)).await, 1);
@@ -329,7 +331,7 @@ async fn a_replay_ends_in_the_same_rows() {
         call.status("ended", 21_300),
         call.report(60_000, json!({})),
     ] {
-        setting.door.post(setting.org, &body).await;
+        setting.webhook.post(setting.org, &body).await;
     }
     let whole = setting.database.rows_of(setting.org).await;
     let selection = Selection { call_id: Some(call.id.clone()), ..Selection::default() };
@@ -357,7 +359,7 @@ async fn failed_events_are_replayed_from_their_rows() {
     let setting = Setting::new().await;
     setting.break_ends(true).await;
     for _ in 0..3 {
-        setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
+        setting.webhook.post(setting.org, &Call::default().status("ended", 0)).await;
     }
     setting.consume().await;
     let failed = setting.replay(Replayable::Failed, &Selection::default()).await;

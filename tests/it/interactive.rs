@@ -5,18 +5,18 @@ mod inquiries;
 mod routes;
 mod tools;
 
+use ringfence_harness::testing::webhook::Reply;
+use ringfence_harness::testing::{TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_protocol::admin::{NewAgent, Tool, ToolKind};
-use ringfence_testkit::webhook::Reply;
-use ringfence_testkit::{TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_vapi::{AgentId, LeadId, OrgId};
 use serde_json::{Map, Value, json};
 
-/// A door over a fresh database with one org.
+/// A webhook function over a fresh database with one org.
 async fn open() -> (TestDatabase, TestWebhook, OrgId) {
     let database = TestDatabase::new().await;
-    let door = TestWebhook::new(database.app(), &TestQueues::new().await);
+    let webhook = TestWebhook::new(database.app(), &TestQueues::new().await);
     let org = database.org("Acme").await;
-    (database, door, org)
+    (database, webhook, org)
 }
 
 /// An agent of an org, which answers calls and has `fields` besides.
@@ -113,13 +113,14 @@ async fn every_variant_gets_an_answer_of_its_shape() {
     .map(sample)
     .chain([endpointing])
     .collect();
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     for message in &messages {
-        answer(message, &door.post(org, message).await);
+        answer(message, &webhook.post(org, message).await);
     }
 
     let endpoint =
-        TestEndpoint::start(ringfence_testkit::endpoint::Manner::Answers(json!({"result": "Done\nnow"}))).await;
+        TestEndpoint::start(ringfence_harness::testing::endpoint::Manner::Answers(json!({"result": "Done\nnow"})))
+            .await;
     let configuration = json!({
         "variables": {"shop": "Acme"}, "endpointing_seconds": 0.4,
         "transfer_destination": {"type": "number", "number": "+15555550155"},
@@ -131,7 +132,7 @@ async fn every_variant_gets_an_answer_of_its_shape() {
         tool(&database, org, name, &endpoint.url, false).await;
     }
     for message in &messages {
-        answer(message, &door.post(org, message).await);
+        answer(message, &webhook.post(org, message).await);
     }
     assert_eq!(endpoint.requests().len(), 4, "three of one call, which the others repeat, and the legacy one");
 }

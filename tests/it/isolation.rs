@@ -1,8 +1,8 @@
 //! The fence between orgs, each layer of it by itself.
 
+use ringfence_harness::testing::call::delivery;
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::admin::NewAgent;
-use ringfence_testkit::call::delivery;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::json;
 use tokio_postgres::error::SqlState;
@@ -14,10 +14,10 @@ const NOT_FOR_THE_FUNCTIONS: [&str; 3] = ["audit_log", "call_routes", "platform_
 /// Two orgs, each with rows in every table that has an org.
 async fn two_orgs() -> (TestDatabase, OrgId, OrgId) {
     let database = TestDatabase::new().await;
-    let door = TestWebhook::new(database.app(), &TestQueues::new().await);
+    let webhook = TestWebhook::new(database.app(), &TestQueues::new().await);
     let orgs = [database.org("Acme").await, database.org("Other").await];
     for org in orgs {
-        furnish(&database, &door, org).await;
+        furnish(&database, &webhook, org).await;
     }
     for table in database.org_tables().await {
         for org in orgs {
@@ -29,7 +29,7 @@ async fn two_orgs() -> (TestDatabase, OrgId, OrgId) {
     (database, acme, other)
 }
 
-async fn furnish(database: &TestDatabase, door: &TestWebhook, org: OrgId) {
+async fn furnish(database: &TestDatabase, webhook: &TestWebhook, org: OrgId) {
     let assistant = format!("assistant of {org}");
     let agent = NewAgent {
         name: "Front desk".to_owned(),
@@ -41,7 +41,7 @@ async fn furnish(database: &TestDatabase, door: &TestWebhook, org: OrgId) {
     database.lead(org, "+15555550142").await;
     let call = Call { assistant: Some(assistant), ..Call::default() };
     for body in [call.transcript("A visit.", 0), call.report(60_000, json!({}))] {
-        assert_eq!(door.post_platform(&body).await.status, 200);
+        assert_eq!(webhook.post_platform(&body).await.status, 200);
     }
     let rest = format!(
         "INSERT INTO vapi_credentials (org_id, api_key) VALUES ('{org}', 'sealed');

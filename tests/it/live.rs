@@ -14,14 +14,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use broadcast_retry::Broadcaster;
-use fake_gateway::{FakeGateway, Limits};
 use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
 use live::Live;
 use ringfence_core::Database;
+use ringfence_harness::testing::webhook::masters;
+use ringfence_harness::testing::{TestDatabase, TestQueues, TestWebhook};
+use ringfence_harness::websocket_gateway::{FakeWebSocketGateway, Limits};
 use ringfence_runtime::Consumer;
-use ringfence_testkit::webhook::masters;
-use ringfence_testkit::{TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -32,14 +32,14 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 /// Whoever waits longer than this waits for nothing.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A database with one org, queues, a door, and the WebSocket API before the live function.
+/// A database with one org, queues, a webhook function, and the WebSocket API before the live function.
 struct Stage {
     database: TestDatabase,
     app: Arc<Database>,
     queues: TestQueues,
     org: OrgId,
-    door: TestWebhook,
-    gateway: FakeGateway,
+    webhook: TestWebhook,
+    gateway: FakeWebSocketGateway,
     live: Arc<OnceLock<Live>>,
 }
 
@@ -58,12 +58,12 @@ impl Stage {
             }
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let gateway = FakeGateway::start(address, Limits::default(), invoke).await.unwrap();
+        let gateway = FakeWebSocketGateway::start(address, Limits::default(), invoke).await.unwrap();
         let queues = TestQueues::with_connections(&gateway.endpoint()).await;
         let function = Live::new(masters().live_tokens(), Arc::clone(&app), queues.connections());
         assert!(live.set(function).is_ok());
-        let door = TestWebhook::new(Arc::clone(&app), &queues);
-        Self { database, app, queues, org, door, gateway, live }
+        let webhook = TestWebhook::new(Arc::clone(&app), &queues);
+        Self { database, app, queues, org, webhook, gateway, live }
     }
 
     fn live(&self) -> &Live {
@@ -95,7 +95,7 @@ impl Stage {
     /// Posts bodies to the org's URL, one after another.
     async fn post(&self, bodies: &[Value]) {
         for body in bodies {
-            assert_eq!(self.door.post(self.org, body).await.status, 200);
+            assert_eq!(self.webhook.post(self.org, body).await.status, 200);
         }
     }
 

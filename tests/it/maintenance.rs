@@ -1,8 +1,8 @@
 //! Maintenance: what is old goes, what died is settled, and what is wrong is told. B6, B9.
 
+use ringfence_harness::testing::Call;
 use ringfence_protocol::admin::RetainedData;
 use ringfence_protocol::maintenance::Job;
-use ringfence_testkit::Call;
 use ringfence_vapi::OrgId;
 use serde_json::json;
 use strum::IntoEnumIterator as _;
@@ -17,10 +17,10 @@ async fn old_claims_go_and_their_effects_stay() {
     let (old, new) = (Call::default(), Call::default());
     let bodies = [old.status("in-progress", 0), old.transcript("Yes.", 5_000), old.status("ended", 60_000)];
     for body in &bodies {
-        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, body).await.status, 200);
     }
     stage.execute("UPDATE processed_webhook_events SET processed_at = now() - interval '31 days', received_at = now() - interval '31 days'").await;
-    assert_eq!(stage.door().post(stage.org, &new.status("in-progress", 0)).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &new.status("in-progress", 0)).await.status, 200);
     let rows =
         "SELECT string_agg(t::text, ',') FROM (SELECT status, duration_seconds, ended_at FROM call_logs ORDER BY id) t";
     let before = stage.text(rows).await;
@@ -35,7 +35,7 @@ async fn old_claims_go_and_their_effects_stay() {
     assert_eq!(stage.text("SELECT (log_start > '0')::text FROM organizations").await, "true");
 
     for body in &bodies {
-        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, body).await.status, 200);
     }
     assert_eq!(stage.text(rows).await, before, "every effect has a key of its own");
     assert_eq!(stage.database.count("call_transcripts").await, 1);
@@ -144,7 +144,7 @@ async fn what_was_said_goes_after_its_retention() {
             json!({"artifact": {"transcript": "AI: Hello, Grace."}, "analysis": {"summary": "Grace called."}}),
         );
         for body in [call.status("in-progress", 0), call.transcript("Hello, Grace.", 5_000), report] {
-            assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+            assert_eq!(stage.webhook().post(stage.org, &body).await.status, 200);
         }
         calls.push(call);
     }

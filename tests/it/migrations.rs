@@ -8,9 +8,9 @@ use ringfence_core::admin::Admin;
 use ringfence_core::error::Failure;
 use ringfence_core::migrations::{self, MigrationError};
 use ringfence_core::{Database, DatabaseSettings, Outcome};
+use ringfence_harness::testing::database::{APP_PASSWORD, apply, try_apply, turn_to_migrate};
+use ringfence_harness::testing::{Call, TestDatabase, TestServer};
 use ringfence_protocol::admin::Finding;
-use ringfence_testkit::database::{APP_PASSWORD, apply, try_apply, turn_to_migrate};
-use ringfence_testkit::{Call, TestDatabase, TestServer};
 use ringfence_vapi::{FailureClass, FailureCode};
 use serde_json::json;
 
@@ -119,7 +119,7 @@ async fn a_migration_that_fails_locks_nobody_out() {
     assert_eq!(database.text(password).await, before);
 }
 
-/// A7, A6: up, down, up with the rows of two orgs. None is lost, and in between the checks name exactly what is away.
+/// A7, A6: up, down, up with the rows of two orgs. None is lost, and in between the checks name exactly what is missing.
 #[tokio::test]
 async fn the_full_rollback_and_its_return_lose_no_row() {
     let database = TestDatabase::new().await;
@@ -156,7 +156,7 @@ async fn the_full_rollback_and_its_return_lose_no_row() {
     assert!(matches!(outcome, Outcome::Applied { .. }));
 }
 
-/// A6, A7: rows that were written while constraints and indexes were away, and violate them, keep all of them away. The failure
+/// A6, A7: rows that were written while constraints and indexes were missing, and violate them, keep all of them from coming back. The failure
 /// names which, and tells nothing of the rows.
 #[tokio::test]
 async fn rows_that_violate_a_constraint_or_index_stop_their_return() {
@@ -173,8 +173,8 @@ async fn rows_that_violate_a_constraint_or_index_stop_their_return() {
         superuser.batch_execute(rows).await.unwrap();
         let error = migrate(&database).await.expect_err("violated").to_string();
         assert!(error.contains(&format!("\"{named}\"")) && !error.contains("stray"), "{error}");
-        let indexes_away = "index idx_processed_events_org_event".to_owned();
-        assert!(missing(&database.owner_settings()).await.contains(&indexes_away), "none comes back alone");
+        let indexes_missing = "index idx_processed_events_org_event".to_owned();
+        assert!(missing(&database.owner_settings()).await.contains(&indexes_missing), "none comes back alone");
         superuser.batch_execute("DELETE FROM call_tracking").await.unwrap();
     }
     migrate(&database).await.expect("up");
@@ -211,7 +211,7 @@ async fn the_owner_of_the_database_need_not_be_superuser() {
 #[tokio::test]
 async fn the_functions_password_is_the_one_of_the_last_migration() {
     let server = TestServer::start();
-    let owner = server.settings("postgres", ringfence_testkit::server::SUPERUSER_PASSWORD, "postgres");
+    let owner = server.settings("postgres", ringfence_harness::testing::server::SUPERUSER_PASSWORD, "postgres");
     let log_in = async |password: &str| -> Result<(), Failure> {
         let settings = server.settings("ringfence_app", password, "postgres");
         Database::new(&settings).unwrap().query_one("SELECT 1", &[]).await.map(drop)

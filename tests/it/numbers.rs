@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use ringfence_core::numbers::{self, By, Numbers};
-use ringfence_testkit::{Call, TestDatabase};
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_vapi::{AgentId, OrgId};
 use serde_json::json;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use ringfence_harness::testing::TestDatabase;
 use ringfence_runtime::metrics::{FAILED, Measure, Metric};
-use ringfence_testkit::TestDatabase;
 use strum::IntoEnumIterator as _;
 
 fn read(path: &str) -> String {

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use ringfence_testkit::database::apply;
-use ringfence_testkit::{Call, TestDatabase};
+use ringfence_harness::testing::database::apply;
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_vapi::OrgId;
 use ringfence_vapi::status::STATUSES;
 use serde_json::{Value, json};

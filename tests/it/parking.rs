@@ -3,58 +3,28 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfence_harness::testing::fake_lambda::Invoked;
+use ringfence_harness::testing::{Call, FakeLambda, TestDatabase, TestQueues, TestWebhook};
 use ringfence_runtime::consumer::Consumer;
 use ringfence_runtime::events::{self, EventWorker};
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-
-/// A fake of Lambda's Invoke API, which cannot be had here: it hands what is invoked over to the function's own code.
-struct FakeLambda(TcpListener);
-
-impl FakeLambda {
-    async fn bind() -> (Self, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        (Self(listener), endpoint)
-    }
-
-    /// Invokes the function of reports; answers as Lambda does when it fails.
-    fn serve(self, consumer: Consumer<EventWorker>) {
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = self.0.accept().await {
-                invoke(stream, &consumer).await;
-            }
-        });
-    }
-}
-
-async fn invoke(stream: TcpStream, consumer: &Consumer<EventWorker>) {
-    let mut stream = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert!(stream.read_line(&mut head).await.unwrap() > 0, "a whole request: {head}");
-    }
-    assert!(head.starts_with("POST /2015-03-31/functions/end-of-call-report/invocations"), "{head}");
-    let mut lengths =
-        head.lines().filter_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
-    let mut body = vec![0; lengths.next().expect("a length")];
-    stream.read_exact(&mut body).await.unwrap();
-    let request = serde_json::from_slice(&body).expect("an event to park");
-    let error = if events::park(consumer, request).await.is_ok() { "" } else { "x-amz-function-error: Unhandled\r\n" };
-    let reply = format!("HTTP/1.1 200 OK\r\n{error}connection: close\r\ncontent-length: 2\r\n\r\n{{}}");
-    stream.write_all(reply.as_bytes()).await.unwrap();
-}
 
 /// Queues whose functions answer, a database with one org, and the function of reports.
 async fn set_up() -> (TestDatabase, TestQueues, OrgId) {
-    let (lambda, endpoint) = FakeLambda::bind().await;
+    let lambda = FakeLambda::start().await;
     let database = TestDatabase::new().await;
-    let (org, queues) = (database.org("Acme").await, TestQueues::with_functions(&endpoint).await);
-    lambda.serve(queues.consumer(Function::EndOfCallReport, database.app()));
+    let (org, queues) = (database.org("Acme").await, TestQueues::with_functions(&lambda.endpoint).await);
+    let consumer = Arc::new(queues.consumer(Function::EndOfCallReport, database.app()));
+    lambda.serve(move |invoked| park(invoked, Arc::clone(&consumer)));
     (database, queues, org)
+}
+
+/// The function of reports, invoked to park an event.
+async fn park(invoked: Invoked, consumer: Arc<Consumer<EventWorker>>) -> Result<Value, String> {
+    assert_eq!(invoked.path, "/2015-03-31/functions/end-of-call-report/invocations");
+    let request = serde_json::from_value(invoked.payload).expect("an event to park");
+    events::park(&consumer, request).await.map(|()| json!({})).map_err(|error| error.to_string())
 }
 
 /// A report that is too large for a message, since its transcript does not compress.
@@ -74,15 +44,15 @@ async fn drain(database: &TestDatabase, queues: &TestQueues) -> String {
     message
 }
 
-/// D1, B2: with the database away a report of two megabytes is answered 200; it waits in the bucket and applies whole. Its message
+/// D1, B2: with the database unavailable a report of two megabytes is answered 200; it waits in the bucket and applies whole. Its message
 /// may be delivered again, and is found to be a duplicate.
 #[tokio::test]
 async fn an_event_too_large_for_a_message_is_parked_and_applies() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    let webhook = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
     let (call, on_time) = (Call::default(), database.org("On time").await);
     let body = oversize(&call);
-    assert_eq!(door.post(org, &body).await.status, 200);
+    assert_eq!(webhook.post(org, &body).await.status, 200);
     let parked = queues.parked().await;
     assert_eq!(parked.len(), 1);
     assert!(parked[0].starts_with(&format!("{org}/{}/", call.id)), "{parked:?}");
@@ -100,8 +70,8 @@ async fn an_event_too_large_for_a_message_is_parked_and_applies() {
 #[tokio::test]
 async fn a_parked_event_that_is_gone_is_a_dead_letter() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
-    door.post(org, &oversize(&Call::default())).await;
+    let webhook = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    webhook.post(org, &oversize(&Call::default())).await;
     let bucket = queues.environment().required("PARKING_BUCKET").unwrap();
     let key = queues.parked().await.remove(0);
     queues.s3().delete_object().bucket(bucket).key(key).send().await.unwrap();

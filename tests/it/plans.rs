@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 
-use ringfence_testkit::TestDatabase;
-use ringfence_testkit::call::{Call, delivery};
+use ringfence_harness::testing::TestDatabase;
+use ringfence_harness::testing::call::{Call, delivery};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, mpsc};

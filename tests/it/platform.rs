@@ -1,22 +1,22 @@
 //! The platform's URL: one key for all orgs, and each event finds its own org by what is registered.
 
 use ringfence_core::apply_event;
+use ringfence_harness::testing::call::delivery_with;
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::Credential;
 use ringfence_protocol::admin::{NewAgent, Resolved};
-use ringfence_testkit::call::delivery_with;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 
 const ASSISTANT: &str = "4dac6abb-472a-4a1d-8f6c-c2ed74e2cf44";
 const NUMBER: &str = "+15555550100";
 
-/// A door over a fresh database with two orgs.
+/// A webhook function over a fresh database with two orgs.
 async fn open() -> (TestDatabase, TestWebhook, OrgId, OrgId) {
     let database = TestDatabase::new().await;
-    let door = TestWebhook::new(database.app(), &TestQueues::new().await);
+    let webhook = TestWebhook::new(database.app(), &TestQueues::new().await);
     let (acme, other) = (database.org("Acme").await, database.org("Other").await);
-    (database, door, acme, other)
+    (database, webhook, acme, other)
 }
 
 /// A call that names only what the test lets it name.
@@ -35,8 +35,8 @@ fn agent(assistant: Option<&str>, number: Option<&str>) -> NewAgent {
 }
 
 /// Posts to the platform's URL, where everything is acknowledged.
-async fn post(door: &TestWebhook, body: &Value) {
-    let reply = door.post_platform(body).await;
+async fn post(webhook: &TestWebhook, body: &Value) {
+    let reply = webhook.post_platform(body).await;
     assert_eq!((reply.status.as_u16(), reply.text.as_str()), (200, "{}"));
 }
 
@@ -50,15 +50,15 @@ async fn orgs_of(database: &TestDatabase, call: &Call) -> Option<String> {
 /// log.
 #[tokio::test]
 async fn an_event_of_nobody_is_kept_and_applied_when_its_agent_is_added() {
-    let (database, door, acme, _) = open().await;
+    let (database, webhook, acme, _) = open().await;
     let call = call(Some(ASSISTANT), None);
     let bodies = [call.status("in-progress", 0), call.transcript("A visit.", 5_000), call.report(60_000, json!({}))];
     for body in &bodies {
-        post(&door, body).await;
-        post(&door, body).await;
+        post(&webhook, body).await;
+        post(&webhook, body).await;
     }
-    post(&door, &call.message("hang", 6_000, json!({}))).await;
-    post(&door, &call.status("ended", 21_300)).await;
+    post(&webhook, &call.message("hang", 6_000, json!({}))).await;
+    post(&webhook, &call.status("ended", 21_300)).await;
     assert_eq!(database.count("unresolved_events WHERE code = 'RF5001'").await, 5);
     assert_eq!(database.count("call_logs").await + database.count("processed_webhook_events").await, 0);
 
@@ -76,16 +76,16 @@ async fn an_event_of_nobody_is_kept_and_applied_when_its_agent_is_added() {
 
     // A redelivery after all this is a duplicate.
     let before = database.everything_of(acme).await;
-    post(&door, &bodies[2]).await;
+    post(&webhook, &bodies[2]).await;
     assert_eq!(database.everything_of(acme).await, before);
 }
 
 /// D13: an agent that names something else sets nothing free.
 #[tokio::test]
 async fn a_kept_event_waits_for_what_it_names() {
-    let (database, door, acme, _) = open().await;
+    let (database, webhook, acme, _) = open().await;
     let call = call(Some(ASSISTANT), None);
-    post(&door, &call.status("ended", 0)).await;
+    post(&webhook, &call.status("ended", 0)).await;
     let added = database.admin().await.add_agent(acme, &agent(Some("another"), Some(NUMBER))).await.unwrap();
     assert_eq!(added.events, Resolved::default());
     assert_eq!(database.count("unresolved_events").await, 1);
@@ -95,7 +95,7 @@ async fn a_kept_event_waits_for_what_it_names() {
 /// D13: phone number id, number, assistant and squad each lead to the org that registered them.
 #[tokio::test]
 async fn each_registered_id_leads_to_its_org() {
-    let (database, door, acme, _) = open().await;
+    let (database, webhook, acme, _) = open().await;
     let everything = NewAgent {
         squad_id: Some("squad-1".to_owned()),
         phone_number_id: Some("number-1".to_owned()),
@@ -113,7 +113,7 @@ async fn each_registered_id_leads_to_its_org() {
         ("assistant", call(Some(ASSISTANT), None).status("ended", 0)),
         ("squad", nothing.message("hang", 0, squad)),
     ] {
-        post(&door, &body).await;
+        post(&webhook, &body).await;
         let id = body["message"]["call"]["id"].as_str().unwrap();
         let claimed = format!("processed_webhook_events WHERE org_id = '{acme}' AND vapi_call_id = '{id}'");
         assert_eq!(database.count(&claimed).await, 1, "{named}");
@@ -124,12 +124,12 @@ async fn each_registered_id_leads_to_its_org() {
 /// D13: an event that names things of two orgs is nobody's (RF5002): kept, and in no org's rows.
 #[tokio::test]
 async fn an_event_that_names_two_orgs_is_kept() {
-    let (database, door, acme, other) = open().await;
+    let (database, webhook, acme, other) = open().await;
     let admin = database.admin().await;
     admin.add_agent(acme, &agent(None, Some(NUMBER))).await.unwrap();
     admin.add_agent(other, &agent(Some(ASSISTANT), None)).await.unwrap();
     let call = call(Some(ASSISTANT), Some(NUMBER));
-    post(&door, &call.status("ended", 0)).await;
+    post(&webhook, &call.status("ended", 0)).await;
     assert_eq!(database.count("unresolved_events WHERE code = 'RF5002'").await, 1);
     assert_eq!(orgs_of(&database, &call).await, None);
     assert_eq!(database.count("call_routes").await, 0);
@@ -142,20 +142,20 @@ async fn an_event_that_names_two_orgs_is_kept() {
 /// D13: a call keeps the org of its first event: later ones may name nothing, or something of another org.
 #[tokio::test]
 async fn later_events_follow_the_calls_route() {
-    let (database, door, acme, other) = open().await;
+    let (database, webhook, acme, other) = open().await;
     let admin = database.admin().await;
     admin.add_agent(acme, &agent(None, Some(NUMBER))).await.unwrap();
     admin.add_agent(other, &agent(Some(ASSISTANT), None)).await.unwrap();
     let first = call(None, Some(NUMBER));
     let same_call = |assistant, number| Call { id: first.id.clone(), ..call(assistant, number) };
-    post(&door, &first.status("ringing", 0)).await;
+    post(&webhook, &first.status("ringing", 0)).await;
     for (count, body) in (2..).zip([
         same_call(None, None).status("in-progress", 1_000),
         same_call(Some(ASSISTANT), None).transcript("A visit.", 2_000),
         same_call(Some(ASSISTANT), Some(NUMBER)).status("ended", 3_000),
         json!({"message": {"type": "end-of-call-report", "cost": 1, "call": {"id": first.id}}}),
     ]) {
-        post(&door, &body).await;
+        post(&webhook, &body).await;
         assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{acme}'")).await, count, "{body}");
     }
     assert_eq!(orgs_of(&database, &first).await, Some(acme.to_string()));
@@ -166,7 +166,7 @@ async fn later_events_follow_the_calls_route() {
 /// kind, and leave what the same events leave in the order in which they happened.
 #[tokio::test]
 async fn an_event_that_names_its_org_takes_the_calls_kept_ones_along() {
-    let (database, door, acme, other) = open().await;
+    let (database, webhook, acme, other) = open().await;
     let admin = database.admin().await;
     admin.add_agent(acme, &agent(None, Some(NUMBER))).await.unwrap();
     admin.add_agent(other, &agent(None, Some("+15555550101"))).await.unwrap();
@@ -182,15 +182,15 @@ async fn an_event_that_names_its_org_takes_the_calls_kept_ones_along() {
         ]
     };
     for body in others(&late) {
-        post(&door, &body).await;
+        post(&webhook, &body).await;
     }
     assert_eq!(database.count("unresolved_events").await, 4);
-    post(&door, &late.status("in-progress", 4_000)).await;
+    post(&webhook, &late.status("in-progress", 4_000)).await;
     assert_eq!(database.count("unresolved_events").await, 0);
 
-    post(&door, &in_order.status("in-progress", 4_000)).await;
+    post(&webhook, &in_order.status("in-progress", 4_000)).await;
     for body in others(&in_order) {
-        post(&door, &body).await;
+        post(&webhook, &body).await;
     }
     let comparable = |rows: String, call: &Call| rows.replace(&call.id, "call").replace("+15555550101", NUMBER);
     // Keys and hashes differ with the number, so the claims are compared by how many there are.
@@ -231,13 +231,13 @@ async fn an_event_kept_at_the_moment_of_its_route_is_never_stranded() {
 /// other's and steers nothing: whatever it says stays in its own rows.
 #[tokio::test]
 async fn an_org_cannot_reach_another_orgs_call() {
-    let (database, door, victim, intruder) = open().await;
+    let (database, webhook, victim, intruder) = open().await;
     database.admin().await.add_agent(victim, &agent(Some(ASSISTANT), Some(NUMBER))).await.unwrap();
     for org in [victim, intruder] {
         database.lead(org, "+15555550142").await;
     }
     let call = call(Some(ASSISTANT), Some(NUMBER));
-    post(&door, &call.status("in-progress", 0)).await;
+    post(&webhook, &call.status("in-progress", 0)).await;
     let before = database.everything_of(victim).await;
     for table in ["agents", "leads", "call_logs", "call_tracking", "calls", "processed_webhook_events", "call_routes"] {
         assert!(before.contains_key(table), "nothing to lose in {table}");
@@ -246,7 +246,7 @@ async fn an_org_cannot_reach_another_orgs_call() {
     let theirs =
         [call.status("in-progress", 0), call.transcript("Not yours.", 1), call.report(60_000, json!({"cost": 99}))];
     for body in &theirs {
-        assert_eq!(door.post(intruder, body).await.status, 200);
+        assert_eq!(webhook.post(intruder, body).await.status, 200);
     }
     assert_eq!(database.everything_of(victim).await, before);
     let own = format!(
@@ -259,14 +259,14 @@ async fn an_org_cannot_reach_another_orgs_call() {
 /// D13: no org can claim a call before it happens: only platform events write routes.
 #[tokio::test]
 async fn an_orgs_own_url_writes_no_route() {
-    let (database, door, victim, intruder) = open().await;
+    let (database, webhook, victim, intruder) = open().await;
     let call = call(Some(ASSISTANT), Some(NUMBER));
-    assert_eq!(door.post(intruder, &call.status("in-progress", 0)).await.status, 200);
+    assert_eq!(webhook.post(intruder, &call.status("in-progress", 0)).await.status, 200);
     assert_eq!(database.count("call_routes").await, 0);
 
     database.admin().await.add_agent(victim, &agent(Some(ASSISTANT), Some(NUMBER))).await.unwrap();
     let before = database.everything_of(intruder).await;
-    post(&door, &call.status("ended", 1_000)).await;
+    post(&webhook, &call.status("ended", 1_000)).await;
     assert_eq!(database.everything_of(intruder).await, before);
     assert_eq!(database.count(&format!("call_logs WHERE org_id = '{victim}' AND status = 'completed'")).await, 1);
 }
@@ -327,7 +327,7 @@ async fn an_agent_added_while_an_event_is_being_kept_applies_it() {
 /// D13: an event that comes while its agent is being added waits for it, and finds it.
 #[tokio::test]
 async fn an_event_that_comes_while_its_agent_is_being_added_finds_it() {
-    let (database, door, acme, _) = open().await;
+    let (database, webhook, acme, _) = open().await;
     let call = call(Some(ASSISTANT), None);
     let adding = database.superuser().await;
     let add = format!(
@@ -340,7 +340,7 @@ async fn an_event_that_comes_while_its_agent_is_being_added_finds_it() {
         until_somebody_waits(&database).await;
         adding.batch_execute("COMMIT").await.unwrap();
     };
-    tokio::join!(post(&door, &body), commit);
+    tokio::join!(post(&webhook, &body), commit);
     assert_eq!(orgs_of(&database, &call).await, Some(acme.to_string()));
     assert_eq!(database.count("unresolved_events").await, 0);
 }
@@ -362,14 +362,15 @@ async fn until_somebody_waits(database: &TestDatabase) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_at_the_moment_of_its_registration_is_never_stranded() {
     const ROUNDS: usize = 40;
-    let (database, door, acme, _) = open().await;
+    let (database, webhook, acme, _) = open().await;
     let (admin, queues) = (database.admin().await, TestQueues::new().await);
     let second_door = TestWebhook::new(database.app(), &queues);
     for round in 0..ROUNDS {
         let assistant = format!("assistant-{round}");
         let agent = agent(Some(&assistant), None);
         let [one, two] = [(); 2].map(|()| call(Some(&assistant), None).status("ended", 0));
-        let (added, (), ()) = tokio::join!(admin.add_agent(acme, &agent), post(&door, &one), post(&second_door, &two));
+        let (added, (), ()) =
+            tokio::join!(admin.add_agent(acme, &agent), post(&webhook, &one), post(&second_door, &two));
         added.unwrap();
     }
     assert_eq!(database.count("unresolved_events").await, 0);

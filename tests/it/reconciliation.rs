@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfence_harness::testing::fake_vapi::Reply;
+use ringfence_harness::testing::webhook::masters;
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_protocol::maintenance::Job;
-use ringfence_testkit::studio::Reply;
-use ringfence_testkit::webhook::masters;
-use ringfence_testkit::{Call, TestDatabase};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ async fn give_key(stage: &Stage, org: OrgId) {
 /// A call that was first heard of two hours ago, and not of its end.
 pub(crate) async fn stuck(stage: &Stage, org: OrgId) -> Call {
     let call = Call::default();
-    assert_eq!(stage.door().post(org, &call.status("in-progress", 0)).await.status, 200);
+    assert_eq!(stage.webhook().post(org, &call.status("in-progress", 0)).await.status, 200);
     age(stage, &call, "2 hours").await;
     call
 }
@@ -60,7 +60,7 @@ fn at_vapi(call: &Call, status: &str) -> Value {
 }
 
 fn put(stage: &Stage, call: &Call, shown: &Value) {
-    stage.studio.put(&format!("/call/{}", call.id), Reply::File(shown.to_string().into_bytes()));
+    stage.vapi.put(&format!("/call/{}", call.id), Reply::File(shown.to_string().into_bytes()));
 }
 
 /// Runs the function of reports over what waits; how many there were.
@@ -93,7 +93,7 @@ async fn a_report_that_never_came_is_asked_for() {
     give_key(&stage, stage.org).await;
     let call = stuck(&stage, stage.org).await;
     let fresh = Call::default();
-    assert_eq!(stage.door().post(stage.org, &fresh.status("in-progress", 0)).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &fresh.status("in-progress", 0)).await.status, 200);
     put(&stage, &call, &at_vapi(&call, "ended"));
 
     let dry = stage.maintain(Job::Reconcile, true).await;
@@ -101,7 +101,7 @@ async fn a_report_that_never_came_is_asked_for() {
     assert_eq!(stage.database.count("reconciliations").await, 0);
     let (one, two) = tokio::join!(stage.maintain(Job::Reconcile, false), stage.maintain(Job::Reconcile, false));
     assert_eq!((one.found + two.found, one.done + two.done), (1, 1), "asked once");
-    let asked = stage.studio.asked();
+    let asked = stage.vapi.asked();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].authorization.as_deref(), Some("Bearer a-private-key"));
     assert_eq!(deliver(&stage).await, 1);
@@ -119,7 +119,7 @@ async fn a_report_that_never_came_is_asked_for() {
     later(&stage).await;
     assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 0);
     assert_eq!(states(&stage).await, "completed");
-    assert_eq!(stage.door().post(stage.org, &report).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &report).await.status, 200);
     assert_eq!(stage.text(ROWS).await, rows);
 }
 
@@ -131,7 +131,7 @@ async fn what_vapi_says_decides_what_becomes_of_it() {
     let (going_on, gone, busy) =
         (stuck(&stage, stage.org).await, stuck(&stage, stage.org).await, stuck(&stage, stage.org).await);
     put(&stage, &going_on, &at_vapi(&going_on, "in-progress"));
-    stage.studio.put(&format!("/call/{}", busy.id), Reply::Status(429));
+    stage.vapi.put(&format!("/call/{}", busy.id), Reply::Status(429));
     assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 0);
     assert_eq!(states(&stage).await, "open RF9004, open, unreachable RF9002");
     assert_eq!(deliver(&stage).await, 0);
@@ -160,11 +160,11 @@ async fn a_key_that_is_missing_or_refused_is_said() {
     give_key(&stage, other).await;
     let refused = [stuck(&stage, other).await, stuck(&stage, other).await];
     for call in &refused {
-        stage.studio.put(&format!("/call/{}", call.id), Reply::Status(401));
+        stage.vapi.put(&format!("/call/{}", call.id), Reply::Status(401));
     }
     assert_eq!(stage.maintain(Job::Reconcile, false).await.found, 3);
     assert_eq!(states(&stage).await, "open RF9003, open RF9003, unreachable RF9001");
-    assert_eq!(stage.studio.asked().len(), 1, "once in a run");
+    assert_eq!(stage.vapi.asked().len(), 1, "once in a run");
 
     give_key(&stage, stage.org).await;
     put(&stage, &without, &at_vapi(&without, "ended"));
@@ -192,9 +192,9 @@ async fn who_keeps_nothing_is_not_asked() {
         .await;
     later(&stage).await;
     put(&stage, &call, &at_vapi(&call, "ended"));
-    let asked = stage.studio.asked().len();
+    let asked = stage.vapi.asked().len();
     assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 0);
-    assert_eq!((states(&stage).await.as_str(), stage.studio.asked().len()), ("unreachable RF9002", asked));
+    assert_eq!((states(&stage).await.as_str(), stage.vapi.asked().len()), ("unreachable RF9002", asked));
 }
 
 /// A call that was erased while it was asked for does not come back: the tombstone drops its report.

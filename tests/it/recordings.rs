@@ -15,12 +15,12 @@ use maintenance::{Maintenance, Reconciler};
 use recording_upload::{Hosts, Source, Uploader};
 use ringfence_core::Database;
 use ringfence_egress::{EgressClient, EgressPolicy, VapiApi};
+use ringfence_harness::testing::fake_vapi::Reply;
+use ringfence_harness::testing::webhook::keys;
+use ringfence_harness::testing::{Call, FakeVapi, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::Recording;
 use ringfence_protocol::maintenance::{Job, JobRequest, Report};
 use ringfence_runtime::{Backoff, Consumer, FunctionQueues};
-use ringfence_testkit::studio::Reply;
-use ringfence_testkit::webhook::keys;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestStudio, TestWebhook};
 use ringfence_vapi::{Function, OrgId, RecordingKind};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 pub(crate) struct Stage {
     pub(crate) database: TestDatabase,
     pub(crate) queues: TestQueues,
-    pub(crate) studio: TestStudio,
+    pub(crate) vapi: FakeVapi,
     pub(crate) org: OrgId,
     superuser: Client,
 }
@@ -42,8 +42,8 @@ impl Stage {
     pub(crate) async fn new() -> Self {
         let database = TestDatabase::new().await;
         let (org, superuser) = (database.org("Acme").await, database.superuser().await);
-        let (queues, studio) = (TestQueues::with_bucket().await, TestStudio::start().await);
-        Self { database, queues, studio, org, superuser }
+        let (queues, vapi) = (TestQueues::with_bucket().await, FakeVapi::start().await);
+        Self { database, queues, vapi, org, superuser }
     }
 
     /// Somebody who fetches recordings, wherever they lead.
@@ -54,7 +54,7 @@ impl Stage {
     /// The same, over this database, as far as `reach`, from these hosts.
     fn uploader_with(&self, database: Arc<Database>, reach: EgressPolicy, hosts: &str) -> Consumer<Uploader> {
         let hosts = Hosts::from_setting(Some(hosts)).unwrap();
-        let source = Source::new(EgressClient::new(reach), &keys(), hosts, &self.studio.url).unwrap();
+        let source = Source::new(EgressClient::new(reach), &keys(), hosts, &self.vapi.url).unwrap();
         let worker = Uploader {
             source,
             bucket: self.queues.bucket(),
@@ -65,7 +65,7 @@ impl Stage {
         self.queues.recording_consumer(worker)
     }
 
-    pub(crate) fn door(&self) -> TestWebhook {
+    pub(crate) fn webhook(&self) -> TestWebhook {
         TestWebhook::new(self.database.app(), &self.queues)
     }
 
@@ -79,12 +79,12 @@ impl Stage {
                 "presignedUrlsExpiresAt": Timestamp::now() + lifetime,
             })),
         );
-        assert_eq!(self.door().post(self.org, &body).await.status, 200);
+        assert_eq!(self.webhook().post(self.org, &body).await.status, 200);
     }
 
     /// Posts the report of a call with this recording, which is fetched; how many messages are to come again.
     pub(crate) async fn record(&self, call: &Call, file: &[u8]) -> usize {
-        let link = self.studio.put(&format!("/{}.wav", call.id), Reply::File(file.to_vec()));
+        let link = self.vapi.put(&format!("/{}.wav", call.id), Reply::File(file.to_vec()));
         self.report(call, &link, SignedDuration::from_mins(30)).await;
         self.fetch().await
     }
@@ -102,7 +102,7 @@ impl Stage {
             bucket: self.queues.bucket(),
             queues: FunctionQueues::all_named(&self.queues.environment(), self.queues.client()).unwrap(),
             reconciler: Reconciler {
-                api: VapiApi::new(EgressClient::new(EgressPolicy::Anywhere), &self.studio.url),
+                api: VapiApi::new(EgressClient::new(EgressPolicy::Anywhere), &self.vapi.url),
                 api_keys: keys().api_key_sealer().unwrap(),
                 sealer: keys().delivery_sealer().unwrap(),
                 reports: self.queues.queues_of(Function::EndOfCallReport).retries,

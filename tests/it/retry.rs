@@ -1,4 +1,4 @@
-//! The retry path: what the door cannot apply waits in its function's queue, and is applied when it can be.
+//! The retry path: what the webhook function cannot apply waits in its function's queue, and is applied when it can be.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, Outcome, Timeouts, apply_event};
+use ringfence_harness::testing::{Call, Proxy, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::Delivery;
 use ringfence_runtime::pipeline::EventStore;
-use ringfence_testkit::{Call, Proxy, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 use strum::IntoEnumIterator as _;
 
 /// Where nobody listens.
-const AWAY: Option<&str> = Some("127.0.0.1:1");
+const UNAVAILABLE: Option<&str> = Some("127.0.0.1:1");
 
 /// A fresh database with one org, and queues.
 async fn set_up() -> (TestDatabase, TestQueues, OrgId) {
@@ -25,8 +25,8 @@ async fn set_up() -> (TestDatabase, TestQueues, OrgId) {
 }
 
 /// Posts to the org's URL, where the event is taken, whatever becomes of it.
-async fn post(door: &TestWebhook, org: OrgId, body: &Value) {
-    let reply = door.post(org, body).await;
+async fn post(webhook: &TestWebhook, org: OrgId, body: &Value) {
+    let reply = webhook.post(org, body).await;
     assert_eq!((reply.status.as_u16(), reply.text.as_str()), (200, "{}"), "{body}");
 }
 
@@ -86,14 +86,14 @@ fn again(response: &SqsBatchResponse) -> Vec<&str> {
     response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
 }
 
-/// D1, B2: with the database away every stored event is answered 200 and waits for its own function; when the database
+/// D1, B2: with the database unavailable every stored event is answered 200 and waits for its own function; when the database
 /// is back the rows are those of a call that never had to wait.
 #[tokio::test]
 async fn an_outage_delays_events_and_loses_none() {
     let (database, queues, org) = set_up().await;
     let on_time = database.org("On time").await;
     let proxy = Proxy::start().await;
-    let door = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
+    let webhook = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
     let call = Call::default();
     let bodies = [
         (Function::CallStarted, call.status("in-progress", 4_000)),
@@ -103,12 +103,12 @@ async fn an_outage_delays_events_and_loses_none() {
         (Function::EndOfCallReport, call.report(60_000, json!({}))),
     ];
     for (_, body) in &bodies {
-        post(&door, on_time, body).await;
+        post(&webhook, on_time, body).await;
     }
     proxy.refuse(true);
     proxy.cut();
     for (_, body) in &bodies {
-        post(&door, org, body).await;
+        post(&webhook, org, body).await;
     }
     assert_eq!(database.rows_of(org).await, "[]");
 
@@ -124,18 +124,18 @@ async fn an_outage_delays_events_and_loses_none() {
     assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{org}'")).await, 5);
 }
 
-/// D1, C3: a start with the database away works: the first webhook of the environment is taken all the same, on both
+/// D1, C3: a start with the database unavailable works: the first webhook of the environment is taken all the same, on both
 /// URLs.
 #[tokio::test]
 async fn a_cold_start_without_a_database_takes_events() {
     let (database, queues, org) = set_up().await;
-    let away = database.app_at(AWAY);
-    away.start_connecting();
-    let door = TestWebhook::new(away, &queues);
+    let unavailable = database.app_at(UNAVAILABLE);
+    unavailable.start_connecting();
+    let webhook = TestWebhook::new(unavailable, &queues);
     let call = Call::default();
     database.agent(org, call.assistant.as_deref().unwrap()).await;
-    post(&door, org, &call.status("in-progress", 0)).await;
-    assert_eq!(door.post_platform(&call.status("ended", 1)).await.status, 200);
+    post(&webhook, org, &call.status("in-progress", 0)).await;
+    assert_eq!(webhook.post_platform(&call.status("ended", 1)).await.status, 200);
     assert_eq!(database.count("call_logs").await, 0);
     assert_eq!(drain(&queues, Function::CallStarted, &database.app()).await, 1);
     assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, 1);
@@ -146,10 +146,11 @@ async fn a_cold_start_without_a_database_takes_events() {
 /// D1: with neither database nor queue the answer is 503, Vapi hears that the event was not taken, and nothing is half
 /// done.
 #[tokio::test]
-async fn with_database_and_queue_away_the_answer_is_503() {
+async fn with_database_and_queue_unavailable_the_answer_is_503() {
     let database = TestDatabase::new().await;
-    let (queues, org) = (TestQueues::away().await, database.org("Acme").await);
-    let reply = TestWebhook::new(database.app_at(AWAY), &queues).post(org, &Call::default().status("ended", 0)).await;
+    let (queues, org) = (TestQueues::unavailable().await, database.org("Acme").await);
+    let reply =
+        TestWebhook::new(database.app_at(UNAVAILABLE), &queues).post(org, &Call::default().status("ended", 0)).await;
     assert_eq!(reply.status, 503);
     insta::assert_json_snapshot!(reply.body);
     assert_eq!(database.rows_of(org).await, "[]");
@@ -164,11 +165,11 @@ async fn with_database_and_queue_away_the_answer_is_503() {
 #[tokio::test]
 async fn a_bad_record_does_not_fail_its_neighbours() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(AWAY), &queues);
+    let webhook = TestWebhook::new(database.app_at(UNAVAILABLE), &queues);
     let (panicking, good) = (Call::default(), Call::default());
-    post(&door, org, &panicking.status("ended", 0)).await;
+    post(&webhook, org, &panicking.status("ended", 0)).await;
     queues.put(Function::CallEnded, "poison").await;
-    post(&door, org, &good.status("ended", 0)).await;
+    post(&webhook, org, &good.status("ended", 0)).await;
 
     let batch = queues.take(Function::CallEnded).await;
     assert_eq!(batch.records.len(), 3);
@@ -191,9 +192,9 @@ async fn a_bad_record_does_not_fail_its_neighbours() {
 #[tokio::test]
 async fn a_batch_out_of_time_leaves_the_rest_for_the_next() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(AWAY), &queues);
+    let webhook = TestWebhook::new(database.app_at(UNAVAILABLE), &queues);
     for _ in 0..3 {
-        post(&door, org, &Call::default().status("ended", 0)).await;
+        post(&webhook, org, &Call::default().status("ended", 0)).await;
     }
     let (app, batch) = (database.app(), queues.take(Function::CallEnded).await);
     let ids: Vec<_> = batch.records.iter().filter_map(|record| record.message_id.clone()).collect();
@@ -209,10 +210,10 @@ async fn a_batch_out_of_time_leaves_the_rest_for_the_next() {
 #[tokio::test]
 async fn a_failed_message_comes_again_after_its_back_off() {
     let (database, queues, org) = set_up().await;
-    let away = database.app_at(AWAY);
-    post(&TestWebhook::new(Arc::clone(&away), &queues), org, &Call::default().status("ended", 0)).await;
+    let unavailable = database.app_at(UNAVAILABLE);
+    post(&TestWebhook::new(Arc::clone(&unavailable), &queues), org, &Call::default().status("ended", 0)).await;
     let batch = queues.take(Function::CallEnded).await;
-    consume(&queues, Function::CallEnded, &away, batch).await;
+    consume(&queues, Function::CallEnded, &unavailable, batch).await;
     let again = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
             let batch = queues.take(Function::CallEnded).await;
@@ -231,8 +232,8 @@ async fn a_failed_message_comes_again_after_its_back_off() {
 #[tokio::test]
 async fn an_event_on_the_queue_of_another_function_applies() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(AWAY), &queues);
-    post(&door, org, &Call::default().status("ended", 0)).await;
+    let webhook = TestWebhook::new(database.app_at(UNAVAILABLE), &queues);
+    post(&webhook, org, &Call::default().status("ended", 0)).await;
     let misdirected = queues.take(Function::CallEnded).await.records.remove(0);
     queues.put(Function::Transcript, misdirected.body.as_deref().unwrap()).await;
     assert_eq!(drain(&queues, Function::Transcript, &database.app()).await, 1);
@@ -265,16 +266,16 @@ async fn a_transient_failure_comes_again() {
     assert_eq!(database.count("call_logs WHERE status = 'completed' AND cost = 0.037").await, 1);
 }
 
-/// B2: while the database is away the rest of a batch is spared the wait and comes again with the first.
+/// B2: while the database is unavailable the rest of a batch is spared the wait and comes again with the first.
 #[tokio::test]
 async fn a_batch_meets_an_absent_database_once() {
     let (database, queues, org) = set_up().await;
     let proxy = Proxy::start().await;
     proxy.refuse(true);
     let unavailable = database.app_at(Some(&proxy.address));
-    let door = TestWebhook::new(database.app_at(AWAY), &queues);
+    let webhook = TestWebhook::new(database.app_at(UNAVAILABLE), &queues);
     for _ in 0..3 {
-        post(&door, org, &Call::default().status("ended", 0)).await;
+        post(&webhook, org, &Call::default().status("ended", 0)).await;
     }
     let batch = queues.take(Function::CallEnded).await;
     let ids: Vec<_> = batch.records.iter().map(|record| record.message_id.clone().unwrap()).collect();
@@ -289,10 +290,10 @@ async fn a_batch_meets_an_absent_database_once() {
 #[tokio::test]
 async fn one_slow_event_does_not_hold_up_its_neighbours() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(AWAY), &queues);
+    let webhook = TestWebhook::new(database.app_at(UNAVAILABLE), &queues);
     let (slow, good) = (Call::default(), Call::default());
     for call in [&slow, &good] {
-        post(&door, org, &call.status("ended", 0)).await;
+        post(&webhook, org, &call.status("ended", 0)).await;
     }
     let back = database.app();
     let ended = Failure { code: FailureCode::DatabaseTimeout, sqlstate: Some("57014".to_owned()), constraint: None };
@@ -326,11 +327,11 @@ async fn a_permanent_failure_ends_in_the_dead_letter_queue() {
 async fn an_answer_lost_after_the_commit_changes_nothing() {
     let (database, queues, org) = set_up().await;
     let proxy = Proxy::start().await;
-    let door = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
+    let webhook = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
     let call = Call::default();
-    post(&door, org, &call.status("in-progress", 0)).await;
+    post(&webhook, org, &call.status("in-progress", 0)).await;
     proxy.swallow_answers(true);
-    post(&door, org, &call.report(60_000, json!({}))).await;
+    post(&webhook, org, &call.report(60_000, json!({}))).await;
     let committed = but_failures(database.everything_of(org).await);
     assert_eq!(committed["call_logs"][0]["status"], "completed", "the server had committed it");
 
@@ -344,10 +345,10 @@ async fn an_answer_lost_after_the_commit_changes_nothing() {
 async fn a_dead_idle_connection_is_replaced_at_once() {
     let (database, queues, org) = set_up().await;
     let proxy = Proxy::start().await;
-    let door = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
-    post(&door, org, &Call::default().status("ended", 0)).await;
+    let webhook = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
+    post(&webhook, org, &Call::default().status("ended", 0)).await;
     proxy.cut();
-    post(&door, org, &Call::default().status("ended", 0)).await;
+    post(&webhook, org, &Call::default().status("ended", 0)).await;
     assert_eq!(proxy.connections(), 2);
     assert_eq!(database.count("call_logs WHERE status = 'completed'").await, 2);
     assert!(queues.take(Function::CallEnded).await.records.is_empty());
@@ -361,22 +362,22 @@ async fn a_known_outage_costs_no_further_wait() {
     let proxy = Proxy::start().await;
     for (memory, connections) in [(Duration::from_hours(1), 1), (Duration::ZERO, 4)] {
         let before = proxy.connections();
-        let patience = Timeouts {
+        let timeouts = Timeouts {
             connect: Duration::from_millis(50),
             statement: Duration::from_millis(50),
             retry_after: memory,
             ..Timeouts::default()
         };
-        let door = TestWebhook::new(database.app_with(Some(&proxy.address), patience), &queues);
+        let webhook = TestWebhook::new(database.app_with(Some(&proxy.address), timeouts), &queues);
         proxy.fall_silent(true);
         for _ in 0..4 {
-            post(&door, org, &Call::default().status("ended", 0)).await;
+            post(&webhook, org, &Call::default().status("ended", 0)).await;
         }
         assert_eq!(proxy.connections() - before, connections, "{memory:?}");
         assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, 4);
 
         proxy.fall_silent(false);
-        post(&door, org, &Call::default().status("ended", 0)).await;
+        post(&webhook, org, &Call::default().status("ended", 0)).await;
         let waits = usize::from(memory > Duration::ZERO);
         assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, waits, "{memory:?}");
     }
@@ -389,10 +390,10 @@ async fn a_connection_idle_for_long_is_not_used_again() {
     let proxy = Proxy::start().await;
     for (max_idle, connections) in [(Duration::from_hours(1), 1), (Duration::ZERO, 3)] {
         let before = proxy.connections();
-        let patience = Timeouts { max_idle, ..Timeouts::default() };
-        let door = TestWebhook::new(database.app_with(Some(&proxy.address), patience), &queues);
+        let timeouts = Timeouts { max_idle, ..Timeouts::default() };
+        let webhook = TestWebhook::new(database.app_with(Some(&proxy.address), timeouts), &queues);
         for _ in 0..3 {
-            post(&door, org, &Call::default().status("ended", 0)).await;
+            post(&webhook, org, &Call::default().status("ended", 0)).await;
         }
         assert_eq!(proxy.connections() - before, connections, "{max_idle:?}");
     }
@@ -403,12 +404,12 @@ async fn a_connection_idle_for_long_is_not_used_again() {
 #[tokio::test]
 async fn a_queued_event_keeps_the_right_it_came_with() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(AWAY), &queues);
+    let webhook = TestWebhook::new(database.app_at(UNAVAILABLE), &queues);
     let (before, after) = (Call::default(), Call::default());
-    post(&door, org, &before.status("ended", 0)).await;
+    post(&webhook, org, &before.status("ended", 0)).await;
     database.admin().await.rotate_key(org, Duration::ZERO).await.unwrap();
-    // Without the database the door cannot know that the key has been revoked.
-    post(&door, org, &after.status("ended", 0)).await;
+    // Without the database the webhook function cannot know that the key has been revoked.
+    post(&webhook, org, &after.status("ended", 0)).await;
     assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, 2);
     assert_eq!(database.text("SELECT vapi_call_id FROM call_logs").await, Some(before.id));
     assert_eq!(queues.dead_letters(Function::CallEnded).await, ["RF2004"]);
@@ -421,13 +422,13 @@ async fn after_the_full_rollback_events_wait_for_the_migration() {
     const ROLLBACK: &str = include_str!("../../migrations/rollback/constraints_and_indexes.sql");
     let (database, queues, org) = set_up().await;
     let app = database.app();
-    let door = TestWebhook::new(Arc::clone(&app), &queues);
+    let webhook = TestWebhook::new(Arc::clone(&app), &queues);
     let call = Call::default();
-    post(&door, org, &call.status("in-progress", 0)).await;
+    post(&webhook, org, &call.status("in-progress", 0)).await;
     let before = but_failures(database.everything_of(org).await);
     database.superuser().await.batch_execute(ROLLBACK).await.unwrap();
 
-    post(&door, org, &call.report(60_000, json!({}))).await;
+    post(&webhook, org, &call.report(60_000, json!({}))).await;
     let batch = queues.take(Function::EndOfCallReport).await;
     assert_eq!(TestQueues::failure_codes(&batch), ["RF1006"]);
     assert_eq!(again(&consume(&queues, Function::EndOfCallReport, &app, batch.clone()).await).len(), 1);

@@ -1,8 +1,8 @@
 //! The review's checklist, line by line (A8). Each test is named after its line; the details are in the other files.
 
 use ringfence_core::Outcome;
-use ringfence_testkit::database::{apply, try_apply};
-use ringfence_testkit::{Call, TestDatabase};
+use ringfence_harness::testing::database::{apply, try_apply};
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio_postgres::error::SqlState;

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use ringfence_core::{Database, Failure, Outcome};
 use ringfence_egress::{EgressClient, EgressPolicy};
+use ringfence_harness::testing::endpoint::Manner;
+use ringfence_harness::testing::{
+    Call, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample_bytes, sample_names,
+};
 use ringfence_protocol::Delivery;
 use ringfence_protocol::maintenance::Job;
 use ringfence_runtime::pipeline::EventStore;
 use ringfence_runtime::sentry::{FailedTransaction, Reporter};
-use ringfence_testkit::endpoint::Manner;
-use ringfence_testkit::{Call, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample_bytes, sample_names};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 use strum::IntoEnumIterator as _;
@@ -21,7 +23,7 @@ use tokio::sync::OnceCell;
 use crate::recordings::Stage;
 
 /// The test below that speaks runs in a process of its own, so that all that a function's process says can be read.
-const SPEAKER: &str = "telemetry::a_door_speaks";
+const SPEAKER: &str = "telemetry::a_webhook_function_logs";
 
 fn dsn(endpoint: &TestEndpoint) -> String {
     let host = endpoint.url.trim_start_matches("http://").trim_end_matches("/hook");
@@ -80,7 +82,7 @@ async fn sentry_is_told_ids_and_codes() {
     assert!(authorization.contains("sentry_key=public"), "{authorization}");
 }
 
-/// B4: a Sentry that hangs, refuses or is away holds nobody up, and what it missed is not kept for ever.
+/// B4: a Sentry that hangs, refuses or is unavailable holds nobody up, and what it missed is not kept for ever.
 #[tokio::test]
 async fn a_sentry_that_hangs_holds_nobody_up() {
     let sentry = TestEndpoint::start(Manner::Hangs).await;
@@ -228,19 +230,19 @@ async fn speak() -> (String, Vec<Value>) {
     (said, told)
 }
 
-/// Not a test of itself: what a door, its consumers and maintenance say over all samples and in all kinds of trouble, for the tests above.
+/// Not a test of itself: what a webhook function, its consumers and maintenance say over all samples and in all kinds of trouble, for the tests above.
 #[tokio::test]
 #[ignore = "run by the tests above, in a process of its own"]
-async fn a_door_speaks() {
+async fn a_webhook_function_logs() {
     ringfence_runtime::telemetry::start();
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
     let app = database.app();
-    let door = TestWebhook::new(Arc::clone(&app), &queues);
+    let webhook = TestWebhook::new(Arc::clone(&app), &queues);
     let post_all = async || {
         for name in sample_names() {
             // An org each, since some name the same call.
             let org = database.org(&name).await;
-            door.post_bytes(org, sample_bytes(&name)).await;
+            webhook.post_bytes(org, sample_bytes(&name)).await;
         }
     };
     post_all().await;
@@ -253,7 +255,7 @@ async fn a_door_speaks() {
     post_all().await;
     let org = database.org("Acme").await;
     assert_eq!(
-        door.send(Some(&org.to_string()), &[("x-vapi-secret", "somebody's secret")], b"{}".to_vec()).await.status,
+        webhook.send(Some(&org.to_string()), &[("x-vapi-secret", "somebody's secret")], b"{}".to_vec()).await.status,
         401
     );
     for function in Function::iter() {
@@ -261,13 +263,15 @@ async fn a_door_speaks() {
         consumer.consume(queues.take(function).await, Instant::now() + Duration::from_mins(5)).await;
     }
     let late = Call::default();
-    queues.put(Function::CallEnded, &sealed(&ringfence_testkit::call::delivery(org, &late.status("ended", 0)))).await;
+    queues
+        .put(Function::CallEnded, &sealed(&ringfence_harness::testing::call::delivery(org, &late.status("ended", 0))))
+        .await;
     let consumer = queues.consumer(Function::CallEnded, Arc::clone(&app));
     consumer.consume(queues.take(Function::CallEnded).await, Instant::now() + Duration::from_mins(5)).await;
 
-    assert_eq!(door.post_platform(&Call::default().status("in-progress", 0)).await.status, 200, "it names nobody");
-    let away = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &TestQueues::away().await);
-    assert_eq!(away.post(org, &late.status("ended", 0)).await.status, 503);
+    assert_eq!(webhook.post_platform(&Call::default().status("in-progress", 0)).await.status, 200, "it names nobody");
+    let unavailable = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &TestQueues::unavailable().await);
+    assert_eq!(unavailable.post(org, &late.status("ended", 0)).await.status, 503);
     let stage = Stage::new().await;
     crate::maintenance::go_wrong(&stage).await;
     crate::reconciliation::stuck(&stage, stage.org).await;
@@ -296,13 +300,13 @@ fn sealed(delivery: &Delivery) -> String {
     }
 }
 
-/// One trace leads from the door through the queue to the consumer; a message from before there was one is read too.
+/// One trace leads from the webhook function through the queue to the consumer; a message from before there was one is read too.
 #[tokio::test]
 async fn a_trace_goes_with_its_event() {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
     let org = database.org("Acme").await;
-    let door = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
-    assert_eq!(door.post(org, &Call::default().status("ended", 0)).await.status, 200);
+    let webhook = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    assert_eq!(webhook.post(org, &Call::default().status("ended", 0)).await.status, 200);
     let batch = queues.take(Function::CallEnded).await;
     let mut message: Value = serde_json::from_str(batch.records[0].body.as_deref().unwrap()).unwrap();
     let trace = message["delivery"]["trace_id"].as_str().unwrap().to_owned();

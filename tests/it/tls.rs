@@ -4,11 +4,11 @@
 
 use ringfence_core::error::Failure;
 use ringfence_core::{ConfigurationError, Database, DatabaseSettings, Outcome, migrations};
+use ringfence_harness::testing::certificates::ServerCertificate;
+use ringfence_harness::testing::database::{APP_PASSWORD, apply};
+use ringfence_harness::testing::server::SUPERUSER_PASSWORD;
+use ringfence_harness::testing::{Call, TestCa, TestServer};
 use ringfence_runtime::Environment;
-use ringfence_testkit::certificates::ServerCertificate;
-use ringfence_testkit::database::{APP_PASSWORD, apply};
-use ringfence_testkit::server::SUPERUSER_PASSWORD;
-use ringfence_testkit::{Call, TestCa, TestServer};
 use ringfence_vapi::{FailureClass, FailureCode};
 
 const HOST: &str = "db.ringfence.test";

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use ringfence_core::{Database, Outcome, apply_event};
+use ringfence_harness::testing::call::delivery_with;
+use ringfence_harness::testing::database::apply;
+use ringfence_harness::testing::endpoint::Manner;
+use ringfence_harness::testing::webhook::Reply;
+use ringfence_harness::testing::{Call, PgBouncer, Proxy, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_protocol::Credential;
 use ringfence_protocol::admin::{Tool, ToolKind};
-use ringfence_testkit::call::delivery_with;
-use ringfence_testkit::database::apply;
-use ringfence_testkit::endpoint::Manner;
-use ringfence_testkit::webhook::Reply;
-use ringfence_testkit::{Call, PgBouncer, Proxy, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
@@ -33,10 +33,10 @@ enum Sender {
 }
 
 impl Sender {
-    async fn post(self, door: &TestWebhook, body: &Value) -> Reply {
+    async fn post(self, webhook: &TestWebhook, body: &Value) -> Reply {
         match self {
-            Self::Org(org) => door.post(org, body).await,
-            Self::Platform => door.post_platform(body).await,
+            Self::Org(org) => webhook.post(org, body).await,
+            Self::Platform => webhook.post_platform(body).await,
         }
     }
 }
@@ -45,7 +45,7 @@ impl Sender {
 async fn assert_one_round_trip(
     database: &TestDatabase,
     wires: &[&Proxy],
-    door: &TestWebhook,
+    webhook: &TestWebhook,
     sender: Sender,
     body: &Value,
 ) {
@@ -53,7 +53,7 @@ async fn assert_one_round_trip(
         let _ = wire.take_round_trips();
     }
     let what = format!("{sender:?} {}", body["message"]["type"]);
-    assert_eq!(sender.post(door, body).await.status, 200, "{what}");
+    assert_eq!(sender.post(webhook, body).await.status, 200, "{what}");
     for wire in wires {
         assert_eq!(wire.take_round_trips(), 1, "{what}");
     }
@@ -71,18 +71,18 @@ async fn assert_one_round_trip_each(at: &str, wires: &[&Proxy], database: &TestD
     let org = database.org("One round trip").await;
     let call = Call { assistant: Some("assistant-of-one-round-trip".to_owned()), ..Call::default() };
     database.agent(org, call.assistant.as_deref().unwrap()).await;
-    let door = TestWebhook::new(database.app_at(Some(at)), &TestQueues::new().await);
-    assert_eq!(door.post(org, &Call::default().status("ringing", 0)).await.status, 200);
+    let webhook = TestWebhook::new(database.app_at(Some(at)), &TestQueues::new().await);
+    assert_eq!(webhook.post(org, &Call::default().status("ringing", 0)).await.status, 200);
 
     for sender in [Sender::Org(org), Sender::Platform] {
         let call = Call { id: uuid::Uuid::new_v4().to_string(), ..call.clone() };
         let claims = format!("processed_webhook_events WHERE vapi_call_id = '{}'", call.id);
         for body in one_of_each(&call) {
-            assert_one_round_trip(database, wires, &door, sender, &body).await;
+            assert_one_round_trip(database, wires, &webhook, sender, &body).await;
         }
         assert_eq!(database.count(&claims).await, 5, "applied");
         for body in one_of_each(&call) {
-            assert_one_round_trip(database, wires, &door, sender, &body).await;
+            assert_one_round_trip(database, wires, &webhook, sender, &body).await;
         }
         assert_eq!(database.count(&claims).await, 5, "duplicates");
     }
@@ -114,11 +114,11 @@ async fn every_stored_event_is_one_round_trip_through_a_transaction_pooler() {
 async fn an_event_of_an_unknown_org_is_one_round_trip() {
     let database = TestDatabase::new().await;
     let wire = Proxy::start().await;
-    let door = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
-    assert_eq!(door.post_platform(&Call::default().status("ringing", 0)).await.status, 200);
+    let webhook = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
+    assert_eq!(webhook.post_platform(&Call::default().status("ringing", 0)).await.status, 200);
 
     for body in one_of_each(&Call::default()) {
-        assert_one_round_trip(&database, &[&wire], &door, Sender::Platform, &body).await;
+        assert_one_round_trip(&database, &[&wire], &webhook, Sender::Platform, &body).await;
     }
     assert_eq!(database.count("unresolved_events").await, 6);
 }
@@ -128,12 +128,12 @@ async fn an_event_of_an_unknown_org_is_one_round_trip() {
 async fn questions_and_tool_calls_are_one_round_trip() {
     let database = TestDatabase::new().await;
     let wire = Proxy::start().await;
-    let door = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
+    let webhook = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
     let org = database.org("Acme").await;
     database.lead(org, "+15555550142").await;
-    assert_eq!(door.post(org, &Call::default().status("ringing", 0)).await.status, 200);
+    assert_eq!(webhook.post(org, &Call::default().status("ringing", 0)).await.status, 200);
     for name in ["assistant-request.inbound-twilio", "transfer-destination-request", "tool-calls.multiple"] {
-        assert_one_round_trip(&database, &[&wire], &door, Sender::Org(org), &sample(name)).await;
+        assert_one_round_trip(&database, &[&wire], &webhook, Sender::Org(org), &sample(name)).await;
     }
     let endpoint = TestEndpoint::start(Manner::Answers(json!({"result": "Booked"}))).await;
     let tool = Tool {
@@ -146,7 +146,7 @@ async fn questions_and_tool_calls_are_one_round_trip() {
     database.admin().await.set_tool(org, &tool).await.unwrap();
     for round_trips in [2, 1] {
         let _ = wire.take_round_trips();
-        assert_eq!(door.post(org, &sample("tool-calls.single")).await.status, 200);
+        assert_eq!(webhook.post(org, &sample("tool-calls.single")).await.status, 200);
         assert_eq!(wire.take_round_trips(), round_trips);
     }
     assert_eq!(endpoint.requests().len(), 1);
@@ -159,11 +159,11 @@ async fn a_revoked_key_is_one_round_trip() {
     let org = database.org("Revoked").await;
     database.superuser().await.execute("UPDATE organization_keys SET valid_until = now()", &[]).await.unwrap();
     let wire = Proxy::start().await;
-    let door = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
-    assert_eq!(door.post(org, &Call::default().status("ringing", 0)).await.status, 401);
+    let webhook = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
+    assert_eq!(webhook.post(org, &Call::default().status("ringing", 0)).await.status, 401);
 
     let _ = wire.take_round_trips();
-    assert_eq!(door.post(org, &Call::default().status("ringing", 0)).await.status, 401);
+    assert_eq!(webhook.post(org, &Call::default().status("ringing", 0)).await.status, 401);
     assert_eq!(wire.take_round_trips(), 1);
     assert_eq!(left_open(&database).await, 0);
 }

@@ -1,4 +1,4 @@
-//! `cargo ringfence agent`: the Vapi assistants, squads and numbers of an org, and what they answer Vapi with.
+//! `ringfence agent`: the Vapi assistants, squads and numbers of an org, and what they answer Vapi with.
 
 use std::process::ExitCode;
 
@@ -7,13 +7,13 @@ use ringfence_protocol::admin::{Command, NewAgent, Reply};
 use ringfence_vapi::{AgentId, OrgId};
 use serde_json::{Map, Value};
 
-use crate::administration::{Administrator, Place, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
 
 /// Registers, lists and configures agents.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Agent {
+pub struct Agent {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -26,11 +26,11 @@ enum Verb {
 }
 
 impl Agent {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         match self.verb {
-            Verb::Add(verb) => verb.run().await,
-            Verb::List(verb) => verb.run().await,
-            Verb::Configure(verb) => verb.run().await,
+            Verb::Add(verb) => verb.run(backend).await,
+            Verb::List(verb) => verb.run(backend).await,
+            Verb::Configure(verb) => verb.run(backend).await,
         }
     }
 }
@@ -71,7 +71,7 @@ struct Add {
 }
 
 impl Add {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let agent = NewAgent {
             name: self.name,
             role: self.role,
@@ -82,8 +82,9 @@ impl Add {
             is_default: self.default,
             configuration: self.configuration.unwrap_or_default(),
         };
-        let answer = self.administrator.perform(|actor| Command::AddAgent { actor, org_id: self.org, agent }).await?;
-        let Reply::Agent(added) = answer else { return Err(unexpected(&answer)) };
+        let reply =
+            self.administrator.perform(backend, |actor| Command::AddAgent { actor, org_id: self.org, agent }).await?;
+        let Reply::Agent(added) = reply else { return Err(unexpected(&reply)) };
         println!("id                    {}", added.id);
         println!("kept platform events  {} applied, {} failed", added.events.applied, added.events.failed);
         if added.events.failed > 0 {
@@ -99,14 +100,12 @@ struct List {
     /// The org's id
     #[arg(long)]
     org: OrgId,
-    #[command(flatten)]
-    place: Place,
 }
 
 impl List {
-    async fn run(self) -> Result<ExitCode> {
-        let answer = self.place.perform(Command::ListAgents { org_id: self.org }).await?;
-        let Reply::Agents { agents } = answer else { return Err(unexpected(&answer)) };
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let reply = backend.command(Command::ListAgents { org_id: self.org }).await?;
+        let Reply::Agents { agents } = reply else { return Err(unexpected(&reply)) };
         println!("{}", serde_json::to_string_pretty(&agents).context("write JSON")?);
         Ok(ExitCode::SUCCESS)
     }
@@ -132,11 +131,11 @@ struct Configure {
 }
 
 impl Configure {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { agent: agent_id, org: org_id, default: is_default, configuration, administrator } = self;
-        let act = |actor| Command::ConfigureAgent { actor, org_id, agent_id, is_default, configuration };
-        let answer = administrator.perform(act).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+        let command = |actor| Command::ConfigureAgent { actor, org_id, agent_id, is_default, configuration };
+        let reply = administrator.perform(backend, command).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
         println!("The agent is configured.");
         Ok(ExitCode::SUCCESS)
     }

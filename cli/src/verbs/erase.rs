@@ -1,18 +1,18 @@
-//! `cargo ringfence erase`: what is known of a call, or of a number's calls, leaves every place.
+//! `ringfence erase`: what is known of a call, or of a number's calls, leaves every place.
 
 use std::process::ExitCode;
 
 use ringfence_protocol::admin::{Command, Erasure, Reply, Target as What};
 use ringfence_vapi::OrgId;
 
-use crate::administration::{Administrator, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
 /// Erases what is known of a call, or of a number's calls, from every place; says what there is unless it is told to run.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
-pub(crate) struct Erase {
+pub struct Erase {
     /// The org's id
     #[arg(long)]
     org: OrgId,
@@ -33,14 +33,15 @@ pub(crate) struct Erase {
 }
 
 impl Erase {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org, call, number, run, json, administrator } = self;
         let erase = match (call, number) {
             (Some(call), _) => What::Call(call),
             (None, number) => What::Number(number.unwrap_or_default().into()),
         };
-        let answer = administrator.perform(|actor| Command::Erase { actor, org_id: org, target: erase, run }).await?;
-        let Reply::Erased(erasure) = answer else { return Err(unexpected(&answer)) };
+        let reply =
+            administrator.perform(backend, |actor| Command::Erase { actor, org_id: org, target: erase, run }).await?;
+        let Reply::Erased(erasure) = reply else { return Err(unexpected(&reply)) };
         if json {
             println!("{}", serde_json::to_string(&erasure).unwrap_or_default());
         } else {

@@ -1,4 +1,4 @@
-//! `cargo ringfence lead`: the people whom an org calls, or who call it.
+//! `ringfence lead`: the people whom an org calls, or who call it.
 
 use std::process::ExitCode;
 
@@ -7,13 +7,13 @@ use ringfence_protocol::admin::{Command, Reply};
 use ringfence_vapi::OrgId;
 use serde_json::{Map, Value};
 
-use crate::administration::{Administrator, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
 /// Adds and changes leads.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Lead {
+pub struct Lead {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -25,10 +25,10 @@ enum Verb {
 }
 
 impl Lead {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         match self.verb {
-            Verb::Add(verb) => verb.run().await,
-            Verb::Change(verb) => verb.run().await,
+            Verb::Add(verb) => verb.run(backend).await,
+            Verb::Change(verb) => verb.run(backend).await,
         }
     }
 }
@@ -53,11 +53,12 @@ struct Add {
 }
 
 impl Add {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org: org_id, phone, name, metadata, administrator } = self;
         let metadata = metadata.unwrap_or_default();
-        let answer = administrator.perform(|actor| Command::AddLead { actor, org_id, phone, name, metadata }).await?;
-        let Reply::Lead { id } = answer else { return Err(unexpected(&answer)) };
+        let reply =
+            administrator.perform(backend, |actor| Command::AddLead { actor, org_id, phone, name, metadata }).await?;
+        let Reply::Lead { id } = reply else { return Err(unexpected(&reply)) };
         println!("id  {id}");
         Ok(ExitCode::SUCCESS)
     }
@@ -84,11 +85,12 @@ struct Change {
 }
 
 impl Change {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org: org_id, phone, name, metadata, administrator } = self;
-        let answer =
-            administrator.perform(|actor| Command::ChangeLead { actor, org_id, phone, name, metadata }).await?;
-        let Reply::Lead { id } = answer else { return Err(unexpected(&answer)) };
+        let reply = administrator
+            .perform(backend, |actor| Command::ChangeLead { actor, org_id, phone, name, metadata })
+            .await?;
+        let Reply::Lead { id } = reply else { return Err(unexpected(&reply)) };
         println!("id  {id}");
         Ok(ExitCode::SUCCESS)
     }

@@ -1,4 +1,4 @@
-//! `cargo ringfence org`: orgs, their keys, and how long what is theirs is kept.
+//! `ringfence org`: orgs, their keys, and how long what is theirs is kept.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,13 +8,14 @@ use ringfence_protocol::admin::{Command, OrganizationKey, Reply, RetainedData};
 use ringfence_vapi::OrgId;
 use serde::Serialize;
 
-use crate::administration::{Administrator, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
+use crate::table::Table;
 
 /// Creates and lists orgs, rotates their keys, and sets what is kept for them.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Org {
+pub struct Org {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -30,14 +31,14 @@ enum Verb {
 }
 
 impl Org {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         match self.verb {
-            Verb::Create(verb) => verb.run().await,
-            Verb::List(verb) => verb.run().await,
-            Verb::RotateKey(verb) => verb.run().await,
-            Verb::VapiKey(verb) => verb.run().await,
-            Verb::Retention(verb) => verb.run().await,
-            Verb::ZeroRetention(verb) => verb.run().await,
+            Verb::Create(verb) => verb.run(backend).await,
+            Verb::List(verb) => verb.run(backend).await,
+            Verb::RotateKey(verb) => verb.run(backend).await,
+            Verb::VapiKey(verb) => verb.run(backend).await,
+            Verb::Retention(verb) => verb.run(backend).await,
+            Verb::ZeroRetention(verb) => verb.run(backend).await,
         }
     }
 }
@@ -56,9 +57,9 @@ struct Create {
 }
 
 impl Create {
-    async fn run(self) -> Result<ExitCode> {
-        let act = |actor| Command::CreateOrganization { actor, name: self.name };
-        print_key(&self.administrator.perform(act).await?, self.json)
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let command = |actor| Command::CreateOrganization { actor, name: self.name };
+        print_key(&self.administrator.perform(backend, command).await?, self.json)
     }
 }
 
@@ -73,17 +74,19 @@ struct List {
 }
 
 impl List {
-    async fn run(self) -> Result<ExitCode> {
-        let answer = self.administrator.perform(|actor| Command::ListOrganizations { actor }).await?;
-        let Reply::Organizations { organizations } = answer else { return Err(unexpected(&answer)) };
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let reply = self.administrator.perform(backend, |actor| Command::ListOrganizations { actor }).await?;
+        let Reply::Organizations { organizations } = reply else { return Err(unexpected(&reply)) };
         if self.json {
             print_json(&organizations)?;
             return Ok(ExitCode::SUCCESS);
         }
-        println!("{:36}  {:>11}  name", "id", "key version");
+        let mut table = Table::new(["id", "key version", "name"]);
         for organization in organizations {
-            println!("{:36}  {:>11}  {}", organization.id.to_string(), organization.key_version, organization.name);
+            let cells = [organization.id.to_string(), organization.key_version.to_string(), organization.name];
+            table.row(cells);
         }
+        print!("{table}");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -104,10 +107,10 @@ struct RotateKey {
 }
 
 impl RotateKey {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let overlap_seconds = self.overlap.as_secs();
-        let act = |actor| Command::RotateKey { actor, org_id: self.org, overlap_seconds };
-        print_key(&self.administrator.perform(act).await?, self.json)
+        let command = |actor| Command::RotateKey { actor, org_id: self.org, overlap_seconds };
+        print_key(&self.administrator.perform(backend, command).await?, self.json)
     }
 }
 
@@ -124,11 +127,12 @@ struct VapiKey {
 }
 
 impl VapiKey {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         // Not an argument: those are seen by whoever lists processes, and kept by shells.
         let key = if self.remove { None } else { Some(read_line()?.into()) };
-        let answer = self.administrator.perform(|actor| Command::SetVapiKey { actor, org_id: self.org, key }).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+        let reply =
+            self.administrator.perform(backend, |actor| Command::SetVapiKey { actor, org_id: self.org, key }).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
         println!("{}", if self.remove { "the key is forgotten" } else { "the key is kept" });
         Ok(ExitCode::SUCCESS)
     }
@@ -171,7 +175,7 @@ fn days(text: &str) -> std::result::Result<Days, String> {
 }
 
 impl Retention {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let chosen = [
             (RetainedData::Recordings, self.recordings),
             (RetainedData::Transcripts, self.transcripts),
@@ -179,9 +183,9 @@ impl Retention {
         ];
         for (kept, days) in chosen {
             let Some(Days(days)) = days else { continue };
-            let act = |actor| Command::SetRetention { actor, org_id: self.org, data: kept, days };
-            let answer = self.administrator.perform(act).await?;
-            let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+            let command = |actor| Command::SetRetention { actor, org_id: self.org, data: kept, days };
+            let reply = self.administrator.perform(backend, command).await?;
+            let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
             match days {
                 Some(days) => println!("{kept} are retained for {days} days"),
                 None => println!("{kept} are retained without a limit"),
@@ -204,17 +208,18 @@ struct ZeroRetention {
 }
 
 impl ZeroRetention {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org, is_zero, administrator } = self;
-        let answer = administrator.perform(|actor| Command::SetZeroRetention { actor, org_id: org, is_zero }).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+        let reply =
+            administrator.perform(backend, |actor| Command::SetZeroRetention { actor, org_id: org, is_zero }).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
         println!("Vapi is {}asked for this org's missing reports", if is_zero { "not " } else { "" });
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn print_key(answer: &Reply, json: bool) -> Result<ExitCode> {
-    let Reply::Organization(organization) = answer else { return Err(unexpected(answer)) };
+fn print_key(reply: &Reply, json: bool) -> Result<ExitCode> {
+    let Reply::Organization(organization) = reply else { return Err(unexpected(reply)) };
     if json {
         print_json(organization)?;
         return Ok(ExitCode::SUCCESS);

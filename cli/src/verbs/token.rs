@@ -1,4 +1,4 @@
-//! `cargo ringfence token`: tokens for people's screens.
+//! `ringfence token`: tokens for people's screens.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use ringfence_protocol::admin::{Command, Reply};
 use ringfence_vapi::OrgId;
 
-use crate::administration::{Administrator, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
 /// Makes a token that watches an org's calls over the WebSocket API and plays their recordings
 #[derive(Debug, clap::Args)]
-pub(crate) struct Token {
+pub struct Token {
     /// The org's id
     #[arg(long)]
     org: OrgId,
@@ -24,11 +24,11 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let lifetime_seconds = self.lifetime.as_secs();
-        let act = |actor| Command::MintToken { actor, org_id: self.org, lifetime_seconds };
-        let answer = self.administrator.perform(act).await?;
-        let Reply::Token { token, .. } = answer else { return Err(unexpected(&answer)) };
+        let command = |actor| Command::MintToken { actor, org_id: self.org, lifetime_seconds };
+        let reply = self.administrator.perform(backend, command).await?;
+        let Reply::Token { token, .. } = reply else { return Err(unexpected(&reply)) };
         println!("{token}");
         Ok(ExitCode::SUCCESS)
     }

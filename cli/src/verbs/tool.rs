@@ -1,4 +1,4 @@
-//! `cargo ringfence tool`: endpoints of an org, for tools that its models call and for messages that it answers itself.
+//! `ringfence tool`: endpoints of an org, for tools that its models call and for messages that it answers itself.
 
 use std::process::ExitCode;
 
@@ -6,13 +6,13 @@ use clap::{ArgGroup, Subcommand};
 use ringfence_protocol::admin::{Command, Reply, Tool as Registered, ToolKind};
 use ringfence_vapi::OrgId;
 
-use crate::administration::{Administrator, Place, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
 
 /// Registers, lists and removes tools.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Tool {
+pub struct Tool {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -26,12 +26,12 @@ enum Verb {
 }
 
 impl Tool {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         match self.verb {
-            Verb::Add(verb) => verb.run().await,
-            Verb::List(verb) => verb.run().await,
-            Verb::Remove(verb) => verb.run().await,
-            Verb::Secret(verb) => verb.run().await,
+            Verb::Add(verb) => verb.run(backend).await,
+            Verb::List(verb) => verb.run(backend).await,
+            Verb::Remove(verb) => verb.run(backend).await,
+            Verb::Secret(verb) => verb.run(backend).await,
         }
     }
 }
@@ -79,16 +79,14 @@ struct Add {
 }
 
 impl Add {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { named, endpoint, timeout, idempotent, administrator } = self;
         let org_id = named.org;
         let (kind, name) = named.kind_and_name();
         let tool = Registered { kind, name, endpoint, timeout_seconds: timeout, is_idempotent: idempotent };
-        let answer = administrator.perform(|actor| Command::SetTool { actor, org_id, tool }).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
-        println!(
-            "The tool is registered. `cargo ringfence tool secret --org {org_id}` shows what verifies its requests."
-        );
+        let reply = administrator.perform(backend, |actor| Command::SetTool { actor, org_id, tool }).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
+        println!("The tool is registered. `ringfence tool secret --org {org_id}` shows what verifies its requests.");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -99,14 +97,12 @@ struct List {
     /// The org's id
     #[arg(long)]
     org: OrgId,
-    #[command(flatten)]
-    place: Place,
 }
 
 impl List {
-    async fn run(self) -> Result<ExitCode> {
-        let answer = self.place.perform(Command::ListTools { org_id: self.org }).await?;
-        let Reply::Tools { tools } = answer else { return Err(unexpected(&answer)) };
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let reply = backend.command(Command::ListTools { org_id: self.org }).await?;
+        let Reply::Tools { tools } = reply else { return Err(unexpected(&reply)) };
         println!("{}", serde_json::to_string_pretty(&tools).context("write JSON")?);
         Ok(ExitCode::SUCCESS)
     }
@@ -122,12 +118,12 @@ struct Remove {
 }
 
 impl Remove {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { named, administrator } = self;
         let org_id = named.org;
         let (kind, name) = named.kind_and_name();
-        let answer = administrator.perform(|actor| Command::RemoveTool { actor, org_id, kind, name }).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+        let reply = administrator.perform(backend, |actor| Command::RemoveTool { actor, org_id, kind, name }).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
         println!("The tool is removed.");
         Ok(ExitCode::SUCCESS)
     }
@@ -144,10 +140,10 @@ struct Secret {
 }
 
 impl Secret {
-    async fn run(self) -> Result<ExitCode> {
-        let act = |actor| Command::ShowToolSecret { actor, org_id: self.org };
-        let answer = self.administrator.perform(act).await?;
-        let Reply::ToolSecret { secret } = answer else { return Err(unexpected(&answer)) };
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let command = |actor| Command::ShowToolSecret { actor, org_id: self.org };
+        let reply = self.administrator.perform(backend, command).await?;
+        let Reply::ToolSecret { secret } = reply else { return Err(unexpected(&reply)) };
         println!("{secret}");
         Ok(ExitCode::SUCCESS)
     }

@@ -8,9 +8,8 @@ use ringfence_core::admin::Admin;
 use ringfence_core::migrations::{self, MigrationError};
 use ringfence_egress::vapi_api::VAPI_API;
 use ringfence_egress::{EgressClient, VapiApi};
-use ringfence_identity::tokens::MAX_LIFETIME;
 use ringfence_identity::{Audience, ConsoleClaims, MasterKeys, MintError, Scope, Subject};
-use ringfence_protocol::admin::{Command, OrganizationKey, Reply, Secret};
+use ringfence_protocol::admin::{Command, MAX_TOKEN_LIFETIME, OrganizationKey, Reply, Secret};
 use ringfence_runtime::{Environment, Misconfigured};
 use ringfence_vapi::interactive::Configuration;
 use ringfence_vapi::{Function, OrgId};
@@ -214,7 +213,7 @@ impl Administration {
         org_id: Option<OrgId>,
         lifetime_seconds: u64,
     ) -> Result<Duration, CommandError> {
-        let lifetime = Duration::from_secs(lifetime_seconds).min(MAX_LIFETIME);
+        let lifetime = Duration::from_secs(lifetime_seconds).min(MAX_TOKEN_LIFETIME);
         let is_recorded =
             self.admin(actor.to_owned()).await?.record_token_mint(audience.as_str(), org_id, lifetime).await?;
         if is_recorded { Ok(lifetime) } else { Err(CommandError::NoSuchOrg) }

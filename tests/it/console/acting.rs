@@ -1,9 +1,9 @@
 //! What people do: each act is ordered from the function that administers, in the name of whoever did it, and for his org only.
 
 use lambda_http::http::StatusCode;
+use ringfence_harness::testing::Call;
+use ringfence_harness::testing::webhook::keys;
 use ringfence_protocol::admin::ConsoleRequest;
-use ringfence_testkit::Call;
-use ringfence_testkit::webhook::keys;
 use serde_json::{Value, json};
 
 use super::{Site, of};
@@ -80,7 +80,7 @@ async fn a_tool_call_is_settled_and_not_sent_back() {
 async fn a_replay_is_ordered_for_one_call() {
     let site = Site::open().await;
     let call = Call::default();
-    assert_eq!(site.door.post(site.acme, &call.status("ended", 0)).await.status, 200);
+    assert_eq!(site.webhook.post(site.acme, &call.status("ended", 0)).await.status, 200);
     let path = |call: &str| format!("/console/{}/calls/{call}/replay", site.acme);
     assert_eq!(site.post(&of(site.acme), &path(&call.id), "").await.status, StatusCode::SEE_OTHER);
     let order = site.lambda.invoked().pop().unwrap();
@@ -98,7 +98,7 @@ async fn the_live_page_gets_a_token_of_its_org() {
     let site = Site::open().await;
     let reply = site.post(&of(site.acme), &format!("/console/{}/live/token", site.acme), "").await;
     let answer: Value = serde_json::from_str(&reply.text).unwrap();
-    let tokens = ringfence_testkit::webhook::keys().live_tokens().unwrap();
+    let tokens = ringfence_harness::testing::webhook::keys().live_tokens().unwrap();
     let claims = tokens.verify(answer["token"].as_str().unwrap(), jiff::Timestamp::now()).unwrap();
     assert_eq!(claims.scope, site.acme);
 }

@@ -1,8 +1,8 @@
 //! What is shown, and to whom.
 
 use lambda_http::http::StatusCode;
+use ringfence_harness::testing::Call;
 use ringfence_identity::Scope;
-use ringfence_testkit::Call;
 use serde_json::{Value, json};
 
 use super::{Site, of, token};
@@ -12,7 +12,7 @@ async fn furnish(site: &Site) -> (Call, String) {
     let call = Call::default();
     let report = call.report(60_000, json!({"artifact": {"transcript": "AI: Hello."}}));
     for body in [call.status("in-progress", 0), call.transcript("A visit, please.", 5_000), report] {
-        assert_eq!(site.door.post(site.acme, &body).await.status, 200);
+        assert_eq!(site.webhook.post(site.acme, &body).await.status, 200);
     }
     let event = json!({"kind": "transcript", "event_type": "transcript", "text": "My PIN is 1234", "role": "user",
         "call": {"id": "failed-call", "customer_number": "+15555550199", "type": "inboundPhoneCall"}});
@@ -145,7 +145,7 @@ async fn calls_are_found_by_what_is_known_of_them() {
     let (token, one, two) =
         (of(site.acme), Call::default(), Call { customer: Some("+15555550143".to_owned()), ..Call::default() });
     for body in [one.status("in-progress", 0), two.status("ringing", 0), two.report(60_000, json!({}))] {
-        assert_eq!(site.door.post(site.acme, &body).await.status, 200);
+        assert_eq!(site.webhook.post(site.acme, &body).await.status, 200);
     }
     let found = async |query: &str| -> Vec<String> {
         let (status, shown) = site.json(&token, &format!("/console/{}/calls?{query}", site.acme)).await;
@@ -275,7 +275,7 @@ async fn an_org_sees_the_progress_of_its_operations() {
     assert!(page.text.contains("Redrives and replays") && page.text.contains(">41<"), "{}", page.text);
 
     let call = Call::default();
-    assert_eq!(site.door.post(site.acme, &call.status("ended", 0)).await.status, 200);
+    assert_eq!(site.webhook.post(site.acme, &call.status("ended", 0)).await.status, 200);
     let path = format!("/console/{}/calls/{}", site.acme, call.id);
     assert!(!site.get(&of(site.acme), &path).await.text.contains("Redrives and replays"));
     assert!(site.get(&of(site.acme), &format!("{path}?replayed=1")).await.text.contains("Redrives and replays"));
@@ -287,7 +287,7 @@ async fn what_was_said_is_no_markup() {
     let site = Site::open().await;
     let call = Call::default();
     let words = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>";
-    assert_eq!(site.door.post(site.acme, &call.transcript(words, 0)).await.status, 200);
+    assert_eq!(site.webhook.post(site.acme, &call.transcript(words, 0)).await.status, 200);
     let path = format!("/console/{}/calls", site.acme);
     let page = site.get(&of(site.acme), &format!("{path}/{}", call.id)).await;
     assert!(!page.text.contains("<script>alert") && !page.text.contains("<img"), "{}", page.text);
@@ -304,7 +304,7 @@ async fn a_code_leads_to_its_page() {
     assert_eq!(site.get(&of(site.acme), "/console/codes/RF9999").await.status, StatusCode::NOT_FOUND);
 }
 
-/// The database is away: a page says so, and nothing of it.
+/// The database is unavailable: a page says so, and nothing of it.
 #[tokio::test]
 async fn without_a_database_a_page_says_so() {
     let mut site = Site::open().await;

@@ -33,7 +33,7 @@ async fn a_token_becomes_a_cookie() {
 #[tokio::test]
 async fn without_a_token_of_the_console_there_is_only_the_way_in() {
     let site = Site::open().await;
-    let live_tokens = ringfence_testkit::webhook::keys().live_tokens().unwrap();
+    let live_tokens = ringfence_harness::testing::webhook::keys().live_tokens().unwrap();
     let (live, _) = live_tokens.mint(site.acme, "ada", Duration::from_mins(5), jiff::Timestamp::now()).unwrap();
     let over = token_for(Scope::Org(site.acme), Duration::ZERO);
     for token in ["", "a.b.c", &live, &over] {

@@ -1,7 +1,7 @@
 //! Many viewers.
 
 use futures_util::future::join_all;
-use ringfence_testkit::Call;
+use ringfence_harness::testing::Call;
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use ringfence_testkit::Call;
+use ringfence_harness::testing::Call;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
@@ -50,7 +50,7 @@ async fn the_browser_module_has_every_frame() {
     while stage.count("live_connections WHERE state = 'active'").await == 0 {}
 
     let call = Call::default();
-    ringfence_testkit::database::apply(&stage.app, stage.org, &call.status("ringing", 0)).await;
+    ringfence_harness::testing::database::apply(&stage.app, stage.org, &call.status("ringing", 0)).await;
     stage.post(&[call.transcript("Yes.", 5_000), call.report(60_000, json!({}))]).await;
     let mut frames = Vec::new();
     while frames.len() < 3 {

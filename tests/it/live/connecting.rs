@@ -1,7 +1,7 @@
 //! Who gets in, and as whose viewer.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use ringfence_testkit::Call;
+use ringfence_harness::testing::Call;
 
 use super::*;
 
@@ -63,7 +63,7 @@ async fn a_connection_cannot_be_taken_over() {
     assert_eq!(stage.count(&format!("live_connections WHERE org_id = '{}'", stage.org)).await, 1);
     assert_eq!(stage.count("live_connections").await, 1);
 
-    assert_eq!(stage.door.post(other, &Call::default().status("ringing", 0)).await.status, 200);
+    assert_eq!(stage.webhook.post(other, &Call::default().status("ringing", 0)).await.status, 200);
     stage.post(&[Call::default().status("ringing", 0)]).await;
     viewer.wait_for(1).await;
     viewer.resume().await;
@@ -106,8 +106,8 @@ async fn a_message_that_is_none_is_answered() {
 #[tokio::test]
 async fn without_a_database_a_viewer_is_told_to_come_again() {
     let stage = Stage::new().await;
-    let away = stage.database.app_at(Some("127.0.0.1:1"));
-    let live = Live::new(masters().live_tokens(), away, stage.queues.connections());
+    let unavailable = stage.database.app_at(Some("127.0.0.1:1"));
+    let live = Live::new(masters().live_tokens(), unavailable, stage.queues.connections());
     let event: ApiGatewayWebsocketProxyRequest = serde_json::from_value(json!({
         "requestContext": {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": "a=", "connectedAt": 1, "requestTimeEpoch": 1},
         "headers": {"Sec-WebSocket-Protocol": format!("ringfence.v1, {}", token(stage.org, Duration::from_mins(5)))},

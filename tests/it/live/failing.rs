@@ -1,9 +1,9 @@
 //! Pushes that fail.
 
 use broadcast_retry::MAX_FAILURES;
+use ringfence_harness::testing::Call;
 use ringfence_protocol::Broadcast;
 use ringfence_protocol::broadcast::Subject;
-use ringfence_testkit::Call;
 use ringfence_vapi::EventKey;
 
 use super::*;
@@ -107,9 +107,12 @@ async fn a_bad_broadcast_does_not_fail_its_neighbours() {
     stage.queues.put_broadcast(&serde_json::to_string(&of_nothing).unwrap()).await;
     let batch = stage.queues.take_broadcasts().await;
     assert_eq!(batch.records.len(), 2);
-    let away = stage.database.app_at(Some("127.0.0.1:1"));
-    let worker =
-        Broadcaster { database: away, connections: stage.queues.connections(), queues: stage.queues.of_broadcasts() };
+    let unavailable = stage.database.app_at(Some("127.0.0.1:1"));
+    let worker = Broadcaster {
+        database: unavailable,
+        connections: stage.queues.connections(),
+        queues: stage.queues.of_broadcasts(),
+    };
     let without = stage.queues.broadcast_consumer(worker);
     assert_eq!(without.consume(batch.clone(), in_time()).await.batch_item_failures.len(), 1);
     assert_eq!(stage.queues.dead_broadcasts().await, 1);

@@ -1,8 +1,8 @@
 //! What viewers are told.
 
 use ringfence_core::recordings::{self, Finished, StoredObject};
+use ringfence_harness::testing::Call;
 use ringfence_protocol::Recording;
-use ringfence_testkit::Call;
 use ringfence_vapi::RecordingKind;
 
 use super::*;
@@ -34,8 +34,8 @@ async fn a_viewer_sees_its_orgs_calls_and_no_others() {
         call.report(60_000, json!({})),
     ];
     for body in &bodies {
-        assert_eq!(stage.door.post(stage.org, body).await.status, 200);
-        assert_eq!(stage.door.post(other, &Call::default().status("ringing", 0)).await.status, 200);
+        assert_eq!(stage.webhook.post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook.post(other, &Call::default().status("ringing", 0)).await.status, 200);
     }
     viewer.wait_for(5).await;
     let pages = viewer.resume().await;

@@ -1,6 +1,6 @@
 //! The log is the truth: whatever a push missed, a resume has.
 
-use ringfence_testkit::{Call, database};
+use ringfence_harness::testing::{Call, database};
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! What is being said, before it is final.
 
-use ringfence_testkit::Call;
+use ringfence_harness::testing::Call;
 
 use super::*;
 
@@ -56,9 +56,9 @@ async fn a_partial_is_its_orgs() {
     let mut viewer = stage.viewer(stage.org).await;
     let call = Call::default();
     stage.database.agent(stage.org, call.assistant.as_deref().unwrap()).await;
-    assert_eq!(stage.door.post_platform(&partial(&call, "By the platform")).await.status, 200);
+    assert_eq!(stage.webhook.post_platform(&partial(&call, "By the platform")).await.status, 200);
     let nobodys = Call { assistant: None, phone_number: None, ..Call::default() };
-    assert_eq!(stage.door.post_platform(&partial(&nobodys, "Nobody's")).await.status, 200);
+    assert_eq!(stage.webhook.post_platform(&partial(&nobodys, "Nobody's")).await.status, 200);
     stage.database.admin().await.rotate_key(stage.org, Duration::ZERO).await.unwrap();
     stage.post(&[partial(&Call::default(), "Revoked")]).await;
     viewer.send(&json!({"action": "ping"})).await;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use ringfence_egress::EgressPolicy;
-use ringfence_testkit::studio::{Asked, Reply};
-use ringfence_testkit::webhook::masters;
-use ringfence_testkit::{Call, Proxy};
+use ringfence_harness::testing::fake_vapi::{Asked, Reply};
+use ringfence_harness::testing::webhook::masters;
+use ringfence_harness::testing::{Call, Proxy};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -43,18 +43,18 @@ async fn with_the_orgs_key_an_expired_link_is_no_loss() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(5000));
     let sealed = masters().api_key_sealer().seal(stage.org, "private-key").unwrap();
     assert!(stage.database.admin().await.set_vapi_key(stage.org, Some(&sealed)).await.unwrap());
-    let fresh = stage.studio.put("/fresh.wav", Reply::File(file.clone()));
+    let fresh = stage.vapi.put("/fresh.wav", Reply::File(file.clone()));
     let endpoint = format!("/call/{}/mono-recording", call.id);
-    stage.studio.put(&endpoint, Reply::Redirect(fresh));
+    stage.vapi.put(&endpoint, Reply::Redirect(fresh));
 
-    let dead = stage.studio.put("/dead.wav", Reply::File(wav(100)));
+    let dead = stage.vapi.put("/dead.wav", Reply::File(wav(100)));
     stage.report(&call, &dead, SignedDuration::from_secs(-1)).await;
     assert_eq!(stage.fetch().await, 0);
     let asked = |path: &str, authorization: Option<&str>| Asked {
         path: path.to_owned(),
         authorization: authorization.map(str::to_owned),
     };
-    assert_eq!(stage.studio.asked(), [asked(&endpoint, Some("Bearer private-key")), asked("/fresh.wav", None)]);
+    assert_eq!(stage.vapi.asked(), [asked(&endpoint, Some("Bearer private-key")), asked("/fresh.wav", None)]);
     assert_eq!(stage.row(&call).await["sha256"], format!("\\x{}", sha256(&file)));
     let everything = format!("{:?}", stage.database.everything_of(stage.org).await);
     assert!(!everything.contains("private-key"), "{everything}");
@@ -66,14 +66,14 @@ async fn a_bad_key_does_not_spoil_a_link_that_lags() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(5000));
     let sealed = masters().api_key_sealer().seal(stage.org, "revoked").unwrap();
     stage.database.admin().await.set_vapi_key(stage.org, Some(&sealed)).await.unwrap();
-    stage.studio.put(&format!("/call/{}/mono-recording", call.id), Reply::Status(401));
-    let link = stage.studio.put("/file.wav", Reply::Status(404));
+    stage.vapi.put(&format!("/call/{}/mono-recording", call.id), Reply::Status(401));
+    let link = stage.vapi.put("/file.wav", Reply::Status(404));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
     assert_eq!(fetch_with(&stage.uploader(), batch.clone()).await, 1);
     let row = stage.row(&call).await;
     assert_eq!((&row["state"], &row["code"]), (&json!("pending"), &json!("RF8002")));
-    stage.studio.put("/file.wav", Reply::File(file));
+    stage.vapi.put("/file.wav", Reply::File(file));
     assert_eq!(fetch_with(&stage.uploader(), batch).await, 0);
     assert_eq!(stage.row(&call).await["state"], "stored");
 }
@@ -82,7 +82,7 @@ async fn a_bad_key_does_not_spoil_a_link_that_lags() {
 #[tokio::test]
 async fn a_recording_that_takes_too_long_leaves_no_part() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
-    let link = stage.studio.put("/file.wav", Reply::Stalls(file[..LARGE / 2].to_vec()));
+    let link = stage.vapi.put("/file.wav", Reply::Stalls(file[..LARGE / 2].to_vec()));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
     // Two seconds more than are kept in reserve.
@@ -99,7 +99,7 @@ async fn a_recording_that_takes_too_long_leaves_no_part() {
 #[tokio::test]
 async fn a_link_that_is_refused_has_expired() {
     let (stage, call) = (Stage::new().await, Call::default());
-    let link = stage.studio.put("/refused.wav", Reply::Status(403));
+    let link = stage.vapi.put("/refused.wav", Reply::Status(403));
     stage.report(&call, &link, half_an_hour()).await;
     assert_eq!(stage.fetch().await, 0);
     assert_eq!(stage.queues.dead_recordings().await, ["RF8001"]);
@@ -111,12 +111,12 @@ async fn a_link_that_is_refused_has_expired() {
 async fn two_workers_fetch_a_recording_once() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
     let permits = Arc::new(Semaphore::new(0));
-    let link = stage.studio.put("/slow.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
+    let link = stage.vapi.put("/slow.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
     let (one, other) = (stage.uploader(), stage.uploader());
     let second = async {
-        stage.studio.until(1).await;
+        stage.vapi.until(1).await;
         let again = fetch_with(&other, batch.clone()).await;
         permits.add_permits(2);
         again
@@ -124,7 +124,7 @@ async fn two_workers_fetch_a_recording_once() {
     let (first, second) = tokio::join!(fetch_with(&one, batch.clone()), second);
     assert_eq!((first, second), (0, 1));
     assert_eq!(fetch_with(&other, batch.clone()).await, 0, "and then there is nothing left to do");
-    assert_eq!((stage.studio.asked().len(), stage.queues.stored().await.len()), (1, 1));
+    assert_eq!((stage.vapi.asked().len(), stage.queues.stored().await.len()), (1, 1));
     assert_eq!(stage.row(&call).await["attempts"], 1);
 }
 
@@ -133,13 +133,13 @@ async fn two_workers_fetch_a_recording_once() {
 async fn a_worker_that_was_taken_for_dead_changes_nothing() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
     let permits = Arc::new(Semaphore::new(0));
-    let link = stage.studio.put("/slow.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
+    let link = stage.vapi.put("/slow.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
     let (slow, quick) = (stage.uploader(), stage.uploader());
     let takeover = async {
-        stage.studio.until(1).await;
-        stage.studio.put("/slow.wav", Reply::File(file.clone()));
+        stage.vapi.until(1).await;
+        stage.vapi.put("/slow.wav", Reply::File(file.clone()));
         stage.execute("UPDATE recording_upload_queue SET lease_until = now() - interval '1 second'").await;
         assert_eq!(fetch_with(&quick, batch.clone()).await, 0);
         let rows = stage.database.everything_of(stage.org).await;
@@ -157,7 +157,7 @@ async fn a_worker_that_was_taken_for_dead_changes_nothing() {
 #[tokio::test]
 async fn a_worker_that_dies_leaves_no_half_object() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
-    let link = stage.studio.put("/file.wav", Reply::Stalls(file[..LARGE / 2].to_vec()));
+    let link = stage.vapi.put("/file.wav", Reply::Stalls(file[..LARGE / 2].to_vec()));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
     let uploader = stage.uploader();
@@ -174,7 +174,7 @@ async fn a_worker_that_dies_leaves_no_half_object() {
     assert!(stage.queues.stored().await.is_empty());
     assert_eq!(stage.row(&call).await["state"], "pending");
 
-    stage.studio.put("/file.wav", Reply::File(file.clone()));
+    stage.vapi.put("/file.wav", Reply::File(file.clone()));
     stage.execute("UPDATE recording_upload_queue SET lease_until = now() - interval '1 second'").await;
     assert_eq!(fetch_with(&stage.uploader(), batch).await, 0);
     assert_eq!(stage.row(&call).await["sha256"], format!("\\x{}", sha256(&file)));
@@ -185,14 +185,14 @@ async fn a_worker_that_dies_leaves_no_half_object() {
 async fn an_object_that_is_there_is_not_fetched_again() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
     let permits = Arc::new(Semaphore::new(0));
-    let link = stage.studio.put("/file.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
+    let link = stage.vapi.put("/file.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
     let proxy = Proxy::start().await;
     let uploader =
         stage.uploader_with(stage.database.app_at(Some(&proxy.address)), EgressPolicy::Anywhere, "127.0.0.1");
     let cut = async {
-        stage.studio.until(1).await;
+        stage.vapi.until(1).await;
         proxy.refuse(true);
         proxy.cut();
         permits.add_permits(1);
@@ -201,7 +201,7 @@ async fn an_object_that_is_there_is_not_fetched_again() {
     assert_eq!((again, stage.queues.stored().await.len()), (1, 1));
     assert_eq!(stage.row(&call).await["state"], "pending");
 
-    stage.studio.put("/file.wav", Reply::Status(410));
+    stage.vapi.put("/file.wav", Reply::Status(410));
     stage.execute("UPDATE recording_upload_queue SET lease_until = now() - interval '1 second'").await;
     assert_eq!(fetch_with(&stage.uploader(), batch).await, 0);
     let row = stage.row(&call).await;
@@ -210,7 +210,7 @@ async fn an_object_that_is_there_is_not_fetched_again() {
         (&json!("stored"), &json!("audio/wav"), &json!(LARGE))
     );
     assert_eq!(row["sha256"], format!("\\x{}", sha256(&file)));
-    assert_eq!(stage.studio.asked().len(), 1);
+    assert_eq!(stage.vapi.asked().len(), 1);
 }
 
 /// D2, D8: which of several recordings a call shows is decided by what they are, not by which came first.
@@ -218,7 +218,7 @@ async fn an_object_that_is_there_is_not_fetched_again() {
 async fn the_mono_recording_is_shown_whichever_comes_first() {
     for order in [["mono", "stereo"], ["stereo", "mono"]] {
         let (stage, call) = (Stage::new().await, Call::default());
-        let link = |kind: &str| stage.studio.put(&format!("/{kind}.wav"), Reply::File(wav(1000)));
+        let link = |kind: &str| stage.vapi.put(&format!("/{kind}.wav"), Reply::File(wav(1000)));
         let body = call.report(
             60_000,
             artifact(&json!({
@@ -226,7 +226,7 @@ async fn the_mono_recording_is_shown_whichever_comes_first() {
                 "presignedUrlsExpiresAt": jiff::Timestamp::now() + half_an_hour(),
             })),
         );
-        assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, &body).await.status, 200);
         let batches = [stage.queues.take_recording().await, stage.queues.take_recording().await];
         for kind in order {
             let is_it = |body: &Option<String>| body.as_ref().is_some_and(|body| body.contains(kind));

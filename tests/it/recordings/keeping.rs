@@ -1,9 +1,9 @@
 //! How long a recording is kept.
 
 use ringfence_core::recordings::{self, Finished, StoredObject};
+use ringfence_harness::testing::Call;
 use ringfence_protocol::admin::{Replayable, RetainedData, Selection};
 use ringfence_protocol::maintenance::Job;
-use ringfence_testkit::Call;
 use ringfence_vapi::RecordingKind;
 use serde_json::json;
 

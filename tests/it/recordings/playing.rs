@@ -7,8 +7,8 @@ use console::{Commands, Console};
 use jiff::Timestamp;
 use lambda_http::http::Request as HttpRequest;
 use lambda_http::{Body, RequestExt as _};
-use ringfence_testkit::Call;
-use ringfence_testkit::webhook::keys;
+use ringfence_harness::testing::Call;
+use ringfence_harness::testing::webhook::keys;
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 

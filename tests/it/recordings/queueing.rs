@@ -6,10 +6,10 @@ use std::time::Instant;
 use aws_lambda_events::sqs::SqsEvent;
 use ringfence_core::LeaseHolder;
 use ringfence_core::recordings::{self, Claimed};
+use ringfence_harness::testing::fake_vapi::Reply;
+use ringfence_harness::testing::{Call, TestQueues, TestWebhook};
 use ringfence_protocol::maintenance::Job;
 use ringfence_runtime::recordings::read;
-use ringfence_testkit::studio::Reply;
-use ringfence_testkit::{Call, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, RecordingKind};
 use serde_json::json;
 use strum::IntoEnumIterator as _;
@@ -21,7 +21,7 @@ use super::{PATIENCE, Stage, artifact, half_an_hour, wav};
 async fn a_call_without_a_recording_queues_nothing() {
     let (stage, call) = (Stage::new().await, Call::default());
     let body = call.report(60_000, artifact(&json!({"transcript": "AI: Hello."})));
-    assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &body).await.status, 200);
     assert!(stage.rows(&call).await.is_empty());
     assert!(stage.queues.take_recording().await.records.is_empty());
     assert_eq!(stage.shown(&call).await, ("none".to_owned(), None, None));
@@ -39,7 +39,7 @@ async fn a_report_queues_each_kind_once_with_a_link_that_nobody_can_read() {
         "presignedUrlsExpiresAt": jiff::Timestamp::now() + half_an_hour(),
     })));
     for _ in 0..2 {
-        assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, &body).await.status, 200);
     }
     let rows = stage.rows(&call).await;
     let kinds: Vec<_> = rows.iter().map(|row| (row["kind"].as_str().unwrap(), row["link"].is_string())).collect();
@@ -62,7 +62,7 @@ async fn a_report_queues_each_kind_once_with_a_link_that_nobody_can_read() {
 #[tokio::test]
 async fn a_report_that_waited_in_its_queue_brings_its_links_along() {
     let (stage, call) = (Stage::new().await, Call::default());
-    let door = TestWebhook::new(stage.database.app_at(Some("127.0.0.1:1")), &stage.queues);
+    let webhook = TestWebhook::new(stage.database.app_at(Some("127.0.0.1:1")), &stage.queues);
     let body = call.report(
         60_000,
         artifact(&json!({
@@ -70,7 +70,7 @@ async fn a_report_that_waited_in_its_queue_brings_its_links_along() {
             "presignedUrlsExpiresAt": jiff::Timestamp::now() + half_an_hour(),
         })),
     );
-    assert_eq!(door.post(stage.org, &body).await.status, 200);
+    assert_eq!(webhook.post(stage.org, &body).await.status, 200);
     assert!(stage.rows(&call).await.is_empty());
 
     let batch = stage.queues.take(Function::EndOfCallReport).await;
@@ -96,7 +96,7 @@ async fn a_later_link_takes_the_place_of_an_earlier_one() {
     };
     let mut links = Vec::new();
     for (summary, minutes) in [("first", 10), ("second", 20), ("late", 5)] {
-        assert_eq!(stage.door().post(stage.org, &body(summary, minutes)).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, &body(summary, minutes)).await.status, 200);
         links.push(stage.row(&call).await["link"].clone());
     }
     assert_ne!(links[0], links[1]);
@@ -107,15 +107,15 @@ async fn a_later_link_takes_the_place_of_an_earlier_one() {
 #[tokio::test]
 async fn a_later_report_revives_a_recording_that_was_given_up() {
     let (stage, call) = (Stage::new().await, Call::default());
-    stage.report(&call, &stage.studio.url, jiff::SignedDuration::from_secs(-1)).await;
+    stage.report(&call, &stage.vapi.url, jiff::SignedDuration::from_secs(-1)).await;
     assert_eq!(stage.fetch().await, 0);
     assert_eq!(stage.row(&call).await["state"], "dead");
 
-    let link = stage.studio.put("/file.wav", Reply::File(wav(1000)));
+    let link = stage.vapi.put("/file.wav", Reply::File(wav(1000)));
     let mut body = call.report(90_000, json!({"summary": "The final one."}));
     body["message"]["artifact"]["presignedMonoUrl"] = json!(link);
     body["message"]["artifact"]["presignedUrlsExpiresAt"] = json!(jiff::Timestamp::now() + half_an_hour());
-    assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &body).await.status, 200);
     assert_eq!(stage.fetch().await, 0);
     assert_eq!(stage.row(&call).await["state"], "stored");
     assert_eq!(stage.text("SELECT string_agg(state, ';') FROM failed_operations").await, "resolved");
@@ -125,20 +125,20 @@ async fn a_later_report_revives_a_recording_that_was_given_up() {
 #[tokio::test]
 async fn a_fresh_link_does_not_depend_on_its_message() {
     let (stage, call) = (Stage::new().await, Call::default());
-    let away = TestQueues::away().await;
-    let door = TestWebhook::new(stage.database.app(), &away);
+    let unavailable = TestQueues::unavailable().await;
+    let webhook = TestWebhook::new(stage.database.app(), &unavailable);
     let body = |summary: &str, minutes| {
         let mut body = call.report(60_000, json!({"summary": summary}));
         let expires_at = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
         body["message"]["artifact"]["presignedUrlsExpiresAt"] = json!(expires_at);
         body
     };
-    assert_eq!(door.post(stage.org, &body("first", 10)).await.status, 200);
+    assert_eq!(webhook.post(stage.org, &body("first", 10)).await.status, 200);
     let (app, recording, holder) =
         (stage.database.app(), stage.recording(&call, RecordingKind::Mono), LeaseHolder::random());
     let claimed = recordings::claim(&app, &recording, holder, PATIENCE).await.unwrap();
     assert!(matches!(claimed, Claimed::Leased(_)));
-    assert_eq!(door.post(stage.org, &body("second", 20)).await.status, 200);
+    assert_eq!(webhook.post(stage.org, &body("second", 20)).await.status, 200);
     let given_up = recordings::fail(&app, &recording, holder, FailureCode::RecordingExpired, None, 1).await.unwrap();
     assert!(given_up.is_none());
     assert_eq!(stage.row(&call).await["state"], "pending");
@@ -147,7 +147,7 @@ async fn a_fresh_link_does_not_depend_on_its_message() {
     assert!(matches!(claimed, Claimed::Leased(_)));
     recordings::fail(&app, &recording, holder, FailureCode::RecordingExpired, None, 2).await.unwrap().unwrap();
     assert_eq!(stage.row(&call).await["state"], "dead");
-    assert_eq!(door.post(stage.org, &body("third", 30)).await.status, 200);
+    assert_eq!(webhook.post(stage.org, &body("third", 30)).await.status, 200);
     assert_eq!(stage.row(&call).await["state"], "pending");
     stage.execute("UPDATE recording_upload_queue SET next_attempt_at = next_attempt_at - interval '3 minutes'").await;
     assert_eq!(stage.maintain(Job::SweepRecordings, false).await.done, 1);
@@ -162,7 +162,7 @@ async fn an_upload_of_artifacts_queues_recordings_too() {
         {"type": "log", "success": true},
     ]);
     let body = call.message("call.artifact.upload", 70_000, json!({"artifacts": artifacts}));
-    assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &body).await.status, 200);
     let row = stage.row(&call).await;
     assert_eq!((&row["kind"], &row["link"]), (&json!("mono"), &json!(null)));
     assert_eq!(stage.queues.take_recording().await.records.len(), 1);
@@ -172,9 +172,9 @@ async fn an_upload_of_artifacts_queues_recordings_too() {
 #[tokio::test]
 async fn a_lost_message_is_sent_by_maintenance() {
     let (stage, call) = (Stage::new().await, Call::default());
-    let away = TestQueues::away().await;
-    let door = TestWebhook::new(stage.database.app(), &away);
-    assert_eq!(door.post(stage.org, &call.report(60_000, json!({}))).await.status, 200);
+    let unavailable = TestQueues::unavailable().await;
+    let webhook = TestWebhook::new(stage.database.app(), &unavailable);
+    assert_eq!(webhook.post(stage.org, &call.report(60_000, json!({}))).await.status, 200);
     assert_eq!(stage.row(&call).await["state"], "pending");
     assert_eq!(stage.maintain(Job::SweepRecordings, false).await.found, 0, "its message may be on its way");
 
@@ -196,7 +196,7 @@ async fn a_lost_message_is_sent_by_maintenance() {
 async fn what_nobody_fetches_any_more_is_swept_and_what_is_kept_is_not() {
     let (stage, kept, left) = (Stage::new().await, Call::default(), Call::default());
     assert_eq!(stage.record(&kept, &wav(1000)).await, 0);
-    stage.report(&left, &stage.studio.url, half_an_hour()).await;
+    stage.report(&left, &stage.vapi.url, half_an_hour()).await;
     stage
         .execute(
             "UPDATE recording_upload_queue SET next_attempt_at = now() - interval '1 hour';

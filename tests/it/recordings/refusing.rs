@@ -3,10 +3,10 @@
 use jiff::SignedDuration;
 use recording_upload::MAX_BYTES;
 use ringfence_egress::EgressPolicy;
+use ringfence_harness::testing::Call;
+use ringfence_harness::testing::fake_vapi::Reply;
+use ringfence_harness::testing::webhook::masters;
 use ringfence_protocol::admin::{Command, Selection};
-use ringfence_testkit::Call;
-use ringfence_testkit::studio::Reply;
-use ringfence_testkit::webhook::masters;
 use serde_json::json;
 
 use super::{Stage, fetch_with, half_an_hour, wav};
@@ -17,10 +17,10 @@ use crate::administration::administration;
 #[tokio::test]
 async fn a_link_into_this_network_is_refused() {
     let stage = Stage::new().await;
-    let port = stage.studio.url.rsplit(':').next().unwrap().to_owned();
+    let port = stage.vapi.url.rsplit(':').next().unwrap().to_owned();
     let (away, inside) = (
-        stage.studio.put("/away.wav", Reply::Redirect("http://169.254.169.254/latest/meta-data".to_owned())),
-        stage.studio.put("/inside.wav", Reply::Redirect(format!("{}/file.wav", stage.studio.url))),
+        stage.vapi.put("/away.wav", Reply::Redirect("http://169.254.169.254/latest/meta-data".to_owned())),
+        stage.vapi.put("/inside.wav", Reply::Redirect(format!("{}/file.wav", stage.vapi.url))),
     );
     let everywhere = "127.0.0.1,localhost,169.254.169.254";
     for (link, reach, hosts, asked) in [
@@ -32,13 +32,13 @@ async fn a_link_into_this_network_is_refused() {
         (away, EgressPolicy::Anywhere, everywhere, 1),
         (inside, EgressPolicy::Anywhere, everywhere, 1),
     ] {
-        let (call, before) = (Call::default(), stage.studio.asked().len());
+        let (call, before) = (Call::default(), stage.vapi.asked().len());
         stage.report(&call, &link, half_an_hour()).await;
         let uploader = stage.uploader_with(stage.database.app(), reach, hosts);
         assert_eq!(fetch_with(&uploader, stage.queues.take_recording().await).await, 0, "{link}");
         let row = stage.row(&call).await;
         assert_eq!((&row["state"], &row["code"]), (&json!("dead"), &json!("RF8003")), "{link}");
-        assert_eq!(stage.studio.asked().len() - before, asked, "{link}");
+        assert_eq!(stage.vapi.asked().len() - before, asked, "{link}");
         assert_eq!(stage.queues.dead_recordings().await, ["RF8003"], "{link}");
     }
     assert!(stage.queues.stored().await.is_empty());
@@ -67,10 +67,10 @@ async fn where_vapis_api_leads_is_checked_too() {
     ] {
         // A queue of its own: the message of a case that failed comes back.
         let stage = stage_with_api_key().await;
-        let onwards = || Reply::Redirect(stage.studio.put("/onwards", Reply::Redirect(stage.studio.url.clone())));
+        let onwards = || Reply::Redirect(stage.vapi.put("/onwards", Reply::Redirect(stage.vapi.url.clone())));
         let call = Call::default();
-        stage.studio.put(&format!("/call/{}/mono-recording", call.id), reply.unwrap_or_else(onwards));
-        stage.report(&call, &stage.studio.url, SignedDuration::from_secs(-1)).await;
+        stage.vapi.put(&format!("/call/{}/mono-recording", call.id), reply.unwrap_or_else(onwards));
+        stage.report(&call, &stage.vapi.url, SignedDuration::from_secs(-1)).await;
         let batch = stage.queues.take_recording().await;
         let again =
             fetch_with(&stage.uploader_with(stage.database.app(), EgressPolicy::Anywhere, "127.0.0.1"), batch).await;
@@ -85,7 +85,7 @@ async fn where_vapis_api_leads_is_checked_too() {
 async fn an_api_key_of_another_master_is_refused() {
     let (stage, call) = (stage_with_api_key().await, Call::default());
     stage.execute("UPDATE vapi_credentials SET api_key = 'z.AAAA'").await;
-    stage.report(&call, &stage.studio.url, SignedDuration::from_secs(-1)).await;
+    stage.report(&call, &stage.vapi.url, SignedDuration::from_secs(-1)).await;
     stage.fetch().await;
     assert_eq!(stage.row(&call).await["code"], "RF8007");
 }
@@ -104,7 +104,7 @@ async fn a_file_that_is_too_large_or_cut_short_makes_no_object() {
         // A queue of its own: the message of a case that failed comes back.
         let stage = Stage::new().await;
         let call = Call::default();
-        let link = stage.studio.put("/file.wav", reply);
+        let link = stage.vapi.put("/file.wav", reply);
         stage.report(&call, &link, half_an_hour()).await;
         let again = stage.fetch().await;
         let row = stage.row(&call).await;
@@ -122,7 +122,7 @@ async fn a_file_that_is_too_large_or_cut_short_makes_no_object() {
 #[tokio::test]
 async fn what_vapi_has_not_after_two_hours_it_never_will() {
     let (stage, call) = (Stage::new().await, Call::default());
-    stage.report(&call, &format!("{}/nothing.wav", stage.studio.url), half_an_hour()).await;
+    stage.report(&call, &format!("{}/nothing.wav", stage.vapi.url), half_an_hour()).await;
     stage.execute("UPDATE recording_upload_queue SET created_at = now() - interval '121 minutes'").await;
     assert_eq!(stage.fetch().await, 0);
     assert_eq!(stage.queues.dead_recordings().await, ["RF8002"]);
@@ -130,9 +130,9 @@ async fn what_vapi_has_not_after_two_hours_it_never_will() {
 
 /// A bucket that refuses is an outage like any other.
 #[tokio::test]
-async fn a_bucket_that_is_away_is_waited_for() {
+async fn a_bucket_that_is_unavailable_is_waited_for() {
     let (stage, call) = (Stage::new().await, Call::default());
-    let link = stage.studio.put("/file.wav", Reply::File(wav(1000)));
+    let link = stage.vapi.put("/file.wav", Reply::File(wav(1000)));
     stage.report(&call, &link, half_an_hour()).await;
     let mut uploader = stage.uploader();
     uploader.worker.bucket.name = "no-such-bucket".to_owned();
@@ -154,7 +154,7 @@ async fn a_message_that_names_no_recording_is_a_dead_letter() {
 #[tokio::test]
 async fn a_recording_that_failed_is_seen_and_redriven() {
     let (stage, call) = (Stage::new().await, Call::default());
-    let link = stage.studio.put("/file.wav", Reply::Status(403));
+    let link = stage.vapi.put("/file.wav", Reply::Status(403));
     stage.report(&call, &link, half_an_hour()).await;
     assert_eq!(stage.fetch().await, 0);
     let failures =
@@ -179,7 +179,7 @@ async fn a_recording_that_failed_is_seen_and_redriven() {
         (operation.done, operation.failed)
     };
     assert_eq!(redrive("another").await, (0, 0));
-    stage.studio.put("/file.wav", Reply::File(wav(1000)));
+    stage.vapi.put("/file.wav", Reply::File(wav(1000)));
     assert_eq!(redrive(&call.id).await, (1, 0));
     assert_eq!(stage.fetch().await, 0);
     assert_eq!(stage.row(&call).await["state"], "stored");

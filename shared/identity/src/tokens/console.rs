@@ -22,7 +22,7 @@ impl ConsoleTokenMinter {
         Ok(Self { kid: seed.kid.clone(), key: private_key(&seed.key)? })
     }
 
-    /// A lifetime above [`MAX_LIFETIME`](super::MAX_LIFETIME) is cut.
+    /// A lifetime above [`MAX_TOKEN_LIFETIME`](ringfence_protocol::admin::MAX_TOKEN_LIFETIME) is cut.
     pub fn mint(
         &self,
         scope: Scope,

@@ -6,8 +6,6 @@ mod jwt;
 pub mod console;
 pub mod live;
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use ringfence_vapi::OrgId;
 use ringfence_vapi::ids::InvalidId;
@@ -17,9 +15,6 @@ use crate::keys::CryptoError;
 
 pub use console::{ConsoleTokenMinter, ConsoleTokenVerifier};
 pub use live::LiveTokens;
-
-/// No token is valid for longer.
-pub const MAX_LIFETIME: Duration = Duration::from_hours(12);
 
 /// What a token is for. A token for one audience is not valid for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

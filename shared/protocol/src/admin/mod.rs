@@ -1,5 +1,7 @@
 //! Administration: the commands that the admin function takes, and its replies.
 
+use std::time::Duration;
+
 mod agents;
 mod command;
 mod console;
@@ -19,3 +21,6 @@ pub use operations::{Operation, OperationKind, OperationState};
 pub use organizations::{Finding, Organization, OrganizationKey, RetainedData};
 pub use reply::Reply;
 pub use vapi::{Connection, ServerCheck};
+
+/// The longest lifetime of a token of a viewer or of the console.
+pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(12);

@@ -1,0 +1,117 @@
+//! The gateway: a server, its connections and the function behind it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{any, post};
+use axum::serve::ListenerExt as _;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::connection::Connections;
+use super::function::Function;
+use super::limits::{Limits, STAGE};
+use super::{connect, management};
+
+/// A running fake of API Gateway's WebSocket API.
+///
+/// When dropped, it stops: its sockets are closed with 1001, and the function is invoked no more, not even for them.
+pub struct FakeWebSocketGateway {
+    address: SocketAddr,
+    gateway: Arc<Gateway>,
+    _running: watch::Sender<()>,
+}
+
+/// What the server's tasks share.
+pub(crate) struct Gateway {
+    pub(crate) connections: Connections,
+    pub(crate) function: Function,
+    pub(crate) limits: Limits,
+    /// How many pushes fail, and with what status.
+    failing: Mutex<(usize, StatusCode)>,
+    running: watch::Receiver<()>,
+}
+
+impl FakeWebSocketGateway {
+    /// Listens on an address (port 0: any free one) and invokes `invoke` with the events, JSON as API Gateway writes it.
+    ///
+    /// Its `Ok` is what the function answered (`{"statusCode": 200}`), its `Err` says why the invocation failed. It may push
+    /// to the connection that it is invoked for.
+    pub async fn start<F, R>(address: SocketAddr, limits: Limits, invoke: F) -> io::Result<Self>
+    where
+        F: Fn(Value) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Value, String>> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let (keep, running) = watch::channel(());
+        let gateway = Arc::new(Gateway {
+            connections: Connections::default(),
+            function: Function::new(invoke),
+            limits,
+            failing: Mutex::new((0, StatusCode::OK)),
+            running,
+        });
+        tokio::spawn(serve(listener, Arc::clone(&gateway)));
+        Ok(Self { address, gateway, _running: keep })
+    }
+
+    /// Where clients connect: `ws://127.0.0.1:PORT/live`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("ws://{}/{STAGE}", self.address)
+    }
+
+    /// The endpoint of management calls, for an SDK's client: `http://127.0.0.1:PORT/live`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}/{STAGE}", self.address)
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.gateway.connections.count()
+    }
+
+    /// Lets the next `count` pushes fail, whatever their connection, with a status: 429 is `LimitExceededException`, 410 is
+    /// `GoneException`, 500 an internal error. An SDK's retries are pushes, too. What is no status counts as 500.
+    pub fn fail_next_pushes(&self, count: usize, status: u16) {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *self.gateway.failing.lock().unwrap_or_else(PoisonError::into_inner) = (count, status);
+    }
+}
+
+impl Gateway {
+    /// Ends when the gateway is dropped.
+    pub(crate) async fn stopped(&self) {
+        let mut running = self.running.clone();
+        while running.changed().await.is_ok() {}
+    }
+
+    /// The status of a push that is to fail, which counts as done then.
+    pub(crate) fn failing_push(&self) -> Option<StatusCode> {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.0 = failing.0.checked_sub(1)?;
+        Some(failing.1)
+    }
+}
+
+async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
+    let calls = post(management::push).get(management::describe).delete(management::close);
+    let router = Router::new()
+        .route(&format!("/{STAGE}"), any(connect::connect))
+        .route(&format!("/{STAGE}/@connections/{{id}}"), calls)
+        .with_state(Arc::clone(&gateway))
+        .into_make_service_with_connect_info::<SocketAddr>();
+    // Frames are small and somebody waits for each.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move { gateway.stopped().await });
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the gateway's server failed");
+    }
+}
