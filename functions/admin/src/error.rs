@@ -12,7 +12,7 @@ use ringfence_vapi::interactive::InvalidConfiguration;
 /// An act that did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The database refused, or is away.
+    /// The database refused the statement, or is unavailable.
     #[error(transparent)]
     Failed(Failure),
     /// The migrations were rolled back.

@@ -37,7 +37,7 @@ impl FailureClass {
 
 /// Why something failed. Each code has its page, `docs/failure-codes/RFnnnn.md`.
 ///
-/// The first digit tells the area: 1 the database is away, 2 the event cannot be applied, 3 the queue, 4 the request,
+/// The first digit tells the area: 1 the database is unavailable, 2 the event cannot be applied, 3 the queue, 4 the request,
 /// 5 the org, 6 the viewers, 7 the tools, 8 the recordings. A number is never given a second meaning.
 #[derive(Clone, Copy, Debug, EnumIter, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -147,6 +147,6 @@ mod tests {
         report.goal("ratio", 0.5, Limit::AtLeast(0.9));
         let text = report.to_string();
         assert!(text.contains("| webhook CPU, us | at most 200  | 150      | met    |"), "{text}");
-        assert!(text.contains("| ratio        | at least 0.9 | 0.500    | missed |"), "{text}");
+        assert!(text.contains("| ratio           | at least 0.9 | 0.500    | missed |"), "{text}");
     }
 }
