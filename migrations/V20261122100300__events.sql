@@ -5,7 +5,7 @@
 --   p_key_version  version of the org's key
 --   p_event_id     the idempotency key
 --   p_event        the typed event (ringfence_vapi::Event)
---   p_received_at  when the door received it, also if it waited in a queue since
+--   p_received_at  when the webhook function received it, even if it was queued since then
 --   p_failures     what failed before, if anything did (record_failed_operation)
 -- the report's also p_links, what fetches the recordings that it names (queue_recordings),
 -- and answer with one row:
@@ -109,7 +109,7 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Applied now or before: whatever failed is mended, in the transaction that mends it.
+    -- Applied now or before: its open failure is resolved in the same transaction.
     IF p_failures IS NOT NULL THEN
         PERFORM record_failed_operation(p_org_id, p_key_version, p_event_id, p_event, p_received_at, p_failures, 'resolved');
     ELSE

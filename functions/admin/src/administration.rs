@@ -1,4 +1,4 @@
-//! Who performs the acts: the only one with the credentials of the database's owner.
+//! Performs the commands. Only this function and `console-commands` have the credentials of the database's owner.
 
 use std::time::Duration;
 
@@ -51,8 +51,8 @@ impl Administration {
         Self { operations: self.operations.with_work_limit(work_limit), ..self }
     }
 
-    /// Performs an act.
-    #[expect(clippy::too_many_lines, reason = "a line or two for each act")]
+    /// Performs a command.
+    #[expect(clippy::too_many_lines, reason = "a line or two for each command")]
     pub async fn perform(&self, command: Command) -> Result<Reply, CommandError> {
         Ok(match command {
             Command::Migrate => Reply::Migrated { applied: self.migrate().await? },

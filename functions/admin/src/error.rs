@@ -1,4 +1,4 @@
-//! Why an act did not happen, in words for the person who ordered it.
+//! Errors of commands, with messages for the person who sent the command.
 
 use ringfence_aws::QueueError;
 use ringfence_core::ConfigurationError;
@@ -9,7 +9,7 @@ use ringfence_identity::{InvalidToken, MintError};
 use ringfence_runtime::{Coded as _, Misconfigured};
 use ringfence_vapi::interactive::InvalidConfiguration;
 
-/// An act that did not happen.
+/// A command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// The database refused the statement, or is unavailable.

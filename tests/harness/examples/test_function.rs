@@ -1,4 +1,4 @@
-//! A function for the tests of the Lambda host (`cli/src/lambda`): it does what its event says.
+//! A function for the tests of the Lambda host (`src/lambda`): it does what its event says.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};

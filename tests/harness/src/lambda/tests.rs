@@ -1,4 +1,4 @@
-//! The host with real processes: `cli/examples/test_function.rs`, over the real runtime.
+//! The host with real processes: `examples/test_function.rs`, over the real runtime.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
