@@ -1,5 +1,5 @@
-//! Events that can never apply, among others that can: they end as dead letters and cost nobody else anything, and apply when
-//! the cause is fixed and they are redriven.
+//! Events that cannot be applied, among others that can. They become dead letters without an effect on other events,
+//! and are applied by a redrive after the cause is fixed.
 
 use std::time::{Duration, Instant};
 
@@ -19,14 +19,14 @@ use ringfence_harness::wait::wait_until;
 
 const LOAD: Load = Load { calls: 24, rate: None, shuffle: true, duplicates: 0, concurrency: 16 };
 const PATIENCE: Duration = Duration::from_mins(1);
-/// What is on a queue and is no event at all.
+/// A queue message that is not an event.
 const NO_EVENT: &str = "no event";
 
 pub(super) async fn run(site: &Site<'_>) -> Result<Verdict> {
     let tenants = tenants(site, LOAD).await?;
     let poisoned = tenants.iter().filter_map(|tenant| Some(tenant.calls.first()?.id.as_str())).collect::<Vec<_>>();
     let client = connection::open(&site.owner_url).await?;
-    // A rule that nothing of these calls can keep, in a place that every event of a call writes.
+    // A constraint that every event of these calls violates, since every event of a call writes to this table.
     let names = poisoned.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
     let rule = format!("ALTER TABLE call_logs ADD CONSTRAINT drill_poison CHECK (vapi_call_id NOT IN ({names}))");
     client.batch_execute(&rule).await.context("poison some calls")?;

@@ -4,8 +4,7 @@
 //! It behaves as AWS documents, for one stage, [`STAGE`], with the routes `$connect`, `$disconnect` and `$default`.
 //! Differences from AWS:
 //! - Management calls (`/@connections/{id}`) are not authenticated: a signature is neither required nor verified.
-//! - There is no route selection: every message invokes `$default`, and the function's answer is not sent to the
-//! client.
+//! - There is no route selection: every message invokes `$default`, and the function's answer is not sent back.
 //! - Only the size of whole messages is limited, not the size of their frames (32 KB in AWS).
 //! - Messages of one connection are invoked one after another. AWS does not guarantee an order: do not rely on it.
 //! - Header names have the usual spelling (`Sec-WebSocket-Protocol`), regardless of the client's spelling.
