@@ -1,4 +1,4 @@
-//! `ringfence redrive`: dead letters go back to their retry queues.
+//! `ringfence redrive`: moves dead letters back to their retry queues.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use super::selection::{Execution, Selected};
 use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
-/// Counts the dead letters that are selected; with --run, sends them back to the retry queues they came from.
+/// Counts the selected dead letters; with --run, sends them back to their retry queues.
 #[derive(Debug, clap::Args)]
 pub struct Redrive {
     #[command(flatten)]

@@ -1,4 +1,5 @@
 //! Events of the load: the sample bodies with a different call, text and customer in each, so that every event is new.
+//!
 //! A body is cut into a [`Template`] once. The content of its gaps is computed from a number alone, so that pgbench,
 //! which can only count, sends the same events in the same order as the clients of the webhooks.
 

@@ -1,4 +1,4 @@
-//! The one call that `up` sends, to show that everything works.
+//! The call that `up` sends to show that the stack works.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use ringfence_simulate::recording;
 use ringfence_simulate::sender::Pace;
 use ringfence_simulate::{Manner, Target, send, show};
 
-/// The functions' first invocations are their slowest.
+/// The first invocations of the functions are the slowest.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Sends one call to the stack's own org and prints the rows that it made. They are compared too.
+/// Sends one call to the stack's own org, compares its rows with the expected rows, and prints them.
 pub(crate) async fn demonstrate(layout: &Layout, stack: &Stack) -> Result<()> {
     progress("Sending a simulated call");
     let target = Target::of_stack(stack);

@@ -1,4 +1,4 @@
-//! `cargo ringfence check-template`: the lints of the deployed system.
+//! `cargo ringfence check-template`: lints of the template.
 
 use std::process::ExitCode;
 

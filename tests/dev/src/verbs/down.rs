@@ -8,10 +8,10 @@ use ringfence_harness::local::backing::lock;
 use ringfence_harness::local::layout::Layout;
 use ringfence_harness::local::stack::{self, Stack};
 
-/// Stops the local stack; its data stays.
+/// Stops the local stack; its data is retained.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Down {
-    /// Remove the stack's data and secrets too
+    /// Also remove the stack's data and secrets
     #[arg(long)]
     purge: bool,
 }

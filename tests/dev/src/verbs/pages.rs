@@ -1,4 +1,4 @@
-//! `cargo ringfence pages`: the console's pages, walked in a real browser.
+//! `cargo ringfence pages`: test of the console's pages in a real browser.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
@@ -31,13 +31,13 @@ use ringfence_simulate::{Manner, Target, send};
 const CONSOLE: Duration = Duration::from_hours(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_mins(1);
-/// What a call says that cannot be stored, for as long as the rule stands.
+/// A text that the database refuses while the constraint exists.
 const UNSPEAKABLE: &str = "This cannot be stored.";
 const FORBID: &str =
     "ALTER TABLE call_transcripts ADD CONSTRAINT unspeakable CHECK (text <> 'This cannot be stored.') NOT VALID";
 const ALLOW: &str = "ALTER TABLE call_transcripts DROP CONSTRAINT IF EXISTS unspeakable";
 
-/// Walks the console's pages in Chromium, against the local stack, and leaves pictures of them in target/ringfence/pages
+/// Opens the console's pages in Chromium, on the local stack, and saves screenshots in target/ringfence/pages
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pages {}
 
@@ -50,7 +50,7 @@ impl Pages {
         let packages = install(&layout).await?;
         let walk = Walk { layout: &layout, stack: &stack, storage: recording::storage().await };
         let outcome = walk.walk(&node, &chromium, &packages).await;
-        // Also after a walk that ended half way.
+        // Also after a test that failed.
         walk.database().await?.batch_execute(ALLOW).await.context("allow what was forbidden")?;
         outcome?;
         println!("The pictures are in {}", layout.path("pages").display());
@@ -63,7 +63,7 @@ fn program(names: &[&str]) -> Result<PathBuf> {
     found.ok_or_else(|| Error::new(format!("{} is not on PATH: the README says how to install it", names[0])))
 }
 
-/// The packages that the walk needs, at the versions of its lock file.
+/// Installs the packages of the test, at the versions of its lock file.
 async fn install(layout: &Layout) -> Result<PathBuf> {
     let (source, home) = (layout.root().join("tests/pages"), layout.path("tools/pages"));
     tokio::fs::create_dir_all(&home).await.context("make a folder for packages")?;
@@ -77,7 +77,7 @@ async fn install(layout: &Layout) -> Result<PathBuf> {
     Ok(home)
 }
 
-/// A walk, and what it needs done outside of the browser.
+/// A run of the test, with the actions that it requests outside the browser.
 struct Walk<'a> {
     layout: &'a Layout,
     stack: &'a Stack,
@@ -132,7 +132,7 @@ impl Walk<'_> {
                 Ok(json!({}))
             }
             "count" => {
-                // What its schedules do every few minutes.
+                // The jobs that schedules run every few minutes.
                 for job in [Job::RollUp, Job::Watch] {
                     LocalStack.run_job(JobRequest { job, dry_run: false }).await?;
                 }
@@ -142,7 +142,7 @@ impl Walk<'_> {
         }
     }
 
-    /// One call, recorded.
+    /// Sends one call with a recording.
     async fn send_call(&self) -> Result<Value> {
         let target = Target::of_stack(self.stack);
         let mut ledger = Ledger::open(&self.stack.database_url, target.org).await?;
@@ -154,7 +154,7 @@ impl Walk<'_> {
         Ok(json!({"call": calls[0].id}))
     }
 
-    /// An event that the database refuses, until the rule is taken away.
+    /// Sends an event that the database refuses until the constraint is removed.
     async fn break_event(&self) -> Result<Value> {
         let database = self.database().await?;
         database.batch_execute(ALLOW).await.context("allow what was forbidden")?;
