@@ -27,7 +27,7 @@ impl Setting {
         Self { database, queues, org, webhook }
     }
 
-    /// Applies the end of this number of calls, or fails to.
+    /// Posts the end of this number of calls.
     async fn end_calls(&self, calls: usize) {
         for _ in 0..calls {
             assert_eq!(self.webhook.post(self.org, &Call::default().status("ended", 0)).await.status, 200);

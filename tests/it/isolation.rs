@@ -368,7 +368,7 @@ async fn the_functions_can_delete_nothing() {
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
             AND has_table_privilege('ringfence_app', oid, 'DELETE, TRUNCATE, TRIGGER')";
     let (database, acme, _) = two_orgs().await;
-    // Viewers, their rate limits, rollups and objects to remove. None of these tables contains an event.
+    // Rollups, viewers, objects to remove, and rate limits of partial transcripts. None of these tables contains an event.
     let deletable = "call_rollups live_connections orphaned_objects partial_gates";
     assert_eq!(database.text(DELETABLE).await.as_deref(), Some(deletable));
     let app = database.client("ringfence_app").await;
