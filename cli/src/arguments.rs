@@ -39,7 +39,7 @@ pub(crate) fn vapi_id(text: &str) -> Result<String, String> {
     if (1..=MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(text.to_owned());
     }
-    Err(format!("an id of Vapi's has 1 to {MAX} characters and no spaces"))
+    Err(format!("a Vapi id has 1 to {MAX} characters and no spaces"))
 }
 
 /// The type of a message that an org's endpoint can answer.

@@ -59,11 +59,11 @@ pub fn describe(command: &Command) -> &'static str {
         Command::SetTool { .. } => "register the tool",
         Command::RemoveTool { .. } => "remove the tool",
         Command::ShowToolSecret { .. } => "show the secret",
-        Command::SetVapiKey { .. } => "keep the org's key at Vapi",
+        Command::SetVapiKey { .. } => "store the org's key at Vapi",
         Command::SetRetention { .. } => "set a retention",
         Command::SetZeroRetention { .. } => "set zero retention",
-        Command::Connect { .. } => "look at Vapi",
-        Command::Inspect {} => "look at the queues",
+        Command::Connect { .. } => "inspect the configuration at Vapi",
+        Command::Inspect {} => "inspect the queues",
         Command::Erase { .. } => "erase",
         Command::SettleToolCall { .. } => "settle the tool call",
         Command::MintToken { .. } => "make the token",
@@ -84,5 +84,5 @@ pub fn unexpected(reply: &Reply) -> Error {
     // Only the type is shown, because the reply may contain a key.
     let kind = serde_json::to_value(reply).ok().and_then(|reply| Some(reply.get("reply")?.to_string()));
     let kind = kind.unwrap_or_default();
-    Error::new(format!("the stack gave a reply of another kind ({kind}): is its version another than this tool's?"))
+    Error::new(format!("unexpected type of reply ({kind}): do the versions of the stack and this tool differ?"))
 }

@@ -86,7 +86,7 @@ impl FunctionError {
 impl fmt::Display for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.error_message.as_str(), self.error_type.as_str()) {
-            ("", "") => f.write_str("it gave no reason; look into its log"),
+            ("", "") => f.write_str("no reason given; see its log"),
             ("", reason) | (reason, _) => f.write_str(reason),
         }
     }

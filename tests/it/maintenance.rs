@@ -224,7 +224,7 @@ async fn what_is_wrong_is_told() {
     assert_eq!(stage.database.count("queue_states").await, 12);
 }
 
-/// Each job can be run by the name in the template's schedule, with the documented interval.
+/// Each job can be run by the name in the template's schedule, at the interval of `Job::interval`.
 #[test]
 fn the_template_orders_each_job() {
     let template = std::fs::read_to_string(format!("{}/../template.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();

@@ -46,7 +46,7 @@ impl Stage {
         Self { database, queues, vapi, org, superuser }
     }
 
-    /// A consumer that fetches recordings from any address.
+    /// A consumer that fetches recordings from this machine.
     pub(crate) fn uploader(&self) -> Consumer<Uploader> {
         self.uploader_with(self.database.app(), EgressPolicy::Anywhere, "127.0.0.1,localhost")
     }

@@ -86,9 +86,9 @@ impl Add {
             self.administrator.perform(backend, |actor| Command::AddAgent { actor, org_id: self.org, agent }).await?;
         let Reply::Agent(added) = reply else { return Err(unexpected(&reply)) };
         println!("id                    {}", added.id);
-        println!("kept platform events  {} applied, {} failed", added.events.applied, added.events.failed);
+        println!("unresolved events     {} applied, {} failed", added.events.applied, added.events.failed);
         if added.events.failed > 0 {
-            println!("Those that failed are kept still; the log gives the code of each.");
+            println!("Failed events remain stored; the log contains the code of each.");
         }
         Ok(ExitCode::SUCCESS)
     }

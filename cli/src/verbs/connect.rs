@@ -34,14 +34,14 @@ impl Connect {
                 println!("  {wrong}");
             }
             if inspected.wrong.is_empty() {
-                println!("  is as it should be");
+                println!("  is configured correctly");
             }
         }
         let is_wrong = connection.found.iter().any(|inspected| !inspected.wrong.is_empty());
         match (connection.found.is_empty(), is_wrong, connection.changed) {
             (true, ..) => println!("the org has no agents with an assistant or number id: `ringfence agent add`"),
-            (_, _, true) => println!("changed; run it again to see that nothing is left"),
-            (_, true, false) => println!("nothing is changed yet: --run does it"),
+            (_, _, true) => println!("changed; run the command again to verify"),
+            (_, true, false) => println!("nothing is changed: use --run to apply the changes"),
             _ => {}
         }
         Ok(ExitCode::SUCCESS)

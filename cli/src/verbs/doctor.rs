@@ -84,7 +84,7 @@ async fn check_inside(report: &mut Report, backend: &impl Backend) {
             let skew = format!("{clock_skew_ms} ms");
             let is_near = clock_skew_ms.abs() < MOST_SKEW_MS;
             report.check(
-                "the database's clock, beside the functions'",
+                "difference of the database's and the functions' clocks",
                 if is_near { Ok(skew) } else { Err(Error::new(skew)) },
             );
             for (function, count) in dead_letters {
@@ -103,8 +103,11 @@ async fn check_vapi(report: &mut Report, backend: &impl Backend, org_id: OrgId) 
     match backend.command(Command::Connect { actor: "doctor".to_owned(), org_id, run: false }).await {
         Ok(Reply::Connected(connection)) => {
             for ServerCheck { what, wrong } in connection.found {
-                let found =
-                    if wrong.is_empty() { Ok("as it should be".to_owned()) } else { Err(Error::new(wrong.join("; "))) };
+                let found = if wrong.is_empty() {
+                    Ok("configured correctly".to_owned())
+                } else {
+                    Err(Error::new(wrong.join("; ")))
+                };
                 report.check(&what, found);
             }
         }

@@ -68,11 +68,11 @@ fn print(erasure: &Erasure, run: bool) {
     }
     if run {
         println!("{dead_letters:>8}  dead letters");
-        println!("erased; the objects of recordings are removed within the hour");
+        println!("erased; the objects of recordings are removed within an hour");
     } else {
-        println!("nothing is erased yet: --run does it");
+        println!("nothing is erased: use --run to erase");
     }
     if *more {
-        println!("there may be more dead letters: run it again");
+        println!("there may be more dead letters: run the command again");
     }
 }

@@ -54,7 +54,7 @@ impl Failures {
 
 fn print(operations: &[FailedOperation]) {
     if operations.is_empty() {
-        println!("Nothing failed that was not applied since.");
+        println!("No failed events.");
         return;
     }
     let mut table = Table::new(["code", "state", "function", "org", "attempts", "last failed", "event"]);
@@ -71,5 +71,5 @@ fn print(operations: &[FailedOperation]) {
         ]);
     }
     print!("{table}");
-    println!("What each code means and what to do about it is in docs/failure-codes.");
+    println!("docs/failure-codes describes each code.");
 }

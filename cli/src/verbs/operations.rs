@@ -70,18 +70,18 @@ pub(crate) async fn follow(
         show(&operation, &mut shown);
         tokio::time::sleep(POLL).await;
         let found = list(backend, administrator, Some(id), None, 1).await?.pop();
-        operation = found.ok_or_else(|| Error::new(format!("the stack no longer knows the operation {id}")))?;
+        operation = found.ok_or_else(|| Error::new(format!("the operation {id} does not exist any more")))?;
     }
     println!("  done       {}", operation.done);
     if operation.failed > 0 {
-        println!("  failed     {}; the log has the code of each", operation.failed);
+        println!("  failed     {}; the log contains the code of each", operation.failed);
     }
     if let Some(remaining @ 1..) = operation.remaining {
         println!("  remaining  {remaining}");
     }
     match operation.state {
         OperationState::Failed => {
-            Err(Error::new(format!("the operation {id} was given up, because it did not advance")))
+            Err(Error::new(format!("the operation {id} was stopped, because it did not advance")))
         }
         _ if operation.failed > 0 => Ok(ExitCode::FAILURE),
         _ => Ok(ExitCode::SUCCESS),

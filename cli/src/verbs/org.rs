@@ -134,7 +134,7 @@ impl VapiKey {
         let reply =
             self.administrator.perform(backend, |actor| Command::SetVapiKey { actor, org_id: self.org, key }).await?;
         let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
-        println!("{}", if self.remove { "the key is forgotten" } else { "the key is kept" });
+        println!("{}", if self.remove { "the key is removed" } else { "the key is stored" });
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -172,7 +172,7 @@ fn days(text: &str) -> std::result::Result<Days, String> {
     if text == "forever" {
         return Ok(Days(None));
     }
-    text.parse().map(|days| Days(Some(days))).map_err(|_| "a number of days, or forever".to_owned())
+    text.parse().map(|days| Days(Some(days))).map_err(|_| "expected a number of days, or forever".to_owned())
 }
 
 impl Retention {

@@ -38,7 +38,7 @@ impl Redrive {
 fn print(found: DeadLetters) {
     println!("  selected   {}{}", found.selected, if found.more { " or more" } else { "" });
     if found.unknown > 0 {
-        println!("  unknown    {} that are no event, name no org that is known, or cannot be read now", found.unknown);
+        println!("  unknown    {} that are not events, name an unknown org, or cannot be read now", found.unknown);
     }
     if found.selected > 0 {
         println!("Send them back with --run.");

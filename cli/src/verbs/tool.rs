@@ -86,7 +86,7 @@ impl Add {
         let tool = Registered { kind, name, endpoint, timeout_seconds: timeout, is_idempotent: idempotent };
         let reply = administrator.perform(backend, |actor| Command::SetTool { actor, org_id, tool }).await?;
         let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
-        println!("The tool is registered. `ringfence tool secret --org {org_id}` shows what verifies its requests.");
+        println!("The tool is registered. `ringfence tool secret --org {org_id}` shows the secret of its requests.");
         Ok(ExitCode::SUCCESS)
     }
 }

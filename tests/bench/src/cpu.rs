@@ -76,7 +76,7 @@ fn group(site: &Site<'_>, mechanism: Mechanism, body: &str) -> Result<Duration> 
 fn webhook(authenticator: &Authenticator, raw: &Raw<'_, '_>) -> Result<usize> {
     let verified = authenticator.verify(raw).context("verify a webhook")?;
     let parsed = parse(verified.body(), verified.received_at()).context("parse a webhook")?;
-    let Message::Stored(stored) = parsed.message else { return Err(Error::new("a sample is no stored event")) };
+    let Message::Stored(stored) = parsed.message else { return Err(Error::new("a sample is not a stored event")) };
     let parameter = serde_json::to_vec(&stored.event).context("write an event")?;
     let response = answer(StatusCode::OK, &json!({}));
     Ok(parameter.len() + stored.key.as_str().len() + usize::from(response.status().as_u16()))

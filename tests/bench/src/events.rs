@@ -143,7 +143,7 @@ impl Events {
         let body = marked_body(site, kind)?;
         let parsed = parse(body.as_bytes(), Timestamp::now()).context("read a sample")?;
         let Message::Stored(StoredEvent { key, event, .. }) = parsed.message else {
-            return Err(Error::new("a sample is no stored event"));
+            return Err(Error::new("a sample is not a stored event"));
         };
         let mut json = serde_json::to_value(&event).context("write a sample's event")?;
         let mut key = key.as_str().to_owned();

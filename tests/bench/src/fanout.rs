@@ -92,7 +92,7 @@ async fn watch(site: &Site<'_>, host: &Host, url: &str, plan: &Plan) -> Result<V
             .map(async |viewer| viewer.next(PATIENCE).await.map(|_| posted.elapsed().as_secs_f64() * 1_000.0));
         let (answer, seen) = tokio::join!(host.invoke("webhook", request), join_all(seen));
         if !answer.as_ref().is_ok_and(|answer| is_taken(answer)) {
-            return Err(Error::new(format!("a webhook was not taken: {answer:?}")));
+            return Err(Error::new(format!("a webhook was not acknowledged: {answer:?}")));
         }
         times.extend(seen.into_iter().collect::<Result<Vec<_>>>()?);
     }

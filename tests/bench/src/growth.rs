@@ -126,14 +126,14 @@ pub(super) async fn fill(site: &Site<'_>, calls: i64) -> Result<()> {
     let began = Instant::now();
     client.batch_execute(TENANTS).await.context("make tenants")?;
     // All referenced rows are inserted here, so foreign keys need not be checked for each row.
-    client.batch_execute("SET session_replication_role = replica").await.context("make calls")?;
+    client.batch_execute("SET session_replication_role = replica").await.context("insert calls")?;
     for from in (0..calls).step_by(usize::try_from(STEP).unwrap_or(1)) {
         let to = calls.min(from + STEP);
         let statement = CALLS_OF_STEP
             .replace("{org}", &site.org.to_string())
             .replace("{from}", &from.to_string())
             .replace("{to}", &to.to_string());
-        client.batch_execute(&statement).await.context("make calls")?;
+        client.batch_execute(&statement).await.context("insert calls")?;
     }
     // One by one: statements that are sent together are one transaction, in which VACUUM cannot run.
     for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {

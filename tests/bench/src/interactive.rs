@@ -46,7 +46,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     let default = "UPDATE agents SET is_default = true WHERE org_id = $1";
     client.execute(default, &[site.org.as_uuid()]).await.context("make the bench's agent the default")?;
 
-    let mut table = Table::new("What a caller waits for", &COLUMNS);
+    let mut table = Table::new("Interactive messages", &COLUMNS);
     for environments in [1, 4] {
         let specs = ["assistant-request", "tool-calls"].map(|name| site.loaded(name, environments));
         let host = Host::start(&specs.into_iter().collect::<Result<Vec<_>>>()?).await?;

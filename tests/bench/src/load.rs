@@ -156,7 +156,7 @@ async fn post(
         let answer = host.invoke("webhook", request).await;
         let at = since_epoch();
         if !answer.as_ref().is_ok_and(|answer| is_taken(answer)) {
-            return Err(Error::new(format!("a webhook was not taken: {answer:?}")));
+            return Err(Error::new(format!("a webhook was not acknowledged: {answer:?}")));
         }
         if let Ok(mut answered) = answered.lock() {
             answered.add(at, at.saturating_sub(posted));

@@ -68,7 +68,7 @@ pub(super) async fn measure(site: &Site<'_>, report: &mut Report) -> Result<()> 
         .context("find a call")?;
     let (call, agent): (String, String) = (one.get(0), one.get(1));
     let app = connection::open(&site.app_url).await?;
-    let mut table = Table::new("What people wait for", &["page", "median, ms", "longest of 20, ms"]);
+    let mut table = Table::new("Pages of the console", &["page", "median, ms", "longest of 20, ms"]);
     for (page, statement) in PAGES {
         let statement = statement.replace("{org}", &org).replace("{call}", &call).replace("{agent}", &agent);
         let mut took = Vec::new();

@@ -61,7 +61,7 @@ impl Plan {
 /// Measures each kind of event with each number of clients, and the memory of the webhook functions.
 pub(super) async fn measure(site: &Site<'_>, options: &Options, report: &mut Report) -> Result<()> {
     if !pgbench::is_installed(site) {
-        progress("pgbench is not installed beside PostgreSQL: nothing to compare with");
+        progress("pgbench is not installed with PostgreSQL: the comparison is omitted");
         return Ok(());
     }
     let plan = Plan::of(options);

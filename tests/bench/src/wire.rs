@@ -56,7 +56,7 @@ async fn post(host: &Host, events: &Events, indices: std::ops::Range<u64>) -> Re
     for index in indices {
         let answer = host.invoke("webhook", events.request(events.kind.place(RUN, 0, index))).await;
         if !answer.as_ref().is_ok_and(|answer| is_taken(answer)) {
-            return Err(Error::new(format!("a webhook was not taken: {answer:?}")));
+            return Err(Error::new(format!("a webhook was not acknowledged: {answer:?}")));
         }
     }
     Ok(())

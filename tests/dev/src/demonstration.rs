@@ -31,14 +31,14 @@ pub(crate) async fn demonstrate(layout: &Layout, stack: &Stack) -> Result<()> {
 
     let tally = send(&target, &calls, manner).await?;
     let findings = ledger.check(target.org, &calls, PATIENCE).await?;
-    println!("\n  The simulated call {}, sent in {} webhooks, made these rows:\n", calls[0].id, tally.sent);
+    println!("\n  The simulated call {}, sent in {} webhooks, created these rows:\n", calls[0].id, tally.sent);
     print!("{}", show::tables(&findings.rows));
     if tally.is_whole() && findings.comparison.is_right() {
         return Ok(());
     }
     let differences: Vec<String> = findings.comparison.differences().collect();
     Err(Error::new(format!(
-        "the simulated call did not make the rows that it must:\n  {} of {} webhooks acknowledged\n  {}\nthe functions' log is in {}",
+        "the rows of the simulated call are wrong:\n  {} of {} webhooks acknowledged\n  {}\nthe functions' log is in {}",
         tally.acknowledged,
         tally.sent,
         differences.join("\n  "),

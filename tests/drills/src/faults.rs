@@ -117,7 +117,7 @@ pub(super) async fn examine(site: &Site<'_>, drill: Drill, verdict: &Verdict) ->
         return Ok(());
     }
     let text =
-        format!("what it breaks was not met: {failed} events failed and recovered, received up to {receives} times");
+        format!("the fault had no effect: {failed} events failed and recovered, received up to {receives} times");
     Err(Error::new(text))
 }
 

@@ -167,6 +167,6 @@ fn print_faults(verdict: &Verdict) {
         println!("    {} messages still wait in the queues", verdict.waiting);
     }
     if verdict.given_up > 0 {
-        println!("    {} webhooks were given up by a sender that repeats", verdict.given_up);
+        println!("    {} webhooks were never acknowledged to a repeating sender", verdict.given_up);
     }
 }

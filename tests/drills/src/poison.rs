@@ -41,7 +41,7 @@ pub(super) async fn run(site: &Site<'_>) -> Result<Verdict> {
     let count = "SELECT count(*) FROM failed_operations WHERE state = 'dead' AND code = 'RF2001' AND event IS NOT NULL";
     let dead: i64 = client.query_one(count, &[]).await.context("count the failed operations")?.get(0);
     if usize::try_from(dead).ok() != Some(events) {
-        return Err(Error::new(format!("{events} events cannot apply, and {dead} have a row that says so")));
+        return Err(Error::new(format!("{events} events cannot be applied, and {dead} have a failed operation")));
     }
 
     client.batch_execute("ALTER TABLE call_logs DROP CONSTRAINT drill_poison").await.context("fix the cause")?;
@@ -59,7 +59,7 @@ async fn wait_for_dead_letters(site: &Site<'_>, expected: usize) -> Result<()> {
     if wait_until(PATIENCE, are_dead).await? {
         return Ok(());
     }
-    Err(Error::new(format!("{expected} messages can never apply, and {dead} became dead letters")))
+    Err(Error::new(format!("{expected} messages cannot be applied, and {dead} became dead letters")))
 }
 
 async fn redrive(site: &Site<'_>, events: usize) -> Result<()> {
@@ -71,5 +71,5 @@ async fn redrive(site: &Site<'_>, events: usize) -> Result<()> {
     if (operation.state, operation.done, operation.failed) == expected {
         return Ok(());
     }
-    Err(Error::new(format!("{events} events were to be redriven, and this was: {operation:?}")))
+    Err(Error::new(format!("{events} events should be redriven, but the operation is: {operation:?}")))
 }

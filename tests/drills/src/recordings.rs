@@ -41,7 +41,7 @@ pub(super) async fn kill_during_upload(site: &Site<'_>, tenant: &Tenant) -> Resu
     let age = "UPDATE recording_upload_queue SET lease_until = now() - interval '1 second'";
     database.batch_execute(age).await.context("end a lease")?;
     let mut peak = 0;
-    until("a recording to be kept after its first process was killed", async || {
+    until("a recording to be stored after its first process was killed", async || {
         for pid in site.host.pids(queues::RECORDINGS) {
             peak = peak.max(peak_memory(pid).unwrap_or_default());
         }
@@ -52,7 +52,7 @@ pub(super) async fn kill_during_upload(site: &Site<'_>, tenant: &Tenant) -> Resu
     let objects = objects(site).await?;
     let is_whole = sha256 == checksum() && objects == [i64::try_from(BYTES).unwrap_or_default()];
     if !is_whole {
-        return Err(Error::new(format!("of a recording of {BYTES} bytes these objects are kept: {objects:?}")));
+        return Err(Error::new(format!("a recording of {BYTES} bytes has these objects: {objects:?}")));
     }
     if peak == 0 || peak > MAX_MEMORY {
         return Err(Error::new(format!("a recording of {BYTES} bytes took {peak} bytes of memory")));

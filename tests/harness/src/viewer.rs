@@ -67,10 +67,10 @@ impl Viewer {
     pub async fn next(&mut self, limit: Duration) -> Result<Value> {
         loop {
             let message = tokio::time::timeout(limit, self.0.next()).await;
-            let message = message.map_err(|_| Error::new("a viewer was told nothing"))?;
+            let message = message.map_err(|_| Error::new("a viewer received no message"))?;
             let message = message.ok_or_else(|| Error::new("a viewer's connection was closed"))?;
-            if let Message::Text(text) = message.context("read what a viewer is told")? {
-                return serde_json::from_str(&text).context("read what a viewer is told");
+            if let Message::Text(text) = message.context("read a message to a viewer")? {
+                return serde_json::from_str(&text).context("read a message to a viewer");
             }
         }
     }

@@ -111,7 +111,7 @@ impl Ledger {
             if applied >= events {
                 break;
             }
-            spinner.set_message(format!("{} of {events} events and recordings are missing yet", events - applied));
+            spinner.set_message(format!("waiting for {} of {events} events and recordings", events - applied));
             spinner.tick();
             tokio::time::sleep(POLL).await;
         }

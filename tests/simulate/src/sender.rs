@@ -130,7 +130,7 @@ impl<'a> Sender<'a> {
                 break;
             }
             let answer = status.map_or_else(|| "no answer".to_owned(), |status| status.as_str().to_owned());
-            self.bar.set_message(format!("(some are sent again: {answer})"));
+            self.bar.set_message(format!("(repeating webhooks: {answer})"));
             *tally.refusals.entry(answer).or_default() += 1;
             if !status.is_none_or(may_pass) {
                 break;
@@ -158,7 +158,7 @@ fn may_pass(status: StatusCode) -> bool {
 
 /// Time between the starts of two trains, so that all calls together have the rate.
 fn interval(trains: usize, calls: usize, rate: Option<f64>) -> Duration {
-    #[expect(clippy::cast_precision_loss, reason = "nobody simulates 2^52 calls")]
+    #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^52 calls")]
     let seconds = |rate: f64| calls as f64 / rate / trains.max(1) as f64;
     rate.map_or(Duration::ZERO, |rate| Duration::try_from_secs_f64(seconds(rate)).unwrap_or(Duration::MAX))
 }

@@ -179,9 +179,9 @@ impl Proof<'_> {
         let manner = Manner { duplicates: 0, shuffle: false, pace, attempts: Manner::PERSISTENT };
         send(target, &calls, manner).await?;
         let frame = viewer.frame_of(&calls[0].id, PATIENCE).await?;
-        proven(&format!("a viewer with a token sees a call while it lives: its first frame is {frame}"));
+        proven(&format!("a viewer with a token receives the frames of a call: the first is {frame}"));
         if Viewer::connect(&url, "no.valid.token").await.is_ok() {
-            return Err(Error::new("a viewer without a valid token was let in"));
+            return Err(Error::new("a viewer without a valid token was accepted"));
         }
         proven("a viewer without a valid token is refused");
         Ok(())
@@ -189,7 +189,7 @@ impl Proof<'_> {
 
     async fn dead_letters(&self) -> Result<()> {
         let moved = retries::give_up(self.aws_endpoint, self.outputs, PATIENCE).await?;
-        proven(&format!("what is no event goes from {moved} retry queues to their dead-letter queues"));
+        proven(&format!("invalid messages on {moved} retry queues become dead letters"));
         Ok(())
     }
 
@@ -203,7 +203,7 @@ impl Proof<'_> {
         recordings::wait_for_state(self.database_url, "stored", PATIENCE).await?;
         let token = self.ringfence(&["token", "--org", &target.org.to_string()]).await?;
         recordings::play(self.base_url, token.trim()).await?;
-        proven("redriven it is found in the bucket, and a token plays it");
+        proven("after a redrive it is in the bucket, and a token plays it");
         Ok(())
     }
 
@@ -223,7 +223,7 @@ impl Proof<'_> {
                 return Err(Error::new(format!("a dry run of {job} reports {report:?}")));
             }
         }
-        proven("maintenance reports what there is to do");
+        proven("dry runs of maintenance jobs report their findings");
         Ok(())
     }
 
@@ -237,9 +237,9 @@ impl Proof<'_> {
             Ok(queues > 0)
         };
         if !wait_until(SCHEDULED, has_fired).await? {
-            return Err(Error::new("no schedule has fired"));
+            return Err(Error::new("no schedule has run"));
         }
-        proven(&format!("a schedule has fired: maintenance knows the depth of {queues} queues"));
+        proven(&format!("a schedule has run: maintenance has stored the depth of {queues} queues"));
         Ok(())
     }
 
@@ -252,9 +252,9 @@ impl Proof<'_> {
         let query = "SELECT count(*) FROM call_logs WHERE vapi_call_id = $1";
         let left: i64 = client.query_one(query, &[&call]).await.context("look for the call")?.get(0);
         if left > 0 {
-            return Err(Error::new("an erased call is still there"));
+            return Err(Error::new("an erased call still exists"));
         }
-        proven("a call is erased by the deployed migrate function");
+        proven("a call is erased by the deployed admin function");
         Ok(())
     }
 
@@ -276,7 +276,7 @@ async fn rows(ledger: &Ledger, org: OrgId, calls: &[Call]) -> Result<usize> {
         return Ok(comparison.right);
     }
     let differences: Vec<String> = comparison.differences().collect();
-    Err(Error::new(format!("the call did not make the rows that it must:\n  {}", differences.join("\n  "))))
+    Err(Error::new(format!("the rows of the call differ from the expected rows:\n  {}", differences.join("\n  "))))
 }
 
 fn proven(what: &str) {

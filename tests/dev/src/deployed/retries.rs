@@ -58,7 +58,7 @@ pub(super) async fn give_up(
         let dead_letters = output(outputs, consumer, "DeadLettersUrl")?;
         let is_dead = async || Ok(depth(&sqs, dead_letters).await? > 0);
         if !wait_until(deadline.saturating_duration_since(Instant::now()), is_dead).await? {
-            return Err(Error::new(format!("a message that is no event did not become a dead letter of {consumer}")));
+            return Err(Error::new(format!("an invalid message did not become a dead letter of {consumer}")));
         }
     }
     Ok(consumers().count())

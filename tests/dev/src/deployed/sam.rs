@@ -50,7 +50,7 @@ pub(super) fn lead_to_connections(layout: &Layout, endpoint: &str) -> Result<()>
     let path = folder(layout).join("template.yaml");
     let template = fs::read_to_string(&path).context("read the built template")?;
     if !template.contains(PUSH_ENDPOINT) {
-        return Err(Error::new(format!("the built template does not name {PUSH_ENDPOINT}")));
+        return Err(Error::new(format!("the built template does not contain {PUSH_ENDPOINT}")));
     }
     let local = format!("{endpoint}/_aws/execute-api/${{WebSocketApi}}/live");
     fs::write(&path, template.replace(PUSH_ENDPOINT, &local)).context("write the built template")
@@ -87,7 +87,7 @@ fn first_failure(log: &str) -> Option<String> {
     // A reason continues in lines that begin with an empty column.
     let reason = rest.iter().take_while(|line| line.starts_with(' '));
     let lines: Vec<&str> = std::iter::once(first).chain(reason).map(|line| line.trim_end()).collect();
-    Some(format!("what failed first:\n  | {}", lines.join("\n  | ")))
+    Some(format!("first failure:\n  | {}", lines.join("\n  | ")))
 }
 
 /// Outputs of the deployed stack.

@@ -25,7 +25,7 @@ impl Down {
         println!("{}", if stopped { "The local stack is stopped." } else { "The local stack was not running." });
         if self.purge {
             stack::purge(&layout)?;
-            println!("Its data is removed. A database on a server that DATABASE_URL named is not touched.");
+            println!("Its data is removed, except a database on a server of DATABASE_URL.");
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -51,9 +51,9 @@ impl Pages {
         let walk = Walk { layout: &layout, stack: &stack, storage: recording::storage().await };
         let outcome = walk.walk(&node, &chromium, &packages).await;
         // Also after a test that failed.
-        walk.database().await?.batch_execute(ALLOW).await.context("allow what was forbidden")?;
+        walk.database().await?.batch_execute(ALLOW).await.context("drop the constraint")?;
         outcome?;
-        println!("The pictures are in {}", layout.path("pages").display());
+        println!("The screenshots are in {}", layout.path("pages").display());
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -70,7 +70,7 @@ async fn install(layout: &Layout) -> Result<PathBuf> {
     for name in ["package.json", "package-lock.json"] {
         tokio::fs::copy(source.join(name), home.join(name)).await.context(format_args!("copy {name}"))?;
     }
-    progress("Installing what drives the browser");
+    progress("Installing the packages of the browser test");
     let mut npm = process::Command::new(program(&["npm"])?);
     npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&home);
     logged(&mut npm, &layout.logs().join("pages-npm.log"), "install packages with npm").await?;
@@ -97,24 +97,26 @@ impl Walk<'_> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
-        let mut child = browser.spawn().context("start the walk")?;
+        let mut child = browser.spawn().context("start the browser test")?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let (Some(mut stdin), Some(stdout)) = (stdin, stdout) else { return Err(Error::new("the walk has no pipes")) };
+        let (Some(mut stdin), Some(stdout)) = (stdin, stdout) else {
+            return Err(Error::new("the browser test has no pipes"));
+        };
         let mut lines = BufReader::new(stdout).lines();
-        while let Some(line) = lines.next_line().await.context("listen to the walk")? {
+        while let Some(line) = lines.next_line().await.context("read from the browser test")? {
             match line.strip_prefix("do: ") {
                 Some(what) => {
                     let answer = format!("{}\n", self.carry_out(what).await?);
-                    stdin.write_all(answer.as_bytes()).await.context("answer the walk")?;
+                    stdin.write_all(answer.as_bytes()).await.context("write to the browser test")?;
                 }
                 None => println!("{line}"),
             }
         }
-        let status = child.wait().await.context("wait for the walk")?;
+        let status = child.wait().await.context("wait for the browser test")?;
         if status.success() {
             Ok(())
         } else {
-            Err(Error::new("a page is not as it must be; what is wrong stands above"))
+            Err(Error::new("a page differs from the expected one; see the output above"))
         }
     }
 
@@ -128,7 +130,7 @@ impl Walk<'_> {
             }
             "break" => self.break_event().await,
             "fix" => {
-                self.database().await?.batch_execute(ALLOW).await.context("allow what was forbidden")?;
+                self.database().await?.batch_execute(ALLOW).await.context("drop the constraint")?;
                 Ok(json!({}))
             }
             "count" => {
@@ -138,7 +140,7 @@ impl Walk<'_> {
                 }
                 Ok(json!({}))
             }
-            other => Err(Error::new(format!("the walk asks for {other:?}"))),
+            other => Err(Error::new(format!("unknown action of the browser test: {other:?}"))),
         }
     }
 
@@ -157,8 +159,8 @@ impl Walk<'_> {
     /// Sends an event that the database refuses until the constraint is removed.
     async fn break_event(&self) -> Result<Value> {
         let database = self.database().await?;
-        database.batch_execute(ALLOW).await.context("allow what was forbidden")?;
-        database.batch_execute(FORBID).await.context("forbid a text")?;
+        database.batch_execute(ALLOW).await.context("drop the constraint")?;
+        database.batch_execute(FORBID).await.context("add the constraint")?;
         let call = format!("pages-{}", uuid::Uuid::new_v4());
         self.post(&json!({"type": "transcript", "transcriptType": "final", "role": "user", "transcript": UNSPEAKABLE,
             "timestamp": Timestamp::now().as_millisecond(), "call": {"id": call}}))

@@ -155,5 +155,5 @@ fn print_comparison(comparison: &Comparison) {
 /// A positive number of calls per second.
 fn rate(text: &str) -> std::result::Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if rate.is_finite() && rate > 0.0 { Ok(rate) } else { Err("a rate is more than 0".to_owned()) }
+    if rate.is_finite() && rate > 0.0 { Ok(rate) } else { Err("a rate must be greater than 0".to_owned()) }
 }

@@ -34,7 +34,7 @@ impl Account {
 
     /// Changes the owner of a file or folder to the account.
     pub fn own(self, path: &Path) -> Result<()> {
-        chown(path, Some(self.uid), Some(self.gid)).context(format_args!("give {} away", path.display()))
+        chown(path, Some(self.uid), Some(self.gid)).context(format_args!("change the owner of {}", path.display()))
     }
 
     fn can_enter(self, folder: &Path) -> bool {

@@ -90,7 +90,7 @@ async fn cargo_build(layout: &Layout, arguments: &[&str]) -> Result<()> {
     if cargo.status().await.context("run cargo build")?.success() {
         return Ok(());
     }
-    Err(Error::new("the workspace does not build; what cargo says stands above"))
+    Err(Error::new("the workspace does not build; see the output of cargo above"))
 }
 
 fn base_url(port: u16) -> String {

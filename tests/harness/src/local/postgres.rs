@@ -164,7 +164,7 @@ fn release_lock(data: &Path) -> Result<()> {
     let Ok(lock) = fs::read_to_string(&file) else { return Ok(()) };
     let Some((pid, rest)) = lock.split_once('\n') else { return Ok(()) };
     if pid.parse().is_ok_and(|pid| !lives(pid)) {
-        fs::write(&file, format!("{}\n{rest}", i32::MAX)).context("free PostgreSQL's data folder")?;
+        fs::write(&file, format!("{}\n{rest}", i32::MAX)).context("unlock PostgreSQL's data folder")?;
     }
     Ok(())
 }
