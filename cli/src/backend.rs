@@ -1,30 +1,30 @@
-//! The stack that a verb works on.
+//! The stack of a verb.
 
 use ringfence_protocol::admin::{Command, Reply};
 use ringfence_protocol::maintenance::{JobRequest, Report};
 
 use crate::error::{Error, Result};
 
-/// The audit log takes as much of a name.
+/// The audit log stores at most this number of characters.
 const MAX_ACTOR: usize = 200;
 
-/// A stack that runs administration commands and maintenance jobs. [`DeployedStack`](crate::DeployedStack) invokes its functions;
-/// the developer's tool runs them on the local stack.
+/// A stack that runs administration commands and maintenance jobs. [`DeployedStack`](crate::DeployedStack) invokes its
+/// functions; the developer's tool runs them on the local stack.
 pub trait Backend {
     fn command(&self, command: Command) -> impl Future<Output = Result<Reply>>;
     fn run_job(&self, request: JobRequest) -> impl Future<Output = Result<Report>>;
 }
 
-/// Who runs a command.
+/// Actor of a command.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Administrator {
-    /// The name for the audit log; by default the user's
+    /// Name for the audit log; by default the user's name
     #[arg(long, env = "USER", hide_env = true, default_value = "", hide_default_value = true)]
     actor: String,
 }
 
 impl Administrator {
-    /// Runs the command that `command` makes of the actor's name.
+    /// Runs the command that `command` creates from the actor's name.
     pub(crate) async fn perform(
         &self,
         backend: &impl Backend,
@@ -59,11 +59,11 @@ pub fn describe(command: &Command) -> &'static str {
         Command::SetTool { .. } => "register the tool",
         Command::RemoveTool { .. } => "remove the tool",
         Command::ShowToolSecret { .. } => "show the secret",
-        Command::SetVapiKey { .. } => "keep the org's key at Vapi",
+        Command::SetVapiKey { .. } => "store the org's key at Vapi",
         Command::SetRetention { .. } => "set a retention",
         Command::SetZeroRetention { .. } => "set zero retention",
-        Command::Connect { .. } => "look at Vapi",
-        Command::Inspect {} => "look at the queues",
+        Command::Connect { .. } => "inspect the configuration at Vapi",
+        Command::Inspect {} => "inspect the queues",
         Command::Erase { .. } => "erase",
         Command::SettleToolCall { .. } => "settle the tool call",
         Command::MintToken { .. } => "make the token",
@@ -78,11 +78,11 @@ pub fn describe(command: &Command) -> &'static str {
     }
 }
 
-/// The error for a reply of another kind than its command has.
+/// Error for a reply whose type does not match the command.
 #[must_use]
 pub fn unexpected(reply: &Reply) -> Error {
-    // Its content may hold a key.
+    // Only the type is shown, because the reply may contain a key.
     let kind = serde_json::to_value(reply).ok().and_then(|reply| Some(reply.get("reply")?.to_string()));
     let kind = kind.unwrap_or_default();
-    Error::new(format!("the stack gave a reply of another kind ({kind}): is its version another than this tool's?"))
+    Error::new(format!("unexpected type of reply ({kind}): do the versions of the stack and this tool differ?"))
 }

@@ -1,4 +1,5 @@
-//! A deployed stack, whose functions run the commands. Only its admin function has the credentials of the database's owner.
+//! A deployed stack, whose functions run the commands. Only its admin function has the credentials of the database's
+//! owner.
 
 use std::fmt;
 
@@ -24,7 +25,7 @@ pub struct DeployedStack {
 
 impl DeployedStack {
     pub async fn connect(name: String) -> Result<Self> {
-        // A command that was cut off may have been carried out, and most must not be carried out twice.
+        // Retries are disabled: an interrupted command may have run, and most commands must not run twice.
         let config = aws_config::defaults(BehaviorVersion::latest()).retry_config(RetryConfig::disabled()).load().await;
         if config.region().is_none() {
             return Err(Error::new("no AWS region: set AWS_REGION, or a region in the AWS profile"));
@@ -32,7 +33,7 @@ impl DeployedStack {
         Ok(Self { name, lambda: Client::new(&config) })
     }
 
-    /// Invokes a function of the stack, and reads its answer. `doing` completes the sentence "could not ...".
+    /// Invokes a function of the stack and parses its answer. `doing` completes the sentence "could not ...".
     async fn invoke<T: DeserializeOwned>(&self, function: &str, request: &impl Serialize, doing: &str) -> Result<T> {
         let function = format!("{}-{function}", self.name);
         let payload = serde_json::to_vec(request).context("write the request")?;
@@ -56,7 +57,7 @@ impl Backend for DeployedStack {
     }
 }
 
-/// The function could not be invoked.
+/// Error of a failed invocation.
 fn refused(function: &str, error: &SdkError<InvokeError>) -> Error {
     if error.as_service_error().is_some_and(InvokeError::is_resource_not_found_exception) {
         return Error::new(format!(
@@ -66,7 +67,7 @@ fn refused(function: &str, error: &SdkError<InvokeError>) -> Error {
     Error::new(format!("could not invoke {function}: {}", DisplayErrorContext(error)))
 }
 
-/// What a Lambda function answers instead of a result.
+/// Error of a Lambda function.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct FunctionError {
@@ -85,7 +86,7 @@ impl FunctionError {
 impl fmt::Display for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.error_message.as_str(), self.error_type.as_str()) {
-            ("", "") => f.write_str("it gave no reason; look into its log"),
+            ("", "") => f.write_str("no reason given; see its log"),
             ("", reason) | (reason, _) => f.write_str(reason),
         }
     }

@@ -1,12 +1,12 @@
-//! The tool's error: what could not be done, in words for a person, with its causes.
+//! Error of the tool: a message for the user, with its causes.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// The result of everything the tool does.
+/// Result of the tool's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What could not be done and why.
+/// A failed action and its reason.
 #[derive(Debug)]
 pub struct Error {
     message: String,
@@ -14,7 +14,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error whose message says everything, what to do included.
+    /// An error whose message is complete and says what to do.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), cause: None }
     }
@@ -32,7 +32,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Says what was being done when something failed.
+/// Adds the failed action to an error.
 pub trait Context<T> {
     /// `doing` completes the sentence "could not ...".
     fn context(self, doing: impl fmt::Display) -> Result<T>;

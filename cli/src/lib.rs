@@ -1,7 +1,7 @@
 //! The operator's tool: orgs, agents, failures, erasure and maintenance of a stack.
 //!
-//! A verb is a file in [`verbs`] with its arguments and a `run`, and a line in [`Verb`]. It works on a [`Backend`]: the binary
-//! `ringfence` on a [`DeployedStack`], the developer's `cargo ringfence` on the local stack too.
+//! A verb is a file in [`verbs`] with its arguments and a `run`, and a variant of [`Verb`]. It uses a [`Backend`]: the
+//! binary `ringfence` a [`DeployedStack`], the developer's `cargo ringfence` also the local stack.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool answers on the terminal")]
 
 mod arguments;

@@ -11,7 +11,7 @@ use ringfence_cli::{DeployedStack, Verb, error};
 #[derive(Debug, Parser)]
 #[command(name = "ringfence", version)]
 struct Cli {
-    /// The stack's CloudFormation name; required
+    /// CloudFormation name of the stack; required
     #[arg(long, value_name = "NAME", env = "RINGFENCE_STACK", global = true)]
     stack: Option<String>,
     #[command(subcommand)]

@@ -1,10 +1,10 @@
-//! Tables for people.
+//! Tables for the terminal.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Rows of text under headings. It displays as columns two spaces apart.
+/// Rows of text under headings. Columns are separated by two spaces.
 #[derive(Clone, Debug, Serialize)]
 pub struct Table {
     columns: Vec<String>,

@@ -1,4 +1,4 @@
-//! Failed operations: every failure has a row, says why, and has a way back.
+//! Failed operations: every failure has a row with its reason and can be repeated.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ impl Setting {
         Self { database, queues, org, app, webhook }
     }
 
-    /// Makes every completed call impossible, or possible again.
+    /// Adds or removes a constraint that no completed call satisfies.
     async fn break_ends(&self, broken: bool) {
         let change = if broken {
             "ADD CONSTRAINT nobody_ends CHECK (status <> 'completed')"
@@ -44,7 +44,7 @@ impl Setting {
         self.database.superuser().await.batch_execute(&format!("ALTER TABLE calls {change}")).await.unwrap();
     }
 
-    /// Makes every update of a call fail for now.
+    /// Makes every update of a call fail with a deadlock.
     async fn deadlock(&self) {
         let deadlock = "CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$;
@@ -52,7 +52,7 @@ impl Setting {
         self.database.superuser().await.batch_execute(deadlock).await.unwrap();
     }
 
-    /// Runs the function of ended calls over what waits for it; returns how many messages are to come again.
+    /// Runs the function of ended calls on its waiting messages. Returns the number of failed messages.
     async fn consume(&self) -> usize {
         self.consume_batch(self.queues.take(Function::CallEnded).await).await
     }
@@ -62,7 +62,7 @@ impl Setting {
         consumer.consume(batch, Instant::now() + Duration::from_mins(5)).await.batch_item_failures.len()
     }
 
-    /// The failed operations as one line each: `state code receives attempts, has event`.
+    /// Failed operations with a line each: `state code receives attempts, has event`.
     async fn operations(&self) -> Vec<String> {
         let query = "SELECT format('%s %s %s [%s] %s', state, code, receives,
                 (SELECT string_agg(a.function || ' ' || a.code || coalesce(' ' || a.constraint_name, ''), ', ' ORDER BY failed_at)
@@ -77,7 +77,7 @@ impl Setting {
         administration(&self.database.url("postgres", None), &self.queues).perform(act).await.unwrap()
     }
 
-    /// Redrives, or counts only: selected, redriven, unknown.
+    /// Redrives or only counts. Returns selected, redriven and unknown.
     async fn redrive(&self, selection: Selection, run: bool) -> (u64, u64, u64) {
         let Reply::DeadLetters(found) = self.perform(Command::CountRedrive { selection: selection.clone() }).await
         else {
@@ -93,7 +93,7 @@ impl Setting {
         (found.selected, operation.done, found.unknown)
     }
 
-    /// Replays page by page, two events each.
+    /// Replays page by page, with two events per page.
     async fn replay(&self, kind: Replayable, selection: &Selection) -> Replayed {
         let admin = self.database.admin().await;
         let mut total = Replayed::default();
@@ -116,7 +116,7 @@ impl Setting {
     }
 }
 
-/// B2, B7: what failed while the database was unavailable is written down when it applies, in the statement that applies it.
+/// B2, B7: a failure during an outage of the database is recorded by the statement that later applies the event.
 #[tokio::test]
 async fn a_failure_during_an_outage_is_written_down_afterwards() {
     let setting = Setting::new().await;
@@ -127,8 +127,7 @@ async fn a_failure_during_an_outage_is_written_down_afterwards() {
     assert_eq!(setting.operations().await, ["resolved RF1001 1 [webhook RF1001] without event"]);
 }
 
-/// B7: a failed attempt while the database answers is written down at once, and the row closes itself when the event
-/// applies.
+/// B7: a failed attempt while the database answers is recorded at once, and the row is resolved when the event applies.
 #[tokio::test]
 async fn a_retried_event_has_a_row_until_it_applies() {
     let setting = Setting::new().await;
@@ -146,8 +145,8 @@ async fn a_retried_event_has_a_row_until_it_applies() {
     assert_eq!(setting.database.count("call_logs WHERE status = 'completed'").await, 1);
 }
 
-/// B2, B7, D9: a record that can never apply is a dead letter with its code and a row; once the cause is fixed it is
-/// redriven, and applies.
+/// B2, B7, D9: a record that cannot be applied becomes a dead letter with its code and a row. After the cause is fixed,
+/// a redrive applies it.
 #[tokio::test]
 async fn a_dead_letter_applies_once_its_cause_is_fixed_and_it_is_redriven() {
     let setting = Setting::new().await;
@@ -172,7 +171,7 @@ async fn a_dead_letter_applies_once_its_cause_is_fixed_and_it_is_redriven() {
     assert_eq!(setting.queues.dead_letters(Function::CallEnded).await, [""; 0]);
 }
 
-/// D9: a redrive takes what it was told to take, and leaves the rest where it was.
+/// D9: a redrive moves only the selected dead letters and leaves the others in place.
 #[tokio::test]
 async fn a_redrive_takes_the_selected_events_only() {
     let setting = Setting::new().await;
@@ -201,7 +200,8 @@ async fn a_redrive_takes_the_selected_events_only() {
     assert_eq!(setting.database.count("failed_operations WHERE state = 'redriven'").await, 1);
 }
 
-/// D9: a redrive whose cause is not fixed ends: what became a dead letter again meanwhile is not sent back again.
+/// D9: a redrive whose cause is not fixed ends: a message that becomes a dead letter again during it is not redriven
+/// again.
 #[tokio::test]
 async fn a_redrive_sends_each_dead_letter_back_once() {
     let setting = Setting::new().await;
@@ -226,7 +226,8 @@ async fn a_redrive_sends_each_dead_letter_back_once() {
     }
 }
 
-/// B2, B7: an event that failed at its last receive is given up with its own code, and its row says so.
+/// B2, B7: an event that fails at its last receive becomes a dead letter with a separate code, and its row contains the
+/// code.
 #[tokio::test]
 async fn the_last_receive_ends_in_the_dead_letter_queue() {
     let setting = Setting::new().await;
@@ -239,7 +240,8 @@ async fn the_last_receive_ends_in_the_dead_letter_queue() {
     assert_eq!(setting.queues.dead_letters(Function::CallEnded).await, ["RF1003"]);
 }
 
-/// B7, D9: an event that was given up while nobody could write a row has one when it is redriven, and applies.
+/// B7, D9: an event that became a dead letter while the database was unavailable gets its row when it is redriven and
+/// applied.
 #[tokio::test]
 async fn a_dead_letter_without_a_row_gets_one_when_it_is_redriven() {
     let setting = Setting::new().await;
@@ -261,7 +263,7 @@ async fn a_dead_letter_without_a_row_gets_one_when_it_is_redriven() {
     assert_eq!(setting.database.count("call_logs WHERE status = 'completed'").await, 1);
 }
 
-/// D5, D9: what came with a revoked key is not applied by a replay either.
+/// D5, D9: a replay does not apply an event that was received with a revoked key.
 #[tokio::test]
 async fn a_replay_opens_nothing_to_a_revoked_key() {
     let setting = Setting::new().await;
@@ -275,7 +277,7 @@ async fn a_replay_opens_nothing_to_a_revoked_key() {
     assert_eq!(setting.database.count("call_logs").await, 0);
 }
 
-/// B7: when Vapi itself delivers a failed event again and it applies, its row closes; its dead letter is a duplicate.
+/// B7: if Vapi delivers a failed event again and it applies, its row is resolved. Its dead letter is then a duplicate.
 #[tokio::test]
 async fn a_row_closes_whoever_delivers_the_event() {
     let setting = Setting::new().await;
@@ -294,8 +296,8 @@ async fn a_row_closes_whoever_delivers_the_event() {
     assert_eq!(setting.database.rows_of(setting.org).await, before);
 }
 
-/// D13: a failure of a platform event belongs to the org that registered what the event names; of one that names nobody
-/// there is no row, since it is nobody's.
+/// D13: a failed platform event belongs to the org that registered the ids in the event. Without such an org there is
+/// no row.
 #[tokio::test]
 async fn a_platform_events_failure_is_its_orgs() {
     let setting = Setting::new().await;
@@ -317,8 +319,8 @@ async fn a_platform_events_failure_is_its_orgs() {
     assert!(setting.operations().await[0].starts_with("resolved RF2001"));
 }
 
-/// D9: a replay of applied events is counted first, audited, not blocked by the claims, and ends in the same rows; rows that
-/// somebody damaged are whole again.
+/// D9: a replay of applied events is counted first and audited. The claims do not block it, it results in the same
+/// rows, and damaged rows are restored.
 #[tokio::test]
 async fn a_replay_ends_in_the_same_rows() {
     let setting = Setting::new().await;
@@ -353,7 +355,8 @@ async fn a_replay_ends_in_the_same_rows() {
     assert_eq!(setting.replay(Replayable::Applied, &of_another).await, Replayed::default());
 }
 
-/// D9: failed events are replayed from their rows, claim and effects together; one that fails again stays and stops no other.
+/// D9: failed events are replayed from their rows, claim and effects together. An event that fails again remains and
+/// does not stop others.
 #[tokio::test]
 async fn failed_events_are_replayed_from_their_rows() {
     let setting = Setting::new().await;

@@ -1,4 +1,4 @@
-//! Events that no queue message can hold: their function parks them, and they apply like any other.
+//! Events that are too large for a queue message: their function parks them, and they apply like other events.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,20 +20,20 @@ async fn set_up() -> (TestDatabase, TestQueues, OrgId) {
     (database, queues, org)
 }
 
-/// The function of reports, invoked to park an event.
+/// Invokes the function of reports to park an event.
 async fn park(invoked: Invoked, consumer: Arc<Consumer<EventWorker>>) -> Result<Value, String> {
     assert_eq!(invoked.path, "/2015-03-31/functions/end-of-call-report/invocations");
     let request = serde_json::from_value(invoked.payload).expect("an event to park");
     events::park(&consumer, request).await.map(|()| json!({})).map_err(|error| error.to_string())
 }
 
-/// A report that is too large for a message, since its transcript does not compress.
+/// A report that is too large for a message, because its transcript does not compress.
 fn oversize(call: &Call) -> Value {
     let transcript: String = std::iter::repeat_with(fastrand::alphanumeric).take(2_000_000).collect();
     call.report(60_000, json!({"artifact": {"transcript": transcript}}))
 }
 
-/// Runs the function over the one message that waits, which is to come no more; returns what it said.
+/// Runs the function on the only waiting message, which must succeed. Returns the outcome.
 async fn drain(database: &TestDatabase, queues: &TestQueues) -> String {
     let app = database.app();
     let consumer = queues.consumer(Function::EndOfCallReport, Arc::clone(&app));
@@ -44,8 +44,8 @@ async fn drain(database: &TestDatabase, queues: &TestQueues) -> String {
     message
 }
 
-/// D1, B2: with the database unavailable a report of two megabytes is answered 200; it waits in the bucket and applies whole. Its message
-/// may be delivered again, and is found to be a duplicate.
+/// D1, B2: while the database is unavailable, a report of two megabytes is answered with 200. It is parked in the
+/// bucket and later applied completely. If its message is delivered again, it is a duplicate.
 #[tokio::test]
 async fn an_event_too_large_for_a_message_is_parked_and_applies() {
     let (database, queues, org) = set_up().await;
@@ -66,7 +66,7 @@ async fn an_event_too_large_for_a_message_is_parked_and_applies() {
     assert_eq!(database.count(&format!("failed_operations WHERE org_id = '{org}' AND state = 'resolved'")).await, 1);
 }
 
-/// D1: a message that says where is there, and the event is not: it ends in the dead-letter queue, where people find it.
+/// D1: if the message of a parked event exists but its object does not, the message becomes a dead letter.
 #[tokio::test]
 async fn a_parked_event_that_is_gone_is_a_dead_letter() {
     let (database, queues, org) = set_up().await;
@@ -79,7 +79,7 @@ async fn a_parked_event_that_is_gone_is_a_dead_letter() {
     assert_eq!(queues.dead_letters(Function::EndOfCallReport).await, ["RF2003"]);
 }
 
-/// D1: with neither database nor function there the answer is 503: nobody took it.
+/// D1: if the database and the function are unavailable, the answer is 503, because the event is not stored anywhere.
 #[tokio::test]
 async fn an_event_that_cannot_be_handed_over_is_refused() {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);

@@ -1,4 +1,4 @@
-//! The retry path: what the webhook function cannot apply waits in its function's queue, and is applied when it can be.
+//! The retry path: events that the webhook function cannot apply wait in their function's queue, and are applied later.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 use strum::IntoEnumIterator as _;
 
-/// Where nobody listens.
+/// An address on which no server listens.
 const UNAVAILABLE: Option<&str> = Some("127.0.0.1:1");
 
 /// A fresh database with one org, and queues.
@@ -24,13 +24,13 @@ async fn set_up() -> (TestDatabase, TestQueues, OrgId) {
     (database, TestQueues::new().await, org)
 }
 
-/// Posts to the org's URL, where the event is taken, whatever becomes of it.
+/// Posts to the org's URL, which must acknowledge the event.
 async fn post(webhook: &TestWebhook, org: OrgId, body: &Value) {
     let reply = webhook.post(org, body).await;
     assert_eq!((reply.status.as_u16(), reply.text.as_str()), (200, "{}"), "{body}");
 }
 
-/// Fails, or panics, for one call.
+/// A store that fails or panics for one call.
 struct Faulty<F> {
     database: Arc<Database>,
     fault: F,
@@ -47,7 +47,7 @@ impl<F: Fn(&Delivery) -> Result<(), Failure>> EventStore for Faulty<F> {
     }
 }
 
-/// Runs a function over a batch of its queue.
+/// Runs a function on a batch of its queue.
 async fn consume(
     queues: &TestQueues,
     function: Function,
@@ -57,12 +57,12 @@ async fn consume(
     queues.consumer(function, Arc::clone(database)).consume(batch, in_time()).await
 }
 
-/// A deadline that leaves time for everything.
+/// A deadline that is never reached.
 fn in_time() -> Instant {
     Instant::now() + Duration::from_mins(5)
 }
 
-/// Runs a function over all that waits for it; none of it is to come again.
+/// Runs a function on all of its waiting messages, which must succeed.
 async fn drain(queues: &TestQueues, function: Function, database: &Arc<Database>) -> usize {
     let batch = queues.take(function).await;
     let count = batch.records.len();
@@ -70,7 +70,7 @@ async fn drain(queues: &TestQueues, function: Function, database: &Arc<Database>
     count
 }
 
-/// What an org has, without what was written down of failures.
+/// Rows of an org, without the records of failures.
 fn but_failures(mut everything: BTreeMap<String, String>) -> BTreeMap<String, Vec<Value>> {
     everything.retain(|table, _| !table.starts_with("failed_"));
     let rows = |rows: String| -> Vec<Value> {
@@ -81,13 +81,13 @@ fn but_failures(mut everything: BTreeMap<String, String>) -> BTreeMap<String, Ve
     everything.into_iter().map(|(table, text)| (table, rows(text))).collect()
 }
 
-/// The messages of a batch that are to come again.
+/// Failed messages of a batch.
 fn again(response: &SqsBatchResponse) -> Vec<&str> {
     response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
 }
 
-/// D1, B2: with the database unavailable every stored event is answered 200 and waits for its own function; when the database
-/// is back the rows are those of a call that never had to wait.
+/// D1, B2: while the database is unavailable, every stored event is answered with 200 and waits for its function. When
+/// the database is available again, the rows are those of a call without an outage.
 #[tokio::test]
 async fn an_outage_delays_events_and_loses_none() {
     let (database, queues, org) = set_up().await;
@@ -124,8 +124,8 @@ async fn an_outage_delays_events_and_loses_none() {
     assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{org}'")).await, 5);
 }
 
-/// D1, C3: a start with the database unavailable works: the first webhook of the environment is taken all the same, on both
-/// URLs.
+/// D1, C3: a start while the database is unavailable works: the first webhook of the environment is acknowledged, at
+/// both URLs.
 #[tokio::test]
 async fn a_cold_start_without_a_database_takes_events() {
     let (database, queues, org) = set_up().await;
@@ -143,8 +143,8 @@ async fn a_cold_start_without_a_database_takes_events() {
     assert_eq!(database.count("call_routes").await, 1);
 }
 
-/// D1: with neither database nor queue the answer is 503, Vapi hears that the event was not taken, and nothing is half
-/// done.
+/// D1: if the database and the queue are unavailable, the answer is 503, so that Vapi knows that the event was not
+/// accepted, and nothing is partly applied.
 #[tokio::test]
 async fn with_database_and_queue_unavailable_the_answer_is_503() {
     let database = TestDatabase::new().await;
@@ -155,13 +155,12 @@ async fn with_database_and_queue_unavailable_the_answer_is_503() {
     insta::assert_json_snapshot!(reply.body);
     assert_eq!(database.rows_of(org).await, "[]");
 
-    // With the database there, the queue's absence is nobody's concern.
+    // While the database is available, an unavailable queue has no effect.
     post(&TestWebhook::new(database.app(), &queues), org, &Call::default().status("ended", 0)).await;
     assert_eq!(database.count("call_logs").await, 1);
 }
 
-/// B2: one poisoned and one panicking record cost their neighbour nothing and end in the dead-letter queue, each with
-/// its code.
+/// B2: a poisoned and a panicking record do not affect the other record, and become dead letters with their codes.
 #[tokio::test]
 async fn a_bad_record_does_not_fail_its_neighbours() {
     let (database, queues, org) = set_up().await;
@@ -187,8 +186,8 @@ async fn a_bad_record_does_not_fail_its_neighbours() {
     assert_eq!(database.text("SELECT vapi_call_id FROM call_logs").await, Some(good.id));
 }
 
-/// B2: what a batch has no time for is not tried, and comes again at once: a function that were stopped in the middle would have its
-/// whole batch delivered again.
+/// B2: the records for which a batch has no time are not tried, and are visible again at once. If the function were
+/// stopped in the middle, the whole batch would be delivered again.
 #[tokio::test]
 async fn a_batch_out_of_time_leaves_the_rest_for_the_next() {
     let (database, queues, org) = set_up().await;
@@ -206,7 +205,8 @@ async fn a_batch_out_of_time_leaves_the_rest_for_the_next() {
     assert_eq!(queues.take(Function::CallEnded).await.records.len(), 2, "both are visible again");
 }
 
-/// B2: what failed for now is delivered again after its back-off, long before the queue's own visibility timeout.
+/// B2: a message that failed transiently is delivered again after its backoff, long before the queue's visibility
+/// timeout ends.
 #[tokio::test]
 async fn a_failed_message_comes_again_after_its_back_off() {
     let (database, queues, org) = set_up().await;
@@ -228,7 +228,7 @@ async fn a_failed_message_comes_again_after_its_back_off() {
     assert_eq!(database.count("failed_operations WHERE state = 'resolved' AND receives = 2").await, 1);
 }
 
-/// B2: an event on the queue of another function is applied like any other, and not lost.
+/// B2: an event on the queue of another function is applied, too.
 #[tokio::test]
 async fn an_event_on_the_queue_of_another_function_applies() {
     let (database, queues, org) = set_up().await;
@@ -241,8 +241,8 @@ async fn an_event_on_the_queue_of_another_function_applies() {
     assert_eq!(database.count("call_logs WHERE status = 'completed'").await, 1);
 }
 
-/// D1, B2: a transient failure leaves the record on its queue, named in the response; it applies when the cause is
-/// gone.
+/// D1, B2: a transient failure leaves the record on its queue, and the response names it. It applies when the cause has
+/// ended.
 #[tokio::test]
 async fn a_transient_failure_comes_again() {
     let (database, queues, org) = set_up().await;
@@ -266,7 +266,8 @@ async fn a_transient_failure_comes_again() {
     assert_eq!(database.count("call_logs WHERE status = 'completed' AND cost = 0.037").await, 1);
 }
 
-/// B2: while the database is unavailable the rest of a batch is spared the wait and comes again with the first.
+/// B2: while the database is unavailable, the rest of a batch does not wait for it, and fails together with the first
+/// record.
 #[tokio::test]
 async fn a_batch_meets_an_absent_database_once() {
     let (database, queues, org) = set_up().await;
@@ -285,8 +286,8 @@ async fn a_batch_meets_an_absent_database_once() {
     assert_eq!(proxy.connections(), 1);
 }
 
-/// B2: a statement that the server ended for taking too long costs its neighbours nothing; only a server that does not answer at
-/// all does.
+/// B2: a statement that the server cancels because of its timeout does not affect the other records. Only a server that
+/// does not answer at all does.
 #[tokio::test]
 async fn one_slow_event_does_not_hold_up_its_neighbours() {
     let (database, queues, org) = set_up().await;
@@ -307,7 +308,7 @@ async fn one_slow_event_does_not_hold_up_its_neighbours() {
     assert_eq!(database.text("SELECT vapi_call_id FROM call_logs").await, Some(good.id));
 }
 
-/// A4, B2: an event that can never apply is taken too, leaves no claim, and ends in the dead-letter queue at once.
+/// A4, B2: an event that cannot be applied is acknowledged, too, leaves no claim, and becomes a dead letter at once.
 #[tokio::test]
 async fn a_permanent_failure_ends_in_the_dead_letter_queue() {
     let (database, queues, org) = set_up().await;
@@ -322,7 +323,7 @@ async fn a_permanent_failure_ends_in_the_dead_letter_queue() {
     assert_eq!(database.rows_of(org).await, "[]");
 }
 
-/// D1: when the answer is lost after the commit nobody knows what happened; the event is taken, and applied once.
+/// D1: if the answer is lost after the commit, the outcome is unknown. The event is acknowledged, and applied once.
 #[tokio::test]
 async fn an_answer_lost_after_the_commit_changes_nothing() {
     let (database, queues, org) = set_up().await;
@@ -339,8 +340,8 @@ async fn an_answer_lost_after_the_commit_changes_nothing() {
     assert_eq!(but_failures(database.everything_of(org).await), committed);
 }
 
-/// D4: a connection that died while idle is made anew, and the statement sent once more: nothing has to wait in a
-/// queue.
+/// D4: a connection that was closed while idle is replaced, and the statement is sent again, so that the event need not
+/// be queued.
 #[tokio::test]
 async fn a_dead_idle_connection_is_replaced_at_once() {
     let (database, queues, org) = set_up().await;
@@ -354,8 +355,9 @@ async fn a_dead_idle_connection_is_replaced_at_once() {
     assert!(queues.take(Function::CallEnded).await.records.is_empty());
 }
 
-/// D1: an outage costs the first webhook its wait and the following ones nothing: they go to the queue without another attempt
-/// to connect. When the memory of it has passed, the next one tries again, and applies.
+/// D1: during an outage the first webhook waits for the database and the following ones do not: the circuit breaker
+/// queues them without a connection attempt. After the breaker has closed, the next webhook connects again and is
+/// applied.
 #[tokio::test]
 async fn a_known_outage_costs_no_further_wait() {
     let (database, queues, org) = set_up().await;
@@ -383,7 +385,7 @@ async fn a_known_outage_costs_no_further_wait() {
     }
 }
 
-/// D1: a connection that was idle for long is not trusted, since a router on the way may have forgotten it in silence.
+/// D1: a connection that was idle for long is not used again, since a router may have dropped it silently.
 #[tokio::test]
 async fn a_connection_idle_for_long_is_not_used_again() {
     let (database, queues, org) = set_up().await;
@@ -400,7 +402,8 @@ async fn a_connection_idle_for_long_is_not_used_again() {
     assert_eq!(database.count("call_logs WHERE status = 'completed'").await, 6);
 }
 
-/// D5: a key revoked after an event was received does not reject it in its queue; one revoked before does (RF2004).
+/// D5: a key that is revoked after an event was received does not reject the event in its queue. A key that was revoked
+/// before does (RF2004).
 #[tokio::test]
 async fn a_queued_event_keeps_the_right_it_came_with() {
     let (database, queues, org) = set_up().await;
@@ -408,15 +411,15 @@ async fn a_queued_event_keeps_the_right_it_came_with() {
     let (before, after) = (Call::default(), Call::default());
     post(&webhook, org, &before.status("ended", 0)).await;
     database.admin().await.rotate_key(org, Duration::ZERO).await.unwrap();
-    // Without the database the webhook function cannot know that the key has been revoked.
+    // While the database is unavailable, the webhook function cannot know that the key has been revoked.
     post(&webhook, org, &after.status("ended", 0)).await;
     assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, 2);
     assert_eq!(database.text("SELECT vapi_call_id FROM call_logs").await, Some(before.id));
     assert_eq!(queues.dead_letters(Function::CallEnded).await, ["RF2004"]);
 }
 
-/// A7: after the full rollback webhooks wait in their queues (RF1006), with every earlier row in place; after migrating
-/// up again they apply.
+/// A7: after the full rollback, webhooks wait in their queues (RF1006), with all earlier rows in place. They apply
+/// after the schema is migrated again.
 #[tokio::test]
 async fn after_the_full_rollback_events_wait_for_the_migration() {
     const ROLLBACK: &str = include_str!("../../migrations/rollback/constraints_and_indexes.sql");

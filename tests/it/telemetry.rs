@@ -1,4 +1,5 @@
-//! B4 and invariant 5: what failed is told, to the log, to CloudWatch and to Sentry; and nothing personal or secret is in any of it.
+//! B4 and invariant 5: failures are reported to the log, to CloudWatch and to Sentry, without any personal data or
+//! secret.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -22,7 +23,7 @@ use tokio::sync::OnceCell;
 
 use crate::recordings::Stage;
 
-/// The test below that speaks runs in a process of its own, so that all that a function's process says can be read.
+/// Test that runs in a separate process, so that all output of a function's process can be read.
 const SPEAKER: &str = "telemetry::a_webhook_function_logs";
 
 fn dsn(endpoint: &TestEndpoint) -> String {
@@ -30,7 +31,7 @@ fn dsn(endpoint: &TestEndpoint) -> String {
     format!("http://public@{host}/42")
 }
 
-/// The events that Sentry was told.
+/// Events that Sentry received.
 fn told(endpoint: &TestEndpoint) -> Vec<Value> {
     let requests = endpoint.requests();
     requests.iter().map(|request| serde_json::from_str(request.text.lines().nth(2).unwrap()).unwrap()).collect()
@@ -48,7 +49,7 @@ fn failed(org: OrgId, code: FailureCode, reporter: &Reporter) {
     });
 }
 
-/// B4: Sentry is told ids and codes, and not more than a few times a minute of one kind.
+/// B4: Sentry receives ids and codes, and at most a few events of one kind per minute.
 #[tokio::test]
 async fn sentry_is_told_ids_and_codes() {
     let sentry = TestEndpoint::start(Manner::Answers(json!({}))).await;
@@ -82,14 +83,15 @@ async fn sentry_is_told_ids_and_codes() {
     assert!(authorization.contains("sentry_key=public"), "{authorization}");
 }
 
-/// B4: a Sentry that hangs, refuses or is unavailable holds nobody up, and what it missed is not kept for ever.
+/// B4: a Sentry that hangs, refuses or is unavailable does not delay the function, and unsent events are not retained
+/// without a limit.
 #[tokio::test]
 async fn a_sentry_that_hangs_holds_nobody_up() {
     let sentry = TestEndpoint::start(Manner::Hangs).await;
     let reporter = Reporter::new(dsn(&sentry).parse().unwrap(), EgressClient::new(EgressPolicy::Anywhere), "webhook");
     let org = OrgId::from(uuid::Uuid::new_v4());
     failed(org, FailureCode::ConstraintViolated, &reporter);
-    // It would hang for ever.
+    // Without a limit it would hang.
     tokio::time::timeout(Duration::from_mins(1), reporter.flush()).await.unwrap();
     sentry.behave(Manner::Answers(json!({})));
     let before = sentry.requests().len();
@@ -100,7 +102,7 @@ async fn a_sentry_that_hangs_holds_nobody_up() {
     assert_eq!(told(&sentry).last().unwrap()["tags"]["failure.code"], "RF2002");
 }
 
-/// What of a sample is personal or secret, wherever it stands.
+/// Personal or secret values of a sample, at any depth.
 fn needles(key: &str, value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(key, value)| needles(key, value, found)),
@@ -145,7 +147,8 @@ fn needles(key: &str, value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// B4, invariant 5: over all samples, applied and failed, at the most talkative level, nothing personal or secret is said anywhere.
+/// B4, invariant 5: for all samples, applied and failed, at the most verbose log level, no output contains personal
+/// data or a secret.
 #[tokio::test]
 async fn nothing_personal_is_said_anywhere() {
     let mut found = BTreeSet::from(["Sam Example".to_owned(), "Dana Example".to_owned()]);
@@ -158,7 +161,7 @@ async fn nothing_personal_is_said_anywhere() {
     );
 
     let (said, told) = spoken().await;
-    // It did speak: of events applied and failed, of refusals, and in metrics.
+    // The output contains applied and failed events, refusals, and metrics.
     for expected in [
         "event handled",
         "event failed",
@@ -183,7 +186,7 @@ async fn nothing_personal_is_said_anywhere() {
     assert!(leaked.is_empty(), "{leaked:?}");
 }
 
-/// C4: whatever an alarm looks at has moved when that has happened which it is for.
+/// C4: the metric of each alarm changes when the alarm's condition occurs.
 #[tokio::test]
 async fn the_metric_of_each_alarm_moves() {
     let template = std::fs::read_to_string(format!("{}/../template.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();
@@ -205,7 +208,7 @@ async fn the_metric_of_each_alarm_moves() {
     }
 }
 
-/// All that the speaker below says, and what Sentry was told by it.
+/// All output of the process below, and the events that Sentry received from it.
 async fn spoken() -> &'static (String, Vec<Value>) {
     static SPOKEN: OnceCell<(String, Vec<Value>)> = OnceCell::const_new();
     SPOKEN.get_or_init(speak).await
@@ -230,7 +233,8 @@ async fn speak() -> (String, Vec<Value>) {
     (said, told)
 }
 
-/// Not a test of itself: what a webhook function, its consumers and maintenance say over all samples and in all kinds of trouble, for the tests above.
+/// Not a test by itself: output of a webhook function, its consumers and maintenance for all samples and all kinds of
+/// failures, for the tests above.
 #[tokio::test]
 #[ignore = "run by the tests above, in a process of its own"]
 async fn a_webhook_function_logs() {
@@ -240,7 +244,7 @@ async fn a_webhook_function_logs() {
     let webhook = TestWebhook::new(Arc::clone(&app), &queues);
     let post_all = async || {
         for name in sample_names() {
-            // An org each, since some name the same call.
+            // One org each, since some samples name the same call.
             let org = database.org(&name).await;
             webhook.post_bytes(org, sample_bytes(&name)).await;
         }
@@ -280,7 +284,7 @@ async fn a_webhook_function_logs() {
     }
 }
 
-/// Panics over all that is in an event.
+/// A store that panics with the content of an event.
 struct Panicking(Arc<Database>);
 
 impl EventStore for Panicking {
@@ -300,7 +304,7 @@ fn sealed(delivery: &Delivery) -> String {
     }
 }
 
-/// One trace leads from the webhook function through the queue to the consumer; a message from before there was one is read too.
+/// One trace connects the webhook function, the queue and the consumer. A message without a trace is accepted, too.
 #[tokio::test]
 async fn a_trace_goes_with_its_event() {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);

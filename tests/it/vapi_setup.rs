@@ -1,4 +1,5 @@
-//! How an org is set up at Vapi is looked at and set right, over a fake of Vapi's API: assistants, numbers and credentials, as its contract has them.
+//! Inspection and repair of an org's configuration at Vapi, with a fake of Vapi's API: assistants, numbers and
+//! credentials, as in its contract.
 
 use admin::CommandError;
 use ringfence_egress::{EgressClient, EgressPolicy, VapiApi, VapiApiError};
@@ -57,7 +58,8 @@ impl Setting {
     }
 }
 
-/// It says what is wrong and changes nothing; told to run it sets that right, once; a rotated key is set right again.
+/// Without `run`, the command reports differences and changes nothing. With it, the command repairs them once, and
+/// again after a key rotation.
 #[tokio::test]
 async fn an_org_is_set_up_at_vapi() {
     let setting = Setting::new().await;
@@ -96,7 +98,7 @@ async fn an_org_is_set_up_at_vapi() {
     );
     assert_eq!(assistant["server"]["headers"], json!({"x-kept": "yes"}), "what else it says stays");
 
-    // Once is enough.
+    // A second run changes nothing.
     let again = setting.connect(true).await.unwrap();
     assert!(!again.changed && again.found.iter().all(|inspected| inspected.wrong.is_empty()), "{again:?}");
     assert_eq!(setting.changes(), expected);
@@ -107,7 +109,7 @@ async fn an_org_is_set_up_at_vapi() {
     assert!(rotated.found.iter().all(|inspected| inspected.wrong.len() == 1), "{rotated:?}");
 }
 
-/// What Vapi does not know is said, and keeps nothing else; of another org's nothing is asked.
+/// Ids that Vapi does not know are reported and do not stop the command. Ids of other orgs are not requested.
 #[tokio::test]
 async fn what_vapi_does_not_know_is_said() {
     let setting = Setting::new().await;
@@ -118,7 +120,7 @@ async fn what_vapi_does_not_know_is_said() {
     assert_eq!(setting.changes(), ["POST /credential", "PATCH /phone-number/number-1"]);
 }
 
-/// Queues and clocks, as a function of the stack sees them.
+/// Queues and clocks as a function of the stack sees them.
 #[tokio::test]
 async fn the_inside_is_inspected() {
     let setting = Setting::new().await;
@@ -129,6 +131,6 @@ async fn the_inside_is_inspected() {
     };
     assert_eq!(dead_letters.len(), 5);
     assert!(dead_letters.iter().all(|(_, count)| *count == 0), "{dead_letters:?}");
-    // One machine has one clock.
+    // Both clocks are this machine's.
     assert!(clock_skew_ms.abs() < 30_000, "{clock_skew_ms}");
 }

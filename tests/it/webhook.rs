@@ -1,4 +1,4 @@
-//! The webhook function: every message is answered as the design's table says, and what is stored is in the rows.
+//! The webhook function: every message is answered as in the design's table, and stored events are in the rows.
 
 mod authentication;
 mod leads;
@@ -11,7 +11,7 @@ use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook, sa
 use ringfence_vapi::OrgId;
 use serde_json::{Map, Value, json};
 
-/// A webhook function over a fresh database with one org.
+/// A webhook function with a fresh database of one org.
 async fn open() -> (TestDatabase, TestWebhook, OrgId) {
     let database = TestDatabase::new().await;
     let webhook = TestWebhook::new(database.app(), &TestQueues::new().await);
@@ -23,8 +23,8 @@ fn content_type(reply: &Reply) -> &str {
     reply.headers["content-type"].to_str().unwrap()
 }
 
-/// D12: 400 only for what is not JSON, has no type, or is of a stored type without a usable call id; the error is clear
-/// and echoes nothing.
+/// D12: 400 only for a body that is not JSON, has no type, or has a stored type without a usable call id. The error is
+/// clear and repeats no part of the body.
 #[tokio::test]
 async fn a_refusal_says_what_is_wrong_in_its_own_words() {
     let (database, webhook, org) = open().await;
@@ -48,7 +48,7 @@ async fn a_refusal_says_what_is_wrong_in_its_own_words() {
     assert_eq!(database.count("processed_webhook_events").await, 0);
 }
 
-/// D6: with nothing configured, each message whose answer counts gets a valid answer of its own shape.
+/// D6: without configuration, each interactive message is answered with a valid answer of its shape.
 #[tokio::test]
 async fn interactive_messages_are_answered_in_their_own_shape() {
     let (_database, webhook, org) = open().await;
@@ -82,7 +82,7 @@ async fn a_redelivery_is_acknowledged_and_changes_nothing() {
     assert_eq!(database.everything_of(org).await, before);
 }
 
-/// B8: both spellings of a final transcript's type are one message.
+/// B8: both spellings of a final transcript's type are the same message.
 #[tokio::test]
 async fn both_transcript_literals_are_the_same_row() {
     let (database, webhook, org) = open().await;
@@ -93,7 +93,7 @@ async fn both_transcript_literals_are_the_same_row() {
     assert_eq!(database.count("processed_webhook_events WHERE event_type = 'transcript'").await, 1);
 }
 
-/// B8: a partial transcript is nobody's row.
+/// B8: a partial transcript creates no row.
 #[tokio::test]
 async fn a_partial_transcript_makes_no_row() {
     let (database, webhook, org) = open().await;
@@ -104,7 +104,7 @@ async fn a_partial_transcript_makes_no_row() {
     assert_eq!(database.everything_of(org).await, before);
 }
 
-/// D2: a report for a call never seen creates it, whole.
+/// D2: a report for an unknown call creates it completely.
 #[tokio::test]
 async fn a_report_for_an_unknown_call_creates_it() {
     let (database, webhook, org) = open().await;
@@ -117,7 +117,7 @@ async fn a_report_for_an_unknown_call_creates_it() {
     assert_eq!(database.text(found).await.as_deref(), Some(expected));
 }
 
-/// C3: a body as large as Lambda's request can carry, half of it escapes, is stored whole.
+/// C3: a body of the maximum size of a Lambda request, half of which are escapes, is stored completely.
 #[tokio::test]
 async fn a_body_of_4_4_megabytes_full_of_escapes_is_stored() {
     let (database, webhook, org) = open().await;
@@ -129,7 +129,7 @@ async fn a_body_of_4_4_megabytes_full_of_escapes_is_stored() {
     assert_eq!(hash, Some(hex::encode(<sha2::Sha256 as sha2::Digest>::digest(said))));
 }
 
-/// D5: the platform's key opens the platform's URL; what comes in finds its org by what is registered (D13).
+/// D5: the platform key authenticates at the platform URL. The org of an event is found by the registered ids (D13).
 #[tokio::test]
 async fn the_platforms_url_takes_the_platforms_key() {
     let (database, webhook, org) = open().await;
@@ -145,7 +145,7 @@ async fn the_platforms_url_takes_the_platforms_key() {
     assert_eq!(database.count("processed_webhook_events").await, 1);
 }
 
-/// The names of an answer's fields, or the code of a problem.
+/// Names of an answer's fields, or the code of a problem.
 fn shape(reply: &Reply) -> String {
     match &reply.body["code"] {
         Value::String(code) => code.clone(),

@@ -1,4 +1,4 @@
-//! `ringfence agent`: the Vapi assistants, squads and numbers of an org, and what they answer Vapi with.
+//! `ringfence agent`: the Vapi assistants, squads and numbers of an org, and their answers to Vapi.
 
 use std::process::ExitCode;
 
@@ -35,14 +35,14 @@ impl Agent {
     }
 }
 
-/// Registers an agent of an org, and applies the platform events that waited for it
+/// Registers an agent of an org, and applies the unresolved platform events that name it
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("vapi").required(true).multiple(true))]
 struct Add {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// What people call it
+    /// Name of the agent
     #[arg(long, value_parser = arguments::name)]
     name: String,
     /// Whether it answers calls or makes them
@@ -57,13 +57,13 @@ struct Add {
     /// Vapi's id of its phone number
     #[arg(long, value_name = "ID", group = "vapi", value_parser = arguments::vapi_id)]
     phone_number_id: Option<String>,
-    /// The phone number itself, in E.164
+    /// Its phone number, in E.164
     #[arg(long, value_name = "NUMBER", group = "vapi", value_parser = arguments::phone_number)]
     phone_number: Option<String>,
-    /// It answers the numbers of the org that no agent names
+    /// Make it the default agent, which answers numbers of the org without an agent
     #[arg(long)]
     default: bool,
-    /// What it answers beyond its ids: a JSON object, or @ and the name of a file (docs/INTERACTIVE.md)
+    /// Its answers in addition to its ids: a JSON object, or @ and the name of a file (docs/INTERACTIVE.md)
     #[arg(long, value_name = "JSON", value_parser = arguments::json_object)]
     configuration: Option<Map<String, Value>>,
     #[command(flatten)]
@@ -86,9 +86,9 @@ impl Add {
             self.administrator.perform(backend, |actor| Command::AddAgent { actor, org_id: self.org, agent }).await?;
         let Reply::Agent(added) = reply else { return Err(unexpected(&reply)) };
         println!("id                    {}", added.id);
-        println!("kept platform events  {} applied, {} failed", added.events.applied, added.events.failed);
+        println!("unresolved events     {} applied, {} failed", added.events.applied, added.events.failed);
         if added.events.failed > 0 {
-            println!("Those that failed are kept still; the log gives the code of each.");
+            println!("Failed events remain stored; the log contains the code of each.");
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -97,7 +97,7 @@ impl Add {
 /// Lists the agents of an org and their configuration
 #[derive(Debug, clap::Args)]
 struct List {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
 }
@@ -115,15 +115,15 @@ impl List {
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("change").required(true).multiple(true))]
 struct Configure {
-    /// The agent's id
+    /// Id of the agent
     agent: AgentId,
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// Whether it answers the numbers of the org that no agent names
+    /// Whether it answers numbers of the org without an agent
     #[arg(long, value_name = "BOOL", group = "change")]
     default: Option<bool>,
-    /// What it answers beyond its ids: a JSON object, or @ and the name of a file (docs/INTERACTIVE.md)
+    /// Its answers in addition to its ids: a JSON object, or @ and the name of a file (docs/INTERACTIVE.md)
     #[arg(long, value_name = "JSON", group = "change", value_parser = arguments::json_object)]
     configuration: Option<Map<String, Value>>,
     #[command(flatten)]

@@ -13,13 +13,13 @@ use crate::error::Result;
 /// Makes a link that signs in to the console, as one org or as an operator
 #[derive(Debug, clap::Args)]
 pub struct Console {
-    /// The org whose pages it opens
+    /// Org whose pages the link opens
     #[arg(long, required_unless_present = "operator", conflicts_with = "operator")]
     org: Option<OrgId>,
-    /// All orgs' pages; each look at one is in the audit log
+    /// Open the pages of all orgs; the audit log records each access
     #[arg(long)]
     operator: bool,
-    /// How long it counts: 1h, 90m, at most 12h
+    /// Lifetime of the link: 1h, 90m, at most 12h
     #[arg(long, default_value = "1h", value_parser = arguments::lifetime)]
     lifetime: Duration,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `ringfence doctor`: whether a stack is sound.
+//! `ringfence doctor`: checks of a stack.
 
 use std::process::ExitCode;
 
@@ -8,13 +8,13 @@ use ringfence_vapi::OrgId;
 use crate::backend::{Backend, unexpected};
 use crate::error::{Error, Result};
 
-/// Receipt times and leases are of both clocks.
+/// Receipt times and leases use both the database's and the functions' clock.
 const MOST_SKEW_MS: i64 = 60_000;
 
-/// Checks the stack's database and queues, and how an org is set up at Vapi
+/// Checks the stack's database and queues, and the configuration of an org at Vapi
 #[derive(Debug, clap::Args)]
 pub struct Doctor {
-    /// Also check how this org is set up at Vapi
+    /// Also check the configuration of this org at Vapi
     #[arg(long)]
     org: Option<OrgId>,
 }
@@ -28,7 +28,7 @@ impl Doctor {
         Ok(report.exit_code())
     }
 
-    /// The checks of the org, if one is named.
+    /// Checks the org, if one is given.
     pub async fn check_org(&self, report: &mut Report, backend: &impl Backend) {
         if let Some(org) = self.org {
             println!("At Vapi");
@@ -37,13 +37,13 @@ impl Doctor {
     }
 }
 
-/// The checks that the stack's own functions make.
+/// Checks that functions of the stack perform.
 pub async fn check_stack(report: &mut Report, backend: &impl Backend) {
     check_database(report, backend).await;
     check_inside(report, backend).await;
 }
 
-/// The findings so far.
+/// Findings of the checks.
 pub struct Report {
     sound: bool,
 }
@@ -54,7 +54,7 @@ impl Report {
         Self { sound: true }
     }
 
-    /// A finding that must be good.
+    /// Adds a finding that must be successful.
     pub fn check(&mut self, what: &str, found: Result<String>) {
         match found {
             Ok(detail) => println!("  ok    {what}: {detail}"),
@@ -77,14 +77,14 @@ impl Default for Report {
     }
 }
 
-/// What only a function of the stack sees.
+/// Checks that only a function of the stack can perform.
 async fn check_inside(report: &mut Report, backend: &impl Backend) {
     match backend.command(Command::Inspect {}).await {
         Ok(Reply::Inspected { dead_letters, clock_skew_ms }) => {
             let skew = format!("{clock_skew_ms} ms");
             let is_near = clock_skew_ms.abs() < MOST_SKEW_MS;
             report.check(
-                "the database's clock, beside the functions'",
+                "difference of the database's and the functions' clocks",
                 if is_near { Ok(skew) } else { Err(Error::new(skew)) },
             );
             for (function, count) in dead_letters {
@@ -98,13 +98,16 @@ async fn check_inside(report: &mut Report, backend: &impl Backend) {
     }
 }
 
-/// How an org's assistants and numbers are set up.
+/// Checks the configuration of an org's assistants and numbers.
 async fn check_vapi(report: &mut Report, backend: &impl Backend, org_id: OrgId) {
     match backend.command(Command::Connect { actor: "doctor".to_owned(), org_id, run: false }).await {
         Ok(Reply::Connected(connection)) => {
             for ServerCheck { what, wrong } in connection.found {
-                let found =
-                    if wrong.is_empty() { Ok("as it should be".to_owned()) } else { Err(Error::new(wrong.join("; "))) };
+                let found = if wrong.is_empty() {
+                    Ok("configured correctly".to_owned())
+                } else {
+                    Err(Error::new(wrong.join("; ")))
+                };
                 report.check(&what, found);
             }
         }
@@ -113,7 +116,7 @@ async fn check_vapi(report: &mut Report, backend: &impl Backend, org_id: OrgId) 
     }
 }
 
-/// The checks of `verify.sql`.
+/// Checks of `verify.sql`.
 async fn check_database(report: &mut Report, backend: &impl Backend) {
     match backend.command(Command::Verify).await {
         Ok(Reply::Verified { findings }) => {

@@ -1,4 +1,4 @@
-//! `ringfence erase`: what is known of a call, or of a number's calls, leaves every place.
+//! `ringfence erase`: erases the data of a call, or of a number's calls.
 
 use std::process::ExitCode;
 
@@ -9,14 +9,14 @@ use crate::arguments;
 use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
-/// Erases what is known of a call, or of a number's calls, from every place; says what there is unless it is told to run.
+/// Erases the data of a call, or of a number's calls, everywhere; without --run, only counts it.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub struct Erase {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// A call, by Vapi's id
+    /// Call, by Vapi's id
     #[arg(long, group = "what")]
     call: Option<String>,
     /// All calls with this number (E.164) that began before now, and its lead
@@ -47,7 +47,7 @@ impl Erase {
         } else {
             print(&erasure, run);
         }
-        // Not done until it is all done.
+        // The erasure is incomplete while there may be more data.
         Ok(if erasure.more { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
@@ -68,11 +68,11 @@ fn print(erasure: &Erasure, run: bool) {
     }
     if run {
         println!("{dead_letters:>8}  dead letters");
-        println!("erased; the objects of recordings are removed within the hour");
+        println!("erased; the objects of recordings are removed within an hour");
     } else {
-        println!("nothing is erased yet: --run does it");
+        println!("nothing is erased: use --run to erase");
     }
     if *more {
-        println!("there may be more dead letters: run it again");
+        println!("there may be more dead letters: run the command again");
     }
 }

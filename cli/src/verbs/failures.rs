@@ -1,4 +1,4 @@
-//! `ringfence failures`: the events that failed.
+//! `ringfence failures`: the failed operations.
 
 use std::process::ExitCode;
 
@@ -9,21 +9,21 @@ use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
 use crate::table::Table;
 
-/// Lists the events that failed and were not applied since, the latest first.
+/// Lists the events that failed and have not been applied since, newest first.
 #[derive(Debug, clap::Args)]
 pub struct Failures {
     #[command(flatten)]
     selected: Selected,
-    /// Those too that were applied since
+    /// Include events that have been applied since
     #[arg(long)]
     resolved: bool,
-    /// How many
+    /// Maximum number of events
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(i64).range(1..=10_000))]
     limit: i64,
     /// Print a JSON array
     #[arg(long)]
     json: bool,
-    /// Close the failure of this tool call, whose fate you have found out (RF7008)
+    /// Close the failure of this interrupted tool call, after you have found out its result (RF7008)
     #[arg(long, value_name = "EVENT", requires = "org")]
     resolve: Option<String>,
     #[command(flatten)]
@@ -54,7 +54,7 @@ impl Failures {
 
 fn print(operations: &[FailedOperation]) {
     if operations.is_empty() {
-        println!("Nothing failed that was not applied since.");
+        println!("No failed events.");
         return;
     }
     let mut table = Table::new(["code", "state", "function", "org", "attempts", "last failed", "event"]);
@@ -71,5 +71,5 @@ fn print(operations: &[FailedOperation]) {
         ]);
     }
     print!("{table}");
-    println!("What each code means and what to do about it is in docs/failure-codes.");
+    println!("docs/failure-codes describes each code.");
 }

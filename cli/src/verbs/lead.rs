@@ -1,4 +1,4 @@
-//! `ringfence lead`: the people whom an org calls, or who call it.
+//! `ringfence lead`: the leads of an org.
 
 use std::process::ExitCode;
 
@@ -36,16 +36,16 @@ impl Lead {
 /// Adds a lead to an org; calls from or to its number are then linked to it
 #[derive(Debug, clap::Args)]
 struct Add {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// The lead's phone number, in E.164
+    /// Phone number of the lead, in E.164
     #[arg(long, value_name = "NUMBER", value_parser = arguments::phone_number)]
     phone: String,
-    /// The lead's name
+    /// Name of the lead
     #[arg(long, value_parser = arguments::name)]
     name: Option<String>,
-    /// The org's own, for prompts: a JSON object, or @ and the name of a file
+    /// Metadata for prompts: a JSON object, or @ and the name of a file
     #[arg(long, value_name = "JSON", value_parser = arguments::json_object)]
     metadata: Option<Map<String, Value>>,
     #[command(flatten)]
@@ -64,20 +64,20 @@ impl Add {
     }
 }
 
-/// Gives a lead another name or other metadata
+/// Changes the name or metadata of a lead
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("change").required(true).multiple(true))]
 struct Change {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// The lead's phone number, in E.164
+    /// Phone number of the lead, in E.164
     #[arg(long, value_name = "NUMBER", value_parser = arguments::phone_number)]
     phone: String,
-    /// The lead's name
+    /// Name of the lead
     #[arg(long, group = "change", value_parser = arguments::name)]
     name: Option<String>,
-    /// The org's own, for prompts: a JSON object, or @ and the name of a file
+    /// Metadata for prompts: a JSON object, or @ and the name of a file
     #[arg(long, value_name = "JSON", group = "change", value_parser = arguments::json_object)]
     metadata: Option<Map<String, Value>>,
     #[command(flatten)]

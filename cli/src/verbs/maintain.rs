@@ -1,4 +1,4 @@
-//! `ringfence maintain`: a job of maintenance now, and not when its schedule comes.
+//! `ringfence maintain`: runs a maintenance job outside its schedule.
 
 use std::process::ExitCode;
 
@@ -8,13 +8,13 @@ use strum::VariantNames as _;
 use crate::backend::Backend;
 use crate::error::Result;
 
-/// Runs a job of maintenance now, and says what it did
+/// Runs a maintenance job now, and prints its result
 #[derive(Debug, clap::Args)]
 pub struct Maintain {
-    /// Which; docs/MONITORING.md says what each does
+    /// Name of the job (docs/MONITORING.md)
     #[arg(value_parser = job)]
     job: Job,
-    /// Only count what there is to do
+    /// Only count the items of the job
     #[arg(long)]
     dry_run: bool,
 }

@@ -7,7 +7,7 @@ use ringfence_protocol::admin::{Command, Reply};
 use crate::backend::{Backend, unexpected};
 use crate::error::Result;
 
-/// Applies the migrations that are missing. `up` and every deployment do it by themselves.
+/// Applies the missing migrations. `up` and every deployment do this, too.
 #[derive(Debug, clap::Args)]
 pub struct Migrate {}
 

@@ -1,4 +1,4 @@
-//! `ringfence operations`: redrives and replays, and how far they are.
+//! `ringfence operations`: redrives and replays with their progress.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Error, Result};
 use crate::table::Table;
 
-/// How often the progress of an operation is read.
+/// Interval at which the progress of an operation is read.
 const POLL: Duration = Duration::from_secs(2);
 
 /// Lists redrives and replays with their progress, newest first.
 #[derive(Debug, clap::Args)]
 pub struct Operations {
-    /// Of one org
+    /// Only operations of this org
     #[arg(long)]
     org: Option<OrgId>,
-    /// How many
+    /// Maximum number of operations
     #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(i64).range(1..=1_000))]
     limit: i64,
     /// Print a JSON array
@@ -42,8 +42,8 @@ impl Operations {
     }
 }
 
-/// Starts an operation and shows its progress until it ends, although no invocation may work on it for that long. If this tool is
-/// stopped, the operation goes on.
+/// Starts an operation and shows its progress until it ends. Several invocations work on a long operation. It continues
+/// if this tool is stopped.
 pub(crate) async fn follow(
     backend: &impl Backend,
     administrator: &Administrator,
@@ -59,7 +59,7 @@ pub(crate) async fn follow(
                 reply => return Err(unexpected(&reply)),
             },
             () = tokio::time::sleep(POLL) => {
-                // It has no row until its events are counted.
+                // The operation has no row until its events are counted.
                 for operation in list(backend, administrator, Some(id), None, 1).await? {
                     show(&operation, &mut shown);
                 }
@@ -70,18 +70,18 @@ pub(crate) async fn follow(
         show(&operation, &mut shown);
         tokio::time::sleep(POLL).await;
         let found = list(backend, administrator, Some(id), None, 1).await?.pop();
-        operation = found.ok_or_else(|| Error::new(format!("the stack no longer knows the operation {id}")))?;
+        operation = found.ok_or_else(|| Error::new(format!("the operation {id} does not exist any more")))?;
     }
     println!("  done       {}", operation.done);
     if operation.failed > 0 {
-        println!("  failed     {}; the log has the code of each", operation.failed);
+        println!("  failed     {}; the log contains the code of each", operation.failed);
     }
     if let Some(remaining @ 1..) = operation.remaining {
         println!("  remaining  {remaining}");
     }
     match operation.state {
         OperationState::Failed => {
-            Err(Error::new(format!("the operation {id} was given up, because it did not advance")))
+            Err(Error::new(format!("the operation {id} was stopped, because it did not advance")))
         }
         _ if operation.failed > 0 => Ok(ExitCode::FAILURE),
         _ => Ok(ExitCode::SUCCESS),
@@ -102,7 +102,7 @@ async fn list(
     }
 }
 
-/// Prints a line unless it is the line before.
+/// Prints a line unless it is equal to the last one.
 fn show(operation: &Operation, shown: &mut Option<String>) {
     let Operation { kind, done, failed, .. } = operation;
     let line = format!("{kind}: {done} done, {failed} failed, {} remaining", remaining(operation));

@@ -1,4 +1,4 @@
-//! `ringfence org`: orgs, their keys, and how long what is theirs is kept.
+//! `ringfence org`: orgs, their keys, and the retention of their data.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
 use crate::table::Table;
 
-/// Creates and lists orgs, rotates their keys, and sets what is kept for them.
+/// Creates and lists orgs, rotates their keys, and sets their retention.
 #[derive(Debug, clap::Args)]
 pub struct Org {
     #[command(subcommand)]
@@ -46,7 +46,7 @@ impl Org {
 /// Creates an org and prints its webhook URL and its key
 #[derive(Debug, clap::Args)]
 struct Create {
-    /// What people call it
+    /// Name of the org
     #[arg(long, value_parser = arguments::name)]
     name: String,
     /// Print one JSON object
@@ -91,12 +91,12 @@ impl List {
     }
 }
 
-/// Gives an org a new key; the earlier ones count for a while more
+/// Creates a new key of an org; the earlier keys remain valid for a while
 #[derive(Debug, clap::Args)]
 struct RotateKey {
-    /// The org's id
+    /// Id of the org
     org: OrgId,
-    /// How long the earlier keys count: 24h, 90m, 7d; 0s refuses them at once
+    /// Time for which the earlier keys remain valid: 24h, 90m, 7d; 0s revokes them at once
     #[arg(long, default_value = "24h", value_parser = arguments::overlap)]
     overlap: Duration,
     /// Print one JSON object
@@ -114,12 +114,13 @@ impl RotateKey {
     }
 }
 
-/// Keeps an org's private API key at Vapi, encrypted, for recordings whose links have expired; read from standard input
+/// Stores an org's private API key at Vapi, encrypted, for recordings whose links have expired; reads it from standard
+/// input
 #[derive(Debug, clap::Args)]
 struct VapiKey {
-    /// The org's id
+    /// Id of the org
     org: OrgId,
-    /// Forget the key instead
+    /// Remove the key instead
     #[arg(long)]
     remove: bool,
     #[command(flatten)]
@@ -128,12 +129,12 @@ struct VapiKey {
 
 impl VapiKey {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
-        // Not an argument: those are seen by whoever lists processes, and kept by shells.
+        // Not an argument: other users can see the arguments of processes, and shells record them.
         let key = if self.remove { None } else { Some(read_line()?.into()) };
         let reply =
             self.administrator.perform(backend, |actor| Command::SetVapiKey { actor, org_id: self.org, key }).await?;
         let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
-        println!("{}", if self.remove { "the key is forgotten" } else { "the key is kept" });
+        println!("{}", if self.remove { "the key is removed" } else { "the key is stored" });
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -144,26 +145,26 @@ fn read_line() -> Result<String> {
     Ok(line.trim().to_owned())
 }
 
-/// Has something of an org removed after some days
+/// Sets after how many days data of an org is removed
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("kept").required(true).multiple(true))]
 struct Retention {
-    /// The org's id
+    /// Id of the org
     org: OrgId,
     /// Days after which recordings are removed, or `forever`
     #[arg(long, value_name = "DAYS", value_parser = days, group = "kept")]
     recordings: Option<Days>,
-    /// Days after which is removed what was said in a call, and its summary, or `forever`
+    /// Days after which the texts of calls and their summaries are removed, or `forever`
     #[arg(long, value_name = "DAYS", value_parser = days, group = "kept")]
     transcripts: Option<Days>,
-    /// Days after which kept events are removed: idempotency claims, timeline and source of replay
+    /// Days after which retained events are removed: idempotency claims, timeline and source of replay
     #[arg(long, value_name = "DAYS", group = "kept")]
     events: Option<i32>,
     #[command(flatten)]
     administrator: Administrator,
 }
 
-/// A number of days; None: for ever.
+/// A number of days. `None` means without a limit.
 #[derive(Clone, Copy, Debug)]
 struct Days(Option<i32>);
 
@@ -171,7 +172,7 @@ fn days(text: &str) -> std::result::Result<Days, String> {
     if text == "forever" {
         return Ok(Days(None));
     }
-    text.parse().map(|days| Days(Some(days))).map_err(|_| "a number of days, or forever".to_owned())
+    text.parse().map(|days| Days(Some(days))).map_err(|_| "expected a number of days, or forever".to_owned())
 }
 
 impl Retention {
@@ -195,10 +196,10 @@ impl Retention {
     }
 }
 
-/// Says whether Vapi keeps nothing of an org's calls: then it is not asked for reports that never came
+/// Sets whether Vapi stores no calls of an org; if so, Vapi is not asked for missing reports
 #[derive(Debug, clap::Args)]
 struct ZeroRetention {
-    /// The org's id
+    /// Id of the org
     org: OrgId,
     /// `true` or `false`
     #[arg(action = clap::ArgAction::Set)]

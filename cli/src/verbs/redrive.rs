@@ -1,4 +1,4 @@
-//! `ringfence redrive`: dead letters go back to their retry queues.
+//! `ringfence redrive`: moves dead letters back to their retry queues.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use super::selection::{Execution, Selected};
 use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
-/// Counts the dead letters that are selected; with --run, sends them back to the retry queues they came from.
+/// Counts the selected dead letters; with --run, sends them back to their retry queues.
 #[derive(Debug, clap::Args)]
 pub struct Redrive {
     #[command(flatten)]
@@ -38,7 +38,7 @@ impl Redrive {
 fn print(found: DeadLetters) {
     println!("  selected   {}{}", found.selected, if found.more { " or more" } else { "" });
     if found.unknown > 0 {
-        println!("  unknown    {} that are no event, name no org that is known, or cannot be read now", found.unknown);
+        println!("  unknown    {} that are not events, name an unknown org, or cannot be read now", found.unknown);
     }
     if found.selected > 0 {
         println!("Send them back with --run.");

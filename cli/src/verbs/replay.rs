@@ -1,4 +1,4 @@
-//! `ringfence replay`: kept events are applied once more.
+//! `ringfence replay`: applies retained events again.
 
 use std::process::ExitCode;
 
@@ -9,13 +9,13 @@ use super::selection::{Execution, Selected};
 use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Error, Result};
 
-/// Counts the kept events that are selected; with --run, applies their effects once more. That ends in the same rows, or in whole
-/// ones where somebody damaged them.
+/// Counts the selected retained events; with --run, applies their effects again. The resulting rows are the same, and
+/// damaged rows are restored.
 #[derive(Debug, clap::Args)]
 pub struct Replay {
     #[command(flatten)]
     selected: Selected,
-    /// Events that failed and were not applied since, instead of applied ones
+    /// Replay events that failed and have not been applied since, instead of applied ones
     #[arg(long)]
     failed: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `ringfence token`: tokens for people's screens.
+//! `ringfence token`: tokens for viewers.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use crate::arguments;
 use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
-/// Makes a token that watches an org's calls over the WebSocket API and plays their recordings
+/// Creates a token for watching an org's calls over the WebSocket API and for playing their recordings
 #[derive(Debug, clap::Args)]
 pub struct Token {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// How long it counts: 1h, 90m, at most 12h
+    /// Lifetime of the token: 1h, 90m, at most 12h
     #[arg(long, default_value = "1h", value_parser = arguments::lifetime)]
     lifetime: Duration,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `ringfence tool`: endpoints of an org, for tools that its models call and for messages that it answers itself.
+//! `ringfence tool`: endpoints of an org, for tools that its models call and for messages that the org answers itself.
 
 use std::process::ExitCode;
 
@@ -36,17 +36,17 @@ impl Tool {
     }
 }
 
-/// Which tool.
+/// Selection of a tool.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("what").required(true))]
 struct Named {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// A function that models call, by its name
+    /// Name of a function that models call
     #[arg(long, group = "what", value_parser = arguments::vapi_id)]
     name: Option<String>,
-    /// Or the type of the messages that the org answers itself
+    /// Or type of the messages that the org answers itself
     #[arg(long, value_name = "TYPE", group = "what", value_parser = arguments::answerable_message)]
     message: Option<String>,
 }
@@ -60,18 +60,18 @@ impl Named {
     }
 }
 
-/// Registers a tool of an org; one of the same name is replaced
+/// Registers a tool of an org, or replaces the one of the same name
 #[derive(Debug, clap::Args)]
 struct Add {
     #[command(flatten)]
     named: Named,
-    /// Where it is called: an https URL on a public address
+    /// Its endpoint: an https URL with a public address
     #[arg(long, value_name = "URL")]
     endpoint: String,
-    /// How long it may take
+    /// Timeout of a request in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(i32).range(1..=15))]
     timeout: i32,
-    /// It does the same work once, however often it is asked with one idempotency key: so it may be asked again
+    /// The tool is idempotent: repeated requests with one idempotency key have one effect, so a request may be repeated
     #[arg(long)]
     idempotent: bool,
     #[command(flatten)]
@@ -86,7 +86,7 @@ impl Add {
         let tool = Registered { kind, name, endpoint, timeout_seconds: timeout, is_idempotent: idempotent };
         let reply = administrator.perform(backend, |actor| Command::SetTool { actor, org_id, tool }).await?;
         let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
-        println!("The tool is registered. `ringfence tool secret --org {org_id}` shows what verifies its requests.");
+        println!("The tool is registered. `ringfence tool secret --org {org_id}` shows the secret of its requests.");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -94,7 +94,7 @@ impl Add {
 /// Lists the tools of an org
 #[derive(Debug, clap::Args)]
 struct List {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
 }
@@ -108,7 +108,7 @@ impl List {
     }
 }
 
-/// Removes a tool: models that call it are told that it is not configured
+/// Removes a tool; models that call it receive the answer that it is not configured
 #[derive(Debug, clap::Args)]
 struct Remove {
     #[command(flatten)]
@@ -129,10 +129,10 @@ impl Remove {
     }
 }
 
-/// Prints the secret that verifies what is sent to an org's endpoints, by the Standard Webhooks specification
+/// Prints the secret that verifies requests to an org's endpoints, by the Standard Webhooks specification
 #[derive(Debug, clap::Args)]
 struct Secret {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
     #[command(flatten)]

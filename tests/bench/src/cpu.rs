@@ -1,4 +1,5 @@
-//! A webhook's CPU time in the webhook function without the database: verify, parse, key, the statement's parameter, and the answer.
+//! CPU time of a webhook in the webhook function without the database: verification, parsing, key, parameter of the
+//! statement, and answer.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,10 @@ use super::table::{Limit, Report, Table, median, number};
 use ringfence_harness::error::{Context, Error, Result};
 use ringfence_simulate::signing::Mechanism;
 
-/// Small webhooks are measured in groups, so that the clock's own cost does not show.
+/// Small webhooks are measured in groups, so that the cost of reading the clock is negligible.
 const GROUP: u32 = 10;
 
-/// Measures a body that is signed, which costs more than a key in a header.
+/// Measures each body with a key in a header and with a signature, which costs more.
 pub(super) fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let count = if length == Length::Full { 200 } else { 3 };
     let mut table =
@@ -41,7 +42,7 @@ pub(super) fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> R
     Ok(())
 }
 
-/// The smallest message that is stored, with as much of what nobody reads as makes it 2 KB.
+/// The smallest stored message, with an ignored field that makes it 2 KB.
 fn small_body(site: &Site<'_>) -> Result<(&'static str, String)> {
     const BYTES: usize = 2_048;
     let path = site.layout.root().join("tests/samples/call.deleted.json");
@@ -71,11 +72,11 @@ fn group(site: &Site<'_>, mechanism: Mechanism, body: &str) -> Result<Duration> 
     Ok(began.elapsed())
 }
 
-/// What the webhook function does around the statement.
+/// Work of the webhook function around the statement.
 fn webhook(authenticator: &Authenticator, raw: &Raw<'_, '_>) -> Result<usize> {
     let verified = authenticator.verify(raw).context("verify a webhook")?;
     let parsed = parse(verified.body(), verified.received_at()).context("parse a webhook")?;
-    let Message::Stored(stored) = parsed.message else { return Err(Error::new("a sample is no stored event")) };
+    let Message::Stored(stored) = parsed.message else { return Err(Error::new("a sample is not a stored event")) };
     let parameter = serde_json::to_vec(&stored.event).context("write an event")?;
     let response = answer(StatusCode::OK, &json!({}));
     Ok(parameter.len() + stored.key.as_str().len() + usize::from(response.status().as_u16()))

@@ -1,4 +1,5 @@
-//! How fast a function works off its retry queue: full batches, one after another, beside pgbench on as many connections.
+//! Rate at which a function drains its retry queue: full batches, one after another, compared with pgbench on as many
+//! connections.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use ringfence_harness::error::{Context, Error, Result};
 use ringfence_harness::lambda::Host;
 
 const FUNCTION: &str = "transcript";
-/// As the template's mapping has it.
+/// As in the template's event source mapping.
 const BATCH: u64 = 10;
 const BATCHES_AT_A_TIME: u64 = 2;
 const FIRST_RUN: u64 = 7_000;
@@ -64,7 +65,7 @@ async fn drain(site: &Site<'_>, host: &Host, events: &Events, run: Run, window: 
     Ok((all, usage))
 }
 
-/// Hands over one batch after another. Each of its events counts as answered with the batch.
+/// Invokes the function with one batch after another. All events of a batch are counted at its answer.
 async fn drain_for(
     site: &Site<'_>,
     host: &Host,
@@ -88,7 +89,7 @@ async fn drain_for(
     Ok(answered)
 }
 
-/// A batch as SQS hands it to a function: events that the webhook function has put into the queue.
+/// A batch as SQS passes it to a function: events that the webhook function has put into the queue.
 pub(super) fn batch(site: &Site<'_>, events: &Events, run: u64, indices: Range<u64>) -> Result<Bytes> {
     let record = |index: u64| {
         let place = events.kind.place(run, 0, index);

@@ -1,7 +1,7 @@
-//! What is sent: the sample bodies, with another call, speaker's text and customer in each, so that every event is a new one.
+//! Events of the load: the sample bodies with a different call, text and customer in each, so that every event is new.
 //!
-//! A body is cut into a [`Template`] once. What fills its gaps follows from a number alone, so that pgbench, which can only
-//! count, sends the same events in the same order as who posts the webhooks.
+//! A body is cut into a [`Template`] once. The content of its gaps is computed from a number alone, so that pgbench,
+//! which can only count, sends the same events in the same order as the clients of the webhooks.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,12 +31,12 @@ pub(super) enum Kind {
     Duplicate,
 }
 
-/// Where an event lies among all events of a bench.
+/// Position of an event among all events of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     /// The twelve digits at the end of the call's id.
     pub(super) call: u64,
-    /// Sixteen digits, another for each event of a call.
+    /// Sixteen digits that differ for each event of a call.
     pub(super) number: u64,
     /// The customer's number without `+1`.
     pub(super) customer: u64,
@@ -61,29 +61,29 @@ pub(super) enum Part {
 #[derive(Clone, Debug)]
 pub(super) struct Template(pub(super) Vec<Part>);
 
-/// The events of one kind.
+/// Events of one kind.
 pub(super) struct Events {
     pub(super) kind: Kind,
-    /// What API Gateway hands to the webhook function.
+    /// Request that API Gateway passes to the webhook function.
     pub(super) request: Template,
-    /// The typed event, as the webhook function sends it to the database.
+    /// Typed event that the webhook function sends to the database.
     pub(super) event: Template,
-    /// Its key.
+    /// Event key.
     pub(super) key: Template,
 }
 
-/// The beginning of all calls' ids. Vapi's are version 7: those of later calls are greater, as here.
+/// Prefix of all calls' ids. Vapi's ids are version 7: those of later calls are greater, and so are these.
 const CALL_PREFIX: &str = "019d6b04-e541-7eaf-a178-";
-/// What stands in the gaps while templates are cut.
+/// Placeholders for the gaps while templates are cut.
 const CALL_MARK: &str = "999999999999";
 const NUMBER_MARK: &str = "8888888888888888";
 const CUSTOMER_MARK: &str = "7777777777";
-/// Clients of a load, transcripts of a call, and customers of a client.
+/// Numbers of calls per client and per run.
 const CALLS_OF_A_CLIENT: u64 = 1_000_000;
 const CALLS_OF_A_RUN: u64 = 100 * CALLS_OF_A_CLIENT;
 pub(super) const TRANSCRIPTS_OF_A_CALL: u64 = 10;
 pub(super) const CUSTOMERS_OF_A_CLIENT: u64 = 1_000;
-/// The first call of a run, and the first large report's call in it, which has no other events.
+/// First call of a run, and the offset of its first call with a large report, which has no other events.
 const FIRST_CALL: u64 = 100_000_000_000;
 const FIRST_LARGE: u64 = CALLS_OF_A_CLIENT / 2;
 pub(super) const FIRST_NUMBER: u64 = 1_000_000_000_000_000;
@@ -91,12 +91,12 @@ pub(super) const FIRST_CUSTOMER: u64 = 2_000_000_000;
 const REPORT_BYTES: usize = 30_000;
 
 impl Kind {
-    /// What people call it.
+    /// Name of the kind.
     pub(super) fn name(self) -> &'static str {
         self.into()
     }
 
-    /// The SQL function that applies it.
+    /// SQL function that applies the kind.
     pub(super) fn sql_function(self) -> &'static str {
         match self {
             Self::CallStarted => "apply_call_started_v1",
@@ -106,17 +106,17 @@ impl Kind {
         }
     }
 
-    /// How many events of this kind a call has.
+    /// Number of events of this kind per call.
     pub(super) fn of_a_call(self) -> u64 {
         if matches!(self, Self::Transcript | Self::Duplicate) { TRANSCRIPTS_OF_A_CALL } else { 1 }
     }
 
-    /// The first call of a run, before the clients' own.
+    /// First call of a run, before the offsets of the clients.
     pub(super) fn first_call(self, run: u64) -> u64 {
         FIRST_CALL + run * CALLS_OF_A_RUN + if self == Self::LargeReport { FIRST_LARGE } else { 0 }
     }
 
-    /// The place of a client's event.
+    /// Position of a client's event.
     pub(super) fn place(self, run: u64, client: u64, index: u64) -> Place {
         let call = index / self.of_a_call();
         Place {
@@ -143,12 +143,12 @@ impl Events {
         let body = marked_body(site, kind)?;
         let parsed = parse(body.as_bytes(), Timestamp::now()).context("read a sample")?;
         let Message::Stored(StoredEvent { key, event, .. }) = parsed.message else {
-            return Err(Error::new("a sample is no stored event"));
+            return Err(Error::new("a sample is not a stored event"));
         };
         let mut json = serde_json::to_value(&event).context("write a sample's event")?;
         let mut key = key.as_str().to_owned();
         if matches!(kind, Kind::Transcript | Kind::Duplicate) {
-            // The hash of each text is another; pgbench counts instead of hashing.
+            // The hash differs for each text. pgbench cannot hash, so a counter replaces it.
             let hash = format!("{}{NUMBER_MARK}", "c".repeat(48));
             key = key.rsplit_once(':').map_or_else(|| hash.clone(), |(call, _)| format!("{call}:{hash}"));
             json["content_sha256"] = Value::String(hash);
@@ -161,7 +161,7 @@ impl Events {
         })
     }
 
-    /// What API Gateway hands to the webhook function for an event.
+    /// Request that API Gateway passes to the webhook function for an event.
     pub(super) fn request(&self, place: Place) -> Bytes {
         self.request.fill(place).into()
     }
@@ -194,12 +194,12 @@ fn split(part: Part, mark: &str, gap: Gap) -> Vec<Part> {
     for piece in text.split(mark) {
         parts.extend([Part::Gap(gap), Part::Text(piece.to_owned())]);
     }
-    // Before each piece but the first stands a mark.
+    // Each piece but the first follows a placeholder.
     parts.remove(0);
     parts
 }
 
-/// The sample's body, compact, with marks where events differ.
+/// Compact body of the sample, with placeholders where events differ.
 pub(super) fn marked_body(site: &Site<'_>, kind: Kind) -> Result<String> {
     let path = site.layout.root().join("tests/samples").join(kind.sample());
     let text = fs::read_to_string(&path).context(format_args!("read {}", path.display()))?;
@@ -218,7 +218,7 @@ pub(super) fn marked_body(site: &Site<'_>, kind: Kind) -> Result<String> {
     Ok(marked.replace(&customer, &format!("+1{CUSTOMER_MARK}")))
 }
 
-/// A recording is asked for by a request to SQS, of which the bench has none: what is compared is the statement.
+/// A recording causes a request to SQS, which the benchmark does not have, because it compares the statements.
 fn leave_recordings_out(message: &mut Value) {
     let names = |name: &String| name.starts_with("presigned") || name.to_lowercase().contains("recording");
     for pointer in ["", "/artifact"] {

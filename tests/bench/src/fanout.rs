@@ -1,4 +1,5 @@
-//! From a webhook to a hundred screens: the webhook function, the broadcast queue, its function, and the fake of API Gateway's connections.
+//! Delay from a webhook to a hundred viewers, through the webhook function, the broadcast queue, its function, and the
+//! fake of API Gateway's connections.
 
 use std::time::{Duration, Instant};
 
@@ -22,13 +23,13 @@ use ringfence_harness::viewer::Viewer;
 const RUN: u64 = 8_700;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many watch, and how many webhooks they see.
+/// Number of viewers, and number of webhooks that they receive.
 struct Plan {
     viewers: usize,
     webhooks: u64,
 }
 
-/// Posts one webhook after another, each when all viewers have seen the one before.
+/// Posts webhooks one after another, each after all viewers have received the frame of the previous one.
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let plan = match length {
         Length::Full => Plan { viewers: 100, webhooks: 50 },
@@ -64,7 +65,7 @@ fn specs(site: &Site<'_>, endpoint: &str, queues: &Queues, port: u16) -> Result<
         .into_iter()
         .map(|(name, environments)| {
             let mut spec = site.function(name, environments, &site.app_url)?;
-            // Later ones win.
+            // Later variables take precedence.
             spec.variables.extend(of_waiting_work(queues).into_iter().chain(of_aws(endpoint)));
             spec.variables.push(("CONNECTIONS_ENDPOINT".to_owned(), gateway::connections_endpoint(port)));
             Ok(spec)
@@ -91,7 +92,7 @@ async fn watch(site: &Site<'_>, host: &Host, url: &str, plan: &Plan) -> Result<V
             .map(async |viewer| viewer.next(PATIENCE).await.map(|_| posted.elapsed().as_secs_f64() * 1_000.0));
         let (answer, seen) = tokio::join!(host.invoke("webhook", request), join_all(seen));
         if !answer.as_ref().is_ok_and(|answer| is_taken(answer)) {
-            return Err(Error::new(format!("a webhook was not taken: {answer:?}")));
+            return Err(Error::new(format!("a webhook was not acknowledged: {answer:?}")));
         }
         times.extend(seen.into_iter().collect::<Result<Vec<_>>>()?);
     }

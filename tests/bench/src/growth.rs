@@ -1,5 +1,5 @@
-//! What ten million claims and a million calls do to the hot statements: the same load on an empty database and on a grown one, in
-//! alternating rounds.
+//! Effect of ten million claims and a million calls on the hot statements: the same load on an empty database and on a
+//! grown one, in alternating rounds.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,17 @@ use super::{Length, pgbench, reading};
 use ringfence_harness::error::{Context, Result};
 use ringfence_harness::local::progress;
 
-/// Calls of the grown database. Each has ten claims; nine of ten belong to the org of the load.
+/// Calls of the grown database. Each has ten claims. Nine of ten calls belong to the org of the load.
 const CALLS: i64 = 1_000_000;
 const SHORT_CALLS: i64 = 1_000;
-/// So many calls are made by one statement.
+/// Number of calls that one statement inserts.
 const STEP: i64 = 50_000;
 const FIRST_RUN: u64 = 6_000;
 
 /// The other tenants.
 const TENANTS: &str = "
     INSERT INTO organizations (id, name) SELECT md5('tenant-' || n)::uuid, 'Tenant ' || n FROM generate_series(1, 1000) AS n";
-/// Calls $2 up to $3, older than those of the load: their ids are smaller, as those of version 7 are.
+/// Calls $2 up to $3. They are older than those of the load: their ids are smaller, as ids of version 7 would be.
 const CALLS_OF_STEP: &str = "
     CREATE TEMPORARY TABLE step AS SELECT n, md5('call-' || n)::uuid AS id,
         CASE WHEN n % 10 = 0 THEN md5('tenant-' || (1 + n / 10 % 1000))::uuid ELSE '{org}'::uuid END AS org_id,
@@ -45,16 +45,16 @@ const CALLS_OF_STEP: &str = "
             FROM generate_series(0, 9) AS e) AS events (e, type, kind);
     DROP TABLE step;";
 
-/// Rows and bytes of what a webhook leaves behind.
+/// Rows and bytes that a webhook adds.
 const STORAGE: &str = "
     SELECT relname::text, greatest(reltuples, 1)::float8, pg_table_size(oid)::float8, pg_indexes_size(oid)::float8 FROM pg_class
     WHERE relname IN ('processed_webhook_events', 'call_logs', 'call_tracking', 'calls', 'call_transcripts')
         AND relkind = 'r' ORDER BY relname";
 
-/// The statement's pages, all of its own statements included.
+/// Counts the pages of the statement, including those of its nested statements.
 const EXPLAIN: &str = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ";
 
-/// Fills the site's database, compares it with an empty one, and asks for what people look at.
+/// Fills the site's database, compares it with an empty one, and measures the statements of the console's pages.
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let empty = site.on("bench_empty").await?;
     fill(site, if length == Length::Full { CALLS } else { SHORT_CALLS }).await?;
@@ -65,7 +65,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     reading::measure(site, report).await
 }
 
-/// The hot statements on an empty database and on a grown one.
+/// Measures the hot statements on an empty database and on a grown one.
 async fn compare(empty: &Site<'_>, site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let (rounds, millis) = if length == Length::Full { (7, 2_000) } else { (1, 500) };
     let window = Window { warm_up: Duration::from_secs(1), length: Duration::from_millis(millis) };
@@ -73,7 +73,7 @@ async fn compare(empty: &Site<'_>, site: &Site<'_>, length: Length, report: &mut
         ["event", "empty, p50 ms", "grown, p50 ms", "ratio", "empty, pages", "grown, pages", "PostgreSQL's CPU"];
     let mut table = Table::new("Growth: ten million claims and a million calls, one connection", &columns);
     site.pin(true)?;
-    // Whatever is measured first would pay for what goes on after so many rows were made.
+    // The first measurement would otherwise include the background work after so many inserts.
     for database in [empty, site] {
         let run = Run { number: FIRST_RUN - 1, clients: 1, repeat: None };
         one(database, Kind::CallStarted, run, window).await?;
@@ -83,7 +83,7 @@ async fn compare(empty: &Site<'_>, site: &Site<'_>, length: Length, report: &mut
         for round in 0..rounds {
             let run = |number| Run { number, clients: 1, repeat: (kind == Kind::Duplicate).then_some(100) };
             let run = run(FIRST_RUN + round);
-            // Who goes first may find the server busier.
+            // The order alternates, because the first of a round may find the server busier.
             figures.push(if round % 2 == 0 {
                 let of_empty = one(empty, kind, run, window).await?;
                 (of_empty, one(site, kind, run, window).await?)
@@ -119,22 +119,23 @@ async fn one(site: &Site<'_>, kind: Kind, run: Run, window: Window) -> Result<Fi
     Ok(answered.figures(usage))
 }
 
-/// Makes the calls and their claims, with every index and constraint in place, and lets the server settle.
+/// Inserts the calls and their claims, with every index and constraint in place, and waits for the server's background
+/// work.
 pub(super) async fn fill(site: &Site<'_>, calls: i64) -> Result<()> {
     let client = site.superuser().await?;
     let began = Instant::now();
     client.batch_execute(TENANTS).await.context("make tenants")?;
-    // Foreign keys point at rows that are made here, and are not checked row by row.
-    client.batch_execute("SET session_replication_role = replica").await.context("make calls")?;
+    // All referenced rows are inserted here, so foreign keys need not be checked for each row.
+    client.batch_execute("SET session_replication_role = replica").await.context("insert calls")?;
     for from in (0..calls).step_by(usize::try_from(STEP).unwrap_or(1)) {
         let to = calls.min(from + STEP);
         let statement = CALLS_OF_STEP
             .replace("{org}", &site.org.to_string())
             .replace("{from}", &from.to_string())
             .replace("{to}", &to.to_string());
-        client.batch_execute(&statement).await.context("make calls")?;
+        client.batch_execute(&statement).await.context("insert calls")?;
     }
-    // One by one: statements sent together are one transaction, and VACUUM refuses to run in one.
+    // One by one: statements that are sent together are one transaction, in which VACUUM cannot run.
     for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
         client.batch_execute(statement).await.context("vacuum the grown database")?;
     }
@@ -153,7 +154,7 @@ async fn storage(site: &Site<'_>, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// How many pages a statement looks at, once its session is warm.
+/// Number of pages that a statement reads in a warm session.
 async fn pages(site: &Site<'_>, kind: Kind) -> Result<f64> {
     let client = site.superuser().await?;
     client.batch_execute("SET ROLE ringfence_app").await.context("explain")?;

@@ -1,4 +1,5 @@
-//! What a caller waits for: who takes the call, and a tool's result, each by the function that has the message's own route.
+//! Latency of interactive messages: the answer to an assistant request and the result of a tool call, each by the
+//! function of the message's own route.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use ringfence_harness::lambda::Host;
 use ringfence_harness::testing::TestEndpoint;
 use ringfence_harness::testing::endpoint::Manner;
 
-/// Vapi's own limits, in milliseconds, are far above all of this: 7500 for a call, 20000 for a tool.
+/// Vapi's limits are far above all of these latencies: 7500 ms for an assistant request, 20000 ms for a tool call.
 const COLUMNS: [&str; 7] = ["message", "environments", "answers", "p50 ms", "p95 ms", "p99 ms", "longest ms"];
 
 /// A message, in as many variants as there are answers.
@@ -24,7 +25,7 @@ struct Kind {
     name: &'static str,
     function: &'static str,
     body: fn(usize) -> Value,
-    /// What is in every answer, if it is the right one.
+    /// Text that every correct answer contains.
     says: &'static str,
 }
 
@@ -34,7 +35,7 @@ const KINDS: [Kind; 3] = [
     Kind { name: "tool-calls, delivered again", function: "tool-calls", body: tool_call, says: "Booked" },
 ];
 
-/// Posts as many messages as the length asks for, one after another from each of one and of four clients.
+/// Posts the number of messages for the length, one after another from each of one and of four clients.
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let count = if length == Length::Full { 2_000 } else { 20 };
     let endpoint = TestEndpoint::start(Manner::Answers(json!({"result": "Booked for Tuesday at ten"}))).await;
@@ -45,7 +46,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     let default = "UPDATE agents SET is_default = true WHERE org_id = $1";
     client.execute(default, &[site.org.as_uuid()]).await.context("make the bench's agent the default")?;
 
-    let mut table = Table::new("What a caller waits for", &COLUMNS);
+    let mut table = Table::new("Interactive messages", &COLUMNS);
     for environments in [1, 4] {
         let specs = ["assistant-request", "tool-calls"].map(|name| site.loaded(name, environments));
         let host = Host::start(&specs.into_iter().collect::<Result<Vec<_>>>()?).await?;
@@ -61,7 +62,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
             let text = format!("{count} tool calls, delivered twice, were sent {} times", endpoint.count() - sent);
             return Err(Error::new(text));
         }
-        // The next number of environments has calls of its own.
+        // The next number of environments uses its own calls.
         client.execute("DELETE FROM tool_executions", &[]).await.context("forget the tool calls")?;
     }
     report.add(table);
@@ -93,14 +94,14 @@ async fn post(site: &Site<'_>, host: &Host, kind: &Kind, clients: usize, count: 
     times.into_inner().map_err(|_| Error::new("a client of the load panicked"))
 }
 
-/// The same caller each time, in another call.
+/// The same caller each time, in a different call.
 pub(super) fn assistant_request(index: usize) -> Value {
     let (customer, number) = (json!({"number": "+12000000000"}), json!({"number": "+15555550100"}));
     let call = json!({"id": format!("bench-{index}"), "type": "inboundPhoneCall"});
     json!({"message": {"type": "assistant-request", "call": call, "phoneNumber": number, "customer": customer}})
 }
 
-/// Another tool call of one call.
+/// A further tool call of the same call.
 pub(super) fn tool_call(index: usize) -> Value {
     let function = json!({"name": "book", "arguments": {"date": "2026-09-15", "time": "10:00"}});
     let calls = json!([{"id": format!("call_{index}"), "type": "function", "function": function}]);

@@ -1,8 +1,9 @@
-//! The bench: what a webhook costs, measured against pgbench running the same SQL on the same server in the same run.
+//! The benchmark: the cost of a webhook compared with pgbench, which runs the same SQL on the same server in the same
+//! run.
 //!
-//! [`site`] is where it takes place. [`events`] are what is sent; [`load`] sends them through the functions, [`pgbench`] through
-//! `PostgreSQL`'s own benchmark, and [`throughput`] compares the two. The other sections measure one thing each. [`table`] is what
-//! comes out.
+//! [`site`] is the stack of the benchmark. [`events`] defines the events; [`load`] sends them through the functions,
+//! [`pgbench`] through `PostgreSQL`'s own benchmark, and [`throughput`] compares the two. Each other section measures
+//! one aspect. [`table`] prints the results.
 #![expect(clippy::print_stdout, reason = "a bench prints its tables")]
 
 mod cpu;
@@ -33,49 +34,49 @@ use ringfence_harness::error::{Context, Error, Result};
 use ringfence_harness::local::layout::Layout;
 use ringfence_harness::local::{functions, progress};
 
-/// How long the bench takes.
+/// Duration of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// What docs/PERFORMANCE.md shows.
+    /// The figures of docs/PERFORMANCE.md.
     Full,
-    /// To see that it works. Its figures mean nothing.
+    /// A functional check. Its figures have no meaning.
     Short,
 }
 
-/// What can be measured alone.
+/// Sections that can run alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Section {
-    /// Sizes, and from exec to the first answer
+    /// Sizes of the binaries, and time from exec to the first answer
     Startup,
-    /// What crosses the wire to the database
+    /// Bytes and round trips between a function and the database
     Wire,
-    /// A webhook's CPU time without the database
+    /// CPU time of a webhook without the database
     Cpu,
-    /// Webhooks beside pgbench
+    /// Webhooks compared with pgbench
     Throughput,
-    /// A retry queue drained
+    /// Drain of a retry queue
     Drain,
     /// Webhooks while the database is unavailable
     Outage,
-    /// From a webhook to a hundred viewers
+    /// Delay from a webhook to a hundred viewers
     Fanout,
-    /// Questions and tool calls, while the caller waits
+    /// Latency of assistant requests and tool calls
     Interactive,
-    /// Ten million claims and a million calls: what they do to webhooks and to pages
+    /// Effect of ten million claims and a million calls on webhooks and pages
     Growth,
-    /// A million claims cleaned away beside webhooks
+    /// Removal of a million claims during webhooks
     Maintenance,
 }
 
-/// What is measured, and how.
+/// Selection and settings of the measurements.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub length: Length,
-    /// None named: all.
+    /// All sections if empty.
     pub sections: Vec<Section>,
-    /// Numbers of environments; none: the usual ones.
+    /// Numbers of environments. The default numbers if empty.
     pub clients: Vec<u64>,
-    /// Rounds of the throughput.
+    /// Number of rounds of the throughput.
     pub rounds: Option<usize>,
 }
 
@@ -85,8 +86,8 @@ impl Options {
     }
 }
 
-/// Builds optimised binaries of everything, this tool included, and runs the bench with them: what drives the load must not be
-/// what limits it.
+/// Builds optimised binaries of the workspace, including this tool, and runs the benchmark with them: the load
+/// generator must not limit the measured rates.
 pub async fn run_optimised(layout: &Layout) -> Result<ExitCode> {
     functions::build_optimised(layout).await?;
     let own = std::env::current_exe().context("find this program")?;
@@ -96,18 +97,18 @@ pub async fn run_optimised(layout: &Layout) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Measures, prints the tables and writes them down.
+/// Measures, prints the tables and writes them to a file.
 pub async fn run(layout: &Layout, options: &Options) -> Result<()> {
     if options.length == Length::Short {
         functions::build(layout).await?;
     }
-    // Of an earlier run that was killed.
+    // An earlier run that was killed may have left services running.
     stop(layout).await?;
     let outcome = measure(layout, options).await;
     stop(layout).await.and(outcome)
 }
 
-/// Stops what a bench has started.
+/// Stops the services of a benchmark.
 pub async fn stop(layout: &Layout) -> Result<()> {
     let ministack = outage::stop(layout).await;
     site::stop(layout).await.and(ministack)
@@ -130,7 +131,7 @@ async fn measure(layout: &Layout, options: &Options) -> Result<()> {
             Section::Growth => growth::measure(&site, length, &mut report).await?,
             Section::Maintenance => maintenance::measure(&site, length, &mut report).await?,
         }
-        // As far as it has come: a section that fails later takes nothing of this along.
+        // Written after each section, so that a later failure does not lose the results.
         report.write(&layout.path("bench.json"))?;
     }
     println!("{report}");

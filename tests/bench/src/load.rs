@@ -1,4 +1,4 @@
-//! Webhooks through the webhook function, as fast as they are answered, and what they use meanwhile.
+//! Webhooks through the webhook function, as fast as they are answered, and their resource usage.
 
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,25 +10,25 @@ use ringfence_harness::error::{Error, Result};
 use ringfence_harness::lambda::Host;
 use ringfence_harness::process_usage as process;
 
-/// Who sends what.
+/// A run of the load.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
-    /// Each has calls of its own.
+    /// Number of the run. Each run has its own calls.
     pub(super) number: u64,
-    /// Who send at the same time, one event after another each.
+    /// Number of concurrent clients. Each sends one event after another.
     pub(super) clients: u64,
-    /// Each client sends its first so many events over and over.
+    /// Each client repeats this number of events, if set.
     pub(super) repeat: Option<u64>,
 }
 
-/// What of a run counts.
+/// Part of a run that is measured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     pub(super) warm_up: Duration,
     pub(super) length: Duration,
 }
 
-/// When each event was answered, and how long that took.
+/// Time at which each event was answered, and its latency.
 #[derive(Debug, Default)]
 pub(super) struct Answered(Vec<(Duration, Duration)>);
 
@@ -40,24 +40,24 @@ pub(super) struct Usage {
     server: Duration,
     functions: Duration,
     load: Duration,
-    /// How busy the server's and the load's core were, 0 to 1; of all cores together it says nothing.
+    /// Busy share of the server's and the load's core, 0 to 1. It has no meaning if all cores are shared.
     cores: [f64; 2],
 }
 
-/// What a run comes to.
+/// Result of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Figures {
     pub(super) per_second: f64,
-    /// Milliseconds.
+    /// In milliseconds.
     pub(super) p50: f64,
     pub(super) p95: f64,
     pub(super) p99: f64,
-    /// Microseconds for each event.
+    /// In microseconds per event.
     pub(super) server_cpu: f64,
     pub(super) functions_cpu: f64,
-    /// Of who sends and of Lambda's place, which in AWS are elsewhere.
+    /// CPU time of the clients and of the Lambda host, which run elsewhere in AWS.
     pub(super) load_cpu: f64,
-    /// How busy the server's and the load's core were, in per cent.
+    /// Busy share of the server's and the load's core, in per cent.
     pub(super) server_core: f64,
     pub(super) load_core: f64,
 }
@@ -67,12 +67,12 @@ impl Answered {
         self.0.push((at, latency));
     }
 
-    /// How many events were answered at all.
+    /// Number of all answered events.
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// What lies in the window.
+    /// Figures of the window.
     pub(super) fn figures(&self, usage: Usage) -> Figures {
         let inside = self.0.iter().filter(|(at, _)| (usage.from..usage.to).contains(at));
         let latencies: Vec<f64> = inside.map(|(_, latency)| latency.as_secs_f64() * 1_000.0).collect();
@@ -95,7 +95,8 @@ impl Answered {
 }
 
 impl Usage {
-    /// Waits for the window and measures from its beginning to its end. `host` is that of the functions, if they run.
+    /// Waits for the window and measures from its beginning to its end. `host` is the host of the functions, if they
+    /// run.
     pub(super) async fn measure(site: &Site<'_>, host: Option<(&Host, &str)>, window: Window) -> Self {
         let pids = host.map(|(host, function)| host.pids(function)).unwrap_or_default();
         let used = || {
@@ -113,14 +114,14 @@ impl Usage {
     }
 }
 
-/// The busy share of the time between two readings of a core.
+/// Busy share of the time between two readings of a core.
 #[expect(clippy::cast_precision_loss, reason = "no machine has run for 2^52 ticks")]
 fn busy(before: [u64; 2], after: [u64; 2]) -> f64 {
     let [busy, idle] = [0, 1].map(|index| after[index].saturating_sub(before[index]) as f64);
     busy / (busy + idle).max(1.0)
 }
 
-/// Posts the events of a kind until the window is over.
+/// Posts the events of a kind until the window ends.
 pub(super) async fn run(
     site: &Site<'_>,
     host: &Host,
@@ -140,7 +141,7 @@ pub(super) async fn run(
     Ok((answered, usage))
 }
 
-/// One client.
+/// Sends the events of one client.
 async fn post(
     host: &Host,
     events: &Events,
@@ -155,7 +156,7 @@ async fn post(
         let answer = host.invoke("webhook", request).await;
         let at = since_epoch();
         if !answer.as_ref().is_ok_and(|answer| is_taken(answer)) {
-            return Err(Error::new(format!("a webhook was not taken: {answer:?}")));
+            return Err(Error::new(format!("a webhook was not acknowledged: {answer:?}")));
         }
         if let Ok(mut answered) = answered.lock() {
             answered.add(at, at.saturating_sub(posted));
@@ -173,7 +174,7 @@ pub(super) fn is_taken(answer: &[u8]) -> bool {
     answer.windows(TAKEN.len()).any(|window| window == TAKEN)
 }
 
-/// Time that pgbench's log can be compared with.
+/// Time since the epoch, as in pgbench's log.
 pub(super) fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

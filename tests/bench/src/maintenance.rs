@@ -1,4 +1,4 @@
-//! What maintenance costs webhooks: a million old claims are removed while events come in.
+//! Cost of maintenance for webhooks: a million old claims are removed while events arrive.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use maintenance::rest;
 use ringfence_harness::error::{Context, Result};
 use ringfence_harness::local::connection;
 
-/// Calls, of ten claims each.
+/// Calls with ten claims each.
 const CALLS: i64 = 100_000;
 const SHORT_CALLS: i64 = 2_000;
 const FIRST_RUN: u64 = 7_000;
-/// As `maintenance` orders it.
+/// Statement of the function `maintenance`.
 const PIECE: &str = "SELECT clean_events_v1(1000, true)";
 
-/// Removes a million claims beside webhooks.
+/// Removes a million claims during webhooks.
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     if !pgbench::is_installed(site) {
         return Ok(());
@@ -40,7 +40,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
 
     let window = Window { warm_up: Duration::from_millis(500), length: Duration::from_millis(millis) };
     let mut ratios = Vec::new();
-    // With all that is set for the role.
+    // Connects as the functions' role, with all settings of that role.
     let cleaner = connection::open(&site.app_url).await?;
     let (mut removed, mut longest, mut worked) = (0_i64, Duration::ZERO, Duration::ZERO);
     for round in 0..rounds {
@@ -48,7 +48,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
         let beside = one(site, FIRST_RUN + 2 * round + 1, window);
         tokio::pin!(beside);
         let beside = loop {
-            // As maintenance does: a piece, and a rest.
+            // Like `maintenance`: a piece, followed by a pause.
             let piece = async {
                 let began = Instant::now();
                 let piece = cleaner.query_one(PIECE, &[]).await;

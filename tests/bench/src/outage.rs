@@ -1,4 +1,4 @@
-//! How fast webhooks are answered while the database is unavailable.
+//! Latency of webhooks while the database is unavailable.
 
 use std::time::{Duration, Instant};
 
@@ -18,14 +18,14 @@ use ringfence_harness::local::tools::Tools;
 
 const RUN: u64 = 8_600;
 
-/// Posts webhooks to a webhook function whose database's port is closed; the queues are MiniStack's.
+/// Posts webhooks to a webhook function whose database port is closed. The queues are MiniStack's.
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let count = if length == Length::Full { 200 } else { 5 };
     let endpoint = MiniStack::of_bench(site.layout).start(&Tools::install(site.layout).await?).await?;
     let queues = queues::create(&queues::client(&endpoint), Timing::DEPLOYED).await?;
     let nowhere = format!("postgres://ringfence_app@127.0.0.1:{}/bench", port::free(None)?);
     let mut spec: FunctionSpec = site.function("webhook", 1, &nowhere)?;
-    // Later ones win.
+    // Later variables take precedence.
     spec.variables.extend(of_waiting_work(&queues).into_iter().chain(of_aws(&endpoint)));
     let host = Host::start(&[spec]).await?;
     let events = Events::of(site, Kind::Transcript)?;
@@ -47,7 +47,7 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     let figures = [times.first().copied().unwrap_or_default(), median(later()), percentile(later(), 0.99)];
     table.row([count.to_string()].into_iter().chain(figures.map(number)));
     report.add(table);
-    report.goal("database away: median answer after the first, ms", median(later()), Limit::AtMost(50.0));
+    report.goal("database unavailable: median answer after the first, ms", median(later()), Limit::AtMost(50.0));
     Ok(())
 }
 

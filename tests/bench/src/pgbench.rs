@@ -1,7 +1,7 @@
-//! `PostgreSQL`'s own benchmark with the webhook function's statement: the least that the statement can cost.
+//! `PostgreSQL`'s own benchmark with the webhook function's statement: the lower bound of the statement's cost.
 //!
-//! pgbench cannot make texts, so the statement puts the event together from fixed pieces and counted numbers, all of them
-//! parameters.
+//! pgbench cannot generate texts, so the statement concatenates the event from fixed pieces and counters, all of which
+//! are parameters.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,21 +16,21 @@ use super::load::{Answered, Run, Usage, Window};
 use super::site::Site;
 use ringfence_harness::error::{Context, Error, Result};
 
-/// No argument of a program may be longer than 128 KiB.
+/// Limit for the length of an argument: a program's argument is at most 128 KiB.
 const MAX_PIECE: usize = 100_000;
 
-/// A script for pgbench, and the texts that it names.
+/// A script for pgbench, and the texts that it refers to.
 struct Script {
     text: String,
     variables: Vec<(String, String)>,
 }
 
-/// Whether pgbench is installed beside the server.
+/// Whether pgbench is installed in the folder of the server.
 pub(super) fn is_installed(site: &Site<'_>) -> bool {
     site.bin.join("pgbench").is_file()
 }
 
-/// Runs the statement of a kind of events. The window begins once all clients are warm.
+/// Runs the statement of a kind of events. The window begins after the warm-up.
 pub(super) async fn run(site: &Site<'_>, events: &Events, run: Run, window: Window) -> Result<(Answered, Usage)> {
     run_script(site, &script(site, events, run), run.clients, window).await
 }
@@ -67,7 +67,7 @@ fn tempfolder(site: &Site<'_>) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A line of pgbench's log: client, transaction, latency in us, script, and when it ended in s and us.
+/// Parses pgbench's log. A line has client, transaction, latency in us, script, and the end in s and us.
 fn read_log(folder: &std::path::Path) -> Result<Answered> {
     let mut answered = Answered::default();
     for entry in fs::read_dir(folder).context("read pgbench's log")?.flatten() {
@@ -113,14 +113,14 @@ fn script(site: &Site<'_>, events: &Events, run: Run) -> Script {
     let event = script.expression("e", &events.event);
     script.text = lines.join("\n");
     let function = kind.sql_function();
-    // Infallible: it writes into a String.
+    // Infallible, because it writes to a `String`.
     let _ =
         writeln!(script.text, "\nSELECT * FROM {function}(:org, :version, {key}, ({event})::jsonb, :received, NULL);");
     script
 }
 
 impl Script {
-    /// An SQL expression that is a template's text.
+    /// SQL expression for a template's text.
     fn expression(&mut self, prefix: &str, template: &Template) -> String {
         let mut terms = Vec::new();
         for part in &template.0 {
@@ -143,7 +143,7 @@ impl Script {
     }
 }
 
-/// A text in pieces that are short enough for an argument.
+/// Splits a text into pieces that are short enough for an argument.
 fn pieces(mut text: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
     while !text.is_empty() {

@@ -1,4 +1,4 @@
-//! What people wait for who look: the statement of each page, as the functions' role asks it, over all that a grown database has.
+//! Latency of the console's pages: the statement of each page, run by the functions' role on a grown database.
 
 use std::time::Instant;
 
@@ -7,8 +7,8 @@ use super::table::{Limit, Report, Table, median, number};
 use ringfence_harness::error::{Context, Result};
 use ringfence_harness::local::connection;
 
-/// As much of everything else as there can be: twenty agents with calls of every kind in every hour of a month, open failures beyond what a
-/// page looks at, and an audit log of years.
+/// Large amounts of all other rows: twenty agents with calls of every kind in every hour of a month, more open failures
+/// than a page reads, and an audit log of years.
 const FILL: [&str; 5] = [
     "INSERT INTO agents (org_id, id, name, phone_number) SELECT '{org}', md5('agent-' || n)::uuid, 'Agent ' || n, '+1555555' || (1000 + n)
         FROM generate_series(1, 20) AS n",
@@ -32,7 +32,7 @@ const FILL: [&str; 5] = [
         SELECT 'ada', 'operator.view', '{org}', 'calls' FROM generate_series(1, 100000)",
 ];
 
-/// The pages. `{call}` is a call of the org, `{agent}` one of its agents.
+/// Statements of the pages. `{call}` is a call of the org, `{agent}` one of its agents.
 const PAGES: [(&str, &str); 12] = [
     ("calls, the latest", "SELECT list_calls_v1('{org}', '{}', NULL, 50)"),
     (
@@ -51,7 +51,7 @@ const PAGES: [(&str, &str); 12] = [
     ("all orgs", "SELECT list_organizations_v1('bench')"),
 ];
 
-/// Asks for each page of a database that has been filled.
+/// Measures each page on a filled database.
 pub(super) async fn measure(site: &Site<'_>, report: &mut Report) -> Result<()> {
     let client = site.superuser().await?;
     let org = site.org.to_string();
@@ -68,7 +68,7 @@ pub(super) async fn measure(site: &Site<'_>, report: &mut Report) -> Result<()> 
         .context("find a call")?;
     let (call, agent): (String, String) = (one.get(0), one.get(1));
     let app = connection::open(&site.app_url).await?;
-    let mut table = Table::new("What people wait for", &["page", "median, ms", "longest of 20, ms"]);
+    let mut table = Table::new("Pages of the console", &["page", "median, ms", "longest of 20, ms"]);
     for (page, statement) in PAGES {
         let statement = statement.replace("{org}", &org).replace("{call}", &call).replace("{agent}", &agent);
         let mut took = Vec::new();

@@ -1,5 +1,5 @@
-//! Where the bench takes place: a `PostgreSQL` server with fsync on and TLS, a migrated database with one org in it, and nothing
-//! else. The queues are only named: no webhook of the bench fails.
+//! Stack of the benchmark: a `PostgreSQL` server with fsync and TLS, and a migrated database with one org. The queues
+//! have names only, since no webhook of the benchmark fails.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,16 +22,17 @@ use ringfence_harness::local::{command, connection};
 use ringfence_harness::process_usage as process;
 
 const DATABASE: &str = "bench";
-/// The name that the server's certificate is for. No name is resolved: the URL says where it is.
+/// Host name in the server's certificate. No name is resolved: the URL contains the address.
 const HOST: &str = "db.bench.example";
-/// Where nobody listens.
+/// An address on which no server listens.
 const NOWHERE: &str = "http://127.0.0.1:9";
-/// As the template has it for functions behind queues. With less a batch's second event is left for later.
+/// Timeout of functions behind queues, as in the template. With a shorter one, the function would leave the second
+/// event of a batch for later.
 const TIMEOUT: Duration = Duration::from_mins(1);
 const MEMORY_MB: u32 = 256;
-/// Where the server runs when it is pinned.
+/// Core of the pinned server.
 pub(super) const SERVER_CORE: &str = "0";
-/// Where everything else does.
+/// Core of all other pinned processes.
 pub(super) const LOAD_CORE: &str = "1";
 /// The assistant and, for each client of a load, the leads of the sample calls.
 const ORG: &str = "
@@ -42,30 +43,30 @@ const AGENT: &str = "
 const LEADS: &str = "
     INSERT INTO leads (org_id, phone) SELECT $1, '+1' || (2000000000 + n) FROM generate_series(0, 63999) AS n";
 
-/// A running server, a database on it, and who posts to it.
+/// A running server, a database on it, and an org.
 #[derive(Clone)]
 pub(super) struct Site<'a> {
     pub(super) layout: &'a Layout,
     pub(super) secrets: Secrets,
-    /// The superuser's URL of the server.
+    /// URL of the superuser for the server.
     server_url: String,
-    /// The superuser's URL of the database.
+    /// URL of the superuser for the database.
     pub(super) owner_url: String,
-    /// The functions' URL, without TLS, as pgbench's.
+    /// URL of the functions' role, without TLS, like pgbench's.
     pub(super) app_url: String,
-    /// `PostgreSQL`'s programs.
+    /// Folder of `PostgreSQL`'s programs.
     pub(super) bin: PathBuf,
-    /// The server's process id.
+    /// Process id of the server.
     pub(super) server: u32,
     pub(super) org: OrgId,
-    /// The org's key.
+    /// Key of the org.
     pub(super) key: String,
-    /// The certificate that vouches for the server, PEM.
+    /// CA certificate for the server, PEM.
     ca_pem: String,
 }
 
 impl<'a> Site<'a> {
-    /// Starts everything, with an empty database.
+    /// Starts all services, with an empty database.
     pub(super) async fn start(layout: &'a Layout) -> Result<Self> {
         let (tools, secrets) = (Tools::install(layout).await?, Secrets::of(layout)?);
         let cluster = Cluster::of_bench(layout);
@@ -87,7 +88,7 @@ impl<'a> Site<'a> {
         site.on(DATABASE).await
     }
 
-    /// The same server with another database, empty but for an org.
+    /// The same server with another database, which contains only an org.
     pub(super) async fn on(&self, name: &str) -> Result<Self> {
         let database = Database::replace(&self.server_url, name, &self.secrets).await?;
         database::migrate(&database.owner_url, &self.secrets.app_password).await?;
@@ -106,16 +107,16 @@ impl<'a> Site<'a> {
         connection::open(&self.owner_url).await
     }
 
-    /// Keeps the server and the load on cores of their own, or lets both run anywhere.
+    /// Pins the server and the load to separate cores, or lets both run on all cores.
     pub(super) fn pin(&self, apart: bool) -> Result<()> {
         let all = format!("0-{}", std::thread::available_parallelism().map_or(1, usize::from).max(2) - 1);
         let (server, load) = if apart { (SERVER_CORE, LOAD_CORE) } else { (all.as_str(), all.as_str()) };
-        // The server is a child of this process: whoever is pinned last has it.
+        // The server is a child of this process, so it must be pinned last.
         process::pin(std::process::id(), load)?;
         process::pin(self.server, server)
     }
 
-    /// A function in so many environments, which reaches the database at `url`.
+    /// A function with a number of environments, which connects to the database at `url`.
     pub(super) fn function(&self, name: &str, environments: usize, url: &str) -> Result<FunctionSpec> {
         let log = self.layout.logs().join(format!("bench-{name}.log"));
         Ok(FunctionSpec {
@@ -129,13 +130,14 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// A function under load. Its log goes nowhere: in AWS it does not go to `PostgreSQL`'s disk, where it would slow down commits.
+    /// A function under load. Its log is discarded: in AWS it is not written to `PostgreSQL`'s disk, where it would
+    /// slow down commits.
     pub(super) fn loaded(&self, name: &str, environments: usize) -> Result<FunctionSpec> {
         let spec = self.function(name, environments, &self.app_url)?;
         Ok(FunctionSpec { log: PathBuf::from("/dev/null"), ..spec })
     }
 
-    /// The functions' environment, with the database at `url` and AWS at `endpoint`.
+    /// Environment variables of the functions, with the database at `url` and AWS at `endpoint`.
     pub(super) fn variables(&self, url: &str, endpoint: &str) -> Result<Environment> {
         let mut variables = vec![
             ("DATABASE_URL".to_owned(), url.to_owned()),
@@ -147,39 +149,39 @@ impl<'a> Site<'a> {
             ("RINGFENCE_KEYS".to_owned(), self.secrets.keys_variable()?),
         ];
         variables.extend(of_waiting_work(&queues()));
-        // Nobody watches a bench.
+        // The benchmark has no viewers here.
         variables.push(("CONNECTIONS_ENDPOINT".to_owned(), NOWHERE.to_owned()));
-        // The bench's own endpoint is on this machine.
+        // Endpoint of the benchmark is on this machine.
         variables.push(("EGRESS_POLICY".to_owned(), "anywhere".to_owned()));
         variables.extend(of_aws(endpoint));
         Ok(variables)
     }
 
-    /// The functions' URL as that of another machine, so that they demand TLS.
+    /// URL of the functions' role with a remote host name, so that they require TLS.
     pub(super) fn tls_url(&self) -> String {
         let url = self.app_url.replace("@127.0.0.1:", &format!("@{HOST}:"));
         format!("{url}?hostaddr=127.0.0.1")
     }
 }
 
-/// Stops what a bench has started.
+/// Stops the services of a benchmark.
 pub(super) async fn stop(layout: &Layout) -> Result<()> {
     Cluster::of_bench(layout).stop().await.map(drop)
 }
 
-/// A binary of the workspace: both it and this tool were built as one.
+/// A binary of the workspace, in the folder of this tool's binary.
 pub(super) fn binary(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("find the functions' binaries")?;
     Ok(own.with_file_name(name))
 }
 
-/// Queues that nobody sends to.
+/// URLs of queues that receive no messages.
 fn queues() -> Queues {
     let names = consumers().flat_map(|consumer| [queue_of(&consumer), dead_letters_of(&consumer)]);
     names.map(|name| (name.clone(), format!("{NOWHERE}/000000000000/{name}"))).collect()
 }
 
-/// Gives the server a certificate, made anew, and returns what vouches for it: it vouches for itself.
+/// Creates a self-signed certificate for the server, and returns it as the CA certificate.
 async fn turn_tls_on(superuser_url: &str, data: &Path) -> Result<String> {
     let mut openssl = tokio::process::Command::new("openssl");
     openssl

@@ -1,4 +1,4 @@
-//! What is uploaded: the size of each binary's zip.
+//! Size of each binary's zip, which is uploaded.
 
 use std::fs;
 use std::io::Write as _;
@@ -27,7 +27,7 @@ const FUNCTIONS: [&str; 15] = [
     "admin",
     "console-commands",
 ];
-/// The headers of an archive with one file named `bootstrap`.
+/// Size of the headers of an archive with one file named `bootstrap`.
 const HEADERS: usize = 30 + 46 + 22 + 2 * "bootstrap".len();
 
 /// Compresses each binary as a zip does.

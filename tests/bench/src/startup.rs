@@ -1,4 +1,4 @@
-//! From exec to the first poll, and to the first answer over TLS to the database.
+//! Time from exec to the first poll, and to the first answer with TLS to the database.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use ringfence_harness::error::{Error, Result};
 use ringfence_harness::lambda::{FunctionSpec, Host};
 use ringfence_harness::process_usage as process;
 
-/// What is started. The functions behind queues all start alike.
+/// Measured functions. The functions behind queues all start in the same way.
 const FUNCTIONS: [&str; 6] =
     ["webhook", "transcript", "end-of-call-report", "assistant-request", "tool-calls", "health"];
-/// Runs whose calls no load uses.
+/// Run number whose calls no load uses.
 const RUN: u64 = 8_000;
 
 /// One start.
@@ -28,7 +28,7 @@ struct Start {
     memory: u64,
 }
 
-/// Starts each binary over and over.
+/// Starts each binary repeatedly.
 pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report) -> Result<()> {
     let count = if length == Length::Full { 50 } else { 3 };
     let columns = ["function", "exec to first poll, ms", "exec to first answer over TLS, ms", "peak memory, MB"];
@@ -95,7 +95,7 @@ fn kind_of(function: &str) -> Kind {
     if function == "transcript" { Kind::Transcript } else { Kind::Report }
 }
 
-/// Whether a function answered that nothing of its batch is to come again.
+/// Whether a function answered that no message of its batch failed.
 fn is_whole_batch(answer: &[u8]) -> bool {
     answer == br#"{"batchItemFailures":[]}"#
 }

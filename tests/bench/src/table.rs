@@ -1,4 +1,4 @@
-//! What comes out: tables for people, as Markdown, and the same as JSON.
+//! Results: tables in Markdown, and the same as JSON.
 
 use std::fmt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use ringfence_harness::error::Result;
 use ringfence_harness::local::json_file;
 
-/// Everything that was measured.
+/// All results.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     tables: Vec<Table>,
@@ -24,7 +24,7 @@ pub(super) struct Table {
     cells: Cells,
 }
 
-/// A figure and the limit that it was meant to keep.
+/// A figure and its limit.
 #[derive(Debug, Serialize)]
 struct Goal {
     name: String,
@@ -33,7 +33,7 @@ struct Goal {
     is_met: bool,
 }
 
-/// What is promised of a figure.
+/// Limit of a figure.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Limit {
@@ -65,12 +65,12 @@ impl Report {
         self.tables.push(table);
     }
 
-    /// Holds a figure against what was promised of it.
+    /// Adds a figure with its limit.
     pub(super) fn goal(&mut self, name: impl Into<String>, value: f64, limit: Limit) {
         self.goals.push(Goal { name: name.into(), value, limit, is_met: limit.allows(value) });
     }
 
-    /// Writes everything as JSON.
+    /// Writes all results as JSON.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
         json_file::write(path, self)
     }
@@ -89,7 +89,7 @@ impl Report {
     }
 }
 
-/// Three digits that count.
+/// A number with three significant digits.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),
@@ -99,12 +99,12 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-/// The value in the middle; of none, none.
+/// Median of the values. NaN if there are none.
 pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     percentile(values, 0.5)
 }
 
-/// The value below which a share of the values lie.
+/// Value below which a share of the values lie.
 pub(super) fn percentile(values: impl IntoIterator<Item = f64>, share: f64) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Webhooks a second beside pgbench's transactions a second, in alternating rounds.
+//! Webhooks per second compared with pgbench's transactions per second, in alternating rounds.
 
 use std::time::Duration;
 use strum::IntoEnumIterator as _;
@@ -34,14 +34,14 @@ const COLUMNS: [&str; 17] = [
 ];
 const MANY: u64 = 16;
 
-/// What is measured.
+/// Scope of the measurement.
 struct Plan {
     clients: Vec<u64>,
     rounds: usize,
     window: Window,
 }
 
-/// The rounds of one kind: the webhooks' and pgbench's.
+/// Rounds of one kind: figures of the webhooks and of pgbench.
 #[derive(Default)]
 struct Rounds(Vec<(Figures, Figures)>);
 
@@ -58,10 +58,10 @@ impl Plan {
     }
 }
 
-/// Measures each kind of event with each number of clients, and the memory that the webhook functions needed.
+/// Measures each kind of event with each number of clients, and the memory of the webhook functions.
 pub(super) async fn measure(site: &Site<'_>, options: &Options, report: &mut Report) -> Result<()> {
     if !pgbench::is_installed(site) {
-        progress("pgbench is not installed beside PostgreSQL: nothing to compare with");
+        progress("pgbench is not installed with PostgreSQL: the comparison is omitted");
         return Ok(());
     }
     let plan = Plan::of(options);
@@ -89,7 +89,7 @@ pub(super) async fn measure(site: &Site<'_>, options: &Options, report: &mut Rep
     shared(site, (&events[..2], &plan), &mut run, report).await
 }
 
-/// The same on shared cores, for a call's beginning and its transcripts only.
+/// Measures on shared cores, for the start of calls and transcripts only.
 async fn shared(site: &Site<'_>, what: (&[Events], &Plan), run: &mut u64, report: &mut Report) -> Result<()> {
     let clients = what.1.clients.last().copied().unwrap_or(1);
     progress("Throughput on shared cores");
@@ -102,7 +102,7 @@ async fn shared(site: &Site<'_>, what: (&[Events], &Plan), run: &mut u64, report
     Ok(())
 }
 
-/// Alternates webhooks and pgbench, kind by kind, so that what else happens on the machine happens to both.
+/// Alternates webhooks and pgbench for each kind, so that other activity on the machine affects both.
 async fn rounds(
     site: &Site<'_>,
     host: &Host,
@@ -121,7 +121,7 @@ async fn rounds(
             let statements = Run { number: of_pgbench, clients, repeat: repeat(transcripts.1) };
             let webhooks = load::run(site, host, events, webhooks, plan.window);
             let statements = pgbench::run(site, events, statements, plan.window);
-            // Who goes first may find the server warmer or colder.
+            // The order alternates, because the first of a round may find the server warmer or colder.
             let (webhooks, statements) = if round % 2 == 0 {
                 let webhooks = webhooks.await?;
                 (webhooks, statements.await?)
@@ -138,7 +138,7 @@ async fn rounds(
     Ok(all)
 }
 
-/// How many events each client has surely sent. The clients take turns, so none is far behind.
+/// Lower bound of the events that each client has sent. The clients take turns, so their counts are similar.
 fn applied_by_each(answered: &load::Answered, clients: u64) -> u64 {
     (answered.count() as u64 / clients / 2).max(TRANSCRIPTS_OF_A_CALL)
 }
@@ -152,7 +152,8 @@ impl Rounds {
         median(self.0.iter().map(|(_, pgbench)| figure(pgbench)))
     }
 
-    /// The median of the rounds' ratios, and not the ratio of medians: the two of a round were measured side by side.
+    /// Median of the rounds' ratios, not the ratio of medians, because the two figures of a round were measured close
+    /// together.
     fn ratio(&self, figure: impl Fn(&Figures) -> f64) -> f64 {
         median(self.0.iter().map(|(webhooks, pgbench)| figure(webhooks) / figure(pgbench)))
     }
@@ -191,8 +192,8 @@ fn goals(report: &mut Report, rounds: &[(Kind, Rounds)]) {
     }
 }
 
-/// With one environment: an environment of Lambda's has its processor to itself, while those of a bench take turns on one core and
-/// push each other out of its caches.
+/// Uses one environment: in Lambda an environment has its own processor, while the environments of a benchmark share
+/// one core and evict each other's caches.
 fn webhook_goal(report: &mut Report, rounds: &[(Kind, Rounds)]) {
     for (_, rounds) in rounds.iter().filter(|(kind, _)| *kind == Kind::Transcript) {
         let webhook = rounds.webhooks(|figures| figures.functions_cpu);

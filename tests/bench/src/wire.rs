@@ -1,4 +1,4 @@
-//! What crosses the wire between the webhook function and `PostgreSQL` for one webhook.
+//! Bytes and round trips between the webhook function and `PostgreSQL` for one webhook.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,8 @@ use ringfence_harness::lambda::Host;
 const RUN: u64 = 8_500;
 const WEBHOOKS: u64 = 20;
 
-/// Bytes, and turns: whenever the other side begins to speak. A webhook that waits once for the database is two turns.
+/// Numbers of bytes and of turns, which are changes of the sending side. A webhook that waits once for the database has
+/// two turns.
 #[derive(Default)]
 struct Wire {
     sent: AtomicUsize,
@@ -55,7 +56,7 @@ async fn post(host: &Host, events: &Events, indices: std::ops::Range<u64>) -> Re
     for index in indices {
         let answer = host.invoke("webhook", events.request(events.kind.place(RUN, 0, index))).await;
         if !answer.as_ref().is_ok_and(|answer| is_taken(answer)) {
-            return Err(Error::new(format!("a webhook was not taken: {answer:?}")));
+            return Err(Error::new(format!("a webhook was not acknowledged: {answer:?}")));
         }
     }
     Ok(())
@@ -70,14 +71,14 @@ impl Wire {
         }
     }
 
-    /// Bytes sent, bytes received and turns since the last call, for each webhook.
+    /// Bytes sent, bytes received and turns per webhook since the last call.
     fn take(&self) -> [f64; 3] {
         #[expect(clippy::cast_precision_loss, reason = "a few webhooks have fewer than 2^52 bytes")]
         [&self.sent, &self.received, &self.turns].map(|it| it.swap(0, Ordering::SeqCst) as f64 / WEBHOOKS as f64)
     }
 }
 
-/// Listens before the server, and returns the URL there.
+/// Starts a proxy in front of the server, and returns its URL.
 async fn listen(site: &Site<'_>, wire: Arc<Wire>) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for connections")?;
     let mut url = Url::parse(&site.app_url).context("read a local URL")?;

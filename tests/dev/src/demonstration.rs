@@ -1,4 +1,4 @@
-//! The one call that `up` sends, to show that everything works.
+//! The call that `up` sends to show that the stack works.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use ringfence_simulate::recording;
 use ringfence_simulate::sender::Pace;
 use ringfence_simulate::{Manner, Target, send, show};
 
-/// The functions' first invocations are their slowest.
+/// The first invocations of the functions are the slowest.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Sends one call to the stack's own org and prints the rows that it made. They are compared too.
+/// Sends one call to the stack's own org, compares its rows with the expected rows, and prints them.
 pub(crate) async fn demonstrate(layout: &Layout, stack: &Stack) -> Result<()> {
     progress("Sending a simulated call");
     let target = Target::of_stack(stack);
@@ -31,14 +31,14 @@ pub(crate) async fn demonstrate(layout: &Layout, stack: &Stack) -> Result<()> {
 
     let tally = send(&target, &calls, manner).await?;
     let findings = ledger.check(target.org, &calls, PATIENCE).await?;
-    println!("\n  The simulated call {}, sent in {} webhooks, made these rows:\n", calls[0].id, tally.sent);
+    println!("\n  The simulated call {}, sent in {} webhooks, created these rows:\n", calls[0].id, tally.sent);
     print!("{}", show::tables(&findings.rows));
     if tally.is_whole() && findings.comparison.is_right() {
         return Ok(());
     }
     let differences: Vec<String> = findings.comparison.differences().collect();
     Err(Error::new(format!(
-        "the simulated call did not make the rows that it must:\n  {} of {} webhooks acknowledged\n  {}\nthe functions' log is in {}",
+        "the rows of the simulated call are wrong:\n  {} of {} webhooks acknowledged\n  {}\nthe functions' log is in {}",
         tally.acknowledged,
         tally.sent,
         differences.join("\n  "),

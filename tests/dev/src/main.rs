@@ -1,8 +1,8 @@
-//! `cargo ringfence <verb>`: one tool for developers, README and CI.
+//! `cargo ringfence <verb>`: the tool for developers and CI.
 //!
-//! It has the verbs of the operator's tool (`cli/`), which work on the local stack unless `--stack` names a deployed one, and verbs
-//! of its own, each a file in [`verbs`]: the local stack, the tests, simulated calls, drills and benches. [`deployed`] deploys
-//! the template into a local cloud.
+//! It has the verbs of the operator's tool (`cli/`), which use the local stack unless `--stack` names a deployed one,
+//! and its own verbs, each a file in [`verbs`]: the local stack, tests, simulated calls, drills and benchmarks.
+//! [`deployed`] deploys the template to a local cloud.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool answers on the terminal")]
 
 mod demonstration;
@@ -22,7 +22,7 @@ use verbs::{bench, check_template, doctor, down, drill, env, gateway, pages, pum
 #[derive(Debug, Parser)]
 #[command(name = "cargo ringfence", bin_name = "cargo ringfence", version)]
 struct Cli {
-    /// For operator's verbs: a deployed stack, by its CloudFormation name; without it, the local stack
+    /// A deployed stack for operator's verbs, by its CloudFormation name; without it, the local stack
     #[arg(long, value_name = "NAME", global = true)]
     stack: Option<String>,
     #[command(subcommand)]

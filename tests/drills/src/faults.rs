@@ -1,4 +1,4 @@
-//! What fails in each drill, when, and for how long.
+//! Faults of the drills, their begin and their duration.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,15 @@ use ringfence_simulate::plan::Run;
 use ringfence_simulate::sender::Pace;
 use ringfence_simulate::{Manner, send};
 
-/// How long calls come in before something fails, and after.
+/// Time in which calls arrive before the fault begins, and after it ends.
 const MARGIN: Duration = Duration::from_secs(2);
 const KILL_EVERY: Duration = Duration::from_millis(400);
-/// A webhook is committed within this.
+/// Limit within which a webhook must be committed.
 const COMMIT_LIMIT: Duration = Duration::from_mins(1);
-/// Webhooks of a simulated call, about.
+/// Approximate number of webhooks of a simulated call.
 const WEBHOOKS_PER_CALL: u32 = 10;
 
-/// How much is sent, and for how long something is broken.
+/// Load of a drill and duration of its fault.
 pub(super) fn plan(drill: Drill, length: Length) -> (Load, Duration) {
     let is_full = length == Length::Full;
     let seconds = |full, short| Duration::from_secs(if is_full { full } else { short });
@@ -35,12 +35,12 @@ pub(super) fn plan(drill: Drill, length: Length) -> (Load, Duration) {
         Drill::Hang => paced(seconds(30, 10), is_full),
         Drill::LongOutage => paced(seconds(60, 20), false),
         Drill::Outage | Drill::ColdOutage => paced(seconds(60, 8), is_full),
-        // A sender that repeats gives up after some fifteen seconds.
+        // A sender that repeats its webhooks gives up after about fifteen seconds.
         Drill::SqsDown | Drill::BothDown | Drill::Poison => paced(seconds(6, 4), is_full),
     }
 }
 
-/// Calls that come in before, while and after something is broken: a hundred webhooks a second, or fewer.
+/// Calls that arrive before, during and after a fault: a hundred webhooks a second, or fewer.
 fn paced(broken: Duration, is_full: bool) -> (Load, Duration) {
     let per_second = if is_full { 100 } else { 40 } / WEBHOOKS_PER_CALL;
     let seconds = (broken + 2 * MARGIN).as_secs();
@@ -48,7 +48,7 @@ fn paced(broken: Duration, is_full: bool) -> (Load, Duration) {
     (Load { calls, rate: Some(per_second.into()), shuffle: true, duplicates: 0, concurrency: 64 }, broken)
 }
 
-/// What is tried before the calls come in.
+/// Runs the part of a drill that precedes its calls.
 pub(super) async fn prepare(site: &Site<'_>, drill: Drill, tenants: &[Tenant]) -> Result<()> {
     match (drill, tenants) {
         (Drill::Kill, [tenant, ..]) => {
@@ -60,7 +60,7 @@ pub(super) async fn prepare(site: &Site<'_>, drill: Drill, tenants: &[Tenant]) -
     }
 }
 
-/// Breaks something for as long as it is told, while calls come in. When it was whole again.
+/// Injects the fault for its duration while calls arrive. Returns the time at which the fault ended.
 pub(super) async fn inject(site: &Site<'_>, drill: Drill, broken: Duration) -> Result<Instant> {
     if broken.is_zero() {
         return Ok(Instant::now());
@@ -95,7 +95,7 @@ pub(super) async fn inject(site: &Site<'_>, drill: Drill, broken: Duration) -> R
     Ok(Instant::now())
 }
 
-/// Whether the drill was one: that what it breaks was met.
+/// Checks that the fault had an effect. A drill whose fault had none is an error.
 pub(super) async fn examine(site: &Site<'_>, drill: Drill, verdict: &Verdict) -> Result<()> {
     let client = connection::open(&site.owner_url).await?;
     let failed = "SELECT count(*), coalesce(max(receives), 0) FROM failed_operations WHERE state = 'resolved'";
@@ -103,21 +103,21 @@ pub(super) async fn examine(site: &Site<'_>, drill: Drill, verdict: &Verdict) ->
     let (failed, receives): (i64, i32) = (row.get(0), row.get(1));
     let met = match drill {
         Drill::Hang | Drill::Outage | Drill::ColdOutage | Drill::Cut => failed > 0,
-        // Nothing needs the queues while the database is there.
+        // Nothing uses the queues while the database is available.
         Drill::SqsDown => failed == 0 && verdict.refused == 0,
-        // The first ten back-offs passed, and nothing was given up.
+        // The first ten backoffs passed, and no event became a dead letter.
         Drill::LongOutage => receives > 10 && verdict.dead == 0,
         Drill::BothDown => verdict.refused > 0,
         Drill::Duplicates | Drill::Shuffle | Drill::Recordings => verdict.duplicates > 0,
         Drill::Kill => failed > 0 || verdict.repeated > 0,
-        // It examines itself on the way.
+        // This drill makes its own checks.
         Drill::Poison => true,
     };
     if met {
         return Ok(());
     }
     let text =
-        format!("what it breaks was not met: {failed} events failed and recovered, received up to {receives} times");
+        format!("the fault had no effect: {failed} events failed and recovered, received up to {receives} times");
     Err(Error::new(text))
 }
 
@@ -133,7 +133,7 @@ async fn stop_database_for(site: &Site<'_>, broken: Duration) -> Result<()> {
     site.start_database().await
 }
 
-/// Kills the webhook function, a function behind a queue and every session of the functions, again and again.
+/// Kills the webhook function, the function of a queue and every session of the functions, repeatedly.
 async fn kill_for(site: &Site<'_>, broken: Duration) -> Result<()> {
     const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ringfence_app'";
     let client = connection::open(&site.owner_url).await?;
@@ -148,8 +148,8 @@ async fn kill_for(site: &Site<'_>, broken: Duration) -> Result<()> {
     Ok(())
 }
 
-/// A webhook is committed, its answer is held back, and the function is killed: the sender hears of a failure, sends again, and the
-/// event is found to be a duplicate.
+/// Holds the answer to a committed webhook back and kills the function. The sender receives an error and sends the
+/// webhook again, and the second delivery is a duplicate.
 async fn kill_between_commit_and_answer(site: &Site<'_>, tenant: &Tenant) -> Result<()> {
     let calls = Run::new(jiff::Timestamp::now(), true).calls(1);
     let pace = Pace { rate: None, concurrency: 1 };

@@ -1,8 +1,8 @@
-//! Drills: faults on purpose, while calls come in, and every row compared afterwards. The promise that they try is that nothing
-//! that was acknowledged is lost, and nothing is applied twice.
+//! Drills: fault injection while calls arrive, after which every row is compared. They verify that no acknowledged
+//! event is lost and that no event is applied twice.
 //!
-//! [`site`] is what they take place in, with a proxy before the database and one before the queues. [`traffic`] is what is
-//! sent meanwhile, [`faults`] what fails, and [`verdict`] what is found in the end.
+//! [`site`] is the stack of a drill, with a proxy in front of the database and one in front of the queues. [`traffic`]
+//! sends the calls, [`faults`] injects the faults, and [`verdict`] compares the result.
 #![expect(clippy::print_stdout, reason = "a drill prints its verdict")]
 
 mod faults;
@@ -25,61 +25,61 @@ use ringfence_harness::error::{Error, Result};
 use ringfence_harness::local::layout::Layout;
 use ringfence_harness::local::progress;
 
-/// A fault, or what is hard without one.
+/// A fault, or a load that is difficult without a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Drill {
     /// Each event is delivered a thousand times, over 50 connections
     Duplicates,
-    /// All events are mixed up, and each comes twice
+    /// All events are shuffled, and each is delivered twice
     Shuffle,
     /// Functions are killed after their commit and at any time, and the database's sessions are terminated
     Kill,
-    /// Connections to the database are cut before, while and after a statement is worked on
+    /// Connections to the database are cut before, during and after the processing of a statement
     Cut,
-    /// The database takes connections and statements and never answers
+    /// The database accepts connections and statements and never answers
     Hang,
-    /// The database is stopped, and started again later
+    /// The database is stopped and started again later
     Outage,
-    /// The same, and every function is killed meanwhile, so that it starts without a database
+    /// Like `outage`, and every function is killed in the meantime, so that it starts without a database
     ColdOutage,
-    /// The database is unavailable for longer than the first ten back-offs
+    /// The database is unavailable for longer than the first ten backoffs
     LongOutage,
-    /// The queues are unavailable, the database is not
+    /// The queues are unavailable, and the database is available
     SqsDown,
-    /// Neither the database nor the queues are there
+    /// The database and the queues are unavailable
     BothDown,
     /// A function is killed while it uploads a recording of 200 MB
     Recordings,
-    /// Some events can never apply, until the cause is fixed and they are redriven
+    /// Some events cannot be applied until the cause is fixed and they are redriven
     Poison,
 }
 
 impl Drill {
-    /// Its name on the command line.
+    /// Name on the command line.
     #[must_use]
     pub fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 }
 
-/// How long drills take.
+/// Duration of drills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// As promised: a minute of outage, a hundred webhooks a second.
+    /// The full load: a minute of outage, a hundred webhooks a second.
     Full,
-    /// For every day, and for CI.
+    /// A short load for everyday use and CI.
     Short,
 }
 
-/// Runs drills one after another, prints a line for each, and returns whether every promise was kept.
+/// Runs drills one after another, prints a line for each, and returns whether all succeeded.
 pub async fn run(layout: &Layout, drills: &[Drill], length: Length) -> Result<bool> {
-    // Of an earlier run that was killed.
+    // An earlier run that was killed may have left services running.
     stop_services(layout).await?;
     let outcome = run_all(layout, drills, length).await;
     stop_services(layout).await.and(outcome)
 }
 
-/// Stops what a drill that was interrupted has started.
+/// Stops the services of an interrupted drill.
 pub async fn stop(layout: &Layout) -> Result<()> {
     stop_services(layout).await
 }
@@ -95,7 +95,7 @@ async fn fill(table: &mut Table, layout: &Layout, drills: &[Drill], length: Leng
     let mut all_kept = true;
     for drill in drills {
         progress(&format!("Drill: {}", drill.name()));
-        // Each has a site of its own: what one leaves behind would be found in the next.
+        // Each drill has its own site, so that the rows of one do not affect the next.
         let site = Site::start(layout).await?;
         let verdict = match drill {
             Drill::Poison => poison::run(&site).await,
@@ -154,7 +154,7 @@ fn row(name: String, verdict: &Verdict) -> [String; 11] {
     ]
 }
 
-/// What a drill found wrong.
+/// Prints the faults that a drill found.
 fn print_faults(verdict: &Verdict) {
     let Verdict { lost, differences, .. } = verdict;
     for lost in lost.iter().take(MAX_DIFFERENCES) {
@@ -167,6 +167,6 @@ fn print_faults(verdict: &Verdict) {
         println!("    {} messages still wait in the queues", verdict.waiting);
     }
     if verdict.given_up > 0 {
-        println!("    {} webhooks were given up by a sender that repeats", verdict.given_up);
+        println!("    {} webhooks were never acknowledged to a repeating sender", verdict.given_up);
     }
 }

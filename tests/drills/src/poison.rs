@@ -1,5 +1,5 @@
-//! Events that can never apply, among others that can: they end as dead letters and cost nobody else anything, and apply when
-//! the cause is fixed and they are redriven.
+//! Events that cannot be applied, among others that can. They become dead letters without an effect on other events,
+//! and are applied by a redrive after the cause is fixed.
 
 use std::time::{Duration, Instant};
 
@@ -19,14 +19,14 @@ use ringfence_harness::wait::wait_until;
 
 const LOAD: Load = Load { calls: 24, rate: None, shuffle: true, duplicates: 0, concurrency: 16 };
 const PATIENCE: Duration = Duration::from_mins(1);
-/// What is on a queue and is no event at all.
+/// A queue message that is not an event.
 const NO_EVENT: &str = "no event";
 
 pub(super) async fn run(site: &Site<'_>) -> Result<Verdict> {
     let tenants = tenants(site, LOAD).await?;
     let poisoned = tenants.iter().filter_map(|tenant| Some(tenant.calls.first()?.id.as_str())).collect::<Vec<_>>();
     let client = connection::open(&site.owner_url).await?;
-    // A rule that nothing of these calls can keep, in a place that every event of a call writes.
+    // A constraint that every event of these calls violates, since every event of a call writes to this table.
     let names = poisoned.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
     let rule = format!("ALTER TABLE call_logs ADD CONSTRAINT drill_poison CHECK (vapi_call_id NOT IN ({names}))");
     client.batch_execute(&rule).await.context("poison some calls")?;
@@ -41,7 +41,7 @@ pub(super) async fn run(site: &Site<'_>) -> Result<Verdict> {
     let count = "SELECT count(*) FROM failed_operations WHERE state = 'dead' AND code = 'RF2001' AND event IS NOT NULL";
     let dead: i64 = client.query_one(count, &[]).await.context("count the failed operations")?.get(0);
     if usize::try_from(dead).ok() != Some(events) {
-        return Err(Error::new(format!("{events} events cannot apply, and {dead} have a row that says so")));
+        return Err(Error::new(format!("{events} events cannot be applied, and {dead} have a failed operation")));
     }
 
     client.batch_execute("ALTER TABLE call_logs DROP CONSTRAINT drill_poison").await.context("fix the cause")?;
@@ -59,7 +59,7 @@ async fn wait_for_dead_letters(site: &Site<'_>, expected: usize) -> Result<()> {
     if wait_until(PATIENCE, are_dead).await? {
         return Ok(());
     }
-    Err(Error::new(format!("{expected} messages can never apply, and {dead} became dead letters")))
+    Err(Error::new(format!("{expected} messages cannot be applied, and {dead} became dead letters")))
 }
 
 async fn redrive(site: &Site<'_>, events: usize) -> Result<()> {
@@ -71,5 +71,5 @@ async fn redrive(site: &Site<'_>, events: usize) -> Result<()> {
     if (operation.state, operation.done, operation.failed) == expected {
         return Ok(());
     }
-    Err(Error::new(format!("{events} events were to be redriven, and this was: {operation:?}")))
+    Err(Error::new(format!("{events} events should be redriven, but the operation is: {operation:?}")))
 }

@@ -1,4 +1,4 @@
-//! A large recording, and a process that is killed while it uploads it.
+//! A drill with a large recording, whose upload is interrupted by killing the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,15 +18,15 @@ use ringfence_harness::testing::FakeVapi;
 use ringfence_harness::testing::fake_vapi::Reply;
 use ringfence_harness::wait::wait_until;
 
-/// The recording's length.
+/// Size of the recording.
 const BYTES: u64 = 200 * 1024 * 1024;
-/// No process may need more for it.
+/// Memory limit of a process that uploads it.
 const MAX_MEMORY: u64 = 64 * 1024 * 1024;
 const CHUNK: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_mins(4);
 
-/// Kills the process that uploads a recording in the middle of it. Nothing of the object is visible; a later run completes it, whole, and
-/// in little memory.
+/// Kills the process that uploads a recording in the middle of the upload. No object may be visible then. A later run
+/// must complete the whole object within the memory limit.
 pub(super) async fn kill_during_upload(site: &Site<'_>, tenant: &Tenant) -> Result<()> {
     let (storage, made) = storage().await;
     let database = connection::open(&site.owner_url).await?;
@@ -37,11 +37,11 @@ pub(super) async fn kill_during_upload(site: &Site<'_>, tenant: &Tenant) -> Resu
     if state != "pending" || !objects(site).await?.is_empty() {
         return Err(Error::new(format!("an upload was killed, and its row is {state}")));
     }
-    // What would take five minutes: its lease ends.
+    // Ends the lease at once, instead of waiting five minutes.
     let age = "UPDATE recording_upload_queue SET lease_until = now() - interval '1 second'";
     database.batch_execute(age).await.context("end a lease")?;
     let mut peak = 0;
-    until("a recording to be kept after its first process was killed", async || {
+    until("a recording to be stored after its first process was killed", async || {
         for pid in site.host.pids(queues::RECORDINGS) {
             peak = peak.max(peak_memory(pid).unwrap_or_default());
         }
@@ -52,7 +52,7 @@ pub(super) async fn kill_during_upload(site: &Site<'_>, tenant: &Tenant) -> Resu
     let objects = objects(site).await?;
     let is_whole = sha256 == checksum() && objects == [i64::try_from(BYTES).unwrap_or_default()];
     if !is_whole {
-        return Err(Error::new(format!("of a recording of {BYTES} bytes these objects are kept: {objects:?}")));
+        return Err(Error::new(format!("a recording of {BYTES} bytes has these objects: {objects:?}")));
     }
     if peak == 0 || peak > MAX_MEMORY {
         return Err(Error::new(format!("a recording of {BYTES} bytes took {peak} bytes of memory")));
@@ -71,14 +71,14 @@ async fn report(tenant: &Tenant, link: &str) -> Result<()> {
     answer.map(drop).context("post a report")
 }
 
-/// State and checksum of the one recording.
+/// State and checksum of the only recording.
 async fn row(database: &Client) -> Result<(String, String)> {
     let query = "SELECT state, coalesce(encode(sha256, 'hex'), '') FROM recording_upload_queue";
     let row = database.query_one(query, &[]).await.context("look for the recording")?;
     Ok((row.get(0), row.get(1)))
 }
 
-/// The lengths of what is kept.
+/// Sizes of the stored objects.
 async fn objects(site: &Site<'_>) -> Result<Vec<i64>> {
     let listed = site.s3.list_objects_v2().bucket(buckets::RECORDINGS).send().await.context("list the recordings")?;
     Ok(listed.contents().iter().filter_map(aws_sdk_s3::types::Object::size).collect())
@@ -88,7 +88,7 @@ async fn until(what: &str, is_true: impl AsyncFnMut() -> Result<bool>) -> Result
     if wait_until(PATIENCE, is_true).await? { Ok(()) } else { Err(Error::new(format!("waited too long for {what}"))) }
 }
 
-/// A storage that gives out one large recording and counts the parts that it has made.
+/// A storage that serves one large recording and counts the parts that it has generated.
 async fn storage() -> (FakeVapi, Arc<AtomicU64>) {
     let made = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&made);
@@ -103,7 +103,7 @@ const fn chunks() -> u64 {
     BYTES / CHUNK as u64
 }
 
-/// A part of the recording: no two are alike.
+/// A part of the recording. All parts differ.
 fn chunk(number: u64) -> Vec<u8> {
     number.to_le_bytes().repeat(CHUNK / 8)
 }

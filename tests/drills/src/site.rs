@@ -1,5 +1,5 @@
-//! Where drills take place: a database, queues and functions of their own, with a proxy before the first two, so that each of
-//! them can fail alone.
+//! Stack of a drill: its own database, queues and functions, with a proxy in front of the database and one in front of
+//! the queues, so that each can fail independently.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use ringfence_harness::testing::Proxy;
 use ringfence_simulate::Target;
 
 const DATABASE: &str = "drill";
-/// Times scaled down, so that a drill is over before one forgets why it was started.
+/// Shorter times than in the template, so that a drill takes less time.
 const TIMING: Timing = Timing { visibility_seconds: 15 };
 const RETRY_WAIT_CAP_SECONDS: &str = "1";
 const WEBHOOK_ENVIRONMENTS: usize = 8;
@@ -38,17 +38,17 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 const RECORDING_TIMEOUT: Duration = Duration::from_mins(5);
 const MEMORY_MB: u32 = 256;
 
-/// A stack of its own, running.
+/// A running stack for one drill.
 pub(crate) struct Site<'a> {
     layout: &'a Layout,
     tools: Tools,
     secrets: Secrets,
-    /// Before PostgreSQL, for the functions only.
+    /// Proxy in front of PostgreSQL, for the functions only.
     pub to_database: Proxy,
-    /// Before SQS, for the functions only.
+    /// Proxy in front of SQS, for the functions only.
     pub to_sqs: Proxy,
     pub host: Host,
-    /// The superuser's URL, past the proxy.
+    /// URL of the superuser, without the proxy.
     pub owner_url: String,
     pub sqs: aws_sdk_sqs::Client,
     pub s3: aws_sdk_s3::Client,
@@ -58,7 +58,7 @@ pub(crate) struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// Starts everything, with an empty database and empty queues.
+    /// Starts all services, with an empty database and empty queues.
     pub(crate) async fn start(layout: &'a Layout) -> Result<Self> {
         let (tools, secrets) = (Tools::install(layout).await?, Secrets::of(layout)?);
         functions::build(layout).await?;
@@ -81,9 +81,9 @@ impl<'a> Site<'a> {
             ("RUST_LOG".to_owned(), "warn".to_owned()),
         ];
         variables.extend(of_waiting_work(&queues));
-        // Nobody watches a drill.
+        // A drill has no viewers.
         variables.push(("CONNECTIONS_ENDPOINT".to_owned(), "http://127.0.0.1:1".to_owned()));
-        // Its endpoints and recordings are on this machine.
+        // Endpoints and recordings of a drill are on this machine.
         variables.push(("EGRESS_POLICY".to_owned(), "anywhere".to_owned()));
         variables.push(("RECORDING_HOSTS".to_owned(), "127.0.0.1".to_owned()));
         variables.extend(of_aws(&at_port(&sqs_endpoint, to_sqs.port())?));
@@ -96,14 +96,14 @@ impl<'a> Site<'a> {
         Ok(Self { layout, tools, secrets, to_database, to_sqs, host, owner_url, sqs, s3, queues, administration, pump })
     }
 
-    /// Stops everything.
+    /// Stops all services.
     pub(crate) async fn stop(self) -> Result<()> {
         self.pump.abort();
         self.host.stop().await;
         stop_services(self.layout).await
     }
 
-    /// A new org and its webhook.
+    /// Creates an org and returns its webhook.
     pub(crate) async fn create_org(&self, name: &str) -> Result<Target> {
         let act = Command::CreateOrganization { actor: "drill".to_owned(), name: name.to_owned() };
         let answer = self.administration.perform(act).await.context("create an org")?;
@@ -116,7 +116,7 @@ impl<'a> Site<'a> {
         Cluster::of_drills(self.layout).stop().await.map(drop)
     }
 
-    /// Starts PostgreSQL again, where it was.
+    /// Starts PostgreSQL again at the same port.
     pub(crate) async fn start_database(&self) -> Result<()> {
         let server = Cluster::of_drills(self.layout).start(&self.tools, Some(&self.secrets.superuser_password)).await?;
         if port(&server.url)? == port(&self.owner_url)? {
@@ -132,7 +132,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// The messages on all retry queues and on all dead-letter queues.
+    /// Numbers of messages on all retry queues and on all dead-letter queues.
     pub(crate) async fn depths(&self) -> Result<(u64, u64)> {
         let (mut waiting, mut dead) = (0, 0);
         for function in Function::iter() {
@@ -143,7 +143,7 @@ impl<'a> Site<'a> {
     }
 }
 
-/// Stops the services of a site that is gone.
+/// Stops services that an earlier site has left running.
 pub(crate) async fn stop_services(layout: &Layout) -> Result<()> {
     let database = Cluster::of_drills(layout).stop().await;
     MiniStack::of_drills(layout).stop().await.and(database)?;
@@ -154,7 +154,7 @@ fn names() -> impl Iterator<Item = String> {
     std::iter::once("webhook".to_owned()).chain(queues::consumers())
 }
 
-/// The binaries lie beside this tool's own: both were built as one workspace.
+/// The binaries are in the folder of this tool's binary, because both are built as one workspace.
 fn specs(layout: &Layout, variables: &Environment) -> Result<Vec<FunctionSpec>> {
     let own = std::env::current_exe().context("find the functions' binaries")?;
     let folder = own.parent().map(PathBuf::from).unwrap_or_default();

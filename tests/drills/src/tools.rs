@@ -1,4 +1,4 @@
-//! A function that is killed between claiming a tool call and storing its result.
+//! A drill that kills a function between claiming a tool call and storing its result.
 
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use ringfence_harness::local::http;
 use ringfence_harness::testing::TestEndpoint;
 use ringfence_harness::testing::endpoint::Manner;
 
-/// Longer than a function takes for all of it.
+/// Longer than a function takes for the whole tool call.
 const ANSWER_LIMIT: Duration = Duration::from_secs(40);
 
-/// Kills the webhook function with a tool call on its way, and delivers the call again: an idempotent one is sent a second time and answered; of
-/// any other the model hears that nobody knows, and people have a failure.
+/// Kills the webhook function during a tool call and delivers the call again. An idempotent call is sent a second time
+/// and answered. For any other call, the answer to the model says that the result is unknown, and a failed operation is
+/// recorded.
 pub(super) async fn kill_between_claim_and_result(site: &Site<'_>, tenant: &Tenant) -> Result<()> {
     for is_idempotent in [true, false] {
         let endpoint = TestEndpoint::start(Manner::Hangs).await;
@@ -35,7 +36,7 @@ pub(super) async fn kill_between_claim_and_result(site: &Site<'_>, tenant: &Tena
         if first.is_ok() {
             return Err(Error::new("a function that was killed answered a tool call"));
         }
-        // It waits for the lease of the dead one to run out.
+        // This request waits until the lease of the killed function ends.
         let answer = post().await?;
         let result = &answer["results"][0];
         let (is_right, sent) =

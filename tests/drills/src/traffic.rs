@@ -1,4 +1,4 @@
-//! Whole calls of several orgs, while something fails.
+//! Whole calls of several orgs, sent during a fault.
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -10,41 +10,42 @@ use ringfence_simulate::plan::{Call, Run};
 use ringfence_simulate::sender::{Pace, Tally};
 use ringfence_simulate::{Manner, Target, send};
 
-/// Every other org's webhooks are repeated when they are not acknowledged; the others', like Vapi's by default, never.
+/// Webhooks of every other org are repeated if they are not acknowledged. Those of the other orgs are not, as is Vapi's
+/// default.
 const ORGS: usize = 4;
 
-/// How much is sent, and how, to all orgs together.
+/// Load for all orgs together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
-    /// Calls.
+    /// Number of calls.
     pub calls: usize,
-    /// Calls that begin in a second; none: as fast as they are answered.
+    /// Calls that begin per second. `None` sends them as fast as they are answered.
     pub rate: Option<f64>,
-    /// Whether the events of all calls of an org are mixed up.
+    /// Whether the events of all calls of an org are shuffled.
     pub shuffle: bool,
-    /// How often more than once each event is delivered.
+    /// Number of additional deliveries of each event.
     pub duplicates: usize,
-    /// Webhooks that wait for their answer at the same time.
+    /// Maximum number of concurrent webhooks.
     pub concurrency: usize,
 }
 
-/// An org of the drill, with the calls that are sent to it.
+/// An org of the drill with its calls.
 pub(crate) struct Tenant {
     pub target: Target,
     pub ledger: Ledger,
     pub calls: Vec<Call>,
-    /// How often a webhook is posted at the most.
+    /// Maximum number of attempts for a webhook.
     attempts: u32,
 }
 
 impl Tenant {
-    /// Whether its webhooks are repeated when they are not acknowledged.
+    /// Whether its webhooks are repeated if they are not acknowledged.
     pub(crate) fn is_persistent(&self) -> bool {
         self.attempts > 1
     }
 }
 
-/// New orgs with their leads, one of them with the agent, and the calls that each is to get.
+/// Creates the orgs with their leads, one of them with the agent, and plans the calls of each.
 pub(crate) async fn tenants(site: &Site<'_>, load: Load) -> Result<Vec<Tenant>> {
     let mut tenants = Vec::new();
     for index in 0..ORGS {
@@ -58,7 +59,7 @@ pub(crate) async fn tenants(site: &Site<'_>, load: Load) -> Result<Vec<Tenant>> 
     Ok(tenants)
 }
 
-/// Sends every tenant's calls, all at the same time. What became of each tenant's webhooks, in the order of the tenants.
+/// Sends the calls of all tenants concurrently. Returns the tally of each tenant, in the order of the tenants.
 pub(crate) async fn send_all(tenants: &[Tenant], load: Load) -> Result<Vec<Tally>> {
     #[expect(clippy::cast_precision_loss, reason = "there are a few orgs")]
     let share = |rate: f64| rate / ORGS as f64;

@@ -1,4 +1,4 @@
-//! What a drill is judged by: every row, and every acknowledged event.
+//! Verdict of a drill: a comparison of every row and every acknowledged event.
 
 use std::time::{Duration, Instant};
 
@@ -8,42 +8,43 @@ use ringfence_harness::error::Result;
 use ringfence_harness::wait::wait_until;
 use ringfence_simulate::sender::Tally;
 
-/// Nothing waits longer than this once everything is back: a batch of a killed function is hidden for 15 s.
+/// Limit for the drain of the queues after the fault. The batch of a killed function is hidden for 15 s.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// What became of a drill's webhooks.
+/// Result of a drill.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     /// Webhooks, each counted once.
     pub sent: u64,
-    /// Those that were answered with 2xx.
+    /// Webhooks that were answered with 2xx.
     pub acknowledged: u64,
-    /// Those that were answered with 503.
+    /// Answers with status 503.
     pub refused: u64,
-    /// Attempts that a sender made again.
+    /// Repeated attempts of senders.
     pub repeated: u64,
     /// Events that were applied.
     pub applied: usize,
     /// Acknowledged webhooks of events that had been acknowledged before.
     pub duplicates: u64,
-    /// Acknowledged events that were not applied, and nothing is queued any more. A dead letter counts: no event of a drill stays one.
+    /// Acknowledged events that are not applied and not queued. A dead letter is included, because all dead letters of
+    /// a drill are redriven.
     pub lost: Vec<String>,
-    /// Rows that are there twice or should not be, and rows that are missing or wrong.
+    /// Duplicate, unexpected, missing and wrong rows.
     pub differences: Vec<String>,
     /// Messages in the dead-letter queues.
     pub dead: u64,
-    /// From the end of the fault until nothing waited any more.
+    /// Time from the end of the fault until the queues were drained.
     pub drain: Duration,
-    /// Messages that still waited when patience ended.
+    /// Messages that still waited at the end of the time limit.
     pub waiting: u64,
-    /// The median answer to webhooks that were posted while the fault lasted, its first two seconds left out.
+    /// Median time to answer webhooks that were posted during the fault, without its first two seconds.
     pub median: Option<Duration>,
-    /// Repeating senders whose webhooks were not all acknowledged in the end.
+    /// Repeating senders with webhooks that were never acknowledged.
     pub given_up: u64,
 }
 
 impl Verdict {
-    /// Waits until nothing is queued any more, then looks at everything. `fault` is when it began and ended.
+    /// Waits until the queues are drained, then compares all rows. `fault` is its begin and end.
     pub(crate) async fn reach(
         site: &Site<'_>,
         tenants: &[Tenant],
@@ -75,8 +76,8 @@ impl Verdict {
         Ok(verdict)
     }
 
-    /// Whether the promise was kept: nothing lost, nothing doubled or wrong, nothing that still waits, and a sender that repeats
-    /// was heard in the end.
+    /// Whether the drill succeeded: no event is lost, no row is duplicate or wrong, no message waits, and every
+    /// repeating sender received an acknowledgement for each webhook.
     pub(crate) fn is_kept(&self) -> bool {
         self.lost.is_empty() && self.differences.is_empty() && self.waiting == 0 && self.given_up == 0
     }

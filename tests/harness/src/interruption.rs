@@ -1,10 +1,11 @@
-//! Being asked to end.
+//! Signals that end the program.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::{Context, Result};
 
-/// Ctrl-C, and what service managers and CI send instead. From its making on, neither ends the tool by itself.
+/// Listens for SIGINT (Ctrl-C) and SIGTERM (service managers, CI). While it exists, these signals do not end the
+/// process.
 pub struct Interruption {
     interrupt: Signal,
     terminate: Signal,
@@ -16,7 +17,7 @@ impl Interruption {
         Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
-    /// Returns when asked to end.
+    /// Returns when the process receives one of the signals.
     pub async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => (),

@@ -1,8 +1,8 @@
-//! What the tests, drills and benches stand on.
+//! Helpers of the tests, drills and benchmarks.
 //!
-//! [`local`] is the local stack, [`lambda`] runs functions as Lambda does, and [`websocket_gateway`] is a fake of API Gateway's
-//! WebSocket API. [`testing`] has what one test needs: a fresh database, signed requests, sample bodies, real queues, a proxy that
-//! cuts connections.
+//! [`local`] is the local stack, [`lambda`] runs functions as Lambda does, and [`websocket_gateway`] is a fake of API
+//! Gateway's WebSocket API. [`testing`] has the fixtures of a test: a fresh database, signed requests, sample bodies,
+//! real queues, and a proxy that cuts connections.
 
 pub mod interruption;
 pub mod lambda;

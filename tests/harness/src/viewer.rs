@@ -14,15 +14,16 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::error::{Context, Error, Result};
 
-/// How long an answer may take. Each invocation starts a process.
+/// Limit for an answer. Each invocation starts a process.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// A connected viewer.
 pub struct Viewer(WebSocketStream<BufReader<TcpStream>>);
 
 impl Viewer {
-    /// Connects with a token, as browsers do. By hand, since the local cloud leaves out the subprotocol that the function has chosen,
-    /// and every client refuses that. API Gateway does not, nor does the gateway of `up`.
+    /// Connects with a token, as browsers do. It writes the handshake itself, because the local cloud omits the
+    /// subprotocol that the function has chosen, and every client refuses such an answer. API Gateway and the gateway
+    /// of `up` include it.
     pub async fn connect(url: &str, token: &str) -> Result<Self> {
         let url = Url::parse(url).context("read the WebSocket URL")?;
         let host = format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or_default());
@@ -41,7 +42,7 @@ impl Viewer {
         Ok(Self(WebSocketStream::from_raw_socket(stream, Role::Client, None).await))
     }
 
-    /// Becomes active, with the end of the log.
+    /// Activates the connection by a resume at the end of the log.
     pub async fn resume(&mut self) -> Result<()> {
         let resume = json!({"action": "resume", "cursor": null}).to_string();
         self.0.send(Message::text(resume)).await.context("resume a viewer")?;
@@ -52,7 +53,7 @@ impl Viewer {
         Err(Error::new(format!("a viewer's resume is answered {page}")))
     }
 
-    /// The type of the first frame of a call.
+    /// Type of the first frame of a call.
     pub async fn frame_of(&mut self, call: &str, limit: Duration) -> Result<String> {
         loop {
             let frame = self.next(limit).await?;
@@ -62,20 +63,20 @@ impl Viewer {
         }
     }
 
-    /// The next message, whatever it is.
+    /// Next text message, of any type.
     pub async fn next(&mut self, limit: Duration) -> Result<Value> {
         loop {
             let message = tokio::time::timeout(limit, self.0.next()).await;
-            let message = message.map_err(|_| Error::new("a viewer was told nothing"))?;
+            let message = message.map_err(|_| Error::new("a viewer received no message"))?;
             let message = message.ok_or_else(|| Error::new("a viewer's connection was closed"))?;
-            if let Message::Text(text) = message.context("read what a viewer is told")? {
-                return serde_json::from_str(&text).context("read what a viewer is told");
+            if let Message::Text(text) = message.context("read a message to a viewer")? {
+                return serde_json::from_str(&text).context("read a message to a viewer");
             }
         }
     }
 }
 
-/// The answer up to its empty line.
+/// Reads the answer up to its empty line.
 async fn head(stream: &mut BufReader<TcpStream>) -> Result<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {

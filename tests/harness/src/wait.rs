@@ -1,4 +1,4 @@
-//! Waiting for something that nothing announces.
+//! Waiting for a condition by polling.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::error::Result;
 
 const POLL: Duration = Duration::from_millis(20);
 
-/// Asks again and again until `is_true` says so. False: the limit passed first.
+/// Polls until `is_true` returns true. Returns false if the limit passes first.
 pub async fn wait_until(limit: Duration, mut is_true: impl AsyncFnMut() -> Result<bool>) -> Result<bool> {
     let start = Instant::now();
     while !is_true().await? {

@@ -1,4 +1,4 @@
-//! `assistant-request`: the agent of the number that was called, and what is known of who calls.
+//! `assistant-request`: the agent of the called number, and the data of the caller's lead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,15 @@ use super::{agent, answer, fields, lead, open};
 
 const NUMBER_ID: &str = "54b9aa37-92a5-48a6-856d-2d3cc4a27f48";
 const NUMBER: &str = "+15555550100";
-/// From the call to its answer. Not a measure of speed: a caller who waits longer is hung up on.
+/// Vapi's limit for the answer. The test is not a measure of speed: Vapi ends the call after this time.
 const VAPIS_LIMIT: Duration = Duration::from_millis(7_500);
 
 fn request() -> Value {
     sample("assistant-request.inbound-twilio")
 }
 
-/// By Vapi's id of the number, then the number, then the org's default; never an agent that makes calls, or another org's.
+/// The agent is found by Vapi's id of the number, then by the number, else it is the org's default; never an agent that
+/// makes calls, or another org's.
 #[tokio::test]
 async fn the_agent_is_that_of_the_number_else_the_default() {
     let (database, webhook, org) = open().await;
@@ -45,7 +46,7 @@ async fn the_agent_is_that_of_the_number_else_the_default() {
     assert_eq!(webhook.post(org, &elsewhere).await.body, json!({"assistantId": "default"}));
 }
 
-/// A new default takes the place of the old one, and an agent that makes calls cannot be it.
+/// A new default replaces the old one, and an agent that makes calls cannot be the default.
 #[tokio::test]
 async fn an_org_has_one_default() {
     let (database, webhook, org) = open().await;
@@ -68,7 +69,7 @@ async fn an_org_has_one_default() {
     assert_eq!(webhook.post(org, &request()).await.body, json!({"assistantId": "first"}));
 }
 
-/// B5: the caller's lead comes with the agent, of this org only.
+/// B5: the answer contains the caller's lead with the agent, of this org only.
 #[tokio::test]
 async fn the_lead_is_a_variable_of_its_own_org() {
     let (database, webhook, org) = open().await;
@@ -94,7 +95,7 @@ async fn the_lead_is_a_variable_of_its_own_org() {
     assert_eq!(database.admin().await.change_lead(other, "+15555550142", Some("X"), None).await.unwrap(), None);
 }
 
-/// A squad, a transient assistant, or a number to forward to, where there is no assistant.
+/// An agent without an assistant may have a squad, a transient assistant, or a number to forward to.
 #[tokio::test]
 async fn an_agent_may_be_a_squad_a_transient_assistant_or_a_number() {
     for (fields, expected) in [
@@ -117,7 +118,7 @@ async fn an_agent_may_be_a_squad_a_transient_assistant_or_a_number() {
     }
 }
 
-/// D5: a key that was revoked opens nothing here either.
+/// D5: a revoked key is refused here, too.
 #[tokio::test]
 async fn a_revoked_key_is_refused() {
     let (database, webhook, org) = open().await;
@@ -132,7 +133,7 @@ async fn a_revoked_key_is_refused() {
     assert_eq!(reply.body, json!({"assistantId": "a1"}));
 }
 
-/// D13: by the platform's key the org is found by the number; what nobody registered has nothing configured.
+/// D13: with the platform key, the org is found by the number. For an unregistered number nothing is configured.
 #[tokio::test]
 async fn the_platforms_url_finds_the_org_by_the_number() {
     let (database, webhook, org) = open().await;
@@ -143,7 +144,7 @@ async fn the_platforms_url_finds_the_org_by_the_number() {
     assert_eq!(database.count("call_routes").await, 0, "a question routes no call");
 }
 
-/// A webhook function whose database is behind a proxy, with a fallback.
+/// A webhook function with a proxy in front of its database, and with a fallback.
 async fn behind_a_proxy(fallback: Fallback) -> (TestDatabase, Proxy, TestWebhook, OrgId) {
     let (database, proxy) = (TestDatabase::new().await, Proxy::start().await);
     let timeouts = Timeouts { retry_after: Duration::from_millis(50), ..Timeouts::default() };
@@ -155,7 +156,7 @@ async fn behind_a_proxy(fallback: Fallback) -> (TestDatabase, Proxy, TestWebhook
     (database, proxy, webhook, org)
 }
 
-/// With the database unavailable a caller is told so, or forwarded: never silence, never an error.
+/// While the database is unavailable, the caller hears a message or is forwarded, and Vapi never receives an error.
 #[tokio::test]
 async fn without_the_database_there_is_a_fallback() {
     let destination = Fallback { destination: Some("+15555550199".to_owned()), sentence: None };
@@ -176,7 +177,7 @@ async fn without_the_database_there_is_a_fallback() {
     }
 }
 
-/// With the database unavailable the agent's last answer is given, without the lead of whoever called before.
+/// While the database is unavailable, the agent's last answer is used, without the lead of the previous caller.
 #[tokio::test]
 async fn without_the_database_the_last_answer_is_remembered_but_not_who_called() {
     let (database, proxy, webhook, org) = behind_a_proxy(Fallback::default()).await;
@@ -192,8 +193,8 @@ async fn without_the_database_the_last_answer_is_remembered_but_not_who_called()
     proxy.refuse(false);
 }
 
-/// A database that hangs is waited for shorter than Vapi waits, and found again as soon as it speaks: the connection that hung is not
-/// used again.
+/// The function waits for a hanging database for a shorter time than Vapi waits. When the database answers again, it
+/// uses a new connection.
 #[tokio::test]
 async fn a_database_that_hangs_is_not_waited_for() {
     let (database, proxy, webhook, org) = behind_a_proxy(Fallback::default()).await;

@@ -1,4 +1,5 @@
-//! The questions that an org may answer itself: by an endpoint, else by its agent's configuration, else "nothing configured".
+//! Questions that an org may answer itself: the answer is from an endpoint, else from its agent's configuration, else
+//! "nothing configured".
 
 use ringfence_harness::testing::endpoint::Manner;
 use ringfence_harness::testing::{TestEndpoint, sample};
@@ -9,7 +10,7 @@ use super::{agent, answer, open, register};
 
 const ASSISTANT: &str = "4dac6abb-472a-4a1d-8f6c-c2ed74e2cf44";
 
-/// The agent that has the call answers by its configuration.
+/// The configuration of the call's agent answers.
 #[tokio::test]
 async fn the_calls_agent_answers_by_its_configuration() {
     let (database, webhook, org) = open().await;
@@ -32,7 +33,7 @@ async fn the_calls_agent_answers_by_its_configuration() {
     }
 }
 
-/// An endpoint is asked first, knows whose call it is, and is told nothing that Vapi's configuration holds.
+/// The endpoint is asked first. The request contains the ids of the call, but none of Vapi's configuration.
 #[tokio::test]
 async fn an_endpoint_is_asked_with_what_it_needs_and_no_more() {
     let (database, webhook, org) = open().await;
@@ -52,13 +53,13 @@ async fn an_endpoint_is_asked_with_what_it_needs_and_no_more() {
         assert!(!request.text.contains(kept_back), "{kept_back}: {}", request.text);
     }
 
-    // A redelivery is the same message to the endpoint.
+    // A redelivery has the same message id for the endpoint.
     webhook.post(org, &message).await;
     let ids: Vec<_> = endpoint.requests().iter().map(|request| request.headers["webhook-id"].clone()).collect();
     assert_eq!(ids[0], ids[1]);
 }
 
-/// Each kind of question is forwarded, and the answer reaches Vapi.
+/// Each kind of question is forwarded to the endpoint, and its answer is returned to Vapi.
 #[tokio::test]
 async fn each_question_can_be_answered_by_an_endpoint() {
     let (database, webhook, org) = open().await;
@@ -79,7 +80,8 @@ async fn each_question_can_be_answered_by_an_endpoint() {
     }
 }
 
-/// An endpoint that fails or says what Vapi would not understand leaves the question to the configuration, and to "nothing configured".
+/// If an endpoint fails or returns an answer that Vapi would reject, the configuration answers, or else "nothing
+/// configured".
 #[tokio::test]
 async fn an_endpoint_that_fails_leaves_the_question_to_the_configuration() {
     let (database, webhook, org) = open().await;

@@ -1,4 +1,4 @@
-//! `tool-calls`: each executed once, whatever is delivered twice, dies half way, or lies.
+//! `tool-calls`: each is executed once, despite duplicate deliveries, interruptions and misbehaving endpoints.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,21 +22,22 @@ fn book(call: &str, id: &str) -> Value {
     tool_call(call, id, "book", &json!({"date": "2026-09-15"}))
 }
 
-/// What the template gives the function, and Vapi the tool. Not a measure of speed: beyond it nobody hears the answer.
+/// The function's timeout in the template and the tool's timeout at Vapi. It is not a measure of speed: a later answer
+/// has no effect.
 const LAMBDAS_LIMIT: Duration = Duration::from_secs(20);
 
-/// The one result of an answer.
+/// The only result of an answer.
 fn result(message: &Value, reply: &ringfence_harness::testing::webhook::Reply) -> Value {
     answer(message, reply)["results"][0].clone()
 }
 
-/// Where the only execution stands.
+/// State of the only execution.
 async fn execution(database: &TestDatabase) -> String {
     let stands = "SELECT concat_ws(' ', state, 'attempt ' || attempt, code) FROM tool_executions";
     database.text(stands).await.unwrap()
 }
 
-/// The lease of whoever executes runs out.
+/// Ends all leases.
 async fn expire_leases(database: &TestDatabase) {
     database
         .superuser()
@@ -46,7 +47,7 @@ async fn expire_leases(database: &TestDatabase) {
         .unwrap();
 }
 
-/// The endpoint is told what it needs, signed as the Standard Webhooks specification says.
+/// The request to the endpoint is signed by the Standard Webhooks specification and contains the fields that it needs.
 #[tokio::test]
 async fn a_call_is_sent_signed_and_answered() {
     let (database, webhook, org) = open().await;
@@ -75,7 +76,8 @@ async fn a_call_is_sent_signed_and_answered() {
     assert_eq!(execution(&database).await, "done attempt 1");
 }
 
-/// D6: a storm of one tool call, over webhook functions of their own, executes once; every delivery hears the same.
+/// D6: concurrent duplicates of one tool call, in separate webhook functions, execute it once. Every delivery receives
+/// the same result.
 #[tokio::test]
 async fn a_storm_of_duplicates_executes_once() {
     let (database, webhook, org) = open().await;
@@ -93,7 +95,7 @@ async fn a_storm_of_duplicates_executes_once() {
     assert_eq!(database.count("tool_executions").await, 1);
 }
 
-/// The calls of one message run side by side: the endpoint answers only once it has all three.
+/// The calls of a message run concurrently: the endpoint answers only after it has received all three.
 #[tokio::test]
 async fn the_calls_of_a_message_run_side_by_side() {
     let (database, webhook, org) = open().await;
@@ -109,7 +111,7 @@ async fn the_calls_of_a_message_run_side_by_side() {
     assert!(results.as_array().unwrap().iter().all(|result| result["result"] == "ok"), "{results}");
 }
 
-/// One that arrives while the first still runs waits for it.
+/// A delivery that arrives while the first is still running waits for it.
 #[tokio::test]
 async fn a_delivery_waits_for_the_one_that_runs() {
     let (database, webhook, org) = open().await;
@@ -126,7 +128,7 @@ async fn a_delivery_waits_for_the_one_that_runs() {
         },
         async {
             endpoint.until(1).await;
-            // Both have claimed: the one got it, and the other was told that it runs.
+            // Both have tried to claim: one has the lease, and the other knows that the call is running.
             let claimed = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
                 AND usename = 'ringfence_app' AND state = 'idle' AND query LIKE '%claim_tool_calls%'";
             while database.text(claimed).await.as_deref() != Some("2") {
@@ -139,7 +141,7 @@ async fn a_delivery_waits_for_the_one_that_runs() {
     assert_eq!(endpoint.requests().len(), 1);
 }
 
-/// A claimant that dies with the call on its way: its lease is what is left of it.
+/// Drops a claimant during the request to the endpoint, so that only its lease remains.
 async fn die_half_way(database: &TestDatabase, endpoint: &TestEndpoint, org: OrgId, message: &Value) {
     let webhook = TestWebhook::new(database.app(), &TestQueues::new().await);
     tokio::select! {
@@ -150,7 +152,7 @@ async fn die_half_way(database: &TestDatabase, endpoint: &TestEndpoint, org: Org
     expire_leases(database).await;
 }
 
-/// After a death in between, an idempotent tool is asked again, with the same key.
+/// After such an interruption, an idempotent tool receives the request again, with the same key.
 #[tokio::test]
 async fn an_idempotent_call_is_sent_again_after_a_death() {
     let (database, webhook, org) = open().await;
@@ -168,7 +170,8 @@ async fn an_idempotent_call_is_sent_again_after_a_death() {
     assert_eq!(database.count("failed_operations").await, 0);
 }
 
-/// Any other is not: the model hears that nobody knows, and people have a failure to settle. Neither replay nor a redelivery sends it.
+/// Any other tool does not: the model receives the answer that the result is unknown, and a failed operation must be
+/// settled. Neither a replay nor a redelivery sends the request.
 #[tokio::test]
 async fn another_call_is_never_sent_again_after_a_death() {
     let (database, webhook, org) = open().await;
@@ -198,7 +201,7 @@ async fn another_call_is_never_sent_again_after_a_death() {
     assert_eq!(endpoint.requests().len(), 1);
 }
 
-/// Two that find the lease over: one sends it, and both tell its result.
+/// If two deliveries find that the lease has ended, one sends the request, and both return its result.
 #[tokio::test]
 async fn a_lease_that_ended_is_taken_over_once() {
     let (database, webhook, org) = open().await;
@@ -216,7 +219,8 @@ async fn a_lease_that_ended_is_taken_over_once() {
     assert_eq!(webhook.post(org, &message).await.status, 200);
 }
 
-/// A claimant that comes back after its lease is over: what it has done counts, for every delivery and also after it was given up.
+/// The result of a claimant that finishes after its lease has ended is stored, for every delivery and also after the
+/// execution was given up.
 #[tokio::test]
 async fn what_was_done_counts_also_when_it_comes_late() {
     for (is_idempotent, given_up) in [(true, ""), (false, "RF7008")] {
@@ -230,7 +234,7 @@ async fn what_was_done_counts_also_when_it_comes_late() {
             endpoint.until(1).await;
             expire_leases(&database).await;
             if is_idempotent {
-                // Taken over by one that dies as well.
+                // Taken over by another claimant that is dropped, too.
                 tokio::select! {
                     _ = second.post(org, &message) => panic!("the endpoint answers nothing yet"),
                     () = endpoint.until(2) => {}
@@ -249,7 +253,7 @@ async fn what_was_done_counts_also_when_it_comes_late() {
     }
 }
 
-/// A database that falls silent while the endpoint works: the result is told all the same, before Vapi and Lambda give up.
+/// If the database hangs while the endpoint works, the result is still returned before the timeouts of Vapi and Lambda.
 #[tokio::test]
 async fn a_database_that_hangs_does_not_hold_a_result_back() {
     let (database, proxy) = (TestDatabase::new().await, Proxy::start().await);
@@ -268,7 +272,8 @@ async fn a_database_that_hangs_does_not_hold_a_result_back() {
     assert_eq!(result(&message, &reply.expect("an answer in time"))["result"], "Booked");
 }
 
-/// The connection dies after the endpoint has answered: the model hears the result, and the execution is open until its lease ends.
+/// If the connection ends after the endpoint has answered, the model receives the result, and the execution is open
+/// until its lease ends.
 #[tokio::test]
 async fn a_result_that_cannot_be_stored_is_told_all_the_same() {
     let (database, proxy) = (TestDatabase::new().await, Proxy::start().await);
@@ -288,7 +293,7 @@ async fn a_result_that_cannot_be_stored_is_told_all_the_same() {
     assert_eq!(execution(&database).await, "running attempt 1");
 }
 
-/// A claim whose answer got lost is the claimant's own: it is sent, once.
+/// If the answer to a claim is lost, the claimant still owns the claim and sends the request once.
 #[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_not_somebody_elses() {
     let (database, _door, org) = open().await;
@@ -306,7 +311,8 @@ async fn a_claim_whose_answer_was_lost_is_not_somebody_elses() {
     assert_eq!(claim(other).await, "running");
 }
 
-/// Endpoints that are slow, fail or lie: the call is answered in time, with words for the model, and the code is kept.
+/// Endpoints that are slow, fail or answer incorrectly: the call is answered in time with a text for the model, and the
+/// code is stored.
 #[tokio::test]
 async fn an_endpoint_that_misbehaves_is_survived() {
     let elsewhere = TestEndpoint::start(Manner::Answers(json!({"result": "internal"}))).await;
@@ -340,7 +346,7 @@ async fn an_endpoint_that_misbehaves_is_survived() {
     assert!(elsewhere.requests().is_empty(), "a redirect is not followed");
 }
 
-/// Nobody listens, or the address is one of this network: nothing is sent.
+/// If no server listens or the address is private, nothing is sent.
 #[tokio::test]
 async fn an_address_that_is_not_public_is_refused_when_it_is_connected_to() {
     use assistant_request::{Answers, Fallback};
@@ -379,7 +385,7 @@ async fn an_address_that_is_not_public_is_refused_when_it_is_connected_to() {
     assert_eq!(database.count("tool_executions WHERE code = 'RF7002'").await, 1);
 }
 
-/// What cannot be an endpoint cannot be registered.
+/// A URL that is not a valid endpoint cannot be registered.
 #[tokio::test]
 async fn an_endpoint_is_https_or_local() {
     let (database, _door, org) = open().await;
@@ -413,7 +419,8 @@ async fn an_endpoint_is_https_or_local() {
     assert_eq!(database.text(acts).await.as_deref(), Some("tool.remove tool.set"));
 }
 
-/// A tool nobody registered gets its error at once; another org's tool and execution are its own.
+/// A call of an unregistered tool is answered with an error at once. The tools and executions of other orgs are
+/// separate.
 #[tokio::test]
 async fn a_tool_belongs_to_its_org() {
     let (database, webhook, org) = open().await;
@@ -433,7 +440,7 @@ async fn a_tool_belongs_to_its_org() {
     assert_ne!(keys[0], keys[1], "one service may serve both orgs");
 }
 
-/// All shapes of arguments reach the endpoint alike; what is cut off is not sent.
+/// All formats of arguments reach the endpoint as the same value. Truncated arguments are not sent.
 #[tokio::test]
 async fn every_shape_of_arguments_reaches_the_endpoint() {
     let (database, webhook, org) = open().await;
@@ -457,7 +464,7 @@ async fn every_shape_of_arguments_reaches_the_endpoint() {
     assert_eq!(endpoint.requests().len(), 3);
 }
 
-/// The legacy message is executed once as well, though it has no id.
+/// The legacy message is also executed once, although it has no id.
 #[tokio::test]
 async fn a_legacy_function_call_is_executed_once() {
     let (database, webhook, org) = open().await;
@@ -470,7 +477,7 @@ async fn a_legacy_function_call_is_executed_once() {
     assert_eq!(endpoint.requests().len(), 1);
 }
 
-/// With the database unavailable nothing is sent, since nobody could tell whether it had been sent before.
+/// Without the database nothing is sent, because it is unknown whether the request was sent before.
 #[tokio::test]
 async fn without_the_database_nothing_is_sent() {
     let (database, proxy) = (TestDatabase::new().await, Proxy::start().await);

@@ -1,4 +1,4 @@
-//! From the source to the bucket.
+//! Fetching recordings into the bucket.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use super::{Stage, artifact, fetch_with, half_an_hour, sha256, wav};
 /// More than one part.
 const LARGE: usize = 20 * 1024 * 1024 + 123;
 
-/// A8, D8: a recording ends in one object, whole, with its length and checksum, and in the rows of its call.
+/// A8, D8: a recording becomes one complete object, and its length and checksum are in the rows of its call.
 #[tokio::test]
 async fn a_recording_is_fetched_and_kept() {
     for bytes in [1000, LARGE] {
@@ -37,7 +37,7 @@ async fn a_recording_is_fetched_and_kept() {
     }
 }
 
-/// D8: a link that has expired is not tried: Vapi's API answers with another, and the org's key goes to nobody but Vapi.
+/// D8: an expired link is not tried. Vapi's API returns a new one, and the org's key is sent to Vapi only.
 #[tokio::test]
 async fn with_the_orgs_key_an_expired_link_is_no_loss() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(5000));
@@ -60,7 +60,7 @@ async fn with_the_orgs_key_an_expired_link_is_no_loss() {
     assert!(!everything.contains("private-key"), "{everything}");
 }
 
-/// D8: a link that lags its report is not lost to a key of the org's that Vapi does not know any more.
+/// D8: a link that does not work yet is tried again, even if the org's key is no longer valid at Vapi.
 #[tokio::test]
 async fn a_bad_key_does_not_spoil_a_link_that_lags() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(5000));
@@ -78,14 +78,14 @@ async fn a_bad_key_does_not_spoil_a_link_that_lags() {
     assert_eq!(stage.row(&call).await["state"], "stored");
 }
 
-/// D8: what takes too long is aborted, and tried again.
+/// D8: a fetch that takes too long is aborted and repeated later.
 #[tokio::test]
 async fn a_recording_that_takes_too_long_leaves_no_part() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
     let link = stage.vapi.put("/file.wav", Reply::Stalls(file[..LARGE / 2].to_vec()));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
-    // Two seconds more than are kept in reserve.
+    // Two seconds more than the reserve.
     let response = stage.uploader().consume(batch, Instant::now() + Duration::from_secs(32)).await;
     assert_eq!(response.batch_item_failures.len(), 1);
     let row = stage.row(&call).await;
@@ -95,7 +95,7 @@ async fn a_recording_that_takes_too_long_leaves_no_part() {
     assert_eq!(uploads.uploads.unwrap_or_default().len(), 0);
 }
 
-/// D8: a link that the storage refuses has expired, whatever its time says.
+/// D8: a link that the storage refuses is treated as expired, whatever its expiry time is.
 #[tokio::test]
 async fn a_link_that_is_refused_has_expired() {
     let (stage, call) = (Stage::new().await, Call::default());
@@ -106,7 +106,7 @@ async fn a_link_that_is_refused_has_expired() {
     assert_eq!(stage.row(&call).await["state"], "dead");
 }
 
-/// D8: two workers on one recording: one fetches it, the other waits, and there is one object and one row.
+/// D8: if two workers receive one recording, one fetches it and the other waits. There is one object and one row.
 #[tokio::test]
 async fn two_workers_fetch_a_recording_once() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
@@ -128,7 +128,7 @@ async fn two_workers_fetch_a_recording_once() {
     assert_eq!(stage.row(&call).await["attempts"], 1);
 }
 
-/// D8: a worker that was given up and is not dead: whoever finishes, there is one object and the same rows.
+/// D8: if a worker's lease has ended but the worker finishes, there is still one object, and the rows are the same.
 #[tokio::test]
 async fn a_worker_that_was_taken_for_dead_changes_nothing() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
@@ -153,7 +153,8 @@ async fn a_worker_that_was_taken_for_dead_changes_nothing() {
     assert_eq!(rows["recording_upload_queue"].matches("\"attempts\": 2").count(), 1);
 }
 
-/// D8: who dies in the middle leaves no object; the next one begins anew. (The drill `recordings` kills a real process.)
+/// D8: a worker that dies during the upload leaves no object, and the next one starts again. (The drill `recordings`
+/// kills a real process.)
 #[tokio::test]
 async fn a_worker_that_dies_leaves_no_half_object() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
@@ -168,7 +169,7 @@ async fn a_worker_that_dies_leaves_no_half_object() {
     };
     tokio::select! {
         _ = died => panic!("the source says nothing"),
-        // It has begun to put parts.
+        // It has begun to upload parts.
         () = async { while uploads().await == 0 { tokio::task::yield_now().await } } => {}
     }
     assert!(stage.queues.stored().await.is_empty());
@@ -180,7 +181,8 @@ async fn a_worker_that_dies_leaves_no_half_object() {
     assert_eq!(stage.row(&call).await["sha256"], format!("\\x{}", sha256(&file)));
 }
 
-/// D8: the object is there and the database did not hear of it. The next attempt finds it whole, and fetches nothing.
+/// D8: the object exists but the database was not updated. The next attempt finds the complete object and does not
+/// fetch the recording again.
 #[tokio::test]
 async fn an_object_that_is_there_is_not_fetched_again() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
@@ -213,7 +215,7 @@ async fn an_object_that_is_there_is_not_fetched_again() {
     assert_eq!(stage.vapi.asked().len(), 1);
 }
 
-/// D2, D8: which of several recordings a call shows is decided by what they are, not by which came first.
+/// D2, D8: the kinds of a call's recordings decide which one is shown, not their order of arrival.
 #[tokio::test]
 async fn the_mono_recording_is_shown_whichever_comes_first() {
     for order in [["mono", "stereo"], ["stereo", "mono"]] {

@@ -1,4 +1,4 @@
-//! How a recording gets into its queue.
+//! Queueing of recordings.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use strum::IntoEnumIterator as _;
 
 use super::{PATIENCE, Stage, artifact, half_an_hour, wav};
 
-/// A8: a call without a recording queues nothing, and says that it has none.
+/// A8: a call without a recording queues nothing, and its state says that it has none.
 #[tokio::test]
 async fn a_call_without_a_recording_queues_nothing() {
     let (stage, call) = (Stage::new().await, Call::default());
@@ -27,8 +27,8 @@ async fn a_call_without_a_recording_queues_nothing() {
     assert_eq!(stage.shown(&call).await, ("none".to_owned(), None, None));
 }
 
-/// A8, D8: the report's transaction queues each kind once, with a link that nobody can read; one message asks for each. A duplicate
-/// of the report changes nothing.
+/// A8, D8: the report's transaction queues each kind once, with an encrypted link. One message requests each. A
+/// duplicate of the report changes nothing.
 #[tokio::test]
 async fn a_report_queues_each_kind_once_with_a_link_that_nobody_can_read() {
     let (stage, call) = (Stage::new().await, Call::default());
@@ -58,7 +58,8 @@ async fn a_report_queues_each_kind_once_with_a_link_that_nobody_can_read() {
     assert_eq!(asked, RecordingKind::iter().map(|kind| stage.recording(&call, kind)).collect::<Vec<_>>());
 }
 
-/// D1, D8: a report that had to wait in its queue keeps its links, which nobody can read there, and asks for its recording then.
+/// D1, D8: a report that waited in its queue still has its links, encrypted, and requests its recording when it
+/// applies.
 #[tokio::test]
 async fn a_report_that_waited_in_its_queue_brings_its_links_along() {
     let (stage, call) = (Stage::new().await, Call::default());
@@ -84,7 +85,7 @@ async fn a_report_that_waited_in_its_queue_brings_its_links_along() {
     assert_eq!(stage.queues.take_recording().await.records.len(), 1);
 }
 
-/// D8: a later report of the call comes with a link that lives longer.
+/// D8: a later report of the call replaces the link by one that is valid for longer.
 #[tokio::test]
 async fn a_later_link_takes_the_place_of_an_earlier_one() {
     let (stage, call) = (Stage::new().await, Call::default());
@@ -103,7 +104,7 @@ async fn a_later_link_takes_the_place_of_an_earlier_one() {
     assert_eq!(links[1], links[2]);
 }
 
-/// D8: a recording that was given up since its link had expired is fetched when a later report brings a link that works.
+/// D8: a recording that failed because its link had expired is fetched when a later report contains a valid link.
 #[tokio::test]
 async fn a_later_report_revives_a_recording_that_was_given_up() {
     let (stage, call) = (Stage::new().await, Call::default());
@@ -121,7 +122,8 @@ async fn a_later_report_revives_a_recording_that_was_given_up() {
     assert_eq!(stage.text("SELECT string_agg(state, ';') FROM failed_operations").await, "resolved");
 }
 
-/// D8: also if the message is lost that the later report sends, and whoever was fetching by the old link says nothing any more.
+/// D8: this also holds if the message of the later report is lost, and the worker with the old link never reports a
+/// result.
 #[tokio::test]
 async fn a_fresh_link_does_not_depend_on_its_message() {
     let (stage, call) = (Stage::new().await, Call::default());
@@ -153,7 +155,7 @@ async fn a_fresh_link_does_not_depend_on_its_message() {
     assert_eq!(stage.maintain(Job::SweepRecordings, false).await.done, 1);
 }
 
-/// D8: `call.artifact.upload` says which recordings can be had, also of a call whose report never came.
+/// D8: `call.artifact.upload` queues the available recordings, too, also of a call without a report.
 #[tokio::test]
 async fn an_upload_of_artifacts_queues_recordings_too() {
     let (stage, call) = (Stage::new().await, Call::default());
@@ -168,7 +170,7 @@ async fn an_upload_of_artifacts_queues_recordings_too() {
     assert_eq!(stage.queues.take_recording().await.records.len(), 1);
 }
 
-/// D8: the webhook does not depend on the queue. Whatever message was lost is sent by maintenance, once, however often it comes.
+/// D8: the webhook does not depend on the queue. Maintenance sends a lost message once, even if it runs several times.
 #[tokio::test]
 async fn a_lost_message_is_sent_by_maintenance() {
     let (stage, call) = (Stage::new().await, Call::default());
@@ -191,7 +193,7 @@ async fn a_lost_message_is_sent_by_maintenance() {
     assert!(stage.queues.take_recording().await.records.is_empty());
 }
 
-/// D8: whoever died while he fetched it is replaced, and what is kept is not swept.
+/// D8: a worker that died during a fetch is replaced, and stored recordings are not queued again.
 #[tokio::test]
 async fn what_nobody_fetches_any_more_is_swept_and_what_is_kept_is_not() {
     let (stage, kept, left) = (Stage::new().await, Call::default(), Call::default());

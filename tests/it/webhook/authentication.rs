@@ -1,4 +1,4 @@
-//! Who may knock: every mechanism, and everything that is not one.
+//! Authentication of webhooks: every mechanism, and invalid credentials.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use sha2::{Sha256, Sha512};
 
 use super::open;
 
-/// The bytes of a signature over `{timestamp}.{body}`, as Vapi's custom credentials make them.
+/// Bytes of a signature over `{timestamp}.{body}`, as Vapi's custom credentials create them.
 fn sign<M: Mac + KeyInit>(key: &str, timestamp: &str, body: &[u8]) -> Vec<u8> {
     let mut mac = <M as Mac>::new_from_slice(key.as_bytes()).unwrap();
     mac.update(timestamp.as_bytes());
@@ -28,7 +28,7 @@ fn body() -> Vec<u8> {
     Call::default().status("in-progress", 0).to_string().into_bytes()
 }
 
-/// D5: `X-Vapi-Secret`, bearer, and HMAC with sha256 or sha512, in hex or base64, open the org's URL.
+/// D5: `X-Vapi-Secret`, bearer, and HMAC with sha256 or sha512, in hex or base64, authenticate at the org's URL.
 #[tokio::test]
 async fn each_mechanism_opens_the_orgs_url() {
     let (database, webhook, org) = open().await;
@@ -46,7 +46,7 @@ async fn each_mechanism_opens_the_orgs_url() {
     ];
     let headers = [
         vec![("x-vapi-secret", key.as_str())],
-        // Vapi sends the header empty when no secret is set.
+        // Vapi sends an empty header if no secret is set.
         vec![("x-vapi-secret", ""), ("authorization", &bearer)],
         vec![("x-signature", &signatures[0]), ("x-timestamp", &seconds)],
         vec![("x-signature", &signatures[1]), ("x-timestamp", &seconds)],
@@ -60,7 +60,7 @@ async fn each_mechanism_opens_the_orgs_url() {
     }
 }
 
-/// D5: an unknown org, a malformed org id, and a wrong, empty or missing secret cannot be told apart by a single byte.
+/// D5: the answers to an unknown org, a malformed org id, and a wrong, empty or missing secret are identical.
 #[tokio::test]
 async fn whatever_is_no_valid_credential_gets_the_same_401() {
     let (database, webhook, org) = open().await;
@@ -103,7 +103,7 @@ async fn whatever_is_no_valid_credential_gets_the_same_401() {
     assert_eq!(database.count("call_logs").await, 0);
 }
 
-/// D5: a body that was changed on its way does not carry its signature with it.
+/// D5: the signature of a changed body is invalid.
 #[tokio::test]
 async fn a_signature_covers_the_raw_body() {
     let (database, webhook, org) = open().await;
@@ -119,7 +119,7 @@ async fn a_signature_covers_the_raw_body() {
     assert_eq!(database.count("call_logs").await, 1);
 }
 
-/// D5: rotated without overlap, the old key opens nothing any more and the new one does, also as a signing secret
+/// D5: after a rotation without overlap the old key is refused and the new one is accepted, also as a signing secret
 /// (`?v=`).
 #[tokio::test]
 async fn a_key_rotated_without_overlap_is_refused() {
@@ -143,7 +143,7 @@ async fn a_key_rotated_without_overlap_is_refused() {
     assert_eq!(database.count("call_logs").await, 2);
 }
 
-/// D5: rotated with an overlap, both keys count for its time.
+/// D5: after a rotation with an overlap, both keys are valid during the overlap.
 #[tokio::test]
 async fn a_key_rotated_with_an_overlap_still_works() {
     let (database, webhook, org) = open().await;

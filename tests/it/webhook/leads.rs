@@ -1,4 +1,4 @@
-//! The called lead: found by its number, and contacted when a real call ends.
+//! The lead of a call: it is found by its number, and becomes contacted when a call that is not a test ends.
 
 use ringfence_harness::testing::Call;
 use ringfence_harness::testing::database::TestDatabase;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::open;
 
 const PHONE: &str = "+15555550142";
-/// When `Call::report`'s call ended, and what a lead looks like then.
+/// State of a lead after the end of `Call::report`'s call.
 const CONTACTED: &str = "contacted 2026-09-14 15:02:32.78";
 
 async fn lead(database: &TestDatabase) -> String {
@@ -15,7 +15,7 @@ async fn lead(database: &TestDatabase) -> String {
     database.text(query).await.unwrap()
 }
 
-/// D12, A8 (with a lead): the caller's number links the lead of the org, however Vapi writes it.
+/// D12, A8 (with a lead): the caller's number links the lead of the org, in any of Vapi's formats.
 #[tokio::test]
 async fn the_callers_number_links_the_lead() {
     let (database, webhook, org) = open().await;
@@ -31,7 +31,7 @@ async fn the_callers_number_links_the_lead() {
     assert_eq!(lead(&database).await, "new", "nothing has ended yet");
 }
 
-/// A8 (without a lead): a caller who is no lead, or who has no number, is a call all the same.
+/// A8 (without a lead): a call is stored, too, if the caller is not a lead or has no number.
 #[tokio::test]
 async fn a_caller_who_is_no_lead_is_no_problem() {
     let (database, webhook, org) = open().await;
@@ -44,14 +44,14 @@ async fn a_caller_who_is_no_lead_is_no_problem() {
     assert_eq!(lead(&database).await, "new");
 }
 
-/// D2: whichever says first that a real call ended, the update or the report, its lead was contacted then.
+/// D2: the first event that reports the end of a call, update or report, makes its lead contacted at that time.
 #[tokio::test]
 async fn a_real_call_that_ends_makes_its_lead_contacted() {
     for report_first in [true, false] {
         let (database, webhook, org) = open().await;
         database.lead(org, PHONE).await;
         let call = Call::default();
-        // The update of the end was sent at 15:02:32.780 too.
+        // The update of the end was sent at 15:02:32.780, too.
         let mut ends = [call.status("ended", 21_300), call.report(60_000, json!({}))];
         if report_first {
             ends.reverse();
@@ -63,7 +63,7 @@ async fn a_real_call_that_ends_makes_its_lead_contacted() {
     }
 }
 
-/// A test call moves no lead: the flag is a boolean in `assistantOverrides.metadata`, known from any one message of the
+/// A test call does not update a lead: the flag is a boolean in `assistantOverrides.metadata` of any message of the
 /// call.
 #[tokio::test]
 async fn a_test_call_moves_no_lead() {
@@ -82,7 +82,7 @@ async fn a_test_call_moves_no_lead() {
     assert_eq!(lead(&database).await, CONTACTED);
 }
 
-/// A lead never moves down, and its last contact never back.
+/// The status of a lead never moves back, and neither does its last contact.
 #[tokio::test]
 async fn a_lead_only_moves_up() {
     let (database, webhook, org) = open().await;

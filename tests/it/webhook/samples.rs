@@ -1,4 +1,4 @@
-//! Every sample body against the design's table.
+//! Every sample body and the design's table.
 
 use ringfence_harness::testing::{TestDatabase, TestQueues, TestWebhook, sample, sample_bytes, sample_names};
 use ringfence_vapi::{Function, OrgId};
@@ -7,7 +7,7 @@ use strum::IntoEnumIterator as _;
 
 use super::{open, shape};
 
-/// Sample, status, answer (the names of its fields, or the code of a problem), and what it left in the database.
+/// Sample, status, answer (the names of its fields, or the code of a problem), and effects in the database.
 const TABLE: [(&str, u16, &str, &str); 49] = [
     ("assistant-request.inbound-twilio", 200, "error", ""),
     ("assistant-request.inbound-vapi-number", 200, "error", ""),
@@ -60,7 +60,7 @@ const TABLE: [(&str, u16, &str, &str); 49] = [
     ("wild.tool-calls.arguments-object", 200, "results", ""),
 ];
 
-/// What an org's events left behind. More than one claim or spoken text would fail the query.
+/// Effects of an org's events in the database. More than one claim or spoken text would fail the query.
 async fn effects(database: &TestDatabase, org: OrgId) -> String {
     let query = format!(
         "concat_ws(', ',
@@ -74,8 +74,7 @@ async fn effects(database: &TestDatabase, org: OrgId) -> String {
     database.text(&query).await.unwrap()
 }
 
-/// B8, D12: every body that Vapi is known to send is answered and stored by the table, and none with 5xx. None had to
-/// wait in a queue either.
+/// B8, D12: every body of Vapi is answered and stored as in the table, none with 5xx, and none is queued.
 #[tokio::test]
 async fn every_sample_is_answered_and_stored_by_the_table() {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
@@ -92,7 +91,7 @@ async fn every_sample_is_answered_and_stored_by_the_table() {
     }
 }
 
-/// D1, C3: whole calls, message after message as Vapi sends them, end as one completed call each.
+/// D1, C3: whole calls, message after message as Vapi sends them, result in one completed call each.
 #[tokio::test]
 async fn whole_calls_of_samples_end_completed() {
     for (name, expected) in [
@@ -112,7 +111,7 @@ async fn whole_calls_of_samples_end_completed() {
     }
 }
 
-/// Invariant 5: raw bodies carry credentials; nothing of them is kept.
+/// Invariant 5: raw bodies contain credentials, none of which are stored.
 #[tokio::test]
 async fn a_report_that_carries_secrets_leaves_none_in_the_database() {
     let (database, webhook, org) = open().await;

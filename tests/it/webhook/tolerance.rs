@@ -1,11 +1,11 @@
-//! Bad input harms nothing.
+//! Invalid input.
 
 use ringfence_harness::testing::Call;
 use serde_json::json;
 
 use super::open;
 
-/// D12: a field of a wrong type counts as absent, and the rest of the report is kept.
+/// D12: a field of a wrong type is treated as absent, and the rest of the report is stored.
 #[tokio::test]
 async fn odd_fields_do_not_lose_a_report() {
     for (field, value) in [
@@ -28,7 +28,7 @@ async fn odd_fields_do_not_lose_a_report() {
         let (database, webhook, org) = open().await;
         let report = Call::default().report(60_000, json!({field: value}));
         assert_eq!(webhook.post(org, &report).await.status, 200, "{field}");
-        // Each of these is said by fields of which at most two are odd at a time.
+        // Each of these values is in several fields, of which at most two are invalid at a time.
         let known =
             "SELECT num_nonnulls(cost, duration_seconds, ended_reason, summary, transcript, recording_url, from_number)
             FROM call_logs WHERE status = 'completed'";
@@ -37,8 +37,8 @@ async fn odd_fields_do_not_lose_a_report() {
     }
 }
 
-/// D12: a number beyond every range, a field named twice and a hundred thousand nested lists are somebody else's
-/// fields.
+/// D12: an out-of-range number, a duplicate field and a hundred thousand nested lists are in fields that Ringfence
+/// ignores.
 #[tokio::test]
 async fn what_nobody_reads_cannot_refuse_a_report() {
     let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
@@ -51,7 +51,7 @@ async fn what_nobody_reads_cannot_refuse_a_report() {
     }
 }
 
-/// D12: what PostgreSQL cannot store becomes U+FFFD: U+0000, lone surrogates, bytes that are not UTF-8.
+/// D12: characters that PostgreSQL cannot store become U+FFFD: U+0000, lone surrogates, bytes that are not UTF-8.
 #[tokio::test]
 async fn unstorable_characters_become_the_replacement_character() {
     let (database, webhook, org) = open().await;
@@ -67,7 +67,7 @@ async fn unstorable_characters_become_the_replacement_character() {
     assert_eq!(database.text("SELECT event ->> 'text' FROM processed_webhook_events").await.as_deref(), Some(expected));
 }
 
-/// D12: a time before 2015 or more than a day ahead is unknown, wherever it stands.
+/// D12: a time before 2015 or more than a day ahead is treated as unknown, in every field.
 #[tokio::test]
 async fn times_that_cannot_be_are_unknown() {
     let (database, webhook, org) = open().await;
@@ -82,7 +82,7 @@ async fn times_that_cannot_be_are_unknown() {
     assert_eq!(database.text(found).await.as_deref(), Some("completed 9 t t t"));
 }
 
-/// B8, D12: a type that Vapi may add some day is acknowledged, with a call, without one and with an odd one.
+/// B8, D12: an unknown type is acknowledged, with a call, without one and with an invalid one.
 #[tokio::test]
 async fn an_unknown_message_is_acknowledged_and_makes_no_row() {
     let (database, webhook, org) = open().await;

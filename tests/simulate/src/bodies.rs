@@ -1,4 +1,4 @@
-//! What Vapi posts for a step of a call.
+//! Body of the webhook for a step of a call.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 use super::cast::{ASSISTANT_ID, OUR_NUMBER};
 use super::plan::{Call, Conversation, Step};
 
-/// How long a recording's link works.
+/// Validity of a recording's link.
 const LINK_LIFETIME: SignedDuration = SignedDuration::from_mins(30);
 
-/// The webhook's body. `delivery` counts how often the step was delivered before: Vapi signs a recording's link anew each time.
+/// Body of the webhook. `delivery` is the number of earlier deliveries of the step: Vapi signs a recording's link anew
+/// for each.
 pub(super) fn body(call: &Call, step: Step<'_>, delivery: usize) -> Value {
     match step {
         Step::Status(status, at) => {
@@ -103,7 +104,7 @@ mod tests {
         Run::new(Timestamp::now(), false).recorded_by("http://127.0.0.1:9")
     }
 
-    /// With 210 calls every mixture of the traits has come up.
+    /// 210 calls contain every combination of the traits.
     #[test]
     fn every_body_is_read_whole_and_a_redelivery_is_the_same_event() {
         for call in recorded().calls(210) {

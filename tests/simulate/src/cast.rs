@@ -1,4 +1,4 @@
-//! Who takes part in simulated calls: an agent, leads, and strangers who are no leads.
+//! Participants of simulated calls: an agent, leads, and callers who are not leads.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ use uuid::Uuid;
 
 use ringfence_harness::error::{Context, Result};
 
-/// Vapi's id of the assistant that speaks.
+/// Vapi's id of the assistant.
 pub const ASSISTANT_ID: &str = "5f0c1e0a-51a7-4e0b-9f57-5111a7edca11";
-/// The assistant's number. It is not registered, so any org may register it.
+/// Number of the assistant. It is not registered, so any org may register it.
 pub(super) const OUR_NUMBER: &str = "+12025550100";
-/// Numbers of leads. There are fewer than calls: what several calls do to one lead at once is tried too.
+/// Numbers of leads. There are fewer leads than calls, so that several calls update the same lead.
 pub(super) const LEADS: [&str; 4] = ["+12025550111", "+12025550112", "+12025550113", "+12025550114"];
-/// Numbers of nobody whom the org knows.
+/// Numbers of callers that are not leads of the org.
 pub(super) const STRANGERS: [&str; 4] = ["+12025550161", "+12025550162", "+12025550163", "+12025550164"];
 
 const ACTOR: &str = "cargo ringfence";
 
-/// The cast as an org knows it before the calls.
+/// Participants as the org has them before the calls.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cast {
     pub(super) agent: Option<Uuid>,
-    /// By number.
+    /// Leads by number.
     pub(super) leads: BTreeMap<String, Lead>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Lead {
 }
 
 impl Cast {
-    /// Finds the cast among an org's agents and leads.
+    /// Finds the participants among an org's agents and leads.
     pub(super) async fn find(client: &Client, org: OrgId) -> Result<Self> {
         const AGENT: &str =
             "SELECT id FROM agents WHERE org_id = $1 AND vapi_assistant_id = $2 ORDER BY created_at, id LIMIT 1";
@@ -56,7 +56,7 @@ impl Cast {
         Ok(Self { agent: agent.map(|row| row.get(0)), leads: leads.iter().map(lead).collect() })
     }
 
-    /// Adds what is missing to the org.
+    /// Adds the missing participants to the org.
     pub(super) async fn add_missing(
         &self,
         administration: &Administration,

@@ -1,4 +1,4 @@
-//! Rows as they are against rows as they must be.
+//! Comparison of actual rows with expected rows.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,16 @@ use serde_json::Value;
 
 use super::rows::{Row, plain};
 
-/// What a comparison found. Empty lists: everything is as it must be.
+/// Result of a comparison. It succeeds if all lists are empty.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Rows that are there as they must be.
+    /// Number of rows that are as expected.
     pub right: usize,
-    /// Rows that are not there.
+    /// Expected rows that do not exist.
     pub missing: Vec<String>,
-    /// Rows that are there once too often, or should not be there at all.
+    /// Duplicate and unexpected rows.
     pub doubled: Vec<String>,
-    /// Rows with a wrong value, with what it is and what it must be.
+    /// Rows with a wrong value, with the actual and the expected value.
     pub wrong: Vec<String>,
 }
 
@@ -25,7 +25,7 @@ impl Comparison {
         self.missing.is_empty() && self.doubled.is_empty() && self.wrong.is_empty()
     }
 
-    /// Every difference in words.
+    /// Text for every difference.
     pub fn differences(&self) -> impl Iterator<Item = String> {
         let labelled =
             |label, list: &[String]| list.iter().map(move |row| format!("{label}  {row}")).collect::<Vec<_>>();
@@ -35,7 +35,7 @@ impl Comparison {
     }
 }
 
-/// Compares every row with what must be there, and finds those that must not.
+/// Compares all rows with the expected ones, and finds unexpected rows.
 pub(super) fn compare(expected: &[Row], actual: &[Row]) -> Comparison {
     let mut found: BTreeMap<(&str, String), Vec<&Row>> = BTreeMap::new();
     for row in actual {
@@ -62,7 +62,7 @@ pub(super) fn compare(expected: &[Row], actual: &[Row]) -> Comparison {
     comparison
 }
 
-/// The columns that differ. A column that is not expected to hold anything must be null.
+/// Columns that differ. A column without an expected value must be null.
 fn difference(expected: &Row, actual: &Row) -> Option<String> {
     let columns =
         expected.columns.keys().chain(actual.columns.keys().filter(|column| !expected.columns.contains_key(*column)));
@@ -78,7 +78,7 @@ fn value<'a>(row: &'a Row, column: &str) -> &'a Value {
     row.columns.get(column).unwrap_or(&Value::Null)
 }
 
-/// `0` and `0.0` are one amount.
+/// `0` and `0.0` are equal amounts.
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),

@@ -1,4 +1,4 @@
-//! The rows that must be there after a call, from its plan alone.
+//! Expected rows of a call, computed from its plan alone.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::plan::{Call, Conversation, Recording, Step, Turn};
 use super::recording::RECORDING_BYTES;
 use super::rows::Row;
 
-/// Every row of the calls and of the leads that they reach.
+/// Expected rows of the calls and of their leads.
 pub(super) fn rows(calls: &[Call], cast: &Cast) -> Vec<Row> {
     let of_calls = calls.iter().flat_map(|call| of_call(call, cast));
     of_calls.chain(leads(calls, cast)).collect()
@@ -107,7 +107,7 @@ fn transcript(call: &Call, turn: &Turn) -> Row {
     )
 }
 
-/// The claim of an event.
+/// Claim of an event.
 pub(super) fn claim(call: &Call, step: Step<'_>) -> Row {
     let (event_type, message_time, status, text) = match step {
         Step::Status(status, at) => ("status-update", at, Some(status), None),
@@ -126,7 +126,7 @@ pub(super) fn claim(call: &Call, step: Step<'_>) -> Row {
     )
 }
 
-/// The leads that were called: contacted when the last of their calls ended that was not a test.
+/// Leads of the calls. `last_contacted_at` is the end of the last call that was not a test.
 fn leads(calls: &[Call], cast: &Cast) -> Vec<Row> {
     let mut contacts: BTreeMap<&str, Option<Timestamp>> = BTreeMap::new();
     for call in calls {
@@ -162,7 +162,7 @@ fn recording(call: &Call) -> Option<&Recording> {
     call.conversation.as_ref()?.recording.as_ref()
 }
 
-/// Its key in the bucket, without the org, which stands before it.
+/// Key in the bucket, without the org's prefix.
 fn recording_path(call: &Call) -> Option<String> {
     recording(call).map(|_| format!("{}/mono", call.id))
 }
@@ -182,7 +182,7 @@ fn recording_queue(call: &Call) -> Row {
     )
 }
 
-/// A call that nobody answered cost nothing, which is known.
+/// The cost of an unanswered call is zero, not unknown.
 fn cost(call: &Call) -> Value {
     call.conversation.as_ref().map_or(json!(0), |conversation| json!(conversation.cost()))
 }

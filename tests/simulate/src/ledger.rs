@@ -1,4 +1,4 @@
-//! The database behind a webhook: how it stands before the calls, and what it says after them.
+//! Database of a webhook: its state before the calls, and its rows after them.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -15,55 +15,56 @@ use super::rows::{self, Row};
 use ringfence_harness::error::{Context, Result};
 use ringfence_harness::local::connection;
 
-/// How often is looked whether what waits in the retry queues has been applied.
+/// Interval at which the applied events are counted.
 const POLL: Duration = Duration::from_millis(250);
 
 const CLAIMS: &str = "processed_webhook_events";
 const LEADS: &str = "leads";
 
-/// A database, and the cast as it is there before the calls.
+/// A database, and the participants in it before the calls.
 pub struct Ledger {
     database_url: String,
     cast: Cast,
 }
 
-/// The rows that the calls left, and how they compare with what must be there.
+/// Rows of the calls and their comparison with the expected rows.
 pub struct Findings {
     pub rows: Vec<Row>,
     pub comparison: Comparison,
 }
 
-/// What became of events.
+/// Result for the events.
 #[derive(Debug)]
 pub struct Judgement {
-    /// Events that were applied.
+    /// Number of applied events.
     pub applied: usize,
-    /// Events that were acknowledged and are nowhere.
+    /// Acknowledged events that do not exist in the database.
     pub lost: Vec<String>,
-    /// The rows of the calls of which every event was acknowledged.
+    /// Comparison of the rows of the calls whose events were all acknowledged.
     pub comparison: Comparison,
 }
 
 impl Ledger {
-    /// Notes how an org's agents and leads are. `database_url` is a superuser's.
+    /// Reads the current agents and leads of an org. `database_url` is a superuser's.
     pub async fn open(database_url: &str, org: OrgId) -> Result<Self> {
         let client = connection::open(database_url).await?;
         Ok(Self { cast: Cast::find(&client, org).await?, database_url: database_url.to_owned() })
     }
 
-    /// Adds what is missing of the cast to the org; the agent only if `with_agent`, since one org alone can have it.
+    /// Adds the missing participants to the org. Adds the agent only if `with_agent`, since only one org can register
+    /// it.
     pub async fn add_cast(&mut self, administration: &Administration, org: OrgId, with_agent: bool) -> Result<()> {
         self.cast.add_missing(administration, org, with_agent).await?;
         *self = Self::open(&self.database_url, org).await?;
         Ok(())
     }
 
-    /// Waits until every event of the calls has been applied and every recording is kept, no longer than `timeout`, and compares all rows.
+    /// Waits at most `timeout` until every event is applied and every recording is stored, then compares all rows.
     pub async fn check(&self, org: OrgId, calls: &[Call], timeout: Duration) -> Result<Findings> {
         let ids: Vec<&str> = calls.iter().map(|call| call.id.as_str()).collect();
         let phones: Vec<&str> = calls.iter().map(|call| call.customer).collect();
         let is_recorded = |call: &Call| call.conversation.as_ref().is_some_and(|said| said.recording.is_some());
-        // A recording that is kept has its place in the log too.
+        // A stored recording has an entry in the org's log, too.
         let events = calls.iter().map(|call| call.steps().len() + usize::from(is_recorded(call))).sum();
         self.wait_until_applied(org, &ids, events, timeout).await;
         let client = connection::open(&self.database_url).await?;
@@ -71,8 +72,8 @@ impl Ledger {
         Ok(Findings { comparison: compare(&expected::rows(calls, &self.cast), &rows), rows })
     }
 
-    /// Judges what became of the events that were `taken`, once nothing waits any more. A call of which every event was taken
-    /// must have every row; of another only what was taken must be there.
+    /// Judges the acknowledged events `taken`, after the queues are drained. A call whose events were all acknowledged
+    /// must have every row. Of other calls, the acknowledged events must exist.
     pub async fn judge(&self, org: OrgId, calls: &[Call], taken: &BTreeSet<(String, usize)>) -> Result<Judgement> {
         let is_taken = |call: &Call, position| taken.contains(&(call.id.clone(), position));
         let is_whole = |call: &Call| (0..call.steps().len()).all(|position| is_taken(call, position));
@@ -91,7 +92,7 @@ impl Ledger {
 
         let mut must_be = expected::rows(&whole, &self.cast);
         if !partial.is_empty() {
-            // What is applied of the others is not known, and so what became of the leads is not either.
+            // The set of applied events of the other calls is unknown, and so is the state of their leads.
             let partial: BTreeSet<&str> = partial.iter().map(|call| call.id.as_str()).collect();
             rows.retain(|row| row.table != LEADS && !row.call().is_some_and(|call| partial.contains(call)));
             must_be.retain(|row| row.table != LEADS);
@@ -99,17 +100,18 @@ impl Ledger {
         Ok(Judgement { applied: claims.len(), lost, comparison: compare(&must_be, &rows) })
     }
 
-    /// Events that met a database that was unavailable wait in the retry queues, each for a time of its own.
+    /// Events that could not be applied while the database was unavailable wait in the retry queues, each with its own
+    /// delay.
     async fn wait_until_applied(&self, org: OrgId, calls: &[&str], events: usize, timeout: Duration) {
         let spinner = ProgressBar::new_spinner();
         let start = Instant::now();
         while start.elapsed() < timeout {
-            // The database may be unavailable still, which is no reason to give up.
+            // The database may still be unavailable, which is no reason to stop.
             let applied = self.count_applied(org, calls).await.unwrap_or_default();
             if applied >= events {
                 break;
             }
-            spinner.set_message(format!("{} of {events} events and recordings are missing yet", events - applied));
+            spinner.set_message(format!("waiting for {} of {events} events and recordings", events - applied));
             spinner.tick();
             tokio::time::sleep(POLL).await;
         }

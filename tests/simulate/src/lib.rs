@@ -1,7 +1,7 @@
-//! Simulated calls: sent as Vapi sends real ones, then compared row by row with what must be in the tables.
+//! Simulated calls: they are sent as Vapi sends real ones, and then the rows are compared with the expected rows.
 //!
-//! [`plan`] decides what happens in each call. [`bodies`], [`schedule`], [`signing`] and [`sender`] make webhooks of it;
-//! [`expected`] makes rows of it, which [`compare`] holds against those that [`ledger`] reads.
+//! [`plan`] decides the content of each call. [`bodies`], [`schedule`], [`signing`] and [`sender`] turn it into
+//! webhooks. [`expected`] computes rows from it, and [`compare`] compares them with the rows that [`ledger`] reads.
 
 mod bodies;
 pub mod cast;
@@ -24,48 +24,48 @@ use self::sender::{Pace, Sender, Tally};
 use ringfence_harness::error::Result;
 use ringfence_harness::local::stack::Stack;
 
-/// Where calls are sent.
+/// Destination of calls.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub org: OrgId,
-    /// The org's key.
+    /// Key of the org.
     pub key: String,
-    /// The org's webhook.
+    /// Webhook URL of the org.
     pub webhook_url: String,
 }
 
 impl Target {
-    /// A local stack's own org.
+    /// Own org of the local stack.
     #[must_use]
     pub fn of_stack(stack: &Stack) -> Self {
         Self { org: stack.org.id, key: stack.org.key.clone(), webhook_url: stack.webhook_url.clone() }
     }
 
-    /// Whether requests stay on this machine, so that no proxy must get them.
+    /// Whether requests stay on this machine and must not use a proxy.
     fn is_on_this_machine(&self) -> bool {
         let url = reqwest::Url::parse(&self.webhook_url).ok();
         url.is_some_and(|url| matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")))
     }
 }
 
-/// In which order and how fast.
+/// Order and rate of the webhooks.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
-    /// How often more than once each event is delivered.
+    /// Number of additional deliveries of each event.
     pub duplicates: usize,
-    /// Whether the events of all calls are mixed up.
+    /// Whether the events of all calls are shuffled.
     pub shuffle: bool,
     pub pace: Pace,
-    /// How often a webhook is posted at the most. Vapi posts it once unless it is told otherwise.
+    /// Maximum number of attempts for a webhook. Vapi's default is one.
     pub attempts: u32,
 }
 
 impl Manner {
-    /// Attempts of a sender that repeats what was not acknowledged.
+    /// Attempts of a sender that repeats webhooks that are not acknowledged.
     pub const PERSISTENT: u32 = 6;
 }
 
-/// The bodies of a call's webhooks, each once, in the order in which they happen.
+/// Bodies of a call's webhooks, each once, in chronological order.
 #[must_use]
 pub fn bodies_of(call: &Call) -> Vec<Value> {
     call.steps().into_iter().map(|step| bodies::body(call, step, 0)).collect()

@@ -1,8 +1,8 @@
-//! What happens in a simulated call, decided before anything is sent. What is posted ([`bodies`](super::bodies)) and what must
-//! be in the tables afterwards ([`expected`](super::expected)) both follow from here, neither from the other and nothing from
-//! the code that is tried.
+//! Content of a simulated call, decided before any webhook is sent. The posted bodies ([`bodies`](super::bodies)) and
+//! the expected rows ([`expected`](super::expected)) are both computed from it, independently of each other and of the
+//! code under test.
 //!
-//! All values are invented; the numbers are of the range that is kept free for fiction.
+//! All values are invented. The phone numbers are from the range that is reserved for fiction.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -10,16 +10,16 @@ use uuid::Uuid;
 
 use super::cast::{LEADS, STRANGERS};
 
-/// One simulation: what its calls have in common.
+/// A simulation: the common values of its calls.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Stands in the metadata of each call.
+    /// Value in the metadata of each call.
     id: Uuid,
-    /// When its first call began. Calls lie in the past, as their messages do when they arrive.
+    /// Begin of its first call. Calls lie in the past, as their messages do when they arrive.
     began_at: Timestamp,
-    /// Whether all calls are test calls, which move no lead.
+    /// Whether all calls are test calls, which do not update leads.
     tests_only: bool,
-    /// Where calls are recorded ([`storage`](super::recording::storage)); None: none is.
+    /// URL of the recordings ([`storage`](super::recording::storage)). `None` if no call is recorded.
     studio: Option<String>,
 }
 
@@ -28,38 +28,38 @@ pub struct Run {
 pub struct Call {
     pub id: String,
     pub outbound: bool,
-    /// The other party's number.
+    /// Number of the other party.
     pub customer: &'static str,
     pub is_test: bool,
     pub metadata: Value,
     pub began_at: Timestamp,
-    /// None: nobody answered.
+    /// `None` if the call was not answered.
     pub conversation: Option<Conversation>,
     pub ended_at: Timestamp,
-    /// Vapi's reason, and the family that it must be sorted into.
+    /// Vapi's reason for the end, and its expected family.
     pub reason: &'static str,
     pub family: &'static str,
 }
 
-/// What is said once a call is answered.
+/// Conversation of an answered call.
 #[derive(Clone, Debug)]
 pub struct Conversation {
     pub started_at: Timestamp,
     pub turns: Vec<Turn>,
-    /// None: it was not recorded.
+    /// `None` if it was not recorded.
     pub recording: Option<Recording>,
 }
 
-/// The recording of a call, both parties in one channel.
+/// Recording of a call, with both parties in one channel.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// Vapi's name of it, which is not a link that works.
+    /// URL of the recording at Vapi, which cannot be fetched.
     pub url: String,
-    /// Where it is, without the signature.
+    /// Link to the recording, without its signature.
     pub link: String,
 }
 
-/// One thing said.
+/// A turn of the conversation.
 #[derive(Clone, Debug)]
 pub struct Turn {
     pub speaker: &'static str,
@@ -67,7 +67,7 @@ pub struct Turn {
     pub said_at: Timestamp,
 }
 
-/// One event of a call: what Vapi posts, once or several times.
+/// An event of a call, which Vapi posts once or several times.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
     Status(&'static str, Timestamp),
@@ -75,7 +75,7 @@ pub enum Step<'a> {
     Reported(Timestamp),
 }
 
-/// Somebody says the same words twice, and a redelivery must not be taken for that, nor that for a redelivery.
+/// A party says the same words twice. Such a turn and a redelivery must be distinguished.
 const SCRIPT: [(&str, &str); 8] = [
     ("assistant", "Acme Plumbing, how can I help?"),
     ("user", "Hi, my water heater is leaking. Can someone come tomorrow?"),
@@ -104,20 +104,20 @@ impl Run {
         Self { id: Uuid::new_v4(), began_at: now - SignedDuration::from_mins(10), tests_only, studio: None }
     }
 
-    /// The same, with recordings of most calls that were answered, to be fetched from the studio at a URL.
+    /// Adds recordings to most answered calls. Their links point to the given URL.
     #[must_use]
     pub fn recorded_by(self, url: &str) -> Self {
         Self { studio: Some(url.to_owned()), ..self }
     }
 
-    /// The calls of the run.
+    /// Calls of the run.
     #[must_use]
     pub fn calls(&self, count: usize) -> Vec<Call> {
         (0..count).map(|index| self.call(index)).collect()
     }
 
-    /// The call at `index`. Its traits repeat with periods that share no divisor, so that every mixture of them comes up; the
-    /// first call has them all.
+    /// Call at `index`. The periods of its traits are coprime, so that every combination occurs. The first call has all
+    /// traits.
     fn call(&self, index: usize) -> Call {
         let id = Uuid::new_v4().to_string();
         let outbound = index % 2 == 1;
@@ -172,7 +172,7 @@ impl Conversation {
         after(self.started_at, self.turns.len(), 2_350) + SignedDuration::from_millis(1_500)
     }
 
-    /// The whole conversation, a line per turn, as Vapi's report has it.
+    /// Whole conversation with a line per turn, as in Vapi's report.
     #[must_use]
     pub fn transcript(&self) -> String {
         let line = |turn: &Turn| format!("{}: {}\n", if turn.speaker == "user" { "User" } else { "AI" }, turn.text);
@@ -184,7 +184,7 @@ impl Conversation {
         format!("The water heater leaks. A visit was discussed in {} turns.", self.turns.len())
     }
 
-    /// US dollars.
+    /// Cost in US dollars.
     #[must_use]
     pub fn cost(&self) -> f64 {
         let turns = u32::try_from(self.turns.len()).unwrap_or(u32::MAX);
@@ -211,14 +211,14 @@ impl Conversation {
 }
 
 impl Call {
-    /// The call's events, in the order in which they happen.
+    /// Events of the call in chronological order.
     pub fn steps(&self) -> Vec<Step<'_>> {
         let mut steps = vec![
             Step::Status("queued", self.began_at),
             Step::Status("ringing", self.began_at + SignedDuration::from_millis(1_120)),
         ];
         if let Some(conversation) = &self.conversation {
-            // Later than the report's start, which must win.
+            // Later than the start in the report, which must take precedence.
             let noticed_at = conversation.started_at + SignedDuration::from_millis(40);
             steps.push(Step::Status("in-progress", noticed_at));
             steps.extend(conversation.turns.iter().map(Step::Said));
@@ -234,7 +234,7 @@ impl Call {
         if self.outbound { "outboundPhoneCall" } else { "inboundPhoneCall" }
     }
 
-    /// From the answer to the end; nothing, when nobody answered.
+    /// Time from the answer to the end. Zero if the call was not answered.
     #[must_use]
     pub fn duration(&self) -> SignedDuration {
         let started_at = self.conversation.as_ref().map(|conversation| conversation.started_at);
@@ -242,7 +242,7 @@ impl Call {
     }
 }
 
-/// `count` steps of `ms` milliseconds after a time.
+/// Time after `count` steps of `ms` milliseconds.
 fn after(time: Timestamp, count: usize, ms: i64) -> Timestamp {
     time + SignedDuration::from_millis(i64::try_from(count).unwrap_or_default() * ms)
 }

@@ -1,18 +1,18 @@
-//! What simulated calls sound like.
+//! Recordings of simulated calls.
 
 use ringfence_harness::testing::FakeVapi;
 use ringfence_harness::testing::fake_vapi::Reply;
 
 const SAMPLES_PER_SECOND: u32 = 8_000;
-/// The length of every recording: its head and a second of it, two bytes a sample.
+/// Size of every recording: its header and one second of two bytes per sample.
 pub(super) const RECORDING_BYTES: usize = 44 + 2 * SAMPLES_PER_SECOND as usize;
 
-/// A fake of Vapi's storage that gives out a recording under every path.
+/// A fake of Vapi's storage that serves a recording for every path.
 pub async fn storage() -> FakeVapi {
     FakeVapi::start_with(Reply::File(tone())).await
 }
 
-/// A second of a tone as a WAV file (RIFF, PCM, one channel of 16 bits).
+/// One second of a tone as a WAV file (RIFF, PCM, one channel of 16 bits).
 fn tone() -> Vec<u8> {
     const PERIOD: u32 = 18;
     const LOUDNESS: i16 = 6_000;

@@ -1,4 +1,4 @@
-//! The tables that a call reaches, and their rows as plain values: as they are, or as they must be.
+//! Tables with rows of a call, and actual or expected rows as plain values.
 
 use jiff::Timestamp;
 use ringfence_vapi::OrgId;
@@ -7,26 +7,26 @@ use tokio_postgres::Client;
 
 use ringfence_harness::error::{Context, Result};
 
-/// A table, as far as it follows from a call: without surrogate ids and times of receipt.
+/// The columns of a table that depend on the call: without surrogate ids and times of receipt.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub name: &'static str,
-    /// The columns that tell its rows apart.
+    /// Columns that identify a row.
     pub(super) key: &'static [&'static str],
-    /// Rows as JSON: `$1` is the org, `$2` the calls' ids, `$3` the other parties' numbers.
+    /// Query that returns rows as JSON: `$1` is the org, `$2` the calls' ids, `$3` the other parties' numbers.
     query: &'static str,
 }
 
-/// A row.
+/// A row of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     pub table: &'static str,
     pub columns: Map<String, Value>,
 }
 
-/// Every table, in the order in which people read them.
+/// All tables, in the order in which they are printed.
 ///
-/// `record_of` is the call whose `call_logs` row the row belongs to by its key.
+/// `record_of` is the call of the `call_logs` row that the row references by its key.
 pub(crate) const TABLES: [Table; 7] = [
     Table {
         name: "call_logs",
@@ -95,7 +95,7 @@ pub(super) async fn read(client: &Client, org: OrgId, calls: &[&str], phones: &[
     Ok(rows)
 }
 
-/// How many of the calls' events were applied, and of their recordings kept.
+/// Number of applied events and stored recordings of the calls.
 pub(super) async fn count_done(client: &Client, org: OrgId, calls: &[&str]) -> Result<usize> {
     const QUERY: &str = "SELECT count(*) FROM processed_webhook_events
         WHERE org_id = $1 AND vapi_call_id = ANY ($2) AND event_type <> 'operation-failed'";
@@ -110,17 +110,17 @@ impl Row {
         Some(Self { table, columns: columns.into_iter().map(one_spelling).collect() })
     }
 
-    /// A row that must be there.
+    /// An expected row.
     pub(super) fn expected(table: &'static str, columns: Value) -> Self {
         Self::read(table, columns).unwrap_or(Self { table, columns: Map::new() })
     }
 
-    /// The call it belongs to; a lead belongs to none.
+    /// Call of the row. `None` for a lead.
     pub(super) fn call(&self) -> Option<&str> {
         self.columns.get("vapi_call_id")?.as_str()
     }
 
-    /// What tells it apart, in words.
+    /// Text that identifies the row.
     pub(super) fn key(&self) -> String {
         let table = TABLES.iter().find(|table| table.name == self.table);
         let columns = table.map(|table| table.key).unwrap_or_default();
@@ -128,7 +128,7 @@ impl Row {
     }
 }
 
-/// `PostgreSQL` and we write the same time differently.
+/// Normalises times, which `PostgreSQL` formats differently.
 fn one_spelling((column, value): (String, Value)) -> (String, Value) {
     let is_time = column.ends_with("_at") || column == "message_time";
     let time = value.as_str().filter(|_| is_time).and_then(|text| text.parse::<Timestamp>().ok());

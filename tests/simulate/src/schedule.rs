@@ -1,25 +1,25 @@
-//! What is posted, how often, and in which order.
+//! Deliveries of the events and their order.
 
 use super::plan::{Call, Step};
 use super::signing::Mechanism;
 
-/// One webhook to post.
+/// A webhook to post.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Delivery<'a> {
     pub(super) call: &'a Call,
     pub(super) step: Step<'a>,
-    /// The step's place in its call.
+    /// Index of the step in its call.
     pub(super) position: usize,
-    /// How often the step was delivered before.
+    /// Number of earlier deliveries of the step.
     pub(super) number: usize,
     pub(super) mechanism: Mechanism,
 }
 
-/// Deliveries that follow one another. Trains run side by side.
+/// Sequential deliveries. Trains run concurrently.
 pub(super) type Train<'a> = Vec<Delivery<'a>>;
 
-/// A train for each call, whose events come in their order; or, shuffled, one for each delivery, all mixed up. Every event
-/// comes `duplicates` times more than once.
+/// A train for each call with its events in order. If `shuffle`, a train for each delivery, in random order. Every
+/// event has `duplicates` additional deliveries.
 pub(super) fn schedule(calls: &[Call], duplicates: usize, shuffle: bool) -> Vec<Train<'_>> {
     let mut index = 0;
     let mut trains: Vec<Train<'_>> = calls

@@ -1,4 +1,4 @@
-//! Posting webhooks, at a rate, side by side, again when they are refused.
+//! Posts webhooks concurrently at a rate, and repeats them if they are not acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,34 +15,34 @@ use super::schedule::{Delivery, Train};
 use ringfence_harness::error::{Context, Result};
 use ringfence_harness::local::http;
 
-/// As long as Vapi waits for an answer.
+/// Vapi's timeout for an answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// The first pause; each further one is twice as long.
+/// First pause between attempts. Each further pause is twice as long.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How fast webhooks are posted.
+/// Rate of the webhooks.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Calls that begin in a second; none: as fast as they are answered.
+    /// Calls that begin per second. `None` sends them as fast as they are answered.
     pub rate: Option<f64>,
-    /// Webhooks that wait for their answer at the same time.
+    /// Maximum number of concurrent webhooks.
     pub concurrency: usize,
 }
 
-/// What became of what was sent.
+/// Result of sending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Webhooks, each counted once.
     pub sent: u64,
-    /// Those that were answered with 2xx, at once or later.
+    /// Webhooks that were answered with 2xx, at the first or a later attempt.
     pub acknowledged: u64,
-    /// Attempts that were made again.
+    /// Repeated attempts.
     pub repeated: u64,
-    /// Other answers than 2xx, and how often each came.
+    /// Answers other than 2xx, with their numbers.
     pub refusals: BTreeMap<String, u64>,
-    /// The events that were acknowledged: a call's id and the event's place in it.
+    /// Acknowledged events: id of the call and index of the event in it.
     pub taken: BTreeSet<(String, usize)>,
-    /// When each acknowledged webhook was posted, and how long its answer took.
+    /// Time at which each acknowledged webhook was posted, and duration until its answer.
     pub answers: Vec<(Instant, Duration)>,
 }
 
@@ -66,7 +66,7 @@ impl Tally {
     }
 }
 
-/// Sends to one webhook URL.
+/// Sender to one webhook URL.
 pub(super) struct Sender<'a> {
     http: Client,
     target: &'a Target,
@@ -84,7 +84,7 @@ impl<'a> Sender<'a> {
         Ok(Self { http: client, target, attempts, bar: ProgressBar::no_length() })
     }
 
-    /// Sends everything. `calls` is how many calls the trains hold.
+    /// Sends all trains. `calls` is the number of calls in them.
     pub(super) async fn send(self, trains: Vec<Train<'_>>, calls: usize, pace: Pace) -> Tally {
         let deliveries: usize = trains.iter().map(Vec::len).sum();
         self.bar.set_length(deliveries as u64);
@@ -112,7 +112,7 @@ impl<'a> Sender<'a> {
         tally
     }
 
-    /// Posts a webhook until it is acknowledged, refused for good, or has been tried often enough.
+    /// Posts a webhook until it is acknowledged, is refused permanently, or has reached the maximum number of attempts.
     async fn deliver(&self, delivery: Delivery<'_>) -> Tally {
         let body = body(delivery.call, delivery.step, delivery.number).to_string();
         let mut tally = Tally { sent: 1, ..Tally::default() };
@@ -130,7 +130,7 @@ impl<'a> Sender<'a> {
                 break;
             }
             let answer = status.map_or_else(|| "no answer".to_owned(), |status| status.as_str().to_owned());
-            self.bar.set_message(format!("(some are sent again: {answer})"));
+            self.bar.set_message(format!("(repeating webhooks: {answer})"));
             *tally.refusals.entry(answer).or_default() += 1;
             if !status.is_none_or(may_pass) {
                 break;
@@ -139,7 +139,7 @@ impl<'a> Sender<'a> {
         tally
     }
 
-    /// The answer's status; none: there was no answer.
+    /// Status of the answer. `None` if there was no answer.
     async fn post(&self, delivery: Delivery<'_>, body: &str) -> Option<StatusCode> {
         let Target { webhook_url, key, .. } = self.target;
         let mut request =
@@ -151,14 +151,14 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// Whether another attempt may fare better.
+/// Whether another attempt may succeed.
 fn may_pass(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
-/// The time between two departures, so that all calls together have the rate.
+/// Time between the starts of two trains, so that all calls together have the rate.
 fn interval(trains: usize, calls: usize, rate: Option<f64>) -> Duration {
-    #[expect(clippy::cast_precision_loss, reason = "nobody simulates 2^52 calls")]
+    #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^52 calls")]
     let seconds = |rate: f64| calls as f64 / rate / trains.max(1) as f64;
     rate.map_or(Duration::ZERO, |rate| Duration::try_from_secs_f64(seconds(rate)).unwrap_or(Duration::MAX))
 }

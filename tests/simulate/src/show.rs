@@ -1,17 +1,18 @@
-//! Rows for people.
+//! Printed rows.
 
 use ringfence_cli::table::Table;
 use serde_json::Value;
 
 use super::rows::{self, Row, TABLES, plain};
 
-/// The claims are the machinery's own.
+/// Claims are internal and not printed.
 const NOT_SHOWN: &str = "processed_webhook_events";
-/// Columns that say the same in every row of a call.
+/// Columns with the same value in every row of a call.
 const REPEATED: [&str; 2] = ["vapi_call_id", "record_of"];
 const MAX_WIDTH: usize = 90;
 
-/// The rows as text, table by table: one row as a list of its columns, several as a table. What is null is left out.
+/// Rows as text, one table after another: a single row as a list of its columns, several rows as a table. Null values
+/// are omitted.
 #[must_use]
 pub fn tables(rows: &[Row]) -> String {
     let mut text = String::new();
@@ -49,12 +50,12 @@ fn side_by_side(grid: &[(&str, Vec<String>)], rows: usize) -> String {
     lines(table.to_string().lines().map(|line| format!("    {line}")))
 }
 
-/// Each line with its end.
+/// Lines, each with a line break.
 fn lines(lines: impl Iterator<Item = String>) -> String {
     lines.flat_map(|line| [line, "\n".to_owned()]).collect()
 }
 
-/// A value on one line, cut where it is long.
+/// A value on one line, truncated if it is long.
 fn cell(value: &Value) -> String {
     let text = if value.is_null() { String::new() } else { plain(value).replace('\n', " / ") };
     if text.chars().count() <= MAX_WIDTH {

@@ -1,10 +1,10 @@
-//! The three ways in which Vapi proves who it is.
+//! The three mechanisms with which Vapi authenticates its webhooks.
 
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use sha2::Sha256;
 
-/// How a webhook is signed.
+/// Mechanism of a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
     /// The key in `X-Vapi-Secret`.
@@ -16,12 +16,12 @@ pub enum Mechanism {
 }
 
 impl Mechanism {
-    /// Each in turn.
+    /// The mechanisms in rotation.
     pub(super) fn of(index: usize) -> Self {
         [Self::Secret, Self::Bearer, Self::Signature][index % 3]
     }
 
-    /// The headers of a webhook that is sent now.
+    /// Headers of a webhook that is sent now.
     #[must_use]
     pub fn headers(self, key: &str, body: &[u8], now: Timestamp) -> Vec<(&'static str, String)> {
         match self {
@@ -35,7 +35,7 @@ impl Mechanism {
         }
     }
 
-    /// The URL: a signature does not tell which version of the key made it, so the URL does.
+    /// Webhook URL. It contains the version of the key for signatures, because a signature does not contain it.
     pub(super) fn url(self, webhook_url: &str, key: &str) -> String {
         match (self, version(key)) {
             (Self::Signature, Some(version)) => format!("{webhook_url}?v={version}"),
@@ -44,14 +44,14 @@ impl Mechanism {
     }
 }
 
-/// The version in `rf_{kid}_{version}_{mac}`.
+/// Version in `rf_{kid}_{version}_{mac}`.
 fn version(key: &str) -> Option<&str> {
     key.split('_').nth(2)
 }
 
 /// HMAC-SHA256 in hexadecimal.
 fn sign(key: &[u8], parts: &[&[u8]]) -> String {
-    // HMAC takes keys of any length; without a MAC the signature would be empty, and refused.
+    // HMAC accepts keys of any length. If it did not, the signature would be empty and the webhook refused.
     Hmac::<Sha256>::new_from_slice(key).map_or_else(
         |_| String::new(),
         |mut mac| {
@@ -67,7 +67,7 @@ fn sign(key: &[u8], parts: &[&[u8]]) -> String {
 mod tests {
     use super::*;
 
-    /// The first of the contract's vectors (`tests/samples/hmac-vectors.json`).
+    /// First of the contract's test vectors (`tests/samples/hmac-vectors.json`).
     #[test]
     fn a_signature_is_over_timestamp_and_body() {
         let body = include_bytes!("../../samples/hmac-body.raw");

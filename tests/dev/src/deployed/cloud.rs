@@ -1,4 +1,5 @@
-//! The local cloud: a MiniStack that runs the deployed functions. Its state is in memory, so each start is an empty account.
+//! The local cloud: a MiniStack that runs the deployed functions. Its state is in memory, so each start is an empty
+//! account.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use ringfence_harness::local::{http, progress};
 const START_LIMIT: Duration = Duration::from_mins(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// The cloud's process.
+/// Process of the cloud.
 pub(super) struct Cloud {
     service: Service,
     folder: PathBuf,
@@ -25,7 +26,7 @@ impl Cloud {
         Self { service: Service::new(layout, "deployed-ministack"), folder: layout.path("deployed") }
     }
 
-    /// Starts it anew, waits until it answers, and returns its endpoint.
+    /// Restarts the cloud, waits until it answers, and returns its endpoint.
     pub(super) async fn start(&self, tools: &SamTools) -> Result<String> {
         self.stop().await?;
         progress("Starting MiniStack for the deployment");
@@ -36,19 +37,19 @@ impl Cloud {
         Ok(endpoint)
     }
 
-    /// Stops it and removes what it unpacked; false: it was not running.
+    /// Stops the cloud and removes the files that it unpacked. Returns false if it was not running.
     pub(super) async fn stop(&self) -> Result<bool> {
         let stopped = self.service.stop(Signal::TERM).await?;
         remove(&self.folder)?;
         Ok(stopped)
     }
 
-    /// The end of its log. The functions' own words are in it.
+    /// End of its log, which includes the logs of the functions.
     pub(super) fn log_tail(&self) -> String {
         self.service.log_tail()
     }
 
-    /// The functions inherit its environment. With an empty one they have what the template gives them and nothing else.
+    /// The functions inherit its environment. It is empty, so that they have only the variables of the template.
     fn launch(&self, tools: &SamTools) -> Result<Record> {
         std::fs::create_dir_all(&self.folder).context("make the folder of the deployment")?;
         let port = self.service.free_port()?;
@@ -59,7 +60,7 @@ impl Cloud {
             .env("HOME", &self.folder)
             .env("TMPDIR", &self.folder)
             .env("BIND_HOST", "127.0.0.1")
-            // Stands in the URLs of queues and in the address that the migration answers to.
+            // Part of the queues' URLs and of the address to which the migration sends its response.
             .env("MINISTACK_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", port.to_string())
             .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))

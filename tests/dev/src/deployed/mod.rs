@@ -1,7 +1,8 @@
-//! `up --deployed`: the template, built by SAM, really deployed, and tried there.
+//! `up --deployed`: builds the template with SAM, deploys it to a local cloud, and verifies the deployed stack.
 //!
-//! The cloud is MiniStack, which runs the functions, their queues' mappings and the HTTP API; the database is one of its own on
-//! the local stack's server. Everything is made from nothing each time: what is proven is a first deployment.
+//! The cloud is MiniStack, which runs the functions, the event source mappings and the HTTP API. The database is a
+//! separate one on the local stack's server. Each run starts with an empty account and database, so it verifies a first
+//! deployment.
 
 mod cloud;
 mod proof;
@@ -31,29 +32,30 @@ use ringfence_harness::local::postgres::Cluster;
 use ringfence_harness::local::secrets::Secrets;
 use ringfence_harness::local::tools::Tools;
 
-/// The stack's name, which its functions' and queues' names begin with.
+/// Name of the stack, which is the prefix of the functions' and queues' names.
 const STACK: &str = "ringfence";
-/// The database's name. What has this name on the server is replaced.
+/// Name of the database. An existing database of this name is replaced.
 const DATABASE: &str = "ringfence_deployed";
 
-/// Where the deployed stack is. Written to `target/ringfence/deployed.json` when it is proven to work, removed by `down`.
+/// Addresses of the deployed stack. `up` writes them to `target/ringfence/deployed.json` after the verification; `down`
+/// removes the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Deployment {
     pub(crate) stack: String,
     pub(crate) base_url: String,
-    /// Where Vapi would post the events of [`Deployment::org`].
+    /// Webhook URL of [`Deployment::org`].
     pub(crate) webhook_url: String,
     pub(crate) health_url: String,
-    /// The owner's URL.
+    /// URL of the owner.
     pub(crate) database_url: String,
-    /// What AWS tools need as `AWS_ENDPOINT_URL`.
+    /// Value of `AWS_ENDPOINT_URL` for AWS tools.
     pub(crate) aws_endpoint: String,
     pub(crate) org: Org,
-    /// The stack's outputs. Those with API Gateway's host are of no use here: it has another one.
+    /// Outputs of the stack. Outputs with API Gateway's host do not apply to the local cloud.
     pub(crate) outputs: BTreeMap<String, String>,
 }
 
-/// Builds, deploys and tries the stack, and leaves it running. When something fails, all that was started is stopped.
+/// Builds, deploys and verifies the stack, and leaves it running. On failure, stops all started services.
 pub(crate) async fn up(layout: &Layout) -> Result<Deployment> {
     if !cfg!(target_os = "linux") {
         return Err(Error::new("a deployed function is a program for Linux: `up --deployed` needs Linux to run it"));
@@ -73,7 +75,7 @@ pub(crate) async fn up(layout: &Layout) -> Result<Deployment> {
     outcome
 }
 
-/// Stops the deployed stack; its database stays. False: there was none.
+/// Stops the deployed stack but not its database. Returns false if there was no stack.
 pub(crate) async fn stop(layout: &Layout) -> Result<bool> {
     remove(&path(layout))?;
     Cloud::of(layout).stop().await

@@ -1,4 +1,4 @@
-//! What a deployed stack must do. Each thing that it does is a line on the terminal; the first that it does not do is an error.
+//! Verification of a deployed stack. Each successful check prints a line. The first failing check is an error.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,14 +28,14 @@ use ringfence_simulate::plan::{Call, Run};
 use ringfence_simulate::sender::Pace;
 use ringfence_simulate::{Manner, Target, send};
 
-/// How long an answer may take. Each invocation starts a process.
+/// Limit for an answer. Each invocation starts a process.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
-/// How long applying a call may take: its messages are polled for, a batch at a time.
+/// Limit for applying a call, whose messages are polled one batch at a time.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Longer than a schedule's minute, wherever it begins.
+/// Longer than the schedule's interval of one minute, at any start time.
 const SCHEDULED: Duration = Duration::from_mins(4);
 
-/// The deployed stack as the proof needs it.
+/// The deployed stack with the values that the checks need.
 pub(super) struct Proof<'a> {
     pub(super) base_url: &'a str,
     pub(super) aws_endpoint: &'a str,
@@ -44,7 +44,7 @@ pub(super) struct Proof<'a> {
 }
 
 impl Proof<'_> {
-    /// Everything, in order. Returns the org that was created on the way.
+    /// Runs all checks in order. Returns the org that they created.
     pub(super) async fn carry_out(&self, secrets: &Secrets) -> Result<Org> {
         self.schema().await?;
         self.health(&format!("{}/health", self.base_url)).await?;
@@ -68,7 +68,7 @@ impl Proof<'_> {
         Ok(org)
     }
 
-    /// The migration ran as a part of the deployment.
+    /// Checks that the deployment ran the migrations.
     async fn schema(&self) -> Result<()> {
         let printed = self.ringfence(&["doctor"]).await?;
         let checks = printed.lines().filter(|line| line.trim_start().starts_with("ok ")).count();
@@ -84,7 +84,7 @@ impl Proof<'_> {
         Ok(())
     }
 
-    /// An act of administration, which the deployed migrate function performs.
+    /// Creates an org with the deployed admin function.
     async fn create_org(&self) -> Result<Org> {
         let printed = self.ringfence(&["org", "create", "--name", "Deployed", "--json"]).await?;
         let org: Org = serde_json::from_str(&printed).context("read the new org")?;
@@ -100,7 +100,7 @@ impl Proof<'_> {
         Ok(())
     }
 
-    /// The interactive functions, by routes of their own: who takes a call, and a tool that nobody registered.
+    /// Checks the routes of the interactive functions: an assistant request, and a call of an unregistered tool.
     async fn interactive(&self, target: &Target) -> Result<()> {
         let call = json!({"id": "deployed-interactive"});
         let request = json!({"message": {"type": "assistant-request", "call": call}});
@@ -125,7 +125,7 @@ impl Proof<'_> {
         answer.json().await.context("read the answer")
     }
 
-    /// A wrong key changes nothing and is told so.
+    /// Checks that a wrong key is answered with 401.
     async fn refusal(&self, target: &Target) -> Result<()> {
         let request = http::client(ANSWER_LIMIT)?.post(&target.webhook_url).header("x-vapi-secret", "rf_local_1_wrong");
         let answer = request.body(r#"{"message":{"type":"hang"}}"#).send().await.context("post with a wrong key")?;
@@ -136,7 +136,7 @@ impl Proof<'_> {
         Ok(())
     }
 
-    /// A call's webhooks, by the HTTP API, the webhook function and the database.
+    /// Checks a call's webhooks, through the HTTP API, the webhook function and the database.
     async fn webhooks(&self, target: &Target, to: &str) -> Result<()> {
         let ledger = Ledger::open(self.database_url, target.org).await?;
         let calls = Run::new(Timestamp::now(), false).calls(1);
@@ -154,7 +154,8 @@ impl Proof<'_> {
         Ok(())
     }
 
-    /// A call's events, by the retry queues, their mappings, the event functions and the database.
+    /// Checks a call's events, through the retry queues, their event source mappings, the event functions and the
+    /// database.
     async fn retries(&self, org: OrgId) -> Result<()> {
         let ledger = Ledger::open(self.database_url, org).await?;
         let calls = Run::new(Timestamp::now(), false).calls(1);
@@ -164,7 +165,8 @@ impl Proof<'_> {
         Ok(())
     }
 
-    /// A viewer connects with a token, and sees a call as it comes in: by the WebSocket API, the live function and pushes.
+    /// Checks that a viewer with a token receives a call's frames, through the WebSocket API, the live function and
+    /// pushes.
     async fn live(&self, target: &Target) -> Result<()> {
         let api =
             self.outputs.get("WebSocketApiId").ok_or_else(|| Error::new("the stack has no output WebSocketApiId"))?;
@@ -177,9 +179,9 @@ impl Proof<'_> {
         let manner = Manner { duplicates: 0, shuffle: false, pace, attempts: Manner::PERSISTENT };
         send(target, &calls, manner).await?;
         let frame = viewer.frame_of(&calls[0].id, PATIENCE).await?;
-        proven(&format!("a viewer with a token sees a call while it lives: its first frame is {frame}"));
+        proven(&format!("a viewer with a token receives the frames of a call: the first is {frame}"));
         if Viewer::connect(&url, "no.valid.token").await.is_ok() {
-            return Err(Error::new("a viewer without a valid token was let in"));
+            return Err(Error::new("a viewer without a valid token was accepted"));
         }
         proven("a viewer without a valid token is refused");
         Ok(())
@@ -187,11 +189,11 @@ impl Proof<'_> {
 
     async fn dead_letters(&self) -> Result<()> {
         let moved = retries::give_up(self.aws_endpoint, self.outputs, PATIENCE).await?;
-        proven(&format!("what is no event goes from {moved} retry queues to their dead-letter queues"));
+        proven(&format!("invalid messages on {moved} retry queues become dead letters"));
         Ok(())
     }
 
-    /// A recording that is refused, its dead letter redriven, and the recording played back.
+    /// Checks a recording that is refused, the redrive of its dead letter, and the playback of the recording.
     async fn recordings(&self, target: &Target) -> Result<()> {
         recordings::report(target).await?;
         recordings::wait_for_state(self.database_url, "dead RF8003", PATIENCE).await?;
@@ -201,7 +203,7 @@ impl Proof<'_> {
         recordings::wait_for_state(self.database_url, "stored", PATIENCE).await?;
         let token = self.ringfence(&["token", "--org", &target.org.to_string()]).await?;
         recordings::play(self.base_url, token.trim()).await?;
-        proven("redriven it is found in the bucket, and a token plays it");
+        proven("after a redrive it is in the bucket, and a token plays it");
         Ok(())
     }
 
@@ -221,11 +223,11 @@ impl Proof<'_> {
                 return Err(Error::new(format!("a dry run of {job} reports {report:?}")));
             }
         }
-        proven("maintenance reports what there is to do");
+        proven("dry runs of maintenance jobs report their findings");
         Ok(())
     }
 
-    /// The local cloud orders `watch` every minute, which leaves the depth of each queue.
+    /// Checks that the schedule of `watch` runs every minute and stores the depth of each queue.
     async fn schedules(&self) -> Result<()> {
         let client = connection::open(self.database_url).await?;
         let mut queues = 0_i64;
@@ -235,13 +237,13 @@ impl Proof<'_> {
             Ok(queues > 0)
         };
         if !wait_until(SCHEDULED, has_fired).await? {
-            return Err(Error::new("no schedule has fired"));
+            return Err(Error::new("no schedule has run"));
         }
-        proven(&format!("a schedule has fired: maintenance knows the depth of {queues} queues"));
+        proven(&format!("a schedule has run: maintenance has stored the depth of {queues} queues"));
         Ok(())
     }
 
-    /// A call is erased, over the deployed migrate function.
+    /// Erases a call with the deployed admin function.
     async fn erasure(&self, org: OrgId) -> Result<()> {
         let client = connection::open(self.database_url).await?;
         let query = "SELECT vapi_call_id FROM call_logs WHERE org_id = $1 AND status = 'completed' LIMIT 1";
@@ -250,13 +252,13 @@ impl Proof<'_> {
         let query = "SELECT count(*) FROM call_logs WHERE vapi_call_id = $1";
         let left: i64 = client.query_one(query, &[&call]).await.context("look for the call")?.get(0);
         if left > 0 {
-            return Err(Error::new("an erased call is still there"));
+            return Err(Error::new("an erased call still exists"));
         }
-        proven("a call is erased by the deployed migrate function");
+        proven("a call is erased by the deployed admin function");
         Ok(())
     }
 
-    /// This tool itself on the deployed stack, as an operator would use it.
+    /// Runs this tool on the deployed stack, as an operator does.
     async fn ringfence(&self, arguments: &[&str]) -> Result<String> {
         let mut tool = Command::new(this_program()?);
         tool.args(arguments).args(["--stack", STACK]).envs(of_aws(self.aws_endpoint)).kill_on_drop(true);
@@ -267,14 +269,14 @@ impl Proof<'_> {
     }
 }
 
-/// How many rows the calls made. All are as they must be, or it is an error.
+/// Number of the calls' rows. A row that differs from the expected one is an error.
 async fn rows(ledger: &Ledger, org: OrgId, calls: &[Call]) -> Result<usize> {
     let comparison = ledger.check(org, calls, PATIENCE).await?.comparison;
     if comparison.is_right() {
         return Ok(comparison.right);
     }
     let differences: Vec<String> = comparison.differences().collect();
-    Err(Error::new(format!("the call did not make the rows that it must:\n  {}", differences.join("\n  "))))
+    Err(Error::new(format!("the rows of the call differ from the expected rows:\n  {}", differences.join("\n  "))))
 }
 
 fn proven(what: &str) {

@@ -1,5 +1,6 @@
-//! The deployed recordings. Functions there reach public addresses only, so that nothing of this machine can be fetched: what is tried is
-//! a link that is refused, and then the object itself, put where the function would have put it.
+//! Recordings of the deployed stack. Its functions connect to public addresses only, so they cannot fetch a file from
+//! this machine. The checks use a link that is refused, and then an object that is put at the key that the function
+//! would use.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,12 +13,12 @@ use ringfence_harness::local::{buckets, connection, http};
 use ringfence_harness::wait::wait_until;
 use ringfence_simulate::Target;
 
-/// The call whose recording it is.
+/// Id of the call with the recording.
 pub(super) const CALL: &str = "deployed-recording";
 const RECORDING: &[u8] = b"RIFF\0\0\0\0WAVEfmt a recording";
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
-/// Posts a report whose recording is nowhere.
+/// Posts a report whose recording does not exist.
 pub(super) async fn report(target: &Target) -> Result<()> {
     let expires_at = Timestamp::now() + SignedDuration::from_mins(30);
     let body = json!({"message": {
@@ -29,7 +30,7 @@ pub(super) async fn report(target: &Target) -> Result<()> {
     answer.map(drop).context("post a report")
 }
 
-/// Waits until the recording's row is in this state.
+/// Waits until the recording's row has this state.
 pub(super) async fn wait_for_state(database_url: &str, state: &str, timeout: Duration) -> Result<()> {
     let client = connection::open(database_url).await?;
     let query = "SELECT concat_ws(' ', state, code) FROM recording_upload_queue WHERE vapi_call_id = $1";
@@ -44,7 +45,7 @@ pub(super) async fn wait_for_state(database_url: &str, state: &str, timeout: Dur
     Err(Error::new(format!("the recording is {found:?} and not {state:?}")))
 }
 
-/// Puts the recording where the function puts it.
+/// Puts the recording at the key that the function uses.
 pub(super) async fn put(aws_endpoint: &str, outputs: &BTreeMap<String, String>, target: &Target) -> Result<()> {
     let bucket = outputs
         .get("RecordingsBucketName")
@@ -54,7 +55,7 @@ pub(super) async fn put(aws_endpoint: &str, outputs: &BTreeMap<String, String>, 
     Ok(())
 }
 
-/// Asks for the recording with a token, and plays it.
+/// Requests the recording's link with a token, and fetches the link.
 pub(super) async fn play(base_url: &str, token: &str) -> Result<()> {
     let url = format!("{base_url}/api/calls/{CALL}/recordings/mono");
     let client = http::client(ANSWER_LIMIT)?;

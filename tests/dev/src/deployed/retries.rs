@@ -1,4 +1,4 @@
-//! Messages for the deployed retry queues.
+//! Messages for the retry queues of the deployed stack.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,7 +15,8 @@ use ringfence_harness::wait::wait_until;
 use ringfence_simulate::bodies_of;
 use ringfence_simulate::plan::Call;
 
-/// Puts a call's events on the queues of their functions, as the webhook function does while the database is unavailable.
+/// Sends a call's events to the queues of their functions, as the webhook function does while the database is
+/// unavailable.
 pub(super) async fn queue_events(
     aws_endpoint: &str,
     outputs: &BTreeMap<String, String>,
@@ -40,7 +41,8 @@ pub(super) async fn queue_events(
     Ok(bodies.len())
 }
 
-/// Puts a message that is no event on each retry queue, and waits until all have become dead letters. Returns how many.
+/// Sends a message that is not an event to each retry queue, and waits until all have become dead letters. Returns
+/// their number.
 pub(super) async fn give_up(
     aws_endpoint: &str,
     outputs: &BTreeMap<String, String>,
@@ -56,20 +58,20 @@ pub(super) async fn give_up(
         let dead_letters = output(outputs, consumer, "DeadLettersUrl")?;
         let is_dead = async || Ok(depth(&sqs, dead_letters).await? > 0);
         if !wait_until(deadline.saturating_duration_since(Instant::now()), is_dead).await? {
-            return Err(Error::new(format!("a message that is no event did not become a dead letter of {consumer}")));
+            return Err(Error::new(format!("an invalid message did not become a dead letter of {consumer}")));
         }
     }
     Ok(consumers().count())
 }
 
-/// An output of a function's queues: `CallStartedQueueUrl`, say.
+/// Value of an output for a function's queues, such as `CallStartedQueueUrl`.
 fn output<'a>(outputs: &'a BTreeMap<String, String>, consumer: &str, suffix: &str) -> Result<&'a str> {
     let name = format!("{}{suffix}", camel_case(consumer));
     let value = outputs.get(&name).ok_or_else(|| Error::new(format!("the stack has no output {name}")))?;
     Ok(value)
 }
 
-/// `call-started` is `CallStarted` in the template.
+/// Converts `call-started` to `CallStarted`, as in the template.
 fn camel_case(name: &str) -> String {
     let capitalised = |word: &str| {
         let (first, rest) = word.split_at(1);

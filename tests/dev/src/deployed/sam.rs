@@ -16,7 +16,7 @@ use ringfence_harness::local::progress;
 use ringfence_harness::local::queues::{ACCESS_KEY, REGION};
 use ringfence_harness::local::tools::Tools;
 
-/// An address where nothing answers, for commands that must need no cloud.
+/// An address where no server listens, for commands that must not use a cloud.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
 /// `sam build`: debug builds for this machine.
@@ -30,33 +30,33 @@ pub(super) async fn build(layout: &Layout, tools: &Tools, sam_tools: &SamTools) 
         .env("PATH", tools.path_variable())
         .env("SAM_BUILD_MODE", "debug")
         .env("CARGO_LAMBDA_COMPILER", "cargo")
-        // It would have rustup add a target that is there.
+        // Without it, cargo-lambda would ask rustup to add a target that is already installed.
         .env("CARGO_LAMBDA_BUILD", "{skip_target_check=true}")
-        // SAM builds one function after another. With the features of dependencies unified over the whole workspace, as in every
-        // other build of it, none is built twice.
+        // SAM builds one function after another. With the features of dependencies unified over the whole workspace, as
+        // in all other builds, no dependency is built twice.
         .env("CARGO_LAMBDA_COMPILER_EXTRA_ARGS", "--workspace")
-        // This machine's OpenSSL is the one that the functions will run with.
+        // The functions run with the OpenSSL of this machine.
         .env("OPENSSL_NO_VENDOR", "1");
     logged(&mut build, &log, "build the functions with SAM").await?;
     strip(layout).await
 }
 
-/// Where the built template's functions push. The local cloud has no host for each API.
+/// Push endpoint in the built template. The local cloud has no host name per API.
 const PUSH_ENDPOINT: &str = "https://${WebSocketApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live";
 
-/// Leads the deployed functions to the viewers' connections as the local cloud has them. Everything else of the template is
-/// deployed as it is.
+/// Replaces the push endpoint in the built template by that of the local cloud. The rest of the template is deployed
+/// unchanged.
 pub(super) fn lead_to_connections(layout: &Layout, endpoint: &str) -> Result<()> {
     let path = folder(layout).join("template.yaml");
     let template = fs::read_to_string(&path).context("read the built template")?;
     if !template.contains(PUSH_ENDPOINT) {
-        return Err(Error::new(format!("the built template does not name {PUSH_ENDPOINT}")));
+        return Err(Error::new(format!("the built template does not contain {PUSH_ENDPOINT}")));
     }
     let local = format!("{endpoint}/_aws/execute-api/${{WebSocketApi}}/live");
     fs::write(&path, template.replace(PUSH_ENDPOINT, &local)).context("write the built template")
 }
 
-/// `sam deploy`, with these parameters besides the architecture.
+/// Runs `sam deploy` with these parameters in addition to the architecture.
 pub(super) async fn deploy(layout: &Layout, sam_tools: &SamTools, endpoint: &str, parameters: &[String]) -> Result<()> {
     let log = layout.logs().join("sam-deploy.log");
     progress(&format!("Deploying with SAM (log: {})", log.display()));
@@ -64,7 +64,7 @@ pub(super) async fn deploy(layout: &Layout, sam_tools: &SamTools, endpoint: &str
     deploy
         .args(["deploy", "--stack-name", STACK, "--no-confirm-changeset", "--no-progressbar", "--template-file"])
         .arg(folder(layout).join("template.yaml"))
-        // SAM would look for it beside the built template.
+        // SAM would otherwise look for the file in the folder of the built template.
         .arg("--config-file")
         .arg(layout.root().join("samconfig.toml"))
         .arg("--parameter-overrides")
@@ -79,17 +79,18 @@ pub(super) async fn deploy(layout: &Layout, sam_tools: &SamTools, endpoint: &str
     })
 }
 
-/// The first resource that failed, with its reason, in SAM's table of events. The log ends with the removal of all the others.
+/// First resource that failed, with its reason, from SAM's table of events. The log ends with the removal of all other
+/// resources.
 fn first_failure(log: &str) -> Option<String> {
     let lines: Vec<&str> = log.lines().skip_while(|line| !line.contains("_FAILED ")).collect();
     let (first, rest) = lines.split_first()?;
-    // A reason goes on in lines that begin with an empty column.
+    // A reason continues in lines that begin with an empty column.
     let reason = rest.iter().take_while(|line| line.starts_with(' '));
     let lines: Vec<&str> = std::iter::once(first).chain(reason).map(|line| line.trim_end()).collect();
-    Some(format!("what failed first:\n  | {}", lines.join("\n  | ")))
+    Some(format!("first failure:\n  | {}", lines.join("\n  | ")))
 }
 
-/// The outputs of the deployed stack.
+/// Outputs of the deployed stack.
 pub(super) async fn outputs(layout: &Layout, sam_tools: &SamTools, endpoint: &str) -> Result<BTreeMap<String, String>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -104,7 +105,7 @@ pub(super) async fn outputs(layout: &Layout, sam_tools: &SamTools, endpoint: &st
     Ok(outputs.into_iter().map(|output| (output.output_key, output.output_value)).collect())
 }
 
-/// `sam validate --lint` and cfn-lint. What they find goes to the terminal.
+/// Runs `sam validate --lint` and cfn-lint. Their findings are printed to the terminal.
 pub(crate) async fn check_template(layout: &Layout) -> Result<()> {
     let tools = SamTools::install(layout).await?;
     let mut validate = sam(layout, &tools, NOWHERE);
@@ -120,7 +121,7 @@ pub(crate) async fn check_template(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// The SAM CLI, led to the endpoint and to nowhere else: it never meets an account that the developer has.
+/// The SAM CLI with the endpoint and local credentials only, so that it never uses the developer's AWS account.
 fn sam(layout: &Layout, sam_tools: &SamTools, endpoint: &str) -> Command {
     let mut command = Command::from(sam_tools.command("sam"));
     for name in ["AWS_PROFILE", "AWS_SESSION_TOKEN"] {
@@ -136,7 +137,7 @@ fn sam(layout: &Layout, sam_tools: &SamTools, endpoint: &str) -> Command {
     command
 }
 
-/// Where SAM puts what it builds.
+/// Folder of SAM's build output.
 fn folder(layout: &Layout) -> PathBuf {
     layout.path("sam")
 }
@@ -146,7 +147,7 @@ fn architecture() -> String {
     format!("Architecture={name}")
 }
 
-/// Debug information is most of the binaries, which are packed and uploaded.
+/// Debug information is most of the size of the binaries, which are packed and uploaded.
 async fn strip(layout: &Layout) -> Result<()> {
     let folders = fs::read_dir(folder(layout)).context("list what SAM built")?;
     let binaries = folders.filter_map(|entry| Some(entry.ok()?.path().join("bootstrap"))).filter(|file| file.is_file());

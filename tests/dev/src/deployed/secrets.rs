@@ -1,4 +1,4 @@
-//! The two secrets that the template asks for, in the cloud's Secrets Manager.
+//! The two secrets that the template requires, in the cloud's Secrets Manager.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use ringfence_harness::local::secrets::Secrets;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The parameters of the template that name the secrets.
+/// Creates the secrets. Returns the template parameters with their ARNs.
 pub(super) async fn create(endpoint: &str, database: &Database, secrets: &Secrets) -> Result<Vec<String>> {
     let ca = std::env::var("DATABASE_CA_PEM").ok();
     let of_database = json!({
@@ -35,7 +35,7 @@ struct Created {
     arn: String,
 }
 
-/// Returns the secret's ARN. MiniStack takes requests without a signature.
+/// Creates a secret and returns its ARN. MiniStack accepts requests without a signature.
 async fn create_one(endpoint: &str, name: &str, value: &Value) -> Result<String> {
     let request = json!({ "Name": name, "SecretString": value.to_string() });
     let answer = http::client(LIMIT)?

@@ -1,5 +1,5 @@
-//! The tools of a deployment from `PyPI`: the SAM CLI, cfn-lint, and a MiniStack that reads SAM templates. They have a virtual
-//! environment of their own, which only those who deploy wait for.
+//! Tools of a deployment from `PyPI`: the SAM CLI, cfn-lint, and a MiniStack that supports SAM templates. They have a
+//! separate virtual environment, so that only a deployment installs it.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,7 @@ use ringfence_harness::error::Result;
 use ringfence_harness::local::layout::Layout;
 use ringfence_harness::local::python;
 
-/// The exact versions.
+/// Exact versions.
 const REQUIREMENTS: &str = include_str!("../../deployment-requirements.txt");
 
 /// The installed tools.
@@ -25,7 +25,8 @@ impl SamTools {
         Ok(Self { bin: environment.join("bin") })
     }
 
-    /// A script of the environment. It is given to Python by hand: its first line breaks when the checkout is moved.
+    /// Command for a script of the environment. Python runs the script, because its first line is wrong after the
+    /// checkout is moved.
     pub(super) fn command(&self, script: &str) -> Command {
         let mut command = Command::new(self.bin.join("python"));
         command.arg(self.bin.join(script));

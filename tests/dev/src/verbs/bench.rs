@@ -1,4 +1,4 @@
-//! `cargo ringfence bench`: performance, measured against PostgreSQL's own benchmark.
+//! `cargo ringfence bench`: performance, compared with PostgreSQL's own benchmark.
 
 use std::process::ExitCode;
 
@@ -8,22 +8,22 @@ use ringfence_harness::interruption::Interruption;
 use ringfence_harness::local::backing::lock;
 use ringfence_harness::local::layout::Layout;
 
-/// Measures webhooks against pgbench with the same SQL on the same server, and all that a start and a webhook cost.
+/// Measures webhooks against pgbench with the same SQL on the same server, and the cost of a start and of a webhook.
 ///
-/// Everything runs on services of its own; the local stack is not touched. The table is also written to
-/// `target/ringfence/bench.json`. The machine should do nothing else meanwhile.
+/// All services are started for the benchmark; the local stack is not used. The tables are also written to
+/// `target/ringfence/bench.json`. The machine should be idle otherwise.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Bench {
-    /// A minute or two with unoptimised binaries: shows that the bench works, and says nothing about speed
+    /// Run for a minute or two with unoptimised binaries, as a functional check whose figures have no meaning
     #[arg(long)]
     short: bool,
-    /// Only these
+    /// Sections to run; all by default
     #[arg(value_enum, value_name = "SECTION")]
     sections: Vec<bench::Section>,
-    /// How many environments the throughput is measured with; 1, 4 and 16 unless told
+    /// Numbers of environments for the throughput; 1, 4 and 16 by default
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=64))]
     clients: Vec<u64>,
-    /// How many rounds the throughput is measured in; 5 unless told
+    /// Number of rounds for the throughput; 5 by default
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
 }

@@ -1,4 +1,4 @@
-//! `cargo ringfence check-template`: the lints of the deployed system.
+//! `cargo ringfence check-template`: lints of the template.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ pub(crate) struct CheckTemplate;
 impl CheckTemplate {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         deployed::check_template(&Layout::find()?).await?;
-        println!("template.yaml is sound.");
+        println!("template.yaml is valid.");
         Ok(ExitCode::SUCCESS)
     }
 }

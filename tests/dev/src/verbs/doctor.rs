@@ -1,4 +1,4 @@
-//! `cargo ringfence doctor`: whether this machine has what is needed, and whether the local stack is sound.
+//! `cargo ringfence doctor`: checks of the prerequisites and of the local stack.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,10 +13,10 @@ use ringfence_harness::local::stack::Stack;
 use ringfence_harness::local::{http, pgbouncer, postgres_binaries, python, queues};
 use tokio::process;
 
-/// Longer than the functions take to find that the database is unavailable.
+/// Longer than the functions need to detect that the database is unavailable.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Checks the prerequisites, and the local stack when it is up.
+/// Checks the prerequisites, and the local stack if it is running.
 pub(crate) async fn run(doctor: Doctor) -> Result<ExitCode> {
     let mut report = Report::new();
     println!("This machine");
@@ -54,7 +54,7 @@ fn describe_postgres() -> String {
         .unwrap_or_else(|| "none of 15 to 18 installed, `up` will install a package of it under target/".to_owned())
 }
 
-/// Something that is good to have.
+/// Prints an optional prerequisite.
 fn note(what: &str, found: Option<&Path>) {
     match found {
         Some(path) => println!("  ok    {what}: {}", path.display()),

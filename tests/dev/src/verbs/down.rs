@@ -8,10 +8,10 @@ use ringfence_harness::local::backing::lock;
 use ringfence_harness::local::layout::Layout;
 use ringfence_harness::local::stack::{self, Stack};
 
-/// Stops the local stack; its data stays.
+/// Stops the local stack; its data is retained.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Down {
-    /// Remove the stack's data and secrets too
+    /// Also remove the stack's data and secrets
     #[arg(long)]
     purge: bool,
 }
@@ -25,7 +25,7 @@ impl Down {
         println!("{}", if stopped { "The local stack is stopped." } else { "The local stack was not running." });
         if self.purge {
             stack::purge(&layout)?;
-            println!("Its data is removed. A database on a server that DATABASE_URL named is not touched.");
+            println!("Its data is removed, except a database on a server of DATABASE_URL.");
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -1,4 +1,4 @@
-//! `cargo ringfence drill`: faults on purpose.
+//! `cargo ringfence drill`: fault injection.
 
 use std::process::ExitCode;
 
@@ -10,15 +10,16 @@ use ringfence_harness::interruption::Interruption;
 use ringfence_harness::local::backing::lock;
 use ringfence_harness::local::layout::Layout;
 
-/// Breaks things while calls come in, and compares every row afterwards: nothing acknowledged is lost, nothing applied twice.
+/// Injects faults while calls arrive, and then compares every row: no acknowledged event is lost, and none is applied
+/// twice.
 ///
-/// Everything runs on services of its own; the local stack is not touched. Without a name, all drills run.
+/// All services are started for the drills; the local stack is not used. Without a name, all drills run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Drill {
-    /// Which ones
+    /// Drills to run; all by default
     #[arg(value_enum, value_name = "NAME")]
     names: Vec<Name>,
-    /// A few seconds each, with fewer webhooks
+    /// Run each drill for a few seconds, with fewer webhooks
     #[arg(long)]
     short: bool,
 }

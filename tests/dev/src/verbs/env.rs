@@ -1,4 +1,4 @@
-//! `cargo ringfence env`: the environment for a hand-typed `cargo lambda watch`.
+//! `cargo ringfence env`: the environment for a manual `cargo lambda watch`.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use ringfence_harness::local::backing::{Backing, lock};
 use ringfence_harness::local::environment::{export_line, of_functions};
 use ringfence_harness::local::layout::Layout;
 
-/// Where a hand-typed `cargo lambda watch` serves. The watch that `up` starts has another port, so both can run.
+/// Default URL of a manual `cargo lambda watch`. The watch that `up` starts uses another port, so both can run.
 const WATCH_URL: &str = "http://127.0.0.1:9000";
 
 /// Prints the functions' environment for a shell, and starts PostgreSQL and the queues for them:

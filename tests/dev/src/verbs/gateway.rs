@@ -9,10 +9,10 @@ use ringfence_harness::local::gateway;
 /// Serves viewers until it is stopped.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Gateway {
-    /// Where to listen
+    /// Port on which it listens
     #[arg(long)]
     port: u16,
-    /// Where the functions answer
+    /// URL of the functions
     #[arg(long)]
     base_url: String,
 }

@@ -1,4 +1,4 @@
-//! `cargo ringfence pages`: the console's pages, walked in a real browser.
+//! `cargo ringfence pages`: test of the console's pages in a real browser.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
@@ -31,13 +31,13 @@ use ringfence_simulate::{Manner, Target, send};
 const CONSOLE: Duration = Duration::from_hours(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_mins(1);
-/// What a call says that cannot be stored, for as long as the rule stands.
+/// A text that the database refuses while the constraint exists.
 const UNSPEAKABLE: &str = "This cannot be stored.";
 const FORBID: &str =
     "ALTER TABLE call_transcripts ADD CONSTRAINT unspeakable CHECK (text <> 'This cannot be stored.') NOT VALID";
 const ALLOW: &str = "ALTER TABLE call_transcripts DROP CONSTRAINT IF EXISTS unspeakable";
 
-/// Walks the console's pages in Chromium, against the local stack, and leaves pictures of them in target/ringfence/pages
+/// Opens the console's pages in Chromium, on the local stack, and saves screenshots in target/ringfence/pages
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pages {}
 
@@ -50,10 +50,10 @@ impl Pages {
         let packages = install(&layout).await?;
         let walk = Walk { layout: &layout, stack: &stack, storage: recording::storage().await };
         let outcome = walk.walk(&node, &chromium, &packages).await;
-        // Also after a walk that ended half way.
-        walk.database().await?.batch_execute(ALLOW).await.context("allow what was forbidden")?;
+        // Also after a test that failed.
+        walk.database().await?.batch_execute(ALLOW).await.context("drop the constraint")?;
         outcome?;
-        println!("The pictures are in {}", layout.path("pages").display());
+        println!("The screenshots are in {}", layout.path("pages").display());
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -63,21 +63,21 @@ fn program(names: &[&str]) -> Result<PathBuf> {
     found.ok_or_else(|| Error::new(format!("{} is not on PATH: the README says how to install it", names[0])))
 }
 
-/// The packages that the walk needs, at the versions of its lock file.
+/// Installs the packages of the test, at the versions of its lock file.
 async fn install(layout: &Layout) -> Result<PathBuf> {
     let (source, home) = (layout.root().join("tests/pages"), layout.path("tools/pages"));
     tokio::fs::create_dir_all(&home).await.context("make a folder for packages")?;
     for name in ["package.json", "package-lock.json"] {
         tokio::fs::copy(source.join(name), home.join(name)).await.context(format_args!("copy {name}"))?;
     }
-    progress("Installing what drives the browser");
+    progress("Installing the packages of the browser test");
     let mut npm = process::Command::new(program(&["npm"])?);
     npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&home);
     logged(&mut npm, &layout.logs().join("pages-npm.log"), "install packages with npm").await?;
     Ok(home)
 }
 
-/// A walk, and what it needs done outside of the browser.
+/// A run of the test, with the actions that it requests outside the browser.
 struct Walk<'a> {
     layout: &'a Layout,
     stack: &'a Stack,
@@ -97,24 +97,26 @@ impl Walk<'_> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
-        let mut child = browser.spawn().context("start the walk")?;
+        let mut child = browser.spawn().context("start the browser test")?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let (Some(mut stdin), Some(stdout)) = (stdin, stdout) else { return Err(Error::new("the walk has no pipes")) };
+        let (Some(mut stdin), Some(stdout)) = (stdin, stdout) else {
+            return Err(Error::new("the browser test has no pipes"));
+        };
         let mut lines = BufReader::new(stdout).lines();
-        while let Some(line) = lines.next_line().await.context("listen to the walk")? {
+        while let Some(line) = lines.next_line().await.context("read from the browser test")? {
             match line.strip_prefix("do: ") {
                 Some(what) => {
                     let answer = format!("{}\n", self.carry_out(what).await?);
-                    stdin.write_all(answer.as_bytes()).await.context("answer the walk")?;
+                    stdin.write_all(answer.as_bytes()).await.context("write to the browser test")?;
                 }
                 None => println!("{line}"),
             }
         }
-        let status = child.wait().await.context("wait for the walk")?;
+        let status = child.wait().await.context("wait for the browser test")?;
         if status.success() {
             Ok(())
         } else {
-            Err(Error::new("a page is not as it must be; what is wrong stands above"))
+            Err(Error::new("a page differs from the expected one; see the output above"))
         }
     }
 
@@ -128,21 +130,21 @@ impl Walk<'_> {
             }
             "break" => self.break_event().await,
             "fix" => {
-                self.database().await?.batch_execute(ALLOW).await.context("allow what was forbidden")?;
+                self.database().await?.batch_execute(ALLOW).await.context("drop the constraint")?;
                 Ok(json!({}))
             }
             "count" => {
-                // What its schedules do every few minutes.
+                // The jobs that schedules run every few minutes.
                 for job in [Job::RollUp, Job::Watch] {
                     LocalStack.run_job(JobRequest { job, dry_run: false }).await?;
                 }
                 Ok(json!({}))
             }
-            other => Err(Error::new(format!("the walk asks for {other:?}"))),
+            other => Err(Error::new(format!("unknown action of the browser test: {other:?}"))),
         }
     }
 
-    /// One call, recorded.
+    /// Sends one call with a recording.
     async fn send_call(&self) -> Result<Value> {
         let target = Target::of_stack(self.stack);
         let mut ledger = Ledger::open(&self.stack.database_url, target.org).await?;
@@ -154,11 +156,11 @@ impl Walk<'_> {
         Ok(json!({"call": calls[0].id}))
     }
 
-    /// An event that the database refuses, until the rule is taken away.
+    /// Sends an event that the database refuses until the constraint is removed.
     async fn break_event(&self) -> Result<Value> {
         let database = self.database().await?;
-        database.batch_execute(ALLOW).await.context("allow what was forbidden")?;
-        database.batch_execute(FORBID).await.context("forbid a text")?;
+        database.batch_execute(ALLOW).await.context("drop the constraint")?;
+        database.batch_execute(FORBID).await.context("add the constraint")?;
         let call = format!("pages-{}", uuid::Uuid::new_v4());
         self.post(&json!({"type": "transcript", "transcriptType": "final", "role": "user", "transcript": UNSPEAKABLE,
             "timestamp": Timestamp::now().as_millisecond(), "call": {"id": call}}))

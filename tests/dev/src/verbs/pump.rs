@@ -10,10 +10,10 @@ use ringfence_harness::local::queues::{self, Timing};
 /// Moves messages from the retry queues to their functions until it is stopped.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pump {
-    /// The local SQS
+    /// Endpoint of the local SQS
     #[arg(long)]
     sqs_endpoint: String,
-    /// Where the functions answer
+    /// URL of the functions
     #[arg(long)]
     base_url: String,
 }
@@ -26,7 +26,7 @@ impl Pump {
         let queues = queues::create(&sqs, Timing::DEPLOYED).await?;
         tokio::select! {
             result = pump::run(&sqs, &queues, &self.base_url) => result?,
-            // A batch in flight is not deleted: it comes again after its visibility timeout, as in AWS.
+            // A batch in progress is not deleted: it is delivered again after its visibility timeout, as in AWS.
             () = interruption.wait() => (),
         }
         Ok(ExitCode::SUCCESS)

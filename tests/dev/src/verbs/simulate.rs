@@ -1,4 +1,4 @@
-//! `cargo ringfence simulate`: whole calls, sent as Vapi sends them, and every row compared afterwards.
+//! `cargo ringfence simulate`: sends whole calls as Vapi does, and then compares every row.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -17,33 +17,34 @@ use ringfence_simulate::recording;
 use ringfence_simulate::sender::{Pace, Tally};
 use ringfence_simulate::{Manner, Target, send};
 
-/// How many differences are printed.
+/// Maximum number of printed differences.
 const MAX_DIFFERENCES: usize = 30;
 const NOT_UP: &str =
     "the local stack is not up: run `cargo ringfence up` first, or name an org with --org, --key and --url";
 
-/// Sends simulated calls and compares every row with what must be there.
+/// Sends simulated calls and compares every row with the expected one.
 ///
-/// The local stack's own org gets them, or the one that --org, --key and --url name together. Calls to an org that is named are
-/// marked as test calls, so that they move no lead, and their rows are compared if the org is the local stack's.
+/// The calls belong to the local stack's own org, or to the org that --org, --key and --url specify together. Calls of
+/// a specified org are marked as test calls, which do not update leads, and their rows are compared if the org is on
+/// the local stack.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Simulate {
-    /// How many calls
+    /// Number of calls
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     calls: u32,
     /// Calls per second; without it, as fast as they are answered
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
-    /// Mix up the events of all calls
+    /// Shuffle the events of all calls
     #[arg(long)]
     shuffle: bool,
-    /// Deliver every event N times more
+    /// Deliver every event N additional times
     #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u16).range(..=100))]
     duplicates: u16,
-    /// Webhooks that wait for their answer at the same time
+    /// Maximum number of concurrent webhooks
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1_000))]
     concurrency: u16,
-    /// Seconds to wait for what went into the retry queues
+    /// Seconds to wait for the events in the retry queues
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     patience: u64,
     #[command(flatten)]
@@ -54,13 +55,13 @@ pub(crate) struct Simulate {
 #[derive(Clone, Debug, clap::Args)]
 #[group(requires_all = ["org", "key", "url"])]
 struct NamedOrg {
-    /// The org's id
+    /// Id of the org
     #[arg(long, required = false)]
     org: OrgId,
-    /// The org's key
+    /// Key of the org
     #[arg(long, required = false)]
     key: String,
-    /// The org's webhook URL
+    /// Webhook URL of the org
     #[arg(long, required = false)]
     url: reqwest::Url,
 }
@@ -74,7 +75,7 @@ impl Simulate {
             (None, Some(stack)) => own_target(&layout, &stack).await?,
             (None, None) => return Err(Error::new(NOT_UP)),
         };
-        // Who is elsewhere could not fetch what is recorded here.
+        // A stack on another machine could not fetch recordings from this machine.
         let storage = if ledger.is_some() { Some(recording::storage().await) } else { None };
         let run = Run::new(Timestamp::now(), self.org.is_some());
         let run = if let Some(storage) = &storage { run.recorded_by(&storage.url) } else { run };
@@ -102,7 +103,7 @@ impl Simulate {
 }
 
 impl NamedOrg {
-    /// The named org's webhook, and its rows if `stack` is where they will be. Nothing is added to the org.
+    /// Webhook of the specified org, and its ledger if it is on `stack`. Nothing is added to the org.
     async fn target(&self, stack: Option<Stack>) -> Result<(Target, Option<Ledger>)> {
         let target = Target { org: self.org, key: self.key.clone(), webhook_url: self.url.to_string() };
         let ledger = match stack.filter(|stack| target.webhook_url.starts_with(&stack.base_url)) {
@@ -113,7 +114,7 @@ impl NamedOrg {
     }
 }
 
-/// The stack's own org, with all who take part in the calls.
+/// The stack's own org, with all participants of the calls.
 async fn own_target(layout: &Layout, stack: &Stack) -> Result<(Target, Option<Ledger>)> {
     let target = Target::of_stack(stack);
     let mut ledger = Ledger::open(&stack.database_url, target.org).await?;
@@ -154,5 +155,5 @@ fn print_comparison(comparison: &Comparison) {
 /// A positive number of calls per second.
 fn rate(text: &str) -> std::result::Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if rate.is_finite() && rate > 0.0 { Ok(rate) } else { Err("a rate is more than 0".to_owned()) }
+    if rate.is_finite() && rate > 0.0 { Ok(rate) } else { Err("a rate must be greater than 0".to_owned()) }
 }

@@ -1,4 +1,4 @@
-//! `cargo ringfence test`: every test, over services of its own.
+//! `cargo ringfence test`: runs all tests, with services that it starts for them.
 
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
@@ -15,14 +15,14 @@ use ringfence_harness::local::postgres::Cluster;
 use ringfence_harness::local::tools::Tools;
 use ringfence_harness::local::{functions, pgbouncer, progress};
 
-/// Variables that would lead a test to the stack or to a server of the person who runs it.
+/// Variables that would make a test use the local stack or a server of the developer.
 const NOT_FOR_TESTS: [&str; 5] =
     ["DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_CA_PEM", "AWS_PROFILE", "AWS_SESSION_TOKEN"];
 
 /// Runs all tests of the workspace, with PostgreSQL and queues started for them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Test {
-    /// What `cargo test --workspace` is to be given
+    /// Arguments for `cargo test --workspace`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -35,7 +35,7 @@ impl Test {
         let mut interruption = Interruption::new()?;
         let outcome = tokio::select! {
             outcome = self.run_cargo(&layout, &pgbouncer) => outcome.map(exit_code),
-            // Ctrl-C reaches cargo and its tests as well.
+            // Ctrl-C also reaches cargo and its tests.
             () = interruption.wait() => Ok(ExitCode::FAILURE),
         };
         stop(&layout).await.and(outcome)
@@ -71,7 +71,7 @@ async fn stop(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// The status of cargo itself; 1 when a signal ended it.
+/// Exit code of cargo; 1 if a signal ended it.
 fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     code.map_or(ExitCode::FAILURE, ExitCode::from)

@@ -14,14 +14,14 @@ use ringfence_harness::local::stack::Stack;
 
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// Sets up and starts everything local: PostgreSQL, queues, functions. Sends one simulated call and prints its rows.
+/// Sets up and starts all local services: PostgreSQL, queues, functions. Sends one simulated call and prints its rows.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Up {
-    /// Return when everything answers, and leave it running until `cargo ringfence down`
+    /// Return when all services answer, and leave them running until `cargo ringfence down`
     #[arg(long)]
     detach: bool,
-    /// Deploy template.yaml by SAM into a local cloud of its own instead, try it there, and leave it running until
-    /// `cargo ringfence down`. Its database is `ringfence_deployed`, which is replaced
+    /// Deploy template.yaml with SAM to a separate local cloud instead, verify it, and leave it running until `cargo
+    /// ringfence down`. Its database `ringfence_deployed` is replaced
     #[arg(long)]
     deployed: bool,
 }
@@ -44,7 +44,7 @@ impl Up {
         };
         let stack = match started {
             Ok(stack) => stack,
-            // What did start is of no use alone.
+            // The services that did start are of no use alone.
             Err(error) => return stop(&layout).await.and(Err(error)),
         };
         print(&layout, &stack);
@@ -88,7 +88,7 @@ async fn stop(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Returns when a process of the stack has ended: by `down` from elsewhere, or by a fault.
+/// Returns when a process of the stack has ended, by another `down` or by a fault.
 async fn wait_for_end(layout: &Layout, stack: &Stack) -> Result<()> {
     loop {
         tokio::time::sleep(CHECK_EVERY).await;

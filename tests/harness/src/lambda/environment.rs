@@ -16,56 +16,57 @@ use uuid::Uuid;
 use super::function::FunctionSpec;
 use super::invocation::{Answer, Invocation, InvocationError};
 
-/// How a process started.
+/// Start of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
-    /// Its process id.
+    /// Process id.
     pub pid: u32,
-    /// When it was executed.
+    /// Time at which the process was executed.
     pub executed: Instant,
-    /// When it asked for its first invocation, which ends its init; none as long as it did not.
+    /// Time of its first request for an invocation, which ends its init. `None` before that request.
     pub polled: Option<Instant>,
 }
 
-/// Where an environment is in its life.
+/// State of an environment.
 #[derive(Clone, Debug)]
 pub(super) enum Life {
-    /// Its process is about to be executed.
+    /// The process is about to be executed.
     New,
-    /// Its process runs.
+    /// The process runs.
     Running(Start),
-    /// Its process could not be executed or ended in its init, for this reason. The next invocation starts another one.
+    /// The process could not be executed or ended during its init, for this reason. The next invocation starts a new
+    /// process.
     Down(String),
 }
 
-/// The place of one process at a time.
+/// An execution environment. It runs one process at a time.
 pub(super) struct Environment {
     life: watch::Sender<Life>,
-    /// The process that is to be killed. Its id, so that a request that comes too late does not meet the next process.
+    /// Id of the process to kill. It is an id so that a late request does not kill the next process.
     condemned: watch::Sender<u32>,
-    /// An invocation wants a process that is down.
+    /// Notified when an invocation needs a process and none runs.
     wanted: Notify,
-    /// How many processes it has had. What still arrives from an earlier one is told by it.
+    /// Number of processes so far. It identifies requests that still arrive from an earlier process.
     generation: AtomicU64,
     current: Mutex<Option<Current>>,
 }
 
-/// The invocation that the process works on.
+/// The invocation in progress.
 struct Current {
     invocation: Invocation,
     deadline: Instant,
     limit: Duration,
 }
 
-/// What the process gets for an invocation.
+/// Invocation as the process receives it.
 pub(super) struct Handover {
     pub(super) id: Uuid,
     pub(super) payload: Bytes,
-    /// In milliseconds since 1970.
+    /// Deadline in milliseconds since 1970.
     pub(super) deadline_ms: u128,
 }
 
-/// How a process ended.
+/// End of a process.
 pub(super) struct Exit {
     failure: InvocationError,
     status: io::Result<ExitStatus>,
@@ -82,12 +83,12 @@ impl Environment {
         }
     }
 
-    /// Where it is in its life, now and from now on.
+    /// Watches the state of the environment.
     pub(super) fn life(&self) -> watch::Receiver<Life> {
         self.life.subscribe()
     }
 
-    /// How its process started, if it runs.
+    /// Start of the current process, if one runs.
     pub(super) fn start(&self) -> Option<Start> {
         match &*self.life.borrow() {
             Life::Running(start) => Some(*start),
@@ -95,12 +96,12 @@ impl Environment {
         }
     }
 
-    /// Which of its processes is meant now.
+    /// Generation of the current process.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// Runs one process from its execution to its end. `api` is where it finds the Runtime API.
+    /// Runs one process from its execution to its end. `api` is the URL of the Runtime API.
     pub(super) async fn run(&self, spec: &FunctionSpec, api: &str) -> Exit {
         let exit = match self.execute(spec, &format!("{api}/{}", self.generation())) {
             Ok(child) => self.attend(child, spec.timeout).await,
@@ -110,7 +111,7 @@ impl Environment {
         exit
     }
 
-    /// Fails what the process worked on. The reason why it never came through its init, if it did not.
+    /// Fails the invocation in progress. Returns the reason if the process ended during its init.
     pub(super) fn bury(&self, Exit { failure, status }: Exit) -> Option<String> {
         if let Some(Current { invocation, .. }) = self.current().take() {
             let _ = invocation.respond.send(Err(failure));
@@ -122,7 +123,7 @@ impl Environment {
         reason
     }
 
-    /// The process asks for an invocation: its init is over.
+    /// Records that the process requests an invocation, which ends its init.
     pub(super) fn polled(&self) {
         self.life.send_if_modified(|life| match life {
             Life::Running(start) if start.polled.is_none() => {
@@ -133,7 +134,7 @@ impl Environment {
         });
     }
 
-    /// Hands an invocation to the process, whose time starts to count.
+    /// Hands an invocation to the process and starts its timeout.
     pub(super) fn begin(&self, invocation: Invocation, limit: Duration) -> Handover {
         let deadline = SystemTime::now() + limit;
         let handover = Handover {
@@ -141,36 +142,37 @@ impl Environment {
             payload: invocation.payload.clone(),
             deadline_ms: deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis(),
         };
-        // One that the process never answered is dropped here, and with it the hope of who waits for it.
+        // If the process never answered the previous invocation, it is dropped here, and its sender with it: the
+        // invoker receives an error.
         *self.current() = Some(Current { invocation, deadline: Instant::now() + limit, limit });
         handover
     }
 
-    /// Ends the invocation with this id. False: the process does not work on it.
+    /// Ends the invocation with this id. Returns false if the process does not work on it.
     pub(super) fn finish(&self, id: &str, answer: Answer) -> bool {
         let finished = self.current().take_if(|current| current.invocation.id.to_string() == id);
         let Some(Current { invocation, .. }) = finished else { return false };
-        // Who waited may be gone; the function did its work all the same.
+        // The invoker may have stopped waiting; the function has finished its work regardless.
         let _ = invocation.respond.send(answer);
         true
     }
 
-    /// Kills the process and returns when it is gone.
+    /// Kills the process and waits until it has ended.
     pub(super) async fn kill(&self) {
         let Some(Start { pid, .. }) = self.start() else { return };
         let mut life = self.life();
         self.condemned.send_replace(pid);
         let is_gone = |life: &Life| !matches!(life, Life::Running(start) if start.pid == pid);
-        // Fails when the host is gone, and then the process is too.
+        // Fails when the host has stopped; the process has then ended too.
         let _ = life.wait_for(is_gone).await;
     }
 
-    /// Asks for a process where there is none.
+    /// Requests a process in an environment that has none.
     pub(super) fn want(&self) {
         self.wanted.notify_one();
     }
 
-    /// Returns when a process is asked for.
+    /// Waits until a process is requested.
     pub(super) async fn wanted(&self) {
         self.wanted.notified().await;
     }
@@ -179,7 +181,7 @@ impl Environment {
         let mut command = command(spec, api)?;
         let executed = Instant::now();
         let mut result = None;
-        // Under the lock of the life, so that the process does not ask for an invocation before it is known to run.
+        // Under the lock of the state: the process must not request an invocation before the state says that it runs.
         self.life.send_modify(|life| {
             let child = command.spawn();
             if let Ok(child) = &child {
@@ -190,7 +192,7 @@ impl Environment {
         result.unwrap_or_else(|| Err(io::ErrorKind::Other.into()))
     }
 
-    /// Waits for the end of a process, and brings it about when it is condemned or an invocation takes too long.
+    /// Waits for the end of a process. Kills it on request, or when an invocation exceeds its timeout.
     async fn attend(&self, mut child: Child, limit: Duration) -> Exit {
         let pid = child.id().unwrap_or_default();
         let failure = tokio::select! {
@@ -198,21 +200,21 @@ impl Environment {
             () = self.condemned(pid) => InvocationError::Died,
             limit = self.overdue(limit) => InvocationError::TimedOut(limit),
         };
-        // A failure means that it has just ended by itself.
+        // A failure means that the process has just ended by itself.
         let _ = child.start_kill();
         Exit { failure, status: child.wait().await }
     }
 
-    /// Returns when the process is to be killed.
+    /// Waits until this process is to be killed.
     async fn condemned(&self, pid: u32) {
-        // The sender lives as long as this does.
+        // The sender lives as long as `self`.
         let _ = self.condemned.subscribe().wait_for(|condemned| *condemned == pid).await;
     }
 
-    /// Returns when an invocation takes longer than it may, with how long that is.
+    /// Waits until an invocation exceeds its timeout, and returns that timeout.
     async fn overdue(&self, limit: Duration) -> Duration {
         loop {
-            // No invocation that begins later is due earlier, so to look then is soon enough.
+            // An invocation that begins later has a later deadline, so checking again at that time is early enough.
             let (due, limit) = self.due().unwrap_or_else(|| (Instant::now() + limit, limit));
             tokio::time::sleep_until(due).await;
             if self.due().is_some_and(|(due, _)| due <= Instant::now()) {
@@ -221,18 +223,18 @@ impl Environment {
         }
     }
 
-    /// When the current invocation is due, and how long it may take.
+    /// Deadline and timeout of the current invocation.
     fn due(&self) -> Option<(Instant, Duration)> {
         self.current().as_ref().map(|current| (current.deadline, current.limit))
     }
 
     fn current(&self) -> MutexGuard<'_, Option<Current>> {
-        // Nothing panics while it holds the lock, and the value is whole at any time.
+        // No code panics while it holds the lock, and the value is consistent at any time.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The binary with the environment that Lambda would give it, and nothing of the tool's own.
+/// Command that runs the binary with the environment variables that Lambda would set, and none of the tool's own.
 fn command(spec: &FunctionSpec, api: &str) -> io::Result<Command> {
     let log = File::options().create(true).append(true).open(&spec.log)?;
     let mut command = Command::new(&spec.binary);
@@ -246,7 +248,8 @@ fn command(spec: &FunctionSpec, api: &str) -> io::Result<Command> {
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
-        // Out of reach of the terminal's Ctrl-C: the host ends its processes itself.
+        // In its own process group, so that Ctrl-C in the terminal does not reach it: the host ends its processes
+        // itself.
         .process_group(0)
         .kill_on_drop(true);
     Ok(command)

@@ -1,4 +1,4 @@
-//! What stands before the functions in AWS: API Gateway with the template's routes, and Lambda's Invoke API.
+//! HTTP front of the host: API Gateway with the template's routes, and Lambda's Invoke API.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use super::invocation;
 use super::server::json;
 use crate::error::{Context, Result};
 
-/// The template's routes and their functions. A path variable stands for one segment.
+/// Routes of the template and their functions. A path variable matches one segment.
 const ROUTES: [(&str, &str); 3] =
     [("POST /vapi/{org_id}", "webhook"), ("POST /vapi", "webhook"), ("GET /health", "health")];
 
 const NOT_FOUND: &str = r#"{"message":"Not Found"}"#;
 
-/// Answers a client.
+/// Answers a client's request.
 pub(super) async fn serve(functions: &Functions, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return json(StatusCode::BAD_REQUEST, r#"{"message":"Bad Request"}"#) };
@@ -48,12 +48,12 @@ pub(super) async fn serve(functions: &Functions, request: hyper::Request<Incomin
         .unwrap_or_else(|_| bad_gateway(r#"{"message":"Bad Gateway"}"#.into()))
 }
 
-/// The function in `/2015-03-31/functions/{name}/invocations`.
+/// Name of the function in `/2015-03-31/functions/{name}/invocations`.
 fn invoked_function(path: &str) -> Option<&str> {
     path.strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")
 }
 
-/// The answer to a raw invocation. Lambda itself answers a failed one with 200 and a header, which is easily overlooked.
+/// Response to a raw invocation. Lambda answers a failed invocation with 200 and a header; here it is an error status.
 fn raw_answer(answer: invocation::Answer) -> Response<Full<Bytes>> {
     match answer {
         Ok(answer) => json(StatusCode::OK, answer),
@@ -68,7 +68,7 @@ fn bad_gateway(body: Bytes) -> Response<Full<Bytes>> {
     json(StatusCode::BAD_GATEWAY, body)
 }
 
-/// The variables of a route with their values in a path, undecoded. None: the route does not match.
+/// Values of the path variables of a route, not decoded. `None` if the route does not match.
 fn path_parameters<'a>(route: &'a str, method: &str, path: &'a str) -> Option<BTreeMap<&'a str, &'a str>> {
     let pattern = route.strip_prefix(method)?.strip_prefix(' ')?;
     let mut parameters = BTreeMap::new();
@@ -87,7 +87,7 @@ fn path_parameters<'a>(route: &'a str, method: &str, path: &'a str) -> Option<BT
     segments.next().is_none().then_some(parameters)
 }
 
-/// hyper's names are in lower case already.
+/// Joins the values of each header by commas. hyper's names are in lower case already.
 fn joined(headers: &HeaderMap) -> BTreeMap<&str, String> {
     let values = |name| {
         let values = headers.get_all(name).iter();
@@ -96,7 +96,7 @@ fn joined(headers: &HeaderMap) -> BTreeMap<&str, String> {
     headers.keys().map(|name| (name.as_str(), values(name))).collect()
 }
 
-/// The response that a function described.
+/// Converts a function's answer to an HTTP response.
 fn http_answer(answer: &[u8]) -> Result<Response<Full<Bytes>>> {
     let answer = Answer::read(answer)?;
     let mut response = Response::builder().status(answer.status_code);

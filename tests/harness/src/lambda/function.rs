@@ -15,29 +15,29 @@ use crate::error::{Error, Result};
 use crate::local::process::log_tail;
 use crate::local::queues::REGION;
 
-/// As Lambda limits it.
+/// Lambda's limit for the init.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// A function to host.
+/// Specification of a function to host.
 #[derive(Clone, Debug)]
 pub struct FunctionSpec {
-    /// Its name: what it is invoked by.
+    /// Name under which it is invoked.
     pub name: String,
-    /// Its binary.
+    /// Path of its binary.
     pub binary: PathBuf,
-    /// How many environments it has, and so how many invocations at the same time.
+    /// Number of environments, which is the number of concurrent invocations.
     pub environments: usize,
-    /// What the function is told of its memory, in MB. It is not limited to that.
+    /// Memory size in MB that the function reads from its environment. The host does not enforce it.
     pub memory_mb: u32,
-    /// How long an invocation may take.
+    /// Timeout of an invocation.
     pub timeout: Duration,
-    /// Its environment variables, besides Lambda's own. It gets no others.
+    /// Its environment variables, besides Lambda's own. It receives no others.
     pub variables: Vec<(String, String)>,
-    /// Where its output is appended.
+    /// File to which its output is appended.
     pub log: PathBuf,
 }
 
-/// A function that is hosted.
+/// A hosted function.
 pub(super) struct Function {
     spec: FunctionSpec,
     arn: String,
@@ -45,10 +45,10 @@ pub(super) struct Function {
     pool: Mutex<Pool>,
 }
 
-/// Who waits for whom. Never are there both idle environments and waiting invocations.
+/// Idle environments and waiting invocations. At most one of the two lists has entries.
 #[derive(Default)]
 struct Pool {
-    /// Environments that ask for an invocation, by their index. The last one asked last and is used first, as in Lambda.
+    /// Environments that request an invocation, by index. The last one to request is used first, as in Lambda.
     idle: Vec<(usize, oneshot::Sender<Invocation>)>,
     waiting: VecDeque<Invocation>,
     /// Environments without a process.
@@ -62,12 +62,12 @@ impl Function {
         Self { spec, arn, environments, pool: Mutex::default() }
     }
 
-    /// Its name in full.
+    /// ARN of the function.
     pub(super) fn arn(&self) -> &str {
         &self.arn
     }
 
-    /// The environment with this index.
+    /// Environment with this index.
     pub(super) fn environment(&self, index: usize) -> Option<&Environment> {
         self.environments.get(index)
     }
@@ -76,12 +76,12 @@ impl Function {
         0..self.environments.len()
     }
 
-    /// How long an invocation may take.
+    /// Timeout of an invocation.
     pub(super) fn timeout(&self) -> Duration {
         self.spec.timeout
     }
 
-    /// How the processes that run now started.
+    /// Starts of the processes that run now.
     pub(super) fn starts(&self) -> Vec<Start> {
         self.environments.iter().filter_map(Environment::start).collect()
     }
@@ -93,7 +93,8 @@ impl Function {
         answer.await.unwrap_or(Err(InvocationError::Died))
     }
 
-    /// The next invocation for an environment whose process of this generation asks for one. None: that process is gone.
+    /// Next invocation for an environment whose process of this generation requests one. `None` if that process has
+    /// ended.
     pub(super) async fn next(&self, index: usize, generation: u64) -> Option<Invocation> {
         let environment = self.environment(index)?;
         let invocation = {
@@ -112,7 +113,7 @@ impl Function {
         invocation.await.ok()
     }
 
-    /// Keeps a process running in the environment. `api` is where it finds the Runtime API.
+    /// Keeps a process running in the environment. `api` is the URL of the Runtime API.
     pub(super) async fn keep(self: Arc<Self>, index: usize, api: String) {
         let Some(environment) = self.environments.get(index) else { return };
         loop {
@@ -124,7 +125,7 @@ impl Function {
         }
     }
 
-    /// Waits until every environment is through its init.
+    /// Waits until every environment has completed its init.
     pub(super) async fn ready(&self) -> Result<()> {
         for environment in &self.environments {
             let mut life = environment.life();
@@ -144,18 +145,18 @@ impl Function {
         Ok(())
     }
 
-    /// Kills every process. They are replaced; returns when no invocation can meet the old ones.
+    /// Kills every process and waits until no invocation can reach an old one. New processes replace them.
     pub(super) async fn kill(&self) {
         futures_util::future::join_all(self.environments.iter().map(Environment::kill)).await;
     }
 
-    /// Hands an invocation to the environment that has been idle for the shortest time, or lets it wait.
+    /// Hands an invocation to the environment that has been idle for the shortest time, or queues it.
     fn dispatch(&self, mut invocation: Invocation) {
         let mut pool = self.pool();
         while let Some((_, environment)) = pool.idle.pop() {
             match environment.send(invocation) {
                 Ok(()) => return,
-                // Its process has just closed the connection.
+                // The process of that environment has just closed its connection.
                 Err(back) => invocation = back,
             }
         }
@@ -165,13 +166,14 @@ impl Function {
         }
     }
 
-    /// Hands nothing more to the environment's process.
+    /// Removes the environment from the idle list.
     fn forget(&self, index: usize) {
         self.pool().idle.retain(|(idle, _)| *idle != index);
     }
 
-    /// Whether an environment whose process failed in its init stays without one until it is wanted. As in Lambda, it takes the
-    /// invocation along that waits for it, and is not started again for nothing.
+    /// Whether an environment whose process failed during its init stays without a process until an invocation needs
+    /// it. As in Lambda, the waiting invocation fails with it, and the process is not started again without an
+    /// invocation.
     fn is_down(&self, index: usize, reason: String) -> bool {
         let mut pool = self.pool();
         if let Some(invocation) = pool.take_waiting() {
@@ -191,13 +193,13 @@ impl Function {
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
-        // Nothing panics while it holds the lock, and the value is whole at any time.
+        // No code panics while it holds the lock, and the value is consistent at any time.
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Pool {
-    /// The invocation that has waited longest and that somebody still waits for.
+    /// Invocation that has waited longest and whose invoker still waits.
     fn take_waiting(&mut self) -> Option<Invocation> {
         std::iter::from_fn(|| self.waiting.pop_front()).find(|invocation| !invocation.respond.is_closed())
     }

@@ -1,4 +1,4 @@
-//! What API Gateway hands to a function for an HTTP request, and what it makes of the answer: payload format 2.0 of HTTP APIs.
+//! Events and answers between API Gateway and a function: payload format 2.0 of HTTP APIs.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +15,18 @@ use crate::error::{Context, Result};
 /// A request to an HTTP API.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// The route that it matched, `POST /vapi/{org_id}`.
+    /// Route that the request matched, such as `POST /vapi/{org_id}`.
     pub route: &'a str,
-    /// The variables of the route's path with their values.
+    /// Values of the route's path variables.
     pub path_parameters: BTreeMap<&'a str, &'a str>,
     /// The path and, after a question mark, the query.
     pub path_and_query: &'a str,
-    /// Names in lower case. The values of one name are joined by commas.
+    /// Headers with names in lower case. The values of one name are joined by commas.
     pub headers: BTreeMap<&'a str, String>,
     pub body: &'a [u8],
 }
 
-/// An answer for the client.
+/// Answer of a function for the client.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Answer {
@@ -89,7 +89,7 @@ enum Text<'a> {
 }
 
 impl Request<'_> {
-    /// The event for the function, JSON.
+    /// Event for the function, as JSON.
     pub fn event(&self) -> Result<Bytes> {
         let (path, query) = self.path_and_query.split_once('?').unwrap_or((self.path_and_query, ""));
         let header = |name| self.headers.get(name).map(String::as_str).unwrap_or_default();
@@ -127,7 +127,7 @@ impl Request<'_> {
         serde_json::to_vec(&event).map(Bytes::from).context("write the event")
     }
 
-    /// The body, as text only if its type says that it is.
+    /// The body: as text if its content type is textual, else as base64.
     fn text(&self) -> Text<'_> {
         let content_type = self.headers.get("content-type").map(String::as_str).unwrap_or_default();
         let is_text = content_type.starts_with("text/") || content_type.starts_with("application/json");
@@ -137,12 +137,12 @@ impl Request<'_> {
 }
 
 impl Answer {
-    /// Reads what a function answered.
+    /// Parses a function's answer.
     pub(super) fn read(answer: &[u8]) -> Result<Self> {
         serde_json::from_slice(answer).context("read the function's answer")
     }
 
-    /// The body's bytes.
+    /// Decodes the body.
     pub(super) fn into_body(self) -> Result<Bytes> {
         let body = self.body.unwrap_or_default();
         if self.is_base64_encoded {
@@ -152,7 +152,7 @@ impl Answer {
     }
 }
 
-/// The query's parameters, decoded. The values of one name are joined by commas.
+/// Decoded parameters of the query. The values of one name are joined by commas.
 fn parameters(query: &str) -> BTreeMap<String, String> {
     let mut parameters: BTreeMap<String, String> = BTreeMap::new();
     if query.is_empty() {

@@ -14,7 +14,7 @@ use super::invocation::{Answer, InvocationError};
 use super::{runtime_api, server};
 use crate::error::{Context, Result};
 
-/// Functions by their names.
+/// Functions by name.
 pub(super) struct Functions(BTreeMap<String, Arc<Function>>);
 
 impl Functions {
@@ -30,7 +30,7 @@ impl Functions {
     }
 }
 
-/// Functions that run, each in its execution environments. When it is dropped, their processes are killed.
+/// Running functions with their execution environments. Their processes are killed on drop.
 pub struct Host {
     address: SocketAddr,
     functions: Arc<Functions>,
@@ -38,7 +38,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts every environment of every function, and waits until all of them are through their init.
+    /// Starts every environment of every function, and waits until all of them have completed their init.
     pub async fn start(specs: &[FunctionSpec]) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen for functions")?;
         let address = listener.local_addr().context("listen for functions")?;
@@ -60,38 +60,38 @@ impl Host {
         Ok(host)
     }
 
-    /// Where the HTTP front answers: `POST /vapi/{org_id}`, `POST /vapi`, `GET /health` as behind API Gateway, and
+    /// Base URL of the HTTP front: `POST /vapi/{org_id}`, `POST /vapi` and `GET /health` as behind API Gateway, and
     /// `POST /2015-03-31/functions/{name}/invocations` for raw invocations.
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Invokes a function with an event, and waits for a free environment if there is none.
+    /// Invokes a function with an event. Waits for a free environment if there is none.
     pub async fn invoke(&self, name: &str, payload: Bytes) -> Answer {
         self.functions.invoke(name, payload).await
     }
 
-    /// Kills every process of a function (SIGKILL) and returns when they are gone. What they worked on fails; each is replaced
-    /// by a new process, which the next invocation meets.
+    /// Kills every process of a function (SIGKILL) and waits until they have ended. Their invocations fail. A new
+    /// process replaces each of them and serves the next invocation.
     pub async fn kill(&self, name: &str) {
         if let Some(function) = self.functions.get(name) {
             function.kill().await;
         }
     }
 
-    /// The ids of a function's processes.
+    /// Process ids of a function.
     #[must_use]
     pub fn pids(&self, name: &str) -> Vec<u32> {
         self.starts(name).iter().map(|start| start.pid).collect()
     }
 
-    /// How a function's processes started.
+    /// Starts of a function's processes.
     pub fn starts(&self, name: &str) -> Vec<Start> {
         self.functions.get(name).map(Function::starts).unwrap_or_default()
     }
 
-    /// Kills every process and returns when they are gone.
+    /// Kills every process and waits until they have ended.
     pub async fn stop(mut self) {
         let functions = self.functions.0.values();
         futures_util::future::join_all(functions.map(|function| function.kill())).await;

@@ -1,4 +1,4 @@
-//! One invocation of a function, and what becomes of it.
+//! An invocation of a function and its result.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,31 +7,31 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// What an invocation ends in: the function's answer, or why there is none.
+/// Result of an invocation: the function's answer, or the reason why there is none.
 pub(super) type Answer = Result<Bytes, InvocationError>;
 
 /// An invocation on its way to an execution environment.
 pub(super) struct Invocation {
-    /// The request id that the function sees.
+    /// Request id that the function receives.
     pub(super) id: Uuid,
-    /// The event.
+    /// Event.
     pub(super) payload: Bytes,
-    /// Where the answer goes. Dropped without one: the environment was lost.
+    /// Sender of the answer. It is dropped without an answer if the environment's process ended.
     pub(super) respond: oneshot::Sender<Answer>,
 }
 
-/// Why a function did not answer.
+/// Reason why a function did not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvocationError {
     /// The host runs no function of this name.
     NoSuchFunction(String),
-    /// The function answered with an error: the JSON that its runtime sent.
+    /// The function returned an error: the JSON that its runtime sent.
     Failed(String),
-    /// No new environment could be started, and why.
+    /// No new environment could be started, for this reason.
     NotStarted(String),
-    /// The environment's process died meanwhile.
+    /// The environment's process ended during the invocation.
     Died,
-    /// The function took longer than its timeout, and its process was killed.
+    /// The function exceeded its timeout, and its process was killed.
     TimedOut(Duration),
 }
 

@@ -1,4 +1,5 @@
-//! The Lambda Runtime API, which the functions' processes poll: `.../2018-06-01/runtime/...` behind each process's own path.
+//! The Lambda Runtime API, which the functions' processes poll: `.../2018-06-01/runtime/...` below each process's own
+//! path.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -11,7 +12,7 @@ use super::host::Functions;
 use super::invocation::InvocationError;
 use super::server::{answer, json};
 
-/// Where the processes' paths begin: `/.rt/{function}/{environment}/{generation}`.
+/// Prefix of the processes' paths: `/.rt/{function}/{environment}/{generation}`.
 pub(super) const PREFIX: &str = "/.rt/";
 
 /// A request of a process.
@@ -19,12 +20,12 @@ struct Call<'a> {
     function: &'a Function,
     index: usize,
     generation: u64,
-    /// What follows `.../runtime/`.
+    /// Path after `.../runtime/`.
     act: &'a str,
 }
 
 impl<'a> Call<'a> {
-    /// Reads a path without the [`PREFIX`]. None: no process has such a path.
+    /// Parses a path without the [`PREFIX`]. `None` if no process has such a path.
     fn read(functions: &'a Functions, path: &'a str) -> Option<Self> {
         let mut parts = path.splitn(4, '/');
         let function = functions.get(parts.next()?)?;
@@ -33,7 +34,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Answers a process. `path` is the request's without the [`PREFIX`].
+/// Answers a process. `path` is the request's path without the [`PREFIX`].
 pub(super) async fn serve(functions: &Functions, path: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let Some(call) = Call::read(functions, path) else { return refusal(StatusCode::NOT_FOUND, "no such path") };
     let Some(environment) = call.function.environment(call.index).filter(|it| it.generation() == call.generation)
@@ -50,7 +51,7 @@ pub(super) async fn serve(functions: &Functions, path: &str, request: Request<In
     result.unwrap_or_else(|| refusal(StatusCode::BAD_REQUEST, "no such invocation"))
 }
 
-/// Waits for an invocation, as long as it takes.
+/// Waits for an invocation, without a time limit.
 async fn next(call: &Call<'_>, environment: &Environment) -> Response<Full<Bytes>> {
     let Some(invocation) = call.function.next(call.index, call.generation).await else {
         return refusal(StatusCode::GONE, "this environment has another process");
@@ -65,11 +66,13 @@ async fn next(call: &Call<'_>, environment: &Environment) -> Response<Full<Bytes
     response.body(Full::new(payload)).unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "no header"))
 }
 
-/// What a process says about an invocation, or about its own init. None: it does not work on that invocation.
+/// Handles the result of an invocation, or an error of the init. `None` if the process does not work on that
+/// invocation.
 fn finish(call: &Call<'_>, environment: &Environment, body: Bytes) -> Option<Response<Full<Bytes>>> {
     let accepted = || json(StatusCode::ACCEPTED, r#"{"status":"OK"}"#);
     if call.act == "init/error" {
-        // The process says why it is about to end. Its end is what counts, and its log has the reason.
+        // The process reports an error before it ends. The host acts on the end of the process, and its log has the
+        // reason.
         return Some(accepted());
     }
     let (id, kind) = call.act.strip_prefix("invocation/")?.split_once('/')?;

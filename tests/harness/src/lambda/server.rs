@@ -1,4 +1,4 @@
-//! The one listener: processes and clients tell themselves apart by their paths.
+//! The listener for processes and clients. Their paths distinguish them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use tokio::task::JoinSet;
 use super::host::Functions;
 use super::{front, runtime_api};
 
-/// Accepts connections until it is dropped, and every connection with it.
+/// Accepts connections until it is dropped. The drop closes every connection.
 pub(super) async fn listen(listener: TcpListener, functions: Arc<Functions>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // A client that is gone already is no reason to stop.
+            // A client that has disconnected already is no reason to stop.
             Ok((stream, _)) = listener.accept() => {
                 connections.spawn(carry(stream, Arc::clone(&functions)));
             }
@@ -32,10 +32,10 @@ pub(super) async fn listen(listener: TcpListener, functions: Arc<Functions>) {
 }
 
 async fn carry(stream: TcpStream, functions: Arc<Functions>) {
-    // Answers are small and somebody waits for each.
+    // Answers are small, and each client waits for its answer.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| serve(&functions, request));
-    // It ends when the peer does.
+    // It ends when the peer closes the connection.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -52,7 +52,7 @@ pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<
     answer(status, "application/json", body)
 }
 
-/// A response.
+/// A response with a body.
 pub(super) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;

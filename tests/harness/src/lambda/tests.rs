@@ -1,4 +1,4 @@
-//! The host with real processes: `examples/test_function.rs`, over the real runtime.
+//! Tests of the host with real processes: `examples/test_function.rs`, over the real runtime.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::local::http;
 
 const NEVER: Duration = Duration::from_hours(1);
 
-/// `cargo test` builds the examples beside the tests.
+/// Path of the test function. `cargo test` builds the examples next to the tests.
 fn binary() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     tests.ancestors().nth(2).unwrap().join("examples/test_function")
@@ -45,7 +45,7 @@ async fn pid(host: &Host) -> u64 {
     invoke(host, json!({})).await.unwrap()["pid"].as_u64().unwrap()
 }
 
-/// Where functions that wait are met: each connection is one that works on its invocation.
+/// Listener to which waiting functions connect: each connection belongs to one function that works on its invocation.
 struct Meeting(TcpListener);
 
 impl Meeting {
@@ -57,7 +57,7 @@ impl Meeting {
         json!({"do": "wait", "for": self.0.local_addr().unwrap().to_string()})
     }
 
-    /// The next function that waits. It goes on when this is dropped.
+    /// Connection of the next function that waits. The function continues when it is dropped.
     async fn next(&self) -> TcpStream {
         self.0.accept().await.unwrap().0
     }
@@ -79,7 +79,7 @@ async fn each_environment_serves_one_invocation_at_a_time() {
     let wait = || invoke(&host, meeting.event());
     let release = async {
         let (first, second) = (meeting.next().await, meeting.next().await);
-        // Both environments are taken, so the third invocation begins when one of them is free.
+        // Both environments are busy, so the third invocation begins when one of them is free.
         drop(first);
         let third = meeting.next().await;
         drop((second, third));

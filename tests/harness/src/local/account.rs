@@ -1,4 +1,4 @@
-//! The account that PostgreSQL runs under: it refuses to be started by root, which is who one is in a container.
+//! The account that runs PostgreSQL. PostgreSQL refuses to be started by root, which is the usual user in a container.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -11,10 +11,10 @@ use uuid::Uuid;
 use super::layout::remove;
 use crate::error::{Context, Result};
 
-/// Debian's and most others' `nobody`.
+/// Account `nobody` of Debian and most other distributions.
 const NOBODY: Account = Account { uid: 65_534, gid: 65_534 };
 
-/// Who a process runs as, where that is not who runs the tool.
+/// Account of a process, where it differs from the account of the tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
     uid: u32,
@@ -22,7 +22,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account for PostgreSQL; none: the tool's own will do.
+    /// Account for PostgreSQL. `None` if the tool's own account is suitable.
     #[must_use]
     pub fn for_postgres() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
@@ -32,9 +32,9 @@ impl Account {
         Some(find_user(&users, "postgres").unwrap_or(NOBODY))
     }
 
-    /// Hands a file or folder over to the account.
+    /// Changes the owner of a file or folder to the account.
     pub fn own(self, path: &Path) -> Result<()> {
-        chown(path, Some(self.uid), Some(self.gid)).context(format_args!("give {} away", path.display()))
+        chown(path, Some(self.uid), Some(self.gid)).context(format_args!("change the owner of {}", path.display()))
     }
 
     fn can_enter(self, folder: &Path) -> bool {
@@ -52,9 +52,10 @@ pub fn run_as(account: Option<Account>, command: &mut Command) -> &mut Command {
     command.current_dir("/")
 }
 
-/// The folder `wanted` as the account can reach it, created if need be.
+/// Path of the folder `wanted` as the account can reach it. The folder is created if necessary.
 ///
-/// Where the checkout is closed to the account, the folder is made under the system's temporary one and `wanted` links to it.
+/// If the account cannot enter the checkout, the folder is created under the system's temporary folder, and `wanted`
+/// links to it.
 pub fn reachable_folder(account: Option<Account>, wanted: &Path) -> Result<PathBuf> {
     if let Ok(folder) = wanted.canonicalize() {
         return Ok(folder);
@@ -65,7 +66,7 @@ pub fn reachable_folder(account: Option<Account>, wanted: &Path) -> Result<PathB
         move_elsewhere(wanted)?;
     }
     let folder = wanted.canonicalize().context(format_args!("find {}", wanted.display()))?;
-    // PostgreSQL demands that its data is closed to everyone else.
+    // PostgreSQL requires that no other user can read its data.
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))
         .context(format_args!("close {} to others", folder.display()))?;
     account.map_or(Ok(()), |account| account.own(&folder))?;
@@ -80,7 +81,7 @@ fn move_elsewhere(wanted: &Path) -> Result<()> {
     symlink(&elsewhere, wanted).context(format_args!("link {}", wanted.display()))
 }
 
-/// Removes a folder of [`reachable_folder`], wherever it is.
+/// Removes a folder of [`reachable_folder`] and its link.
 pub fn remove_folder(wanted: &Path) -> Result<()> {
     if let Ok(folder) = wanted.canonicalize() {
         remove(&folder)?;

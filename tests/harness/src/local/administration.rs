@@ -17,10 +17,10 @@ use super::stack::Stack;
 use super::{buckets, http, queues};
 use crate::error::{Context, Error, Result};
 
-/// The maintenance function has four minutes.
+/// Longer than the timeout of the maintenance function, which is four minutes.
 const JOB_TIMEOUT: Duration = Duration::from_secs(250);
 
-/// The local stack that is up.
+/// The running local stack.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalStack;
 
@@ -38,9 +38,10 @@ impl LocalStack {
 
 impl Backend for LocalStack {
     async fn command(&self, command: Command) -> Result<Reply> {
-        // A retained event that cannot be applied is logged with its code; deployed, that log is the function's.
+        // A retained event that cannot be applied is logged with its code. In a deployed stack, the function's log has
+        // it.
         let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr);
-        // Fails only where another command of this process has set it up.
+        // Fails only if another command of this process has already set it up.
         let _ = log.try_init();
         let (layout, stack) = Self::find()?;
         let doing = describe(&command);
@@ -58,7 +59,7 @@ impl Backend for LocalStack {
     }
 }
 
-/// Runs administration commands on a local stack.
+/// Administration commands for a local stack.
 pub fn administration(layout: &Layout, stack: &Stack) -> Result<Administration> {
     let secrets = Secrets::of(layout)?;
     let waiting = of_waiting_work(&stack.queues);
@@ -74,7 +75,7 @@ pub fn administration(layout: &Layout, stack: &Stack) -> Result<Administration> 
     Administration::from_environment(&settings, &sqs, s3).context("administer the local stack")
 }
 
-/// A new key of the stack's own org: from now on `local.json` gives it.
+/// Writes a new key of the stack's own org to `local.json`.
 fn keep_key(layout: &Layout, mut stack: Stack, reply: &Reply) -> Result<()> {
     match reply {
         Reply::Organization(organization) if organization.id == stack.org.id => {

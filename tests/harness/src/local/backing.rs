@@ -1,4 +1,4 @@
-//! What the functions stand on: the database and the queues.
+//! Backing services of the functions: the database and the queues.
 
 use std::fs::File;
 
@@ -12,19 +12,19 @@ use super::tools::Tools;
 use super::{buckets, progress};
 use crate::error::{Context, Result};
 
-/// The backing services of the stack, running.
+/// Running backing services of the stack.
 pub struct Backing {
     pub tools: Tools,
     pub secrets: Secrets,
     pub database: Database,
     pub sqs_endpoint: String,
     pub queues: Queues,
-    /// Where the gateway of viewers listens, or will.
+    /// Port of the viewers' gateway. The gateway may not be running yet.
     pub gateway_port: u16,
 }
 
 impl Backing {
-    /// Starts what is not running yet.
+    /// Starts the services that are not running yet.
     pub async fn start(layout: &Layout) -> Result<Self> {
         let tools = Tools::install(layout).await?;
         let secrets = Secrets::of(layout)?;
@@ -36,14 +36,14 @@ impl Backing {
         Ok(Self { tools, secrets, database, sqs_endpoint, queues, gateway_port })
     }
 
-    /// Stops everything of ours. False: nothing was running.
+    /// Stops the services that this tool started. Returns false if none was running.
     pub async fn stop(layout: &Layout) -> Result<bool> {
         let ministack = MiniStack::of_stack(layout).stop().await?;
         Ok(Database::stop(layout).await? || ministack)
     }
 }
 
-/// Waits for other runs of the tool that start or stop things in this checkout. Released when dropped.
+/// Waits for other runs of the tool that start or stop services in this checkout. The lock is released on drop.
 pub fn lock(layout: &Layout, name: &str) -> Result<File> {
     let file = File::create(layout.run().join(name)).context("lock the stack")?;
     if file.try_lock().is_err() {

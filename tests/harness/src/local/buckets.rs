@@ -1,4 +1,4 @@
-//! The buckets of the template: where events wait that no queue message can hold, and where recordings are kept.
+//! Buckets of the template: parked events and recordings.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::DisplayErrorContext;
@@ -7,18 +7,18 @@ use aws_sdk_s3::operation::create_bucket::CreateBucketError;
 use super::queues::configuration;
 use crate::error::{Error, Result};
 
-/// Where events wait.
+/// Bucket of parked events.
 pub const PARKING: &str = "ringfence-parking";
-/// Where recordings are kept.
+/// Bucket of recordings.
 pub const RECORDINGS: &str = "ringfence-recordings";
 
-/// A client of the local S3.
+/// Client of the local S3.
 #[must_use]
 pub fn client(endpoint: &str) -> Client {
     Client::new(&configuration(endpoint))
 }
 
-/// Creates the buckets, unless they are there.
+/// Creates the buckets that do not exist.
 pub async fn create(client: &Client) -> Result<()> {
     for name in [PARKING, RECORDINGS] {
         let Err(error) = client.create_bucket().bucket(name).send().await else { continue };

@@ -1,4 +1,4 @@
-//! Connections of the tool itself to a local database.
+//! Connections of the tool to a local database.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use crate::error::{Context, Result};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The settings under which `ringfence_core` works on the database at `url`.
+/// Settings with which `ringfence_core` connects to the database at `url`.
 #[must_use]
 pub fn settings(url: &str) -> DatabaseSettings {
     DatabaseSettings::new(url, std::env::var("DATABASE_CA_PEM").ok())
 }
 
-/// A connection, driven by a task of its own until it closes.
+/// Opens a connection. Its own task drives it until it closes.
 pub async fn open(url: &str) -> Result<Client> {
-    // The URL has a password in it: no message shows it.
+    // The URL contains a password, so no message shows it.
     try_open(url).await.context("connect to the database")
 }
 
-/// As [`open`], with the driver's own error.
+/// Like [`open`], but returns the driver's error.
 pub async fn try_open(url: &str) -> std::result::Result<Client, tokio_postgres::Error> {
     let mut config: Config = url.parse()?;
     let (client, connection) = config.connect_timeout(TIMEOUT).connect(NoTls).await?;
     tokio::spawn(async move {
-        // The statement in flight reports a failure of the connection.
+        // The statement in progress reports a failure of the connection.
         let _ = connection.await;
     });
     Ok(client)

@@ -1,4 +1,4 @@
-//! The stack's database: on the server that `DATABASE_URL` names, else on a cluster of our own.
+//! Database of the stack: on the server of `DATABASE_URL`, else on a cluster of this checkout.
 
 use std::path::PathBuf;
 
@@ -13,32 +13,32 @@ use super::{connection, json_file, progress};
 use crate::error::{Context, Error, Result};
 
 const NAME: &str = "ringfence";
-/// The role of the functions. A `DATABASE_URL` that names it is what `cargo ringfence env` printed, not a server to use.
+/// Role of the functions. A `DATABASE_URL` with this role is the output of `cargo ringfence env`, not a server to use.
 const APP_ROLE: &str = "ringfence_app";
 
-/// Which server a started stack uses. It is kept until `down`, so that every verb means the same one.
+/// Server of a started stack. It is recorded until `down`, so that every verb uses the same server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Server {
-    /// The one that `DATABASE_URL` named, by a superuser's URL.
+    /// Server of `DATABASE_URL`, by a superuser's URL.
     Given(String),
-    /// The cluster under `target/`.
+    /// Cluster under `target/`.
     Own,
 }
 
 /// A migrated database.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// The superuser's URL.
+    /// URL of the superuser.
     pub owner_url: String,
-    /// The functions' URL.
+    /// URL of the functions' role.
     pub app_url: String,
-    /// The data folder, when the server is ours.
+    /// Data folder, if the server is the cluster of this checkout.
     pub folder: Option<PathBuf>,
 }
 
 impl Database {
-    /// Starts the server if it is ours, creates the database and migrates it.
+    /// Starts the cluster of this checkout if it is used, creates the database and migrates it.
     pub async fn start(layout: &Layout, tools: &Tools, secrets: &Secrets) -> Result<Self> {
         let (server_url, folder) = start_server(layout, tools, secrets).await?;
         create(&server_url, NAME).await?;
@@ -47,13 +47,14 @@ impl Database {
         Ok(database)
     }
 
-    /// Starts the server if it is ours and creates a database without anything in it, in place of what had the name.
+    /// Starts the cluster of this checkout if it is used, and creates an empty database. Drops an existing database of
+    /// that name.
     pub async fn start_empty(layout: &Layout, tools: &Tools, secrets: &Secrets, name: &str) -> Result<Self> {
         let (server_url, folder) = start_server(layout, tools, secrets).await?;
         Ok(Self { folder, ..Self::replace(&server_url, name, secrets).await? })
     }
 
-    /// A database without anything in it on a server that runs, in place of what had the name.
+    /// Creates an empty database on a running server. Drops an existing database of that name.
     pub async fn replace(server_url: &str, name: &str, secrets: &Secrets) -> Result<Self> {
         let client = connection::open(server_url).await?;
         let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
@@ -68,7 +69,7 @@ impl Database {
         Ok(Self { owner_url, app_url, folder })
     }
 
-    /// Stops the server if it is ours. False: nothing of ours was running.
+    /// Stops the cluster of this checkout. Returns false if it was not running.
     pub async fn stop(layout: &Layout) -> Result<bool> {
         let stopped = Cluster::of_stack(layout).stop().await?;
         remove(&record(layout))?;
@@ -92,7 +93,7 @@ fn record(layout: &Layout) -> PathBuf {
     layout.run().join("database.json")
 }
 
-/// The URL of the server, which is started if it is ours, and its data folder.
+/// URL and data folder of the server. Starts the cluster of this checkout if it is used.
 async fn start_server(layout: &Layout, tools: &Tools, secrets: &Secrets) -> Result<(String, Option<PathBuf>)> {
     let server = Server::of(layout)?;
     let (url, folder) = match &server {
@@ -102,7 +103,7 @@ async fn start_server(layout: &Layout, tools: &Tools, secrets: &Secrets) -> Resu
             (running.url, Some(running.data))
         }
     };
-    // Only now, so that a server that cannot be used is not kept.
+    // Written after the connection succeeds, so that an unusable server is not recorded.
     connection::open(&url).await?;
     json_file::write(&record(layout), &server)?;
     Ok((url, folder))
@@ -118,7 +119,7 @@ async fn create(server_url: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Brings a database's schema up to date.
+/// Applies the missing migrations.
 pub async fn migrate(owner_url: &str, app_password: &str) -> Result<()> {
     let settings = connection::settings(owner_url);
     let applied = ringfence_core::migrations::run(&settings, app_password).await.context("migrate the database")?;
@@ -128,14 +129,14 @@ pub async fn migrate(owner_url: &str, app_password: &str) -> Result<()> {
     Ok(())
 }
 
-/// The server's URL with a database of ours in it.
+/// The server's URL with this database.
 fn on_database(server_url: &str, name: &str) -> Result<String> {
     let mut url = parse(server_url)?;
     url.set_path(name);
     Ok(url.into())
 }
 
-/// The URL of the functions' role, which has no other right than theirs.
+/// URL of the functions' role, which has only the privileges that functions need.
 fn as_app(owner_url: &str, password: &str) -> Result<String> {
     let mut url = parse(owner_url)?;
     let changed = url.set_username(APP_ROLE).and_then(|()| url.set_password(Some(password)));
@@ -143,7 +144,7 @@ fn as_app(owner_url: &str, password: &str) -> Result<String> {
     Ok(url.into())
 }
 
-/// The message shows nothing of the URL, which may have a password in it.
+/// The error message omits the URL, which may contain a password.
 fn parse(url: &str) -> Result<Url> {
     Url::parse(url).context("read DATABASE_URL: it must have the form postgres://USER:PASSWORD@HOST:PORT/DATABASE")
 }

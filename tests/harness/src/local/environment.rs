@@ -1,4 +1,4 @@
-//! The environment that the functions run in.
+//! Environment variables of the functions.
 
 use ringfence_vapi::Function;
 use strum::IntoEnumIterator as _;
@@ -11,13 +11,14 @@ use super::queues::{
 };
 use crate::error::Result;
 
-/// Simulated calls have their recordings here, real ones at Vapi.
+/// Simulated calls have their recordings on this machine, real calls at Vapi.
 const RECORDING_HOSTS: &str = "127.0.0.1,*.vapi.ai,*.r2.cloudflarestorage.com";
 
 /// Names and values, in the order in which they are printed.
 pub type Environment = Vec<(String, String)>;
 
-/// Everything the functions need, those of the template and those of this machine. `base_url` is where they will answer.
+/// Environment of the functions: the variables of the template and those of this machine. `base_url` is the URL of the
+/// functions.
 pub fn of_functions(backing: &Backing, base_url: &str) -> Result<Environment> {
     let mut environment = vec![
         ("DATABASE_URL".to_owned(), backing.database.app_url.clone()),
@@ -31,17 +32,17 @@ pub fn of_functions(backing: &Backing, base_url: &str) -> Result<Environment> {
     environment.push(("CONNECTIONS_ENDPOINT".to_owned(), connections_endpoint(backing.gateway_port)));
     environment.push(("LIVE_URL".to_owned(), live_url(backing.gateway_port)));
     environment.push(("CONSOLE_COMMANDS_FUNCTION_NAME".to_owned(), "console-commands".to_owned()));
-    // Endpoints are developed on this machine.
+    // Endpoints under development run on this machine.
     environment.push(("EGRESS_POLICY".to_owned(), "anywhere".to_owned()));
     environment.push(("RECORDING_HOSTS".to_owned(), RECORDING_HOSTS.to_owned()));
-    // The functions are invoked where they run, which is not where the queues are.
+    // The functions are invoked at another endpoint than the queues.
     environment.push(("AWS_ENDPOINT_URL_LAMBDA".to_owned(), base_url.to_owned()));
     environment.extend(of_aws(&backing.sqs_endpoint));
     environment.push(("PATH".to_owned(), backing.tools.path_variable()));
     Ok(environment)
 }
 
-/// What names the places where work waits: the queues, what parks events that are too large for them, and where recordings go.
+/// Variables with the addresses of the queues, of the bucket of parked events and of the bucket of recordings.
 #[must_use]
 pub fn of_waiting_work(queues: &Queues) -> Environment {
     let buckets = [("PARKING_BUCKET", buckets::PARKING), ("RECORDINGS_BUCKET", buckets::RECORDINGS)];
@@ -63,7 +64,7 @@ pub fn of_waiting_work(queues: &Queues) -> Environment {
     environment
 }
 
-/// What leads the AWS SDK to the local endpoint and nowhere else.
+/// Variables that direct the AWS SDK to the local endpoint only.
 #[must_use]
 pub fn of_aws(endpoint: &str) -> Environment {
     let variables = [
@@ -75,7 +76,7 @@ pub fn of_aws(endpoint: &str) -> Environment {
     variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
 
-/// A line for a shell: the value arrives as it is, whatever it holds.
+/// An `export` line for a shell, with the value quoted.
 #[must_use]
 pub fn export_line(name: &str, value: &str) -> String {
     format!("export {name}='{}'", value.replace('\'', r"'\''"))

@@ -1,4 +1,4 @@
-//! The functions, behind `cargo lambda watch`, which serves them at the template's paths.
+//! The functions, served at the template's paths by `cargo lambda watch`.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use super::process::{Record, Service};
 use super::{http, progress};
 use crate::error::{Context, Error, Result};
 
-/// One request waits as long: each new one would start another instance.
+/// Timeout of the one health request: each further request would start another instance.
 const START_LIMIT: Duration = Duration::from_mins(1);
-/// Instances per function, so that simulated calls meet the concurrency they will meet in AWS.
+/// Instances per function, so that simulated calls run concurrently as in AWS.
 const CONCURRENCY: &str = "4";
 
-/// The functions of the stack.
+/// Functions of the stack.
 pub struct Functions {
     service: Service,
 }
@@ -28,7 +28,7 @@ impl Functions {
         Self { service: Service::new(layout, "functions") }
     }
 
-    /// Starts them unless they run, waits until `GET /health` answers 200, and returns the base URL.
+    /// Starts the functions unless they run, waits until `GET /health` answers 200, and returns the base URL.
     pub async fn start(&self, layout: &Layout, backing: &Backing) -> Result<String> {
         let record = match self.service.running()? {
             Some(record) => record,
@@ -40,12 +40,12 @@ impl Functions {
         Ok(base_url)
     }
 
-    /// Stops them; false: they were not running.
+    /// Stops the functions. Returns false if they were not running.
     pub async fn stop(&self) -> Result<bool> {
         self.service.stop(Signal::TERM).await
     }
 
-    /// The background process.
+    /// Background process of the functions.
     #[must_use]
     pub fn service(&self) -> &Service {
         &self.service
@@ -65,15 +65,15 @@ impl Functions {
     }
 }
 
-/// Builds every binary of the workspace at once. Built one by one, as the first requests arrive, they would be built
-/// again: the features of dependencies are unified over what is built together.
+/// Builds all binaries of the workspace in one command. Cargo unifies the features of dependencies over the packages of
+/// one build, so building them one by one on the first requests would compile dependencies again.
 pub async fn build(layout: &Layout) -> Result<()> {
     progress("Building the functions");
     cargo_build(layout, &["--workspace"]).await
 }
 
-/// Builds optimised binaries: the functions as `sam build` does, without what only this tool needs of their dependencies, and this
-/// tool.
+/// Builds optimised binaries: this tool, and the functions as `sam build` builds them, without the dependency features
+/// that only this tool needs.
 pub async fn build_optimised(layout: &Layout) -> Result<()> {
     progress("Building optimised functions");
     let folders = std::fs::read_dir(layout.root().join("functions")).context("list the functions")?;
@@ -90,7 +90,7 @@ async fn cargo_build(layout: &Layout, arguments: &[&str]) -> Result<()> {
     if cargo.status().await.context("run cargo build")?.success() {
         return Ok(());
     }
-    Err(Error::new("the workspace does not build; what cargo says stands above"))
+    Err(Error::new("the workspace does not build; see the output of cargo above"))
 }
 
 fn base_url(port: u16) -> String {

@@ -1,4 +1,4 @@
-//! The gateway of viewers: a fake of API Gateway's WebSocket API before the function `live`.
+//! Gateway of viewers: a fake of API Gateway's WebSocket API in front of the function `live`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -14,11 +14,11 @@ use super::process::{Record, Service};
 use super::{http, progress};
 use crate::error::{Context, Result};
 
-/// As in the template.
+/// Timeout of an invocation, as in the template.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(30);
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// The gateway as a background process: this tool itself, with its hidden verb `gateway`.
+/// The gateway as a background process: this tool with its hidden verb `gateway`.
 pub struct Gateway {
     service: Service,
 }
@@ -29,12 +29,13 @@ impl Gateway {
         Self { service: Service::new(layout, "gateway") }
     }
 
-    /// Where it listens, or will when it is started next.
+    /// Port on which it listens, or will listen after its next start.
     pub fn port(&self) -> Result<u16> {
         self.service.running()?.map_or_else(|| self.service.free_port(), |record: Record| Ok(record.port))
     }
 
-    /// Starts it anew: one that runs may invoke functions at an address of before. Waits until it listens.
+    /// Restarts the gateway, because a running one may use an outdated address of the functions. Waits until it
+    /// listens.
     pub async fn start(&self, port: u16, base_url: &str) -> Result<()> {
         self.stop().await?;
         progress("Starting the gateway of viewers");
@@ -45,31 +46,31 @@ impl Gateway {
         self.service.wait_until(START_LIMIT, listens).await
     }
 
-    /// Stops it; false: it was not running.
+    /// Stops the gateway. Returns false if it was not running.
     pub async fn stop(&self) -> Result<bool> {
         self.service.stop(Signal::TERM).await
     }
 
-    /// The background process.
+    /// Background process of the gateway.
     #[must_use]
     pub fn service(&self) -> &Service {
         &self.service
     }
 }
 
-/// Where viewers connect.
+/// URL for viewers.
 #[must_use]
 pub fn live_url(port: u16) -> String {
     format!("ws://127.0.0.1:{port}/{STAGE}")
 }
 
-/// Where functions push.
+/// Endpoint at which functions push.
 #[must_use]
 pub fn connections_endpoint(port: u16) -> String {
     format!("http://127.0.0.1:{port}/{STAGE}")
 }
 
-/// Serves viewers until it is dropped. `base_url` is where the functions answer.
+/// Serves viewers until it is dropped. `base_url` is the URL of the functions.
 pub async fn serve(port: u16, base_url: &str) -> Result<FakeWebSocketGateway> {
     let http = http::client(INVOCATION_TIMEOUT)?;
     let url = format!("{base_url}/2015-03-31/functions/live/invocations");

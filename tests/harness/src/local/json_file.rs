@@ -1,4 +1,4 @@
-//! Small JSON files that hold the tool's state, readable by their owner only: most of them hold a secret.
+//! Small JSON files with the state of the tool. Only their owner can read them, because most contain a secret.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Context, Result};
 
-/// The file's content; none when there is no file.
+/// Content of the file. `None` if there is no file.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let text = match fs::read(path) {
         Ok(text) => text,
@@ -20,7 +20,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     serde_json::from_slice(&text).map(Some).context(format_args!("read {}", path.display()))
 }
 
-/// Replaces the file in one step, so that nobody ever reads half of it.
+/// Replaces the file atomically, so that no reader sees a partial file.
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let text = serde_json::to_string_pretty(value).context(format_args!("write {}", path.display()))?;
     let new = path.with_extension("new");

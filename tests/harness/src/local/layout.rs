@@ -1,4 +1,4 @@
-//! Where things are: the checkout, and what the tool keeps under its `target/ringfence`.
+//! Paths of the checkout and of the tool's files under `target/ringfence`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::error::{Context, Error, Result};
 
-/// The folders of one checkout.
+/// Folders of one checkout.
 #[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
@@ -14,7 +14,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of the workspace that the current directory is in. Creates the folders.
+    /// Layout of the workspace of the current directory. Creates the folders.
     pub fn find() -> Result<Self> {
         let output = Command::new("cargo")
             .args(["locate-project", "--workspace", "--message-format", "plain"])
@@ -28,7 +28,7 @@ impl Layout {
         Self::at(root.to_owned())
     }
 
-    /// The layout of the checkout at `root`.
+    /// Layout of the checkout at `root`.
     fn at(root: PathBuf) -> Result<Self> {
         let layout = Self { home: root.join("target/ringfence"), root };
         for folder in [layout.logs(), layout.run()] {
@@ -37,32 +37,32 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The workspace's root.
+    /// Root of the workspace.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// A folder or file of the tool.
+    /// Path of a folder or file of the tool.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.home.join(name)
     }
 
-    /// One log file per background process.
+    /// Folder with one log file per background process.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.path("logs")
     }
 
-    /// One record per background process.
+    /// Folder with one record per background process.
     #[must_use]
     pub fn run(&self) -> PathBuf {
         self.path("run")
     }
 }
 
-/// Removes a file or a folder; one that is not there is removed already.
+/// Removes a file or a folder, if it exists.
 pub fn remove(path: &Path) -> Result<()> {
     let removed = if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {

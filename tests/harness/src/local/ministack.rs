@@ -1,4 +1,4 @@
-//! MiniStack, the local SQS.
+//! MiniStack, which provides the local SQS.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,28 +15,28 @@ use crate::error::Result;
 const START_LIMIT: Duration = Duration::from_mins(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// One of the instances: the stack's, the tests', the drills', or the bench's.
+/// An instance of MiniStack: of the stack, the tests, the drills or the benchmark.
 pub struct MiniStack {
     service: Service,
     folder: PathBuf,
-    /// Whether queues and messages outlive a stop.
+    /// Whether queues and messages survive a restart.
     lasting: bool,
 }
 
 impl MiniStack {
-    /// The stack's instance. Waiting retries survive `down` and `up`, as they survive everything in AWS.
+    /// Instance of the stack. Waiting retries survive `down` and `up`.
     #[must_use]
     pub fn of_stack(layout: &Layout) -> Self {
         Self { service: Service::new(layout, "ministack"), folder: layout.path("ministack"), lasting: true }
     }
 
-    /// The tests' instance.
+    /// Instance of the tests.
     #[must_use]
     pub fn of_tests(layout: &Layout) -> Self {
         Self { service: Service::new(layout, "test-ministack"), folder: layout.path("test-ministack"), lasting: false }
     }
 
-    /// The drills' instance. It begins empty.
+    /// Instance of the drills. It starts empty.
     #[must_use]
     pub fn of_drills(layout: &Layout) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl MiniStack {
         }
     }
 
-    /// The bench's instance. It begins empty.
+    /// Instance of the benchmark. It starts empty.
     #[must_use]
     pub fn of_bench(layout: &Layout) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl MiniStack {
         }
     }
 
-    /// Starts it unless it runs, waits until it answers, and returns its endpoint.
+    /// Starts MiniStack unless it runs, waits until it answers, and returns its endpoint.
     pub async fn start(&self, tools: &Tools) -> Result<String> {
         let record = match self.service.running()? {
             Some(record) => record,
@@ -68,12 +68,12 @@ impl MiniStack {
         Ok(endpoint)
     }
 
-    /// Stops it; false: it was not running.
+    /// Stops MiniStack. Returns false if it was not running.
     pub async fn stop(&self) -> Result<bool> {
         self.service.stop(Signal::TERM).await
     }
 
-    /// The background process.
+    /// Background process of MiniStack.
     #[must_use]
     pub fn service(&self) -> &Service {
         &self.service

@@ -1,4 +1,4 @@
-//! The local stack: from maintained parts, what AWS gives in the cloud.
+//! The local stack: existing tools in place of the AWS services.
 
 pub mod account;
 pub mod administration;
@@ -27,7 +27,7 @@ pub mod secrets;
 pub mod stack;
 pub mod tools;
 
-/// Says what is being done. Not on stdout, which a shell evaluates after `cargo ringfence env`.
+/// Prints a progress message. It uses stderr, because a shell evaluates the stdout of `cargo ringfence env`.
 #[expect(clippy::print_stderr, reason = "a command line tool says what it does")]
 pub fn progress(what: &str) {
     eprintln!("  {what}");

@@ -1,4 +1,4 @@
-//! The local stack's own org, for trying things out.
+//! Org of the local stack, for development.
 
 use ringfence_core::admin::Admin;
 use ringfence_identity::Subject;
@@ -19,7 +19,7 @@ pub struct Org {
     pub key: String,
 }
 
-/// The org named "Local", created by the first `up`.
+/// Finds the org named "Local". The first `up` creates it.
 pub async fn find_or_create(backing: &Backing) -> Result<Org> {
     let settings = connection::settings(&backing.database.owner_url);
     let admin = Admin::connect(&settings, ACTOR).await.context("connect as the administrator")?;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use crate::error::{Context, Result};
 
-/// A free loopback port: the preferred one if it is free, so that addresses survive a restart.
+/// Finds a free loopback port: the preferred one if it is free, so that addresses survive a restart.
 pub fn free(preferred: Option<u16>) -> Result<u16> {
     let listener = preferred
         .and_then(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())

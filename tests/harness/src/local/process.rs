@@ -1,4 +1,4 @@
-//! Background processes: started once, found again by later runs of the tool, stopped only when they are truly ours.
+//! Background processes: later runs of the tool find and stop them by a record in a file.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -14,24 +14,24 @@ use super::layout::Layout;
 use super::port;
 use crate::error::{Context, Error, Result};
 
-/// How long a process may take to end before it is killed.
+/// Time for a process to end before it is killed.
 const GRACE: Duration = Duration::from_secs(40);
 const POLL: Duration = Duration::from_millis(50);
-/// How much of a log an error message shows.
+/// Number of log lines in an error message.
 const LOG_LINES: usize = 20;
 
-/// What is remembered of a process. It outlives the process, so that the next one prefers the same port.
+/// Record of a process. It outlives the process, so that the next one prefers the same port.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// Its process id, which is its process group's too.
+    /// Process id, which is also the id of its process group.
     pub pid: i32,
-    /// When it started, as the system tells it: a process id is used again, together with this it is not.
+    /// Start time as the operating system reports it. It distinguishes the process from a later one with the same id.
     started: String,
-    /// The loopback port it serves.
+    /// Loopback port that it serves.
     pub port: u16,
 }
 
-/// A background process under a fixed name.
+/// A background process with a fixed name.
 #[derive(Clone, Debug)]
 pub struct Service {
     name: &'static str,
@@ -47,19 +47,19 @@ impl Service {
         Self { name, record, log }
     }
 
-    /// Its record, if it runs.
+    /// Record of the process, if it runs.
     pub fn running(&self) -> Result<Option<Record>> {
         let record: Option<Record> = json_file::read(&self.record)?;
         Ok(record.filter(|record| started(record.pid).as_ref() == Some(&record.started)))
     }
 
-    /// A free port for it, the last one if possible.
+    /// A free port, if possible that of the last record.
     pub fn free_port(&self) -> Result<u16> {
         let last: Option<Record> = json_file::read(&self.record)?;
         port::free(last.map(|record| record.port))
     }
 
-    /// Starts it in a process group of its own, out of reach of the terminal's Ctrl-C, its output in its log.
+    /// Starts the process in its own process group, so that Ctrl-C does not reach it. Its output goes to its log.
     pub fn spawn(&self, command: &mut Command, port: u16) -> Result<Record> {
         let log = File::create(&self.log).context(format_args!("write {}", self.log.display()))?;
         let errors = log.try_clone().context(format_args!("write {}", self.log.display()))?;
@@ -76,7 +76,7 @@ impl Service {
         Ok(record)
     }
 
-    /// Waits until `ready` says so; fails when the process ends first or takes too long.
+    /// Waits until `ready` returns true. Fails if the process ends or the limit passes first.
     pub async fn wait_until<F>(&self, limit: Duration, ready: impl Fn() -> F) -> Result<()>
     where
         F: Future<Output = Result<bool>>,
@@ -94,11 +94,11 @@ impl Service {
         Ok(())
     }
 
-    /// Asks it to end and waits; kills what does not. False: it was not running.
+    /// Sends the signal and waits; kills the process after the grace period. Returns false if it was not running.
     pub async fn stop(&self, signal: Signal) -> Result<bool> {
         let Some(record) = self.running()? else { return Ok(false) };
         let pid = Pid::from_raw(record.pid).ok_or_else(|| self.failure("has no process id"))?;
-        // A failure means that it has just ended by itself.
+        // A failure means that the process has just ended by itself.
         let _ = kill_process(pid, signal);
         let start = Instant::now();
         while self.running()?.is_some() {
@@ -110,19 +110,19 @@ impl Service {
         Ok(true)
     }
 
-    /// What went wrong, with the end of the log.
+    /// Error with the end of the log.
     fn failure(&self, what: &str) -> Error {
         Error::new(format!("{} {what}; {}", self.name, self.log_tail()))
     }
 
-    /// The end of its log, for an error message.
+    /// End of the log, for an error message.
     #[must_use]
     pub fn log_tail(&self) -> String {
         log_tail(&self.log)
     }
 }
 
-/// The end of a log, for an error message.
+/// End of a log, for an error message.
 #[must_use]
 pub fn log_tail(log: &Path) -> String {
     let bytes = fs::read(log).unwrap_or_default();
@@ -132,23 +132,24 @@ pub fn log_tail(log: &Path) -> String {
     format!("the end of {}:\n  | {tail}", log.display())
 }
 
-/// Whether a process lives. A zombie does not.
+/// Whether a process is alive. A zombie is not.
 #[must_use]
 pub fn lives(pid: i32) -> bool {
     started(pid).is_some()
 }
 
-/// When a living process started, in the system's own words. A zombie does not live.
+/// Start time of a live process as the operating system reports it. `None` for a zombie.
 #[cfg(target_os = "linux")]
 fn started(pid: i32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command's name stands in brackets and may hold anything; the state follows, the start time 19 fields later.
+    // The command's name is in brackets and may contain any character. The state follows, and the start time 19 fields
+    // later.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
     fields.nth(18).filter(|_| state != "Z").map(ToOwned::to_owned)
 }
 
-/// When a living process started, in the system's own words. A zombie does not live.
+/// Start time of a live process as the operating system reports it. `None` for a zombie.
 #[cfg(not(target_os = "linux"))]
 fn started(pid: i32) -> Option<String> {
     let output = Command::new("ps").args(["-o", "stat=,lstart=", "-p", &pid.to_string()]).output().ok()?;

@@ -1,7 +1,8 @@
-//! From the queues to their functions: what Lambda's event source mapping does in AWS. And the schedules, which are EventBridge's there.
+//! Replacement for Lambda's event source mappings, from the queues to their functions, and for EventBridge's schedules.
 //!
-//! Batches of up to ten, recordings one by one, two at a time per queue. What a function reports as failed stays in the queue until its
-//! visibility timeout ends; a batch whose invocation fails stays as a whole.
+//! Batches contain up to ten messages, batches of recordings one; two batches at a time per queue. A message that a
+//! function reports as failed stays in the queue until its visibility timeout ends. If an invocation fails, its whole
+//! batch stays.
 
 use std::collections::HashSet;
 use std::process;
@@ -34,10 +35,10 @@ const LONG_POLL_SECONDS: i32 = 20;
 /// The longest timeout of a function is 300 s.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(305);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// How often unfinished redrives and replays are continued (template.yaml).
+/// Interval at which unfinished redrives and replays are continued (template.yaml).
 const CONTINUE: Duration = Duration::from_mins(1);
 
-/// The pump as a background process: this tool itself, with its hidden verb `pump`.
+/// The pump as a background process: this tool with its hidden verb `pump`.
 pub struct Pump {
     service: Service,
 }
@@ -48,7 +49,7 @@ impl Pump {
         Self { service: Service::new(layout, "pump") }
     }
 
-    /// Starts it anew: one that runs may still pump between addresses of before.
+    /// Restarts the pump, because a running one may use outdated addresses.
     pub async fn start(&self, sqs_endpoint: &str, base_url: &str) -> Result<()> {
         self.stop().await?;
         progress("Starting the pump between queues and functions");
@@ -58,19 +59,19 @@ impl Pump {
         Ok(())
     }
 
-    /// Stops it; false: it was not running.
+    /// Stops the pump. Returns false if it was not running.
     pub async fn stop(&self) -> Result<bool> {
         self.service.stop(Signal::TERM).await
     }
 
-    /// The background process.
+    /// Background process of the pump.
     #[must_use]
     pub fn service(&self) -> &Service {
         &self.service
     }
 }
 
-/// One queue and the function behind it.
+/// A queue and the function that consumes it.
 #[derive(Clone)]
 struct Mapping {
     sqs: Client,
@@ -81,7 +82,7 @@ struct Mapping {
     invocations_url: String,
 }
 
-/// Moves messages until it is dropped. `base_url` is where the functions answer.
+/// Moves messages until it is dropped. `base_url` is the URL of the functions.
 pub async fn run(sqs: &Client, queues: &Queues, base_url: &str) -> Result<()> {
     let http = http::client(INVOCATION_TIMEOUT)?;
     let mut pollers = Vec::new();
@@ -108,13 +109,13 @@ pub async fn run(sqs: &Client, queues: &Queues, base_url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where a function is invoked.
+/// URL at which a function is invoked.
 #[must_use]
 pub fn invocations_url(base_url: &str, function: &str) -> String {
     format!("{base_url}/2015-03-31/functions/{function}/invocations")
 }
 
-/// Invokes a function with a payload again and again.
+/// Invokes a function with a payload periodically.
 async fn keep(http: reqwest::Client, url: String, payload: Value, period: Duration) {
     loop {
         tokio::time::sleep(period).await;
@@ -162,7 +163,7 @@ impl Mapping {
         Ok(answer.messages.unwrap_or_default())
     }
 
-    /// The ids of the messages that the function did not handle.
+    /// Ids of the messages that the function reported as failed.
     async fn invoke(&self, messages: &[Message]) -> Result<HashSet<String>> {
         let request = self.http.post(&self.invocations_url).json(&self.event(messages));
         let answer =
@@ -171,7 +172,7 @@ impl Mapping {
         failures(&answer, messages)
     }
 
-    /// What Lambda would hand to the function.
+    /// SQS event for the function.
     fn event(&self, messages: &[Message]) -> Value {
         json!({ "Records": messages.iter().map(|message| self.record(message)).collect::<Vec<_>>() })
     }
@@ -221,8 +222,8 @@ fn attribute(value: &MessageAttributeValue) -> Value {
     })
 }
 
-/// Reads a partial batch response as Lambda does: `null` and `{}` mean that all succeeded, anything unreadable and an id
-/// that was not in the batch that all failed.
+/// Parses a partial batch response as Lambda does: `null` and `{}` mean that all messages succeeded. An unreadable
+/// response, or an id that was not in the batch, means that all failed.
 fn failures(answer: &[u8], batch: &[Message]) -> Result<HashSet<String>> {
     let response: Option<Value> = serde_json::from_slice(answer).context("read the function's answer")?;
     let listed = response.filter(|response| !response["batchItemFailures"].is_null());

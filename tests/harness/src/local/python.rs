@@ -1,4 +1,4 @@
-//! Python 3, which installs and runs what comes from `PyPI`.
+//! Python 3, which installs and runs the packages from `PyPI`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use super::command::{on_path, output};
 use super::progress;
 use crate::error::{Context, Error, Result};
 
-/// Succeeds when Python is new enough and can make virtual environments that have pip.
+/// Succeeds if Python is new enough and can create virtual environments with pip.
 const CHECK: &str = "import sys, venv, ensurepip; sys.exit('Python 3.10 or newer is needed') if sys.version_info < (3, 10) else print(sys.version.split()[0])";
 
-/// The version of the `python3` on `PATH`; an error says what is missing and what to do.
+/// Version of the `python3` on `PATH`. The error says what to install.
 pub async fn check() -> Result<String> {
     if on_path("python3").is_none() {
         return Err(Error::new(
@@ -27,11 +27,11 @@ pub async fn check() -> Result<String> {
     Ok(version.trim().to_owned())
 }
 
-/// The virtual environment `home/venv` with exactly these requirements, made anew unless they are in it already. `names`
-/// tells a person what is in it.
+/// Virtual environment `home/venv` with exactly these requirements. It is created again if the requirements changed.
+/// `names` describes its content in the progress message.
 pub async fn environment(home: &Path, requirements: &str, names: &str) -> Result<PathBuf> {
     let folder = home.join("venv");
-    // The text of the requirements is the stamp too: another text installs anew.
+    // The text of the requirements is also the stamp: a different text causes a new installation.
     let stamp = home.join("installed.txt");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == requirements) {
         return Ok(folder);
@@ -41,12 +41,12 @@ pub async fn environment(home: &Path, requirements: &str, names: &str) -> Result
     fs::create_dir_all(home).context("make the folder of the tools")?;
     fs::write(&file, requirements).context("write the tools' requirements")?;
     install_environment(&folder, &file).await?;
-    // Last, so that an interrupted installation starts again.
+    // Last, so that an interrupted installation is repeated.
     fs::rename(&file, &stamp).context("note the tools' versions")?;
     Ok(folder)
 }
 
-/// A fresh virtual environment in `folder`, with the requirements of `file` and nothing else.
+/// Creates a virtual environment in `folder` with the requirements of `file` only.
 async fn install_environment(folder: &Path, file: &Path) -> Result<()> {
     check().await?;
     let mut create = Command::new("python3");
@@ -54,7 +54,7 @@ async fn install_environment(folder: &Path, file: &Path) -> Result<()> {
     pip(Command::new(folder.join("bin/python")).args(["-m", "pip", "install"]).arg("--requirement").arg(file)).await
 }
 
-/// One package, unpacked into `folder`, by the virtual environment `environment`.
+/// Installs one package into `folder`, with pip of the virtual environment `environment`.
 pub async fn install_package(environment: &Path, package: &str, folder: &Path) -> Result<()> {
     let mut install = Command::new(environment.join("bin/python"));
     pip(install.args(["-m", "pip", "install", package, "--upgrade", "--target"]).arg(folder)).await

@@ -1,5 +1,5 @@
-//! The queues of the template: a retry queue per event function, the queue of broadcasts and that of recordings, each with its
-//! dead-letter queue.
+//! Queues of the template: a retry queue per event function, the queue of broadcasts and the queue of recordings, each
+//! with its dead-letter queue.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,28 +16,28 @@ use strum::IntoEnumIterator as _;
 
 use crate::error::{Error, Result};
 
-/// The region and credentials of everything local. MiniStack takes any.
+/// Region and credentials of all local services. MiniStack accepts any.
 pub const REGION: &str = "us-east-1";
 pub const ACCESS_KEY: &str = "local";
 
 const RETENTION_SECONDS: &str = "1209600";
 
-/// The queues' times, as far as they differ.
+/// Time settings of the queues.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// How long a message that was received is hidden, unless it is deleted or told otherwise.
+    /// Visibility timeout in seconds.
     pub visibility_seconds: u32,
 }
 
 impl Timing {
-    /// As in the template: six times the functions' timeout, as AWS advises for queues that trigger functions.
+    /// As in the template: six times the timeout of the functions, as AWS recommends for queues that trigger functions.
     pub const DEPLOYED: Self = Self { visibility_seconds: 360 };
 }
 
-/// Queue names and their URLs.
+/// URLs of the queues by name.
 pub type Queues = BTreeMap<String, String>;
 
-/// What leads a client to the local cloud, and nowhere else.
+/// SDK configuration for the local endpoint only.
 #[must_use]
 pub fn configuration(endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "ringfence local");
@@ -49,48 +49,48 @@ pub fn configuration(endpoint: &str) -> SdkConfig {
         .build()
 }
 
-/// A client of the local SQS.
+/// Client of the local SQS.
 #[must_use]
 pub fn client(endpoint: &str) -> Client {
     Client::new(&configuration(endpoint))
 }
 
-/// The name of a function's retry queue.
+/// Name of a function's retry queue.
 #[must_use]
 pub fn retry_queue(function: Function) -> String {
     queue_of(function.as_str())
 }
 
-/// The name of a function's dead-letter queue.
+/// Name of a function's dead-letter queue.
 #[must_use]
 pub fn dead_letter_queue(function: Function) -> String {
     dead_letters_of(function.as_str())
 }
 
-/// The name of the queue of broadcasts, and of the function that works it off.
+/// Name of the queue of broadcasts and of its consumer.
 pub const BROADCASTS: &str = "broadcast-retry";
 
-/// The name of the queue of recordings, and of the function that works it off.
+/// Name of the queue of recordings and of its consumer.
 pub const RECORDINGS: &str = RECORDING_UPLOAD;
 
-/// What works off queues, by its name: a queue `ringfence-{name}` and its dead-letter queue.
+/// Names of the consumers. Each has a queue `ringfence-{name}` and a dead-letter queue.
 pub fn consumers() -> impl Iterator<Item = String> {
     Function::iter().map(|function| function.to_string()).chain([BROADCASTS.to_owned(), RECORDINGS.to_owned()])
 }
 
-/// The name of a consumer's queue.
+/// Name of a consumer's queue.
 #[must_use]
 pub fn queue_of(consumer: &str) -> String {
     format!("ringfence-{consumer}")
 }
 
-/// The name of a consumer's dead-letter queue.
+/// Name of a consumer's dead-letter queue.
 #[must_use]
 pub fn dead_letters_of(consumer: &str) -> String {
     format!("ringfence-{consumer}-dlq")
 }
 
-/// Creates all queues. Those that exist already stay as they are.
+/// Creates all queues. Existing queues are not changed.
 pub async fn create(client: &Client, timing: Timing) -> Result<Queues> {
     let mut queues = Queues::new();
     for consumer in consumers() {
@@ -112,7 +112,7 @@ pub async fn send(client: &Client, url: &str, body: &str) -> Result<()> {
     sent.map(drop).map_err(|error| refused("send a message", &error))
 }
 
-/// How many messages wait in a queue, visible or in flight.
+/// Number of messages in a queue, visible or in flight.
 pub async fn depth(client: &Client, url: &str) -> Result<u64> {
     let visible = QueueAttributeName::ApproximateNumberOfMessages;
     let in_flight = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
@@ -123,7 +123,7 @@ pub async fn depth(client: &Client, url: &str) -> Result<u64> {
     Ok(count(visible).unwrap_or(0) + count(in_flight).unwrap_or(0))
 }
 
-/// A queue's ARN.
+/// ARN of a queue.
 pub async fn arn(client: &Client, url: &str) -> Result<String> {
     let request = client.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::QueueArn);
     let answer = request.send().await.map_err(|error| refused("ask for a queue's ARN", &error))?;
@@ -148,7 +148,7 @@ async fn create_queue(client: &Client, name: &str, attributes: HashMap<QueueAttr
     answer.queue_url.ok_or_else(|| Error::new(format!("the queue {name} has no URL")))
 }
 
-/// The SDK's errors say what happened in their causes only.
+/// The SDK's errors contain the reason only in their sources.
 fn refused(doing: &str, error: &(impl std::error::Error + Send + Sync + 'static)) -> Error {
     Error::new(format!("could not {doing}: {}", DisplayErrorContext(error)))
 }

@@ -1,4 +1,4 @@
-//! The whole stack, and `local.json`, which tells scripts and the other verbs where it is.
+//! The whole stack, and `local.json`, which gives its addresses to scripts and the other verbs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,31 +19,32 @@ use super::pump::Pump;
 use super::queues::Queues;
 use crate::error::Result;
 
-/// Where the running stack is. Written to `target/ringfence/local.json` when everything answers, removed by `down`.
+/// Addresses of the running stack. `up` writes them to `target/ringfence/local.json` when all services answer; `down`
+/// removes the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stack {
     pub base_url: String,
-    /// Where Vapi would post the events of [`Stack::org`].
+    /// Webhook URL of [`Stack::org`].
     pub webhook_url: String,
     pub health_url: String,
-    /// Where viewers connect, with a token (`cargo ringfence token`).
+    /// URL for viewers, who need a token (`cargo ringfence token`).
     pub live_url: String,
-    /// The superuser's URL.
+    /// URL of the superuser.
     pub database_url: String,
-    /// The functions' URL.
+    /// URL of the functions' role.
     pub app_database_url: String,
-    /// PostgreSQL's data folder, when the server is ours.
+    /// Data folder of PostgreSQL, if the server is the cluster of this checkout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database_dir: Option<PathBuf>,
     pub sqs_endpoint: String,
     pub queues: Queues,
     pub platform: Platform,
     pub org: Org,
-    /// The background processes by name.
+    /// Process ids of the background processes by name.
     pub pids: BTreeMap<String, i32>,
 }
 
-/// The platform's webhook.
+/// Webhook URL and key of the platform.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Platform {
     pub url: String,
@@ -51,7 +52,7 @@ pub struct Platform {
 }
 
 impl Stack {
-    /// Starts whatever is not running.
+    /// Starts the services that are not running.
     pub async fn start(layout: &Layout) -> Result<Self> {
         let backing = Backing::start(layout).await?;
         let base_url = Functions::of(layout).start(layout, &backing).await?;
@@ -68,7 +69,7 @@ impl Stack {
         json_file::write(&path(layout), self)
     }
 
-    /// Stops everything in the reverse order. False: nothing was running.
+    /// Stops all services in the reverse order. Returns false if none was running.
     pub async fn stop(layout: &Layout) -> Result<bool> {
         remove(&path(layout))?;
         let gateway = Gateway::of(layout).stop().await?;
@@ -77,7 +78,7 @@ impl Stack {
         Ok(Backing::stop(layout).await? || functions || pump || gateway)
     }
 
-    /// The stack, if it is up as a whole.
+    /// The stack, if all of it is running.
     pub fn running(layout: &Layout) -> Result<Option<Self>> {
         let stack: Option<Self> = json_file::read(&path(layout))?;
         let Some(stack) = stack else { return Ok(None) };
@@ -85,7 +86,7 @@ impl Stack {
         Ok(all_run.then_some(stack))
     }
 
-    /// A process of the stack that has ended.
+    /// Name of a process of the stack that has ended, if any.
     pub fn ended(&self, layout: &Layout) -> Result<Option<String>> {
         for (name, service) in services(layout) {
             let pid = service.running()?.map(|record| record.pid);
@@ -119,7 +120,7 @@ impl Stack {
     }
 }
 
-/// All data of the stack and of the tests' services, secrets included. Nothing may be running.
+/// Removes all data of the stack and of the tests' services, including secrets. No service may be running.
 pub fn purge(layout: &Layout) -> Result<()> {
     Cluster::of_stack(layout).purge()?;
     Cluster::of_tests(layout).purge()?;
@@ -149,7 +150,7 @@ fn services(layout: &Layout) -> [(&'static str, Service); 5] {
 mod tests {
     use super::*;
 
-    /// Scripts read these.
+    /// Scripts read these fields.
     #[test]
     fn local_json_tells_everything_under_its_name() {
         let stack = Stack {

@@ -1,4 +1,4 @@
-//! The tools from `PyPI`: cargo-lambda and MiniStack, pinned, in a virtual environment under `target/`.
+//! Tools from `PyPI`: cargo-lambda and MiniStack with pinned versions, in a virtual environment under `target/`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use super::layout::{Layout, remove};
 use super::python;
 use crate::error::{Context, Result};
 
-/// The exact versions.
+/// Exact versions.
 const REQUIREMENTS: &str = include_str!("../../tools-requirements.txt");
 
 /// The installed tools.
@@ -27,19 +27,19 @@ impl Tools {
         Ok(tools)
     }
 
-    /// The virtual environment.
+    /// Path of the virtual environment.
     #[must_use]
     pub fn environment(&self) -> PathBuf {
         self.home.join("venv")
     }
 
-    /// The folder to put on `PATH`. It holds cargo-lambda alone, not the environment's Python.
+    /// Folder to add to `PATH`. It contains cargo-lambda only, not the environment's Python.
     #[must_use]
     pub fn path_entry(&self) -> PathBuf {
         self.home.join("bin")
     }
 
-    /// `PATH` with cargo-lambda on it, once.
+    /// `PATH` with cargo-lambda, without a duplicate.
     #[must_use]
     pub fn path_variable(&self) -> String {
         let path = std::env::var("PATH").unwrap_or_default();
@@ -47,7 +47,7 @@ impl Tools {
         if path.split(':').any(|folder| folder == entry) { path } else { format!("{entry}:{path}") }
     }
 
-    /// `cargo-lambda lambda`, ready for a subcommand.
+    /// Command `cargo-lambda lambda`, to which the caller adds a subcommand.
     #[must_use]
     pub fn cargo_lambda(&self) -> Command {
         let mut command = Command::new(self.path_entry().join("cargo-lambda"));
@@ -55,7 +55,8 @@ impl Tools {
         command
     }
 
-    /// MiniStack's server. The script is given to Python by hand: its first line breaks when the checkout is moved.
+    /// Command of MiniStack's server. Python runs the script, because its first line is wrong after the checkout is
+    /// moved.
     #[must_use]
     pub fn ministack(&self) -> Command {
         let bin = self.environment().join("bin");

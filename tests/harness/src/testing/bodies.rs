@@ -1,4 +1,4 @@
-//! The sample bodies in `tests/samples`: invented data in the shape of what Vapi sends.
+//! Sample bodies from `tests/samples`: invented data in the shape of Vapi's messages.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,19 +9,19 @@ fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../samples"))
 }
 
-/// A sample's bytes, by its file name without `.json`.
+/// Bytes of a sample, by its file name without `.json`.
 #[must_use]
 pub fn sample_bytes(name: &str) -> Vec<u8> {
     fs::read(folder().join(format!("{name}.json"))).unwrap_or_else(|error| panic!("sample {name}: {error}"))
 }
 
-/// A sample's JSON.
+/// JSON of a sample.
 #[must_use]
 pub fn sample(name: &str) -> Value {
     serde_json::from_slice(&sample_bytes(name)).expect("samples are JSON")
 }
 
-/// The names of all samples that are webhook bodies, sorted.
+/// Sorted names of all samples that are webhook bodies.
 #[must_use]
 pub fn sample_names() -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder())

@@ -1,4 +1,4 @@
-//! The messages of one call, as Vapi would post them, small and with every value chosen by the test.
+//! Messages of one call in the shape that Vapi posts. They are small, and the test chooses every value.
 
 use jiff::Timestamp;
 use ringfence_protocol::{Credential, Delivery};
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 pub struct Call {
     /// Vapi's id of the call.
     pub id: String,
-    /// The other party's number.
+    /// Number of the other party.
     pub customer: Option<String>,
     /// Vapi's id of the assistant.
     pub assistant: Option<String>,
-    /// Vapi's id of our number.
+    /// Vapi's id of the org's number.
     pub phone_number_id: Option<String>,
-    /// Our number.
+    /// The org's number.
     pub phone_number: Option<String>,
     /// `assistantOverrides.metadata`.
     pub metadata: Value,
@@ -35,11 +35,11 @@ impl Default for Call {
     }
 }
 
-/// When the calls of the tests begin, in epoch milliseconds: 2026-09-14T15:02:11.480Z.
+/// Begin of the tests' calls in epoch milliseconds: 2026-09-14T15:02:11.480Z.
 pub const BEGINNING_MS: i64 = 1_789_398_131_480;
 
 impl Call {
-    /// A message of this call, `at_ms` after its beginning, with the fields of `extra`.
+    /// A message of this call, `at_ms` milliseconds after its beginning, with the fields of `extra`.
     #[must_use]
     pub fn message(&self, message_type: &str, at_ms: i64, extra: Value) -> Value {
         let mut message = json!({
@@ -73,7 +73,7 @@ impl Call {
         self.message("transcript", at_ms, json!({"role": "user", "transcriptType": "final", "transcript": text}))
     }
 
-    /// `end-of-call-report` of a call that lasted from 4 s to 21.3 s, with the fields of `extra`.
+    /// `end-of-call-report` of a call from 4 s to 21.3 s, with the fields of `extra`.
     #[must_use]
     pub fn report(&self, at_ms: i64, extra: Value) -> Value {
         let mut fields = json!({
@@ -93,7 +93,7 @@ impl Call {
     }
 }
 
-/// A body as its org's delivery, as the webhook function would make it with version 1 of the org's key.
+/// A body as a delivery for its org, as the webhook function creates it with version 1 of the org's key.
 #[must_use]
 pub fn delivery(org_id: OrgId, body: &Value) -> Delivery {
     delivery_with(Credential::Org { org_id, key_version: 1 }, body)

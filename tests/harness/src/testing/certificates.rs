@@ -1,20 +1,20 @@
-//! Self-made certificates: a CA that nobody knows, and servers that it vouches for.
+//! Test certificates: a certificate authority that no system trusts, and server certificates that it issues.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 
 /// A certificate authority.
 pub struct TestCa(CertifiedIssuer<'static, KeyPair>);
 
-/// A server's certificate and its key, both PEM.
+/// Certificate and private key of a server, both PEM.
 pub struct ServerCertificate {
-    /// What the server shows.
+    /// Certificate.
     pub certificate: String,
-    /// What it keeps.
+    /// Private key.
     pub key: String,
 }
 
 impl TestCa {
-    /// A new one.
+    /// Creates a certificate authority.
     #[must_use]
     pub fn new() -> Self {
         let mut parameters = CertificateParams::default();
@@ -22,19 +22,19 @@ impl TestCa {
         Self(CertifiedIssuer::self_signed(parameters, KeyPair::generate().expect("a key")).expect("a certificate"))
     }
 
-    /// Its own certificate, PEM.
+    /// Certificate of the authority, PEM.
     #[must_use]
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// Vouches for a server by its name.
+    /// Issues a certificate for a host name.
     #[must_use]
     pub fn vouch_for(&self, host: &str) -> ServerCertificate {
         self.sign(&parameters(host))
     }
 
-    /// Vouched for a server until the end of the year 2000.
+    /// Issues a certificate that expired at the end of the year 2000.
     #[must_use]
     pub fn vouched_for(&self, host: &str) -> ServerCertificate {
         let mut parameters = parameters(host);
@@ -58,7 +58,7 @@ impl Default for TestCa {
 
 fn parameters(host: &str) -> CertificateParams {
     let mut parameters = CertificateParams::new([host.to_owned()]).expect("a host name");
-    // A subject of its own: one that has its issuer's name is taken for self-signed.
+    // Its own subject: a certificate with its issuer's name is treated as self-signed.
     parameters.distinguished_name.push(DnType::CommonName, host);
     parameters
 }

@@ -1,4 +1,5 @@
-//! A fresh database per test, cloned from a migrated template, reached as the functions' role, so that row-level security is on.
+//! A fresh database per test, cloned from a migrated template. Tests use the functions' role, so that row-level
+//! security applies.
 
 use std::sync::Arc;
 
@@ -14,17 +15,17 @@ use uuid::Uuid;
 use super::call::delivery;
 use super::setting;
 
-/// The password of `ringfence_app` in the tests.
+/// Password of `ringfence_app` in the tests.
 pub const APP_PASSWORD: &str = "app";
 
-/// A migrated database of this test alone.
+/// A migrated database for one test.
 pub struct TestDatabase {
-    /// Its name on the server.
+    /// Name of the database on the server.
     pub name: String,
 }
 
 impl TestDatabase {
-    /// Clones the template, which the first test of the process migrates.
+    /// Clones the template. The first test of the process migrates the template.
     pub async fn new() -> Self {
         static TEMPLATE: OnceCell<String> = OnceCell::const_new();
         let template = TEMPLATE.get_or_init(make_template).await;
@@ -41,13 +42,13 @@ impl TestDatabase {
         Self { name }
     }
 
-    /// Applies the migrations that are missing.
+    /// Applies the missing migrations.
     pub async fn migrate(&self) {
         let _turn = turn_to_migrate().await;
         migrations::run(&self.owner_settings(), APP_PASSWORD).await.expect("the migrations apply");
     }
 
-    /// The URL of a role, reached at `host:port`, or directly when none is given.
+    /// URL of a role at `host:port`, or at the server itself if none is given.
     #[must_use]
     pub fn url(&self, role: &str, at: Option<&str>) -> String {
         let server = server();
@@ -61,19 +62,19 @@ impl TestDatabase {
         DatabaseSettings::new(self.url("postgres", None), None)
     }
 
-    /// The database as the functions see it, over a connection of its own.
+    /// The database as the functions use it, over its own connection.
     #[must_use]
     pub fn app(&self) -> Arc<Database> {
         self.app_at(None)
     }
 
-    /// The database as the functions see it, through a proxy or pooler at `host:port`.
+    /// The database as the functions use it, through a proxy or pooler at `host:port`.
     #[must_use]
     pub fn app_at(&self, at: Option<&str>) -> Arc<Database> {
         self.app_with(at, Timeouts::default())
     }
 
-    /// Like [`TestDatabase::app_at`], with a timeouts of its own.
+    /// Like [`TestDatabase::app_at`], with other timeouts.
     #[must_use]
     pub fn app_with(&self, at: Option<&str>, timeouts: Timeouts) -> Arc<Database> {
         let settings = DatabaseSettings { timeouts, ..DatabaseSettings::new(self.url("ringfence_app", at), None) };
@@ -85,7 +86,7 @@ impl TestDatabase {
         connect(&self.url(role, None).parse().expect("a URL")).await
     }
 
-    /// A plain connection that sees and may do everything.
+    /// A plain connection as the superuser.
     pub async fn superuser(&self) -> Client {
         self.client("postgres").await
     }
@@ -95,17 +96,17 @@ impl TestDatabase {
         Admin::connect(&self.owner_settings(), "test").await.expect("an administrator")
     }
 
-    /// A new org.
+    /// Creates an org.
     pub async fn org(&self, name: &str) -> OrgId {
         self.admin().await.create_organization(name).await.expect("an org")
     }
 
-    /// A new lead.
+    /// Creates a lead.
     pub async fn lead(&self, org: OrgId, phone: &str) -> LeadId {
         self.admin().await.add_lead(org, phone, Some("A lead"), &serde_json::Map::new()).await.expect("a lead")
     }
 
-    /// A new agent with an assistant.
+    /// Creates an agent with an assistant.
     pub async fn agent(&self, org: OrgId, assistant: &str) -> AgentId {
         let agent = NewAgent {
             name: "An agent".to_owned(),
@@ -116,7 +117,7 @@ impl TestDatabase {
         self.admin().await.add_agent(org, &agent).await.expect("an agent").id
     }
 
-    /// Applies bodies one after another, as the webhook function would for this org.
+    /// Applies bodies one after another, as the webhook function does for this org.
     pub async fn apply(&self, org: OrgId, bodies: &[Value]) -> Vec<Outcome> {
         let database = self.app();
         let mut outcomes = Vec::new();
@@ -126,26 +127,26 @@ impl TestDatabase {
         outcomes
     }
 
-    /// The value of a query's only row and column, as text; run as superuser.
+    /// Value of a query's only row and column as text. The superuser runs the query.
     pub async fn text(&self, query: &str) -> Option<String> {
         self.superuser().await.query_one(&format!("SELECT ({query})::text"), &[]).await.expect(query).get(0)
     }
 
-    /// A count, as superuser: `count("call_logs WHERE status = 'completed'")`.
+    /// Counts rows as the superuser: `count("call_logs WHERE status = 'completed'")`.
     pub async fn count(&self, from: &str) -> i64 {
         let statement = format!("SELECT count(*) FROM {from}");
         self.superuser().await.query_one(&statement, &[]).await.expect(from).get(0)
     }
 
-    /// What each org's events left behind, as JSON: equal texts, equal rows. Surrogate ids, receipt times and the org itself
-    /// are left out; of agent and lead it says whether they are linked.
+    /// Rows that each org's events created, as JSON. Equal texts mean equal rows. Surrogate ids, receipt times and the
+    /// org's id are omitted; for agent and lead it contains only whether they are linked.
     pub async fn rows_by_org(&self) -> Vec<(OrgId, String)> {
         let every: Option<Uuid> = None;
         let rows = self.superuser().await.query(ROWS_BY_ORG, &[&every]).await.expect("the rows");
         rows.iter().map(|row| (OrgId::from(row.get::<_, Uuid>(0)), row.get(1))).collect()
     }
 
-    /// What one org's events left behind.
+    /// Rows that one org's events created.
     pub async fn rows_of(&self, org: OrgId) -> String {
         self.superuser().await.query_one(ROWS_BY_ORG, &[&Some(*org.as_uuid())]).await.expect("the org's rows").get(1)
     }
@@ -174,7 +175,7 @@ pub async fn apply(database: &Database, org: OrgId, body: &Value) -> Outcome {
     try_apply(database, org, body).await.expect("the event applies")
 }
 
-/// Like [`apply`], and returns the failure.
+/// Like [`apply`], but returns the failure.
 pub async fn try_apply(
     database: &Database,
     org: OrgId,
@@ -183,8 +184,8 @@ pub async fn try_apply(
     apply_event(database, &delivery(org, body)).await
 }
 
-/// What a test holds while it migrates by itself. The roles, which every migration sets up, belong to the whole server, and two
-/// databases at once would get into each other's way.
+/// Lock for a test that migrates by itself. Each migration changes roles, which belong to the whole server, so
+/// concurrent migrations of two databases would conflict.
 pub async fn turn_to_migrate() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await

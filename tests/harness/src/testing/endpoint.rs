@@ -1,4 +1,4 @@
-//! An endpoint of an org: a real HTTP server that behaves, or not.
+//! An endpoint of an org: a real HTTP server whose behaviour the test chooses.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,35 +13,35 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-/// How it answers.
+/// Behaviour of the endpoint.
 #[derive(Clone)]
 pub enum Manner {
-    /// With status 200 and this.
+    /// Answers with status 200 and this value.
     Answers(Value),
-    /// With this status and text.
+    /// Answers with this status and text.
     Fails(u16, String),
-    /// Never.
+    /// Never answers.
     Hangs,
-    /// With a body that does not end.
+    /// Answers with an endless body.
     Endless,
-    /// With status 200 and a connection that ends in the middle of the body.
+    /// Answers with status 200 and closes the connection in the middle of the body.
     BreaksOff,
-    /// From somewhere else.
+    /// Redirects to this URL.
     Redirects(String),
-    /// With status 200 and this, once there is a permit for it.
+    /// Answers with status 200 and this value after it has acquired a permit.
     Waits(Arc<Semaphore>, Value),
-    /// With status 200 and this, once so many requests are in flight.
+    /// Answers with status 200 and this value when this number of requests are in progress.
     Together(usize, Value),
 }
 
-/// A request as it came in.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Its headers.
+    /// Headers.
     pub headers: HeaderMap,
-    /// Its body as text.
+    /// Body as text.
     pub text: String,
-    /// Its body.
+    /// Body as JSON.
     pub body: Value,
 }
 
@@ -51,45 +51,45 @@ struct Shared {
     count: watch::Sender<usize>,
 }
 
-/// The endpoint. It is gone when the test is.
+/// The endpoint. It stops on drop.
 pub struct TestEndpoint {
-    /// Where it is.
+    /// Its URL.
     pub url: String,
     shared: Arc<Shared>,
 }
 
 impl TestEndpoint {
-    /// An endpoint on a port of its own.
+    /// Starts an endpoint on its own port.
     pub async fn start(manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
         let shared =
             Arc::new(Shared { manner: Mutex::new(manner), requests: Mutex::default(), count: watch::Sender::new(0) });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
-        // Answers are small and somebody waits for each.
+        // Answers are small, and each client waits for its answer.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, shared }
     }
 
-    /// From now on it behaves otherwise.
+    /// Changes the behaviour.
     pub fn behave(&self, manner: Manner) {
         *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
     }
 
-    /// What came in.
+    /// Received requests.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many requests came in.
+    /// Number of received requests.
     #[must_use]
     pub fn count(&self) -> usize {
         *self.shared.count.borrow()
     }
 
-    /// Waits until so many requests came in.
+    /// Waits until this number of requests has arrived.
     pub async fn until(&self, requests: usize) {
         let mut count = self.shared.count.subscribe();
         let came = count.wait_for(|count| *count >= requests);

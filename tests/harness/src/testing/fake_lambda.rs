@@ -1,5 +1,4 @@
-//! A fake of Lambda's Invoke API, which cannot be had here: it keeps what was invoked, for a test to look at, or hands it over to
-//! the function's own code.
+//! A fake of Lambda's Invoke API. It records invocations for the test, or passes them to the function's own code.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -12,11 +11,11 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-/// One invocation.
+/// An invocation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Invoked {
     pub path: String,
-    /// `Event`: nobody waits for its answer.
+    /// `Event` for an asynchronous invocation.
     pub kind: String,
     pub payload: Value,
 }
@@ -30,7 +29,8 @@ struct Shared {
     reply: Mutex<Value>,
 }
 
-/// The fake. Without a function behind it, it accepts every invocation and gives a reply of the test's to whoever waits for one.
+/// The fake. Without a function, it accepts every invocation and answers synchronous ones with a reply that the test
+/// chooses.
 pub struct FakeLambda {
     pub endpoint: String,
     shared: Arc<Shared>,
@@ -46,7 +46,7 @@ impl FakeLambda {
         Self { endpoint, shared }
     }
 
-    /// From now on `function` answers invocations. Its error is reported as Lambda reports a function's.
+    /// Passes later invocations to `function`. The fake reports its error as Lambda does.
     pub fn serve<F, R>(&self, function: F)
     where
         F: Fn(Invoked) -> R + Send + Sync + 'static,
@@ -56,12 +56,12 @@ impl FakeLambda {
         assert!(self.shared.handler.set(handler).is_ok(), "one function");
     }
 
-    /// From now on an invocation that waits for its answer gets this.
+    /// Sets the reply to later synchronous invocations.
     pub fn reply_with(&self, reply: Value) {
         *self.shared.reply.lock().unwrap_or_else(PoisonError::into_inner) = reply;
     }
 
-    /// What was invoked.
+    /// Recorded invocations.
     #[must_use]
     pub fn invoked(&self) -> Vec<Invoked> {
         self.shared.invoked.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,5 +1,5 @@
-//! A fake of Vapi, which cannot be had here: its storage, which gives out recordings, and its API with assistants, numbers and
-//! credentials, as Vapi documents them.
+//! A fake of Vapi: its storage, which serves recordings, and its API with assistants, numbers and credentials, as Vapi
+//! documents them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,68 +15,69 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-/// What is under a path.
+/// Response for a path.
 #[derive(Clone)]
 pub enum Reply {
     /// This file.
     File(Vec<u8>),
-    /// This file, once there is a permit for it.
+    /// This file, after a permit is acquired.
     FileLater(Arc<Semaphore>, Vec<u8>),
-    /// Only so much of a file that is said to be longer.
+    /// Only the beginning of a file, with a longer `Content-Length`.
     Beginning(Vec<u8>),
-    /// The beginning of a file, and then nothing.
+    /// The beginning of a file, after which the response stalls.
     Stalls(Vec<u8>),
-    /// A file that is said to be so long.
+    /// A file whose `Content-Length` is this number.
     Claims(u64),
-    /// A file of this length, made while it is sent: the function is called with 0, 1, ... until it returns nothing.
+    /// A file of this length, generated while it is sent: the function is called with 0, 1, ... until it returns
+    /// `None`.
     Chunks(u64, ChunkMaker),
-    /// Nothing but this status.
+    /// Only this status.
     Status(u16),
-    /// Somewhere else.
+    /// Redirect to this URL.
     Redirect(String),
 }
 
-/// Makes a part of a file.
+/// Generates a part of a file.
 pub type ChunkMaker = Arc<dyn Fn(u64) -> Option<Vec<u8>> + Send + Sync>;
 
-/// The key that Vapi's API takes.
+/// API key that Vapi's API accepts.
 pub const API_KEY: &str = "a-private-key";
 
-/// A request as it came in.
+/// A received request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Its path.
+    /// Path.
     pub path: String,
-    /// Its `Authorization`.
+    /// Value of the header `Authorization`.
     pub authorization: Option<String>,
 }
 
 #[derive(Default)]
 struct Shared {
     replies: Mutex<HashMap<String, Reply>>,
-    /// Under every other path of the storage.
+    /// Response for every other path of the storage.
     elsewhere: Option<Reply>,
-    /// Assistants, numbers and credentials by their paths.
+    /// Assistants, numbers and credentials by path.
     resources: Mutex<BTreeMap<String, Value>>,
     changes: Mutex<Vec<String>>,
     asked: Mutex<Vec<Asked>>,
     count: watch::Sender<usize>,
 }
 
-/// The server. A path with nothing under it is answered 404.
+/// The server. It answers 404 for an unknown path.
 pub struct FakeVapi {
-    /// Where it is, without a slash at the end.
+    /// URL without a slash at the end.
     pub url: String,
     shared: Arc<Shared>,
 }
 
 impl FakeVapi {
-    /// A server on a port of its own.
+    /// Starts a server on its own port.
     pub async fn start() -> Self {
         Self::serve(Shared::default()).await
     }
 
-    /// A server that gives the same under every path.
+    /// Starts a server that answers every path of the storage with the same response.
     pub async fn start_with(reply: Reply) -> Self {
         Self::serve(Shared { elsewhere: Some(reply), ..Shared::default() }).await
     }
@@ -90,41 +91,41 @@ impl FakeVapi {
         Self { url, shared }
     }
 
-    /// Puts a resource under its path of the API, `/assistant/...` say.
+    /// Adds a resource at its path of the API, such as `/assistant/...`.
     pub fn put_resource(&self, path: &str, resource: Value) {
         self.shared.resources.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), resource);
     }
 
-    /// Deletes a resource, as somebody at Vapi would.
+    /// Deletes a resource, as a user of Vapi can.
     pub fn remove_resource(&self, path: &str) {
         self.shared.resources.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
     }
 
-    /// A resource as it is now.
+    /// Current state of a resource.
     #[must_use]
     pub fn resource(&self, path: &str) -> Option<Value> {
         self.shared.resources.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }
 
-    /// The changes that were asked of the API: `PATCH /assistant/...`.
+    /// Requested changes: `PATCH /assistant/...`.
     #[must_use]
     pub fn changes(&self) -> Vec<String> {
         self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts something under a path, in the place of what was there, and returns its URL.
+    /// Sets the response for a path and returns its URL.
     pub fn put(&self, path: &str, reply: Reply) -> String {
         self.shared.replies.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), reply);
         format!("{}{path}", self.url)
     }
 
-    /// What came in.
+    /// Received requests.
     #[must_use]
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until so many requests came in.
+    /// Waits until this number of requests has arrived.
     pub async fn until(&self, requests: usize) {
         let mut count = self.shared.count.subscribe();
         let came = count.wait_for(|count| *count >= requests);
@@ -151,7 +152,7 @@ async fn answer(
     }
 }
 
-/// Vapi's API. It tells no token of a credential again.
+/// Vapi's API. It never returns the token of a credential.
 fn call_api(shared: &Shared, method: &Method, path: &str, authorization: Option<&str>, body: &[u8]) -> Response {
     const CREDENTIALS: &str = "/credential";
     let mut resources = shared.resources.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,7 +192,7 @@ fn call_api(shared: &Shared, method: &Method, path: &str, authorization: Option<
 
 async fn give(reply: Reply) -> Response {
     match reply {
-        // What a sender calls its file is not believed.
+        // The code under test must not trust the sender's content type.
         Reply::File(file) => ([(header::CONTENT_TYPE, "text/html")], file).into_response(),
         Reply::FileLater(permits, file) => {
             permits.acquire().await.expect("permits").forget();

@@ -1,7 +1,8 @@
-//! What the tests stand on: fresh databases, signed requests, sample bodies, real queues and a proxy that cuts connections.
+//! Fixtures of the tests: fresh databases, signed requests, sample bodies, real queues and a proxy that cuts
+//! connections.
 //!
-//! `cargo ringfence test` starts PostgreSQL and SQS and says where they are. Everything here panics on failure: that is how a
-//! test fails.
+//! `cargo ringfence test` starts PostgreSQL and SQS and passes their addresses. Every function here panics on failure,
+//! which fails the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "tests fail by panicking")]
 
 pub mod bodies;
@@ -33,7 +34,7 @@ pub use queues::TestQueues;
 pub use server::TestServer;
 pub use webhook::TestWebhook;
 
-/// A setting that `cargo ringfence test` makes.
+/// A variable that `cargo ringfence test` sets.
 #[must_use]
 pub fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with `cargo ringfence test`"))

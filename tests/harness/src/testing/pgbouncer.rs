@@ -1,4 +1,4 @@
-//! A `PgBouncer` in transaction mode: every transaction may get another server connection, and every server connection
+//! A `PgBouncer` in transaction mode: each transaction may use another server connection, and each server connection
 //! serves many clients.
 
 use std::path::PathBuf;
@@ -9,16 +9,16 @@ use super::database::APP_PASSWORD;
 use super::program::{Folder, Program, free_port};
 use super::setting;
 
-/// The pooler. It is gone when dropped.
+/// The pooler. It stops on drop.
 pub struct PgBouncer {
-    /// Where it listens, `127.0.0.1:port`.
+    /// Address on which it listens, `127.0.0.1:port`.
     pub address: String,
     _program: Program,
     _folder: Folder,
 }
 
 impl PgBouncer {
-    /// A pooler in front of `server` (`host:port`) that has at most `connections` to it for each database and role.
+    /// Starts a pooler in front of `server` (`host:port`) with at most `connections` per database and role.
     #[must_use]
     pub fn start_before(server: &str, connections: usize) -> Self {
         let program = PathBuf::from(setting("RINGFENCE_TEST_PGBOUNCER"));
@@ -34,7 +34,8 @@ impl PgBouncer {
         );
         folder.write("pgbouncer.ini", &configuration);
         let mut command = folder.command(&program);
-        // It keeps nothing, and leaves SIGQUIT to whatever its parents made of that, which may be to ignore it.
+        // SIGKILL, since it has no data to save. It does not set a handler for SIGQUIT, so it may have inherited that
+        // SIGQUIT is ignored.
         let process = Program::start(command.arg(folder.path("pgbouncer.ini")), "process up", Signal::KILL);
         Self { address: format!("127.0.0.1:{own_port}"), _program: process, _folder: folder }
     }

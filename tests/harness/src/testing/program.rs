@@ -1,4 +1,4 @@
-//! Programs that a test runs for itself, each in a folder of its own.
+//! Programs that a test runs for itself, each in its own folder.
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead as _, BufReader};
@@ -10,18 +10,18 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use uuid::Uuid;
 
-/// Debian's and most others' `nobody`.
+/// Account `nobody` of Debian and most other distributions.
 const NOBODY: (u32, u32) = (65_534, 65_534);
 
-/// A folder that is closed to others. It is gone when dropped.
+/// A folder that other users cannot read. It is removed on drop.
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Who owns it and runs the program, where that is not who runs the test.
+    /// Account that owns the folder and runs the program, if it differs from the account of the test.
     account: Option<(u32, u32)>,
 }
 
 impl Folder {
-    /// A folder for a program of `programs`.
+    /// Creates a folder for a program of `programs`.
     pub(crate) fn new(programs: &Path) -> Self {
         let path = std::env::temp_dir().join(format!("ringfence-test-{}", Uuid::new_v4()));
         fs::create_dir(&path).expect("a temporary folder");
@@ -30,7 +30,7 @@ impl Folder {
         folder
     }
 
-    /// The path of something in it.
+    /// Path of a file in the folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -41,7 +41,7 @@ impl Folder {
         self.own(&self.path(name), 0o600);
     }
 
-    /// A command that runs as the folder's owner, in it.
+    /// A command that runs in the folder as its owner.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         if let Some((user, group)) = self.account {
@@ -61,26 +61,27 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // It has a random name under the system's temporary folder: one that stays is untidy, not wrong.
+        // It has a random name under the system's temporary folder, so a remaining folder is harmless.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-/// `PostgreSQL` and `PgBouncer` refuse to be started by root, which is who one is in a container. Then it is the owner of the
-/// programs, who can surely run them, or nobody in particular.
+/// `PostgreSQL` and `PgBouncer` refuse to be started by root, which is the usual user in a container. In that case the
+/// account is the owner of the programs, or `nobody` if root owns them.
 fn account(programs: &Path) -> Option<(u32, u32)> {
     let owner = fs::metadata(programs).expect("the programs are there");
     geteuid().is_root().then(|| if owner.uid() == 0 { NOBODY } else { (owner.uid(), owner.gid()) })
 }
 
-/// A program that runs until dropped.
+/// A program that runs until it is dropped.
 pub(crate) struct Program {
     child: Child,
     end: Signal,
 }
 
 impl Program {
-    /// Starts it and waits until it says on its standard error that it is ready. `end`: what ends it with every session at once.
+    /// Starts the program and waits until its standard error contains `ready`. `end` is the signal that ends it with
+    /// every session.
     pub(crate) fn start(command: &mut Command, ready: &str, end: Signal) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -91,7 +92,7 @@ impl Program {
             let count = log.read_line(&mut said).expect("its standard error is text");
             assert!(count > 0, "{command:?} ended:\n{said}");
         }
-        // Nobody reads on, but a full pipe would stop it.
+        // The rest is read and discarded, because a full pipe would block the program.
         std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
         program
     }
@@ -104,7 +105,7 @@ impl Drop for Program {
     }
 }
 
-/// A port that nobody listens on.
+/// A free port.
 pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()

@@ -1,4 +1,5 @@
-//! A TCP proxy that does to connections what networks, crashes and failovers do. In front of PostgreSQL it also counts round trips.
+//! A TCP proxy that simulates failures of networks, crashes and failovers. In front of PostgreSQL it also counts round
+//! trips.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,31 +12,32 @@ use tokio::task::JoinHandle;
 
 use super::setting;
 
-/// `Sync` and `Query`: each ends what the client sends in one round trip (PostgreSQL's frontend protocol).
+/// `Sync` and `Query`. Each ends what the client sends in one round trip (PostgreSQL's frontend protocol).
 const ENDS_ROUND_TRIP: [u8; 2] = *b"SQ";
-/// In [`Mode::Cut`], one request of so many is cut in each of the three ways.
+/// In [`Mode::Cut`], one of this number of requests is cut in each of the three ways.
 const CUT_ONE_IN: u8 = 12;
 const CHUNK: usize = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Everything passes.
+    /// All data passes.
     Open,
-    /// New connections are closed at once; [`Proxy::cut`] ends the others.
+    /// New connections are closed at once. [`Proxy::cut`] ends the existing ones.
     Refuse,
-    /// Connections stay, and neither requests nor answers pass: a host that hangs.
+    /// Connections stay open, but no data passes in either direction, like a host that hangs.
     Silent,
-    /// Requests pass, answers do not, and connections stay.
+    /// Requests pass, answers do not, and connections stay open.
     Mute,
-    /// Requests pass; in place of the answer the connection ends, so nobody can tell whether it was committed.
+    /// Requests pass, and the connection ends before the answer, so the client does not know whether the server
+    /// committed.
     SwallowAnswers,
-    /// Some requests lose their connection: before they arrive, while they are worked on, or when they are answered.
+    /// Some requests lose their connection: before they arrive, while the server processes them, or when it answers.
     Cut,
 }
 
-/// The proxy. It is gone, with its connections, when dropped.
+/// The proxy. It closes its connections and stops on drop.
 pub struct Proxy {
-    /// Where it listens, `127.0.0.1:port`.
+    /// Address on which it listens, `127.0.0.1:port`.
     pub address: String,
     state: Arc<State>,
     accepting: JoinHandle<()>,
@@ -46,23 +48,23 @@ struct State {
     mode: watch::Sender<Mode>,
     cuts: watch::Sender<u64>,
     connections: AtomicUsize,
-    /// The kinds of the messages that clients sent; none where they do not speak PostgreSQL's protocol.
+    /// Types of the messages that clients sent. `None` for a protocol other than PostgreSQL's.
     frontend: Option<Mutex<Vec<u8>>>,
 }
 
 impl Proxy {
-    /// A proxy in front of the test server.
+    /// Starts a proxy in front of the test server.
     pub async fn start() -> Self {
         let config: tokio_postgres::Config = setting("RINGFENCE_TEST_DATABASE_URL").parse().expect("a PostgreSQL URL");
         Self::start_before(format!("127.0.0.1:{}", config.get_ports()[0])).await
     }
 
-    /// A proxy in front of a server or pooler of PostgreSQL's protocol at `host:port`.
+    /// Starts a proxy in front of a PostgreSQL server or pooler at `host:port`.
     pub async fn start_before(target: String) -> Self {
         Self::bind(target, Some(Mutex::default())).await
     }
 
-    /// A proxy in front of any server on this machine. It counts no round trips.
+    /// Starts a proxy in front of any server on this machine. It counts no round trips.
     pub async fn start_before_port(port: u16) -> Self {
         Self::bind(format!("127.0.0.1:{port}"), None).await
     }
@@ -89,7 +91,7 @@ impl Proxy {
         self.address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
     }
 
-    /// How many round trips clients have begun since the last call, start-up of connections left out.
+    /// Number of round trips that clients have begun since the last call, without the start-up of connections.
     #[must_use]
     pub fn take_round_trips(&self) -> usize {
         let frontend = self.state.frontend.as_ref().expect("a proxy in front of PostgreSQL");
@@ -97,18 +99,18 @@ impl Proxy {
         frontend.iter().filter(|kind| ENDS_ROUND_TRIP.contains(kind)).count()
     }
 
-    /// How many connections clients have asked for, refused ones included.
+    /// Number of connections that clients have opened, including refused ones.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// Cuts every connection now.
+    /// Cuts every connection.
     pub fn cut(&self) {
         self.state.cuts.send_modify(|cut| *cut += 1);
     }
 
-    /// Changes the mode. Connections that hung in the mode before end: they never answer again.
+    /// Changes the mode. Connections that hung in the previous mode are closed.
     pub fn set(&self, mode: Mode) {
         self.state.mode.send_replace(mode);
     }
@@ -156,7 +158,7 @@ async fn carry(client: TcpStream, state: Arc<State>) {
     }
 }
 
-/// Carries the client's messages and notes the kind of each.
+/// Forwards the client's messages and records the type of each.
 async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, cut_at_answer: &AtomicBool) {
     let mut reader = FrontendReader::default();
     let mut buffer = vec![0; CHUNK];
@@ -197,7 +199,7 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State,
     }
 }
 
-/// Returns when a mode ends in which connections hang.
+/// Waits until a mode in which connections hang ends.
 async fn hung(mut mode: watch::Receiver<Mode>) {
     let mut before = *mode.borrow_and_update();
     while mode.changed().await.is_ok() {
@@ -208,8 +210,8 @@ async fn hung(mut mode: watch::Receiver<Mode>) {
     }
 }
 
-/// Finds the messages in the client's stream. The first has no kind (start-up), then each is a kind, a length and a body;
-/// the password is a message like any other.
+/// Finds the messages in the client's stream. The first message (start-up) has no type; each later message has a type,
+/// a length and a body. The password is an ordinary message.
 #[derive(Default)]
 struct FrontendReader {
     pending: Vec<u8>,
@@ -231,7 +233,7 @@ impl FrontendReader {
             if self.started {
                 kinds.push(message[0]);
             }
-            // A client may first ask for TLS, which these servers refuse, and then starts as before.
+            // A client may first request TLS, which these servers refuse. Its start-up message follows.
             self.started = self.started || message != REQUEST_TLS;
         }
     }

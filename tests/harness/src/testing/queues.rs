@@ -1,4 +1,4 @@
-//! Real queues of this test alone.
+//! Real queues for one test.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use uuid::Uuid;
 
 use super::setting;
 
-/// The retry queue and the dead-letter queue of each event function, and the bucket of what is too large for them.
+/// Retry queue and dead-letter queue of each event function, and the bucket of parked events.
 pub struct TestQueues {
     client: Client,
     aws: SdkConfig,
-    /// Where the event functions are invoked.
+    /// Endpoint at which the event functions are invoked.
     functions: Option<String>,
-    /// The endpoint of viewers' connections.
+    /// Endpoint of viewers' connections.
     connections: Option<String>,
     urls: HashMap<String, String>,
 }
@@ -61,49 +61,49 @@ impl TestQueues {
         Self { client, aws, functions: None, connections: None, urls }
     }
 
-    /// Queues whose functions are invoked at an endpoint, and the bucket that they park in.
+    /// Queues with functions that are invoked at an endpoint, and with the bucket of parked events.
     pub async fn with_functions(endpoint: &str) -> Self {
         let queues = Self { functions: Some(endpoint.to_owned()), ..Self::new().await };
         queues.s3().create_bucket().bucket(&queues.urls["PARKING_BUCKET"]).send().await.expect("a bucket");
         queues
     }
 
-    /// Queues, and viewers' connections at an endpoint.
+    /// Queues with viewers' connections at an endpoint.
     pub async fn with_connections(endpoint: &str) -> Self {
         Self { connections: Some(endpoint.to_owned()), ..Self::new().await }
     }
 
-    /// What pushes to viewers.
+    /// Pusher to viewers.
     #[must_use]
     pub fn pusher(&self, database: Arc<Database>) -> Pusher {
         Pusher::from_environment(&self.environment(), database, self.connections(), &self.client).expect("a queue")
     }
 
-    /// The viewers' connections.
+    /// Viewers' connections.
     #[must_use]
     pub fn connections(&self) -> Connections {
         Connections::new(&self.aws, self.connections.as_deref().unwrap_or("http://127.0.0.1:1"))
     }
 
-    /// A consumer with a worker of the test's own, behind the queue of recordings.
+    /// Consumer of the queue of recordings, with a worker that the test provides.
     #[must_use]
     pub fn recording_consumer<W>(&self, worker: W) -> Consumer<W> {
         Consumer { worker, queues: self.of_recordings(), backoff: Backoff::default() }
     }
 
-    /// A consumer of the queue of broadcasts.
+    /// Consumer of the queue of broadcasts.
     #[must_use]
     pub fn broadcast_consumer<W>(&self, worker: W) -> Consumer<W> {
         Consumer { worker, queues: self.of_broadcasts(), backoff: Backoff::default() }
     }
 
-    /// The queues of broadcasts.
+    /// Queues of broadcasts.
     #[must_use]
     pub fn of_broadcasts(&self) -> FunctionQueues {
         FunctionQueues::of_broadcasts(&self.environment(), &self.client).expect("its queues")
     }
 
-    /// Takes what waits on the queue of broadcasts, as Lambda would hand it to the function.
+    /// Receives the messages on the queue of broadcasts as Lambda passes them to the function.
     pub async fn take_broadcasts(&self) -> SqsEvent {
         let messages = self.receive(&self.urls["BROADCAST_QUEUE_URL"]).await;
         let mut event = SqsEvent::default();
@@ -111,13 +111,13 @@ impl TestQueues {
         event
     }
 
-    /// Puts a text on the queue of broadcasts.
+    /// Sends a text to the queue of broadcasts.
     pub async fn put_broadcast(&self, text: &str) {
         let send = self.client.send_message().queue_url(&self.urls["BROADCAST_QUEUE_URL"]).message_body(text);
         send.send().await.expect("sent");
     }
 
-    /// Deletes what was taken from the queue of broadcasts, as Lambda does.
+    /// Deletes messages that were received from the queue of broadcasts, as Lambda does.
     pub async fn delete_broadcasts(&self, receipt_handles: &[String]) {
         for handle in receipt_handles {
             let delete = self.client.delete_message().queue_url(&self.urls["BROADCAST_QUEUE_URL"]);
@@ -125,37 +125,37 @@ impl TestQueues {
         }
     }
 
-    /// How many broadcasts were given up.
+    /// Number of broadcasts on the dead-letter queue.
     pub async fn dead_broadcasts(&self) -> usize {
         self.receive(&self.urls["BROADCAST_DLQ_URL"]).await.len()
     }
 
-    /// Queues, and a bucket for recordings.
+    /// Queues with a bucket for recordings.
     pub async fn with_bucket() -> Self {
         let queues = Self::new().await;
         queues.s3().create_bucket().bucket(&queues.urls["RECORDINGS_BUCKET"]).send().await.expect("a bucket");
         queues
     }
 
-    /// The bucket of recordings.
+    /// Bucket of recordings.
     #[must_use]
     pub fn bucket(&self) -> Bucket {
         Bucket::new(self.s3(), &self.urls["RECORDINGS_BUCKET"])
     }
 
-    /// Who asks for recordings.
+    /// Sender of requests to fetch recordings.
     #[must_use]
     pub fn recording_queue(&self) -> RecordingQueue {
         RecordingQueue::from_environment(&self.environment(), &self.client).expect("a queue")
     }
 
-    /// The queues of recordings.
+    /// Queues of recordings.
     #[must_use]
     pub fn of_recordings(&self) -> FunctionQueues {
         FunctionQueues::of_recordings(&self.environment(), &self.client).expect("its queues")
     }
 
-    /// Takes a message from the queue of recordings, as Lambda would hand it to the function.
+    /// Receives a message from the queue of recordings as Lambda passes it to the function.
     pub async fn take_recording(&self) -> SqsEvent {
         let messages = self.receive_some(&self.urls["RECORDING_UPLOAD_QUEUE_URL"], 1).await;
         let mut event = SqsEvent::default();
@@ -163,43 +163,43 @@ impl TestQueues {
         event
     }
 
-    /// Puts a text on the queue of recordings.
+    /// Sends a text to the queue of recordings.
     pub async fn put_recording(&self, text: &str) {
         let send = self.client.send_message().queue_url(&self.urls["RECORDING_UPLOAD_QUEUE_URL"]).message_body(text);
         send.send().await.expect("sent");
     }
 
-    /// The failure codes of the recordings that were given up.
+    /// Failure codes of the recordings on the dead-letter queue.
     pub async fn dead_recordings(&self) -> Vec<String> {
         self.codes_in(&self.urls["RECORDING_UPLOAD_DLQ_URL"]).await
     }
 
-    /// The keys of the recordings that are kept.
+    /// Keys of the stored recordings.
     pub async fn stored(&self) -> Vec<String> {
         let objects = self.s3().list_objects_v2().bucket(&self.urls["RECORDINGS_BUCKET"]).send().await.expect("a list");
         objects.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect()
     }
 
-    /// The keys of the parked events.
+    /// Keys of the parked events.
     pub async fn parked(&self) -> Vec<String> {
         let objects = self.s3().list_objects_v2().bucket(&self.urls["PARKING_BUCKET"]).send().await.expect("a list");
         objects.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect()
     }
 
-    /// Queues that nobody answers for: SQS is unavailable.
+    /// Queues at an address where no server listens: SQS is unavailable.
     pub async fn unavailable() -> Self {
         let mut queues = Self::new().await;
         queues.client = Client::new(&configuration("http://127.0.0.1:1").await);
         queues
     }
 
-    /// The configuration of a client that asks somewhere else.
+    /// Configuration of a client with another endpoint.
     #[must_use]
     pub fn aws_at(&self, endpoint: &str) -> SdkConfig {
         self.aws.clone().into_builder().endpoint_url(endpoint).build()
     }
 
-    /// The queues as the webhook function has them.
+    /// The queues as the webhook function uses them.
     #[must_use]
     pub fn retry_queues(&self) -> RetryQueues {
         let aws = self.aws_at(self.functions.as_deref().unwrap_or("http://127.0.0.1:1"));
@@ -207,7 +207,7 @@ impl TestQueues {
         RetryQueues::from_environment(&self.environment(), &self.client, handover).expect("all queues")
     }
 
-    /// The event pipeline over `database`.
+    /// Event pipeline over `database`.
     #[must_use]
     pub fn pipeline(&self, database: Arc<Database>) -> Pipeline {
         Pipeline {
@@ -217,13 +217,13 @@ impl TestQueues {
         }
     }
 
-    /// The consumer of a function's retry queue.
+    /// Consumer of a function's retry queue.
     #[must_use]
     pub fn consumer(&self, function: Function, database: Arc<Database>) -> Consumer<EventWorker> {
         self.consumer_of(function, Arc::clone(&database), database)
     }
 
-    /// The same, with another store for events; the pusher uses `database`.
+    /// Like [`Self::consumer`], with another store for events. The pusher uses `database`.
     #[must_use]
     pub fn consumer_of<S>(&self, function: Function, store: S, database: Arc<Database>) -> Consumer<EventWorker<S>> {
         let pipeline = Pipeline { store, pusher: self.pusher(database), recordings: Some(self.recording_queue()) };
@@ -236,13 +236,13 @@ impl TestQueues {
         Consumer { worker, queues: self.queues_of(function), backoff: Backoff::default() }
     }
 
-    /// Puts a text on a function's retry queue.
+    /// Sends a text to a function's retry queue.
     pub async fn put(&self, function: Function, text: &str) {
         let url = self.url(function, "QUEUE_URL");
         self.client.send_message().queue_url(url).message_body(text).send().await.expect("sent");
     }
 
-    /// Takes what waits on a function's retry queue, as Lambda would hand it to the function.
+    /// Receives the messages on a function's retry queue as Lambda passes them to the function.
     pub async fn take(&self, function: Function) -> SqsEvent {
         let messages = self.receive(self.url(function, "QUEUE_URL")).await;
         let mut event = SqsEvent::default();
@@ -250,14 +250,14 @@ impl TestQueues {
         event
     }
 
-    /// Why each message of a batch had to wait: its failure code.
+    /// Failure code of each message of a batch.
     #[must_use]
     pub fn failure_codes(batch: &SqsEvent) -> Vec<String> {
         let code = |record: &SqsMessage| record.message_attributes.get(FAILURE_CODE_ATTRIBUTE)?.string_value.clone();
         batch.records.iter().map(|record| code(record).unwrap_or_default()).collect()
     }
 
-    /// The failure codes of the messages on a function's dead-letter queue.
+    /// Failure codes of the messages on a function's dead-letter queue.
     pub async fn dead_letters(&self, function: Function) -> Vec<String> {
         self.codes_in(self.url(function, "DLQ_URL")).await
     }
@@ -271,26 +271,26 @@ impl TestQueues {
         messages.iter().map(|message| code(message).unwrap_or_default()).collect()
     }
 
-    /// The queues of a function.
+    /// Queues of a function.
     #[must_use]
     pub fn queues_of(&self, function: Function) -> FunctionQueues {
         let environment = self.environment();
         FunctionQueues::from_environment(&environment, &self.client, function).expect("its queues")
     }
 
-    /// The client of the queues.
+    /// Client of the queues.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The client of the bucket.
+    /// Client of the bucket.
     #[must_use]
     pub fn s3(&self) -> aws_sdk_s3::Client {
         aws_sdk_s3::Client::new(&self.aws)
     }
 
-    /// The settings that name the queues, the bucket and the functions.
+    /// Variables with the addresses of the queues, the bucket and the functions.
     #[must_use]
     pub fn environment(&self) -> Environment<'_> {
         Environment::from_fn(|name| self.urls.get(name).cloned())
@@ -312,7 +312,7 @@ impl TestQueues {
     }
 }
 
-/// With the local cloud's own credentials: it verifies what is presigned.
+/// With the local cloud's own credentials, because it verifies presigned URLs.
 async fn configuration(endpoint: &str) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .endpoint_url(endpoint)

@@ -1,4 +1,5 @@
-//! A `PostgreSQL` server of a test's own, where the tests' common one will not do: it makes no exception for this machine.
+//! A `PostgreSQL` server for one test that needs other settings than the common server: it requires authentication from
+//! all clients.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +10,10 @@ use tokio_postgres::{Client, NoTls};
 use super::program::{Folder, Program, free_port};
 use super::setting;
 
-/// The superuser's password on such a server.
+/// Password of the superuser on such a server.
 pub const SUPERUSER_PASSWORD: &str = "superuser";
 
-/// The server. It is gone, with its data, when dropped.
+/// The server. It stops and its data is removed on drop.
 pub struct TestServer {
     _program: Program,
     port: u16,
@@ -20,19 +21,19 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// A server that wants a password (SCRAM) from everybody.
+    /// Starts a server that requires a password (SCRAM) from all clients.
     #[must_use]
     pub fn start() -> Self {
         Self::start_with(&[], &[])
     }
 
-    /// A server that can TLS too, with a certificate and its key (both PEM).
+    /// Starts a server that also supports TLS, with a certificate and its key (both PEM).
     #[must_use]
     pub fn start_with_tls(certificate: &str, key: &str) -> Self {
         Self::start_with(&["ssl=on"], &[("server.crt", certificate), ("server.key", key)])
     }
 
-    /// `files` are the name and the text of what lies in the data folder besides.
+    /// `files` are the names and texts of additional files in the data folder.
     fn start_with(settings: &[&str], files: &[(&str, &str)]) -> Self {
         let programs = PathBuf::from(setting("RINGFENCE_TEST_PG_BIN"));
         let folder = Folder::new(&programs);
@@ -54,19 +55,20 @@ impl TestServer {
         }
     }
 
-    /// Where it listens on this machine.
+    /// Address on this machine.
     #[must_use]
     pub fn url(&self, role: &str, password: &str, database: &str) -> String {
         format!("postgres://{role}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The same under a name, as if it were another machine's. No name is resolved: `hostaddr` says where it is.
+    /// Address with a host name, as if the server ran on another machine. No name is resolved: `hostaddr` contains the
+    /// address.
     #[must_use]
     pub fn url_of(&self, host: &str, role: &str, password: &str, database: &str) -> String {
         format!("postgres://{role}:{password}@{host}:{}/{database}?hostaddr=127.0.0.1", self.port)
     }
 
-    /// Settings of a role, reached as on this machine.
+    /// Settings of a role for a connection from this machine.
     #[must_use]
     pub fn settings(&self, role: &str, password: &str, database: &str) -> DatabaseSettings {
         DatabaseSettings::new(self.url(role, password, database), None)

@@ -1,4 +1,4 @@
-//! What is in the tables of a test's database, whatever tables there are.
+//! Content of all tables of a test's database.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use ringfence_vapi::OrgId;
 use super::database::TestDatabase;
 
 impl TestDatabase {
-    /// Every table that has an `org_id`: read from the catalog, so that a new table is among them.
+    /// Every table with a column `org_id`. The catalog provides the list, so a new table is included.
     pub async fn org_tables(&self) -> Vec<String> {
         const QUERY: &str = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attname = 'org_id'
@@ -15,8 +15,8 @@ impl TestDatabase {
         self.superuser().await.query(QUERY, &[]).await.expect("the tables").iter().map(|row| row.get(0)).collect()
     }
 
-    /// Everything an org has, as JSON by table, surrogate ids and times included: equal before and after, and nothing
-    /// of it was touched. Tables in which it has nothing are left out.
+    /// All rows of an org as JSON by table, including surrogate ids and times. Equal results before and after mean that
+    /// no row changed. Tables without rows of the org are omitted.
     pub async fn everything_of(&self, org: OrgId) -> BTreeMap<String, String> {
         let client = self.superuser().await;
         let mut everything = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The webhook function in this process, and requests as API Gateway would hand them over.
+//! The webhook function in this process, and requests as API Gateway passes them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,22 +19,22 @@ use super::queues::TestQueues;
 
 type Parameters = HashMap<String, Vec<String>>;
 
-/// The master key of the tests.
+/// Master key of the tests.
 pub const MASTER_KEYS: &str = "t:dGVzdC1tYXN0ZXIta2V5LW9mLTMyLWJ5dGVzLS0tLS0=";
 
-/// A webhook function over a test's database and queues.
+/// A webhook function with a test's database and queues.
 pub struct TestWebhook(Reception<Webhook>);
 
-/// What the webhook function answered.
+/// Response of the webhook function.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The HTTP status.
+    /// HTTP status.
     pub status: StatusCode,
-    /// The headers.
+    /// Headers.
     pub headers: HeaderMap,
-    /// The body's bytes, as text.
+    /// Body as text.
     pub text: String,
-    /// The body.
+    /// Body as JSON.
     pub body: Value,
 }
 
@@ -46,7 +46,7 @@ impl TestWebhook {
         Self::with(database, queues, |endpoints| Answers::new(answers, endpoints, Fallback::default()))
     }
 
-    /// The same, with answers of the test's own.
+    /// Like [`Self::new`], with answers that the test provides.
     #[must_use]
     pub fn with(database: Arc<Database>, queues: &TestQueues, answers: impl FnOnce(Arc<Endpoints>) -> Answers) -> Self {
         let endpoints =
@@ -55,7 +55,7 @@ impl TestWebhook {
         Self::of(database, queues, answers(endpoints), tools)
     }
 
-    /// The same, with all that answers of the test's own.
+    /// Like [`Self::new`], with all parts that answer provided by the test.
     #[must_use]
     pub fn of(database: Arc<Database>, queues: &TestQueues, answers: Answers, tools: Tools) -> Self {
         let handler = Webhook {
@@ -78,13 +78,13 @@ impl TestWebhook {
         self.send(Some(&org.to_string()), &[("x-vapi-secret", &org_key(org, 1))], body).await
     }
 
-    /// Posts a body to the platform's URL with the platform's key.
+    /// Posts a body to the platform URL with the platform key.
     pub async fn post_platform(&self, body: &Value) -> Reply {
         let key = masters().mint(Subject::Platform, 1);
         self.send(None, &[("x-vapi-secret", key.expose())], body.to_string().into_bytes()).await
     }
 
-    /// Posts anything: to the URL of the org named by `org`, or to the platform's.
+    /// Posts any request to the URL of the org `org`, or to the platform URL.
     pub async fn send(&self, org: Option<&str>, headers: &[(&str, &str)], body: Vec<u8>) -> Reply {
         self.send_with_query(org, &[], headers, body).await
     }
@@ -102,7 +102,7 @@ impl TestWebhook {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        // API Gateway hands a body over as text, whatever it is.
+        // API Gateway passes a UTF-8 body as text, whatever its content type.
         let body = String::from_utf8(body).map_or_else(|error| Body::Binary(error.into_bytes()), Body::Text);
         let request: Request = request.body(body).expect("a request");
         let parameters = org.map(|org| ("org_id".to_owned(), vec![org.to_owned()]));
@@ -113,18 +113,18 @@ impl TestWebhook {
                     .map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()]))
                     .collect::<Parameters>(),
             );
-        // Boxed: the tests nest it deep.
+        // Boxed, because the tests nest this future deeply.
         read(&Box::pin(self.0.answer(request)).await)
     }
 }
 
-/// The master keys of the tests.
+/// Master keys of the tests.
 #[must_use]
 pub fn masters() -> MasterKeys {
     MASTER_KEYS.parse().unwrap_or_else(|_| panic!("the master keys of the tests are usable"))
 }
 
-/// The keys of all purposes.
+/// Derived keys of all purposes.
 #[must_use]
 pub fn keys() -> KeyRing {
     masters().key_ring(&Purpose::ALL).expect("a key ring")
@@ -138,7 +138,7 @@ pub fn authenticator() -> Authenticator {
     authenticator.with_platform(keys.platform_key_verifier().expect("platform keys"), vec![1])
 }
 
-/// An org's key.
+/// Version 1 of an org's key.
 #[must_use]
 pub fn org_key(org: OrgId, version: i32) -> String {
     masters().mint(Subject::Org(org), version).expose().to_owned()

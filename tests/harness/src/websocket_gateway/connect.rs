@@ -17,13 +17,13 @@ use super::gateway::Gateway;
 use super::management::json_response;
 use super::socket::carry;
 
-/// A client that the function let in.
+/// A client whose connection the function accepted.
 struct Admission {
     connection: OpenConnection,
     protocol: Option<HeaderValue>,
 }
 
-/// Asks the function whether a client may connect, and has it carried if so.
+/// Asks the function whether a client may connect, and serves its socket if so.
 pub(crate) async fn connect(
     State(gateway): State<Arc<Gateway>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -47,7 +47,7 @@ pub(crate) async fn connect(
     }
 }
 
-/// The function's decision. It is made to the end, as in AWS, also for a client that does not wait for it.
+/// Decision of the function. As in AWS, the invocation completes even if the client disconnects.
 async fn admission(gateway: Arc<Gateway>, caller: Caller, event: Value) -> Result<Admission, StatusCode> {
     let (decide, decision) = oneshot::channel();
     tokio::spawn(async move {
@@ -55,7 +55,8 @@ async fn admission(gateway: Arc<Gateway>, caller: Caller, event: Value) -> Resul
             decision = ask(&gateway, caller, event) => decision,
             () = gateway.stopped() => Err(StatusCode::SERVICE_UNAVAILABLE),
         };
-        // Without its client, a connection ends here, and the function is told.
+        // If the client has disconnected, its connection is dropped here, which invokes the function with
+        // `$disconnect`.
         let _ = decide.send(decision);
     });
     decision.await.unwrap_or(Err(StatusCode::INTERNAL_SERVER_ERROR))

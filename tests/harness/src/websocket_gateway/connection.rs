@@ -1,4 +1,4 @@
-//! The open connections: who may be pushed to, and who is told when one ends.
+//! Open connections: pushes to them, and the events of their ends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,32 +11,33 @@ use super::closing::Closing;
 use super::event::Caller;
 use super::gateway::Gateway;
 
-/// How many pushes may wait for one socket.
+/// Maximum number of waiting pushes per socket.
 const WAITING_PUSHES: usize = 64;
 
-/// What is asked of a connection's socket.
+/// Command to a connection's socket.
 pub(crate) enum Command {
-    /// Send a text and say when it is handed to the socket.
+    /// Send a text, and report when it has been passed to the socket.
     Push(String, oneshot::Sender<()>),
-    /// Close.
+    /// Close the socket.
     Close,
 }
 
-/// A connection as others see it.
+/// A connection as the gateway sees it.
 pub(crate) struct Connection {
     pub(crate) caller: Caller,
     last_active: Mutex<Timestamp>,
     commands: mpsc::Sender<Command>,
 }
 
-/// The connections by their ids.
+/// Connections by id.
 #[derive(Default)]
 pub(crate) struct Connections(Mutex<HashMap<String, Arc<Connection>>>);
 
-/// A connection as its socket has it. When dropped, it is no longer known, and the function is told.
+/// A connection as its socket owns it. On drop, it is removed from [`Connections`], and the function receives
+/// `$disconnect`.
 pub(crate) struct OpenConnection {
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// What the function will be told.
+    /// Content of the `$disconnect` event.
     pub(crate) closing: Closing,
     pub(crate) gateway: Arc<Gateway>,
     connection: Arc<Connection>,
@@ -44,19 +45,19 @@ pub(crate) struct OpenConnection {
 }
 
 impl Connection {
-    /// Hands a text to the socket. False: there is none any more.
+    /// Passes a text to the socket. Returns false if the socket has closed.
     pub(crate) async fn push(&self, text: String) -> bool {
         let (sent, is_sent) = oneshot::channel();
         self.commands.send(Command::Push(text, sent)).await.is_ok() && is_sent.await.is_ok()
     }
 
-    /// Has the socket closed.
+    /// Closes the socket.
     pub(crate) async fn close(&self) {
-        // It is closed already if nobody listens.
+        // A failure means that it is closed already.
         let _ = self.commands.send(Command::Close).await;
     }
 
-    /// When the last message came or went.
+    /// Time of the last message in either direction.
     pub(crate) fn last_active(&self) -> Timestamp {
         *self.last_active.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,7 +82,7 @@ impl Connections {
 }
 
 impl OpenConnection {
-    /// From now on the connection is known, and its events are invoked one after another.
+    /// Adds the connection and starts to invoke its events one after another.
     pub(crate) fn open(gateway: &Arc<Gateway>, caller: Caller) -> Self {
         let (sender, commands) = mpsc::channel(WAITING_PUSHES);
         let (events, waiting) = mpsc::unbounded_channel();
@@ -92,18 +93,18 @@ impl OpenConnection {
         Self { commands, closing: Closing::lost(), gateway: Arc::clone(gateway), connection, events }
     }
 
-    /// A message is on its way to the function.
+    /// Invokes the function with a message.
     pub(crate) fn message(&self, text: &str) {
         self.invoke(self.connection.caller.message(text));
     }
 
-    /// A message came or went.
+    /// Records the time of a message.
     pub(crate) fn touch(&self) {
         *self.connection.last_active.lock().unwrap_or_else(PoisonError::into_inner) = Timestamp::now();
     }
 
     fn invoke(&self, event: Value) {
-        // Nobody takes it once the gateway stops.
+        // A failure means that the gateway has stopped.
         let _ = self.events.send(event);
     }
 }
@@ -133,7 +134,7 @@ async fn invoke_all(gateway: Arc<Gateway>, connection: Arc<Connection>, mut even
     }
 }
 
-/// What a client reads when its message failed.
+/// Text that a client receives when its message failed.
 fn failure(connection_id: &str, request_id: &Value) -> String {
     json!({ "message": "Internal server error", "connectionId": connection_id, "requestId": request_id }).to_string()
 }

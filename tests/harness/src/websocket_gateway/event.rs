@@ -1,4 +1,4 @@
-//! What API Gateway hands to a function for a WebSocket API: payload format 1.0.
+//! Events of a WebSocket API: payload format 1.0.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::closing::Closing;
 use super::limits::STAGE;
 
-/// Who connected: what is the same in every event of a connection.
+/// Values of a client that are the same in every event of its connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) connection_id: String,
@@ -28,7 +28,7 @@ pub(crate) struct Caller {
 type Values = BTreeMap<String, Vec<String>>;
 
 impl Caller {
-    /// A caller with a connection id of its own.
+    /// A caller with a new connection id.
     pub(crate) fn new(peer: SocketAddr, headers: &HeaderMap) -> Self {
         let header = |name| headers.get(name).map(|value| text(value.as_bytes()));
         Self {
@@ -40,7 +40,7 @@ impl Caller {
         }
     }
 
-    /// Who the caller is, as management calls and events tell it.
+    /// Identity of the caller in management calls and events.
     pub(crate) fn identity(&self) -> Value {
         let mut identity = json!({ "sourceIp": self.source_ip });
         if let Some(user_agent) = &self.user_agent {
@@ -49,7 +49,7 @@ impl Caller {
         identity
     }
 
-    /// The event of a client that wants to connect.
+    /// Event of a client that requests a connection.
     pub(crate) fn connect(&self, headers: &HeaderMap, uri: &Uri) -> Value {
         let mut event = self.event("$connect", "CONNECT", []);
         put(&mut event, "headers", "multiValueHeaders", &header_values(headers));
@@ -60,14 +60,14 @@ impl Caller {
         event
     }
 
-    /// The event of a client's message.
+    /// Event of a client's message.
     pub(crate) fn message(&self, body: &str) -> Value {
         let mut event = self.event("$default", "MESSAGE", [("messageId", json!(id()))]);
         event["body"] = json!(body);
         event
     }
 
-    /// The event of a connection's end.
+    /// Event of a connection's end.
     pub(crate) fn disconnect(&self, closing: &Closing) -> Value {
         let details = [("disconnectStatusCode", json!(closing.code)), ("disconnectReason", json!(closing.reason))];
         let mut event = self.event("$disconnect", "DISCONNECT", details);
@@ -100,19 +100,19 @@ impl Caller {
     }
 }
 
-/// An id as API Gateway makes them: `L0SM9cOFvHcCIhw=`.
+/// An id in API Gateway's format: `L0SM9cOFvHcCIhw=`.
 fn id() -> String {
     URL_SAFE.encode(&Uuid::new_v4().as_bytes()[..11])
 }
 
-/// Puts values twice, as the payload has them: the last of each name, and all of it.
+/// Writes values twice, as the payload contains them: the last value of each name, and all values.
 fn put(event: &mut Value, last: &str, all: &str, values: &Values) {
     event[last] =
         values.iter().map(|(name, values)| (name.clone(), json!(values.last()))).collect::<Map<_, _>>().into();
     event[all] = json!(values);
 }
 
-/// The headers but for those of the hop to the gateway.
+/// Headers without those of the hop to the gateway.
 fn header_values(headers: &HeaderMap) -> Values {
     let mut values = Values::new();
     for (name, value) in headers {
@@ -133,7 +133,7 @@ fn query_values(uri: &Uri) -> Values {
     values
 }
 
-/// A name as browsers write it. The one that was sent is lost in the HTTP library.
+/// Header name in the spelling of browsers. The HTTP library does not retain the original spelling.
 fn spelled(name: &HeaderName) -> String {
     let word = |word: &str| match word.split_at_checked(1) {
         _ if word == "websocket" => "WebSocket".to_owned(),

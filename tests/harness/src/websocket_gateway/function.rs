@@ -1,14 +1,14 @@
-//! The function behind the gateway.
+//! The function that the gateway invokes.
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-/// Whatever takes the events.
+/// Handler of the events.
 pub(crate) struct Function(Box<dyn Fn(Value) -> Invocation + Send + Sync>);
 
 type Invocation = BoxFuture<'static, Result<Value, String>>;
 
-/// What the function answered.
+/// Answer of the function.
 #[derive(Debug)]
 pub(crate) struct Answer(Value);
 
@@ -21,7 +21,7 @@ impl Function {
         Self(Box::new(move |event| Box::pin(invoke(event))))
     }
 
-    /// None: the function failed, which is logged.
+    /// Invokes the function. `None` if it failed, which is logged.
     pub(crate) async fn invoke(&self, event: Value) -> Option<Answer> {
         let route = event["requestContext"]["routeKey"].as_str().unwrap_or_default().to_owned();
         match (self.0)(event).await {
@@ -35,12 +35,12 @@ impl Function {
 }
 
 impl Answer {
-    /// The status. None: it says none, or one that is none.
+    /// Status. `None` if the answer contains no valid status.
     pub(crate) fn status(&self) -> Option<u16> {
         self.0["statusCode"].as_u64().and_then(|status| status.try_into().ok())
     }
 
-    /// A header's value. The case of its name does not matter.
+    /// Value of a header. The case of its name does not matter.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let headers = self.0["headers"].as_object()?;
         let (_, value) = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;

@@ -1,4 +1,4 @@
-//! The gateway: a server, its connections and the function behind it.
+//! The gateway: a server, its connections and its function.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,28 +19,28 @@ use super::{connect, management};
 
 /// A running fake of API Gateway's WebSocket API.
 ///
-/// When dropped, it stops: its sockets are closed with 1001, and the function is invoked no more, not even for them.
+/// On drop it stops: it closes its sockets with 1001 and does not invoke the function again, not even for these closes.
 pub struct FakeWebSocketGateway {
     address: SocketAddr,
     gateway: Arc<Gateway>,
     _running: watch::Sender<()>,
 }
 
-/// What the server's tasks share.
+/// State that the server's tasks share.
 pub(crate) struct Gateway {
     pub(crate) connections: Connections,
     pub(crate) function: Function,
     pub(crate) limits: Limits,
-    /// How many pushes fail, and with what status.
+    /// Number of further pushes that fail, and their status.
     failing: Mutex<(usize, StatusCode)>,
     running: watch::Receiver<()>,
 }
 
 impl FakeWebSocketGateway {
-    /// Listens on an address (port 0: any free one) and invokes `invoke` with the events, JSON as API Gateway writes it.
+    /// Listens on an address (port 0: any free one) and calls `invoke` with each event as JSON in API Gateway's format.
     ///
-    /// Its `Ok` is what the function answered (`{"statusCode": 200}`), its `Err` says why the invocation failed. It may push
-    /// to the connection that it is invoked for.
+    /// Its `Ok` is the function's answer (`{"statusCode": 200}`), its `Err` the reason why the invocation failed. It
+    /// may push to the connection of the event.
     pub async fn start<F, R>(address: SocketAddr, limits: Limits, invoke: F) -> io::Result<Self>
     where
         F: Fn(Value) -> R + Send + Sync + 'static,
@@ -60,26 +60,26 @@ impl FakeWebSocketGateway {
         Ok(Self { address, gateway, _running: keep })
     }
 
-    /// Where clients connect: `ws://127.0.0.1:PORT/live`.
+    /// URL for clients: `ws://127.0.0.1:PORT/live`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("ws://{}/{STAGE}", self.address)
     }
 
-    /// The endpoint of management calls, for an SDK's client: `http://127.0.0.1:PORT/live`.
+    /// Endpoint of management calls for an SDK's client: `http://127.0.0.1:PORT/live`.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}/{STAGE}", self.address)
     }
 
-    /// How many connections are open.
+    /// Number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.gateway.connections.count()
     }
 
-    /// Lets the next `count` pushes fail, whatever their connection, with a status: 429 is `LimitExceededException`, 410 is
-    /// `GoneException`, 500 an internal error. An SDK's retries are pushes, too. What is no status counts as 500.
+    /// Makes the next `count` pushes to any connection fail with a status: 429 is `LimitExceededException`, 410 is
+    /// `GoneException`, 500 an internal error. Retries of an SDK are pushes, too. An invalid status becomes 500.
     pub fn fail_next_pushes(&self, count: usize, status: u16) {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         *self.gateway.failing.lock().unwrap_or_else(PoisonError::into_inner) = (count, status);
@@ -87,13 +87,13 @@ impl FakeWebSocketGateway {
 }
 
 impl Gateway {
-    /// Ends when the gateway is dropped.
+    /// Waits until the gateway is dropped.
     pub(crate) async fn stopped(&self) {
         let mut running = self.running.clone();
         while running.changed().await.is_ok() {}
     }
 
-    /// The status of a push that is to fail, which counts as done then.
+    /// Status of a push that must fail. It decrements the number of pushes to fail.
     pub(crate) fn failing_push(&self) -> Option<StatusCode> {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         failing.0 = failing.0.checked_sub(1)?;
@@ -108,7 +108,7 @@ async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
         .route(&format!("/{STAGE}/@connections/{{id}}"), calls)
         .with_state(Arc::clone(&gateway))
         .into_make_service_with_connect_info::<SocketAddr>();
-    // Frames are small and somebody waits for each.
+    // Frames are small, and each client waits for its frame.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let served = axum::serve(listener, router).with_graceful_shutdown(async move { gateway.stopped().await });
     if let Err(error) = served.await {

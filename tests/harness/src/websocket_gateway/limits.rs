@@ -1,19 +1,19 @@
-//! What API Gateway limits.
+//! Limits of API Gateway.
 
 use std::time::Duration;
 
-/// The name of the one stage: the first segment of every path.
+/// Name of the only stage, which is the first segment of every path.
 pub const STAGE: &str = "live";
 
-/// The largest message in either direction.
+/// Maximum size of a message in either direction.
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 
-/// How long a connection may last. The default is what AWS allows.
+/// Limits for the duration of a connection. The defaults are those of AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Without a message in either direction for this long, a connection is closed with 1001. Pings are no messages.
+    /// A connection without a message in either direction for this time is closed with 1001. Pings are not messages.
     pub idle: Duration,
-    /// After this long, a connection is closed with 1001, whatever it does.
+    /// After this time a connection is closed with 1001, even if it is active.
     pub lifetime: Duration,
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::gateway::Gateway;
 use super::limits::MAX_MESSAGE_BYTES;
 
-/// Names the error to the SDKs.
+/// Header with the type of the error for the SDKs.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// Sends the body to a client as a text message.
@@ -25,7 +25,7 @@ pub(crate) async fn push(
     if let Some(status) = gateway.failing_push() {
         return failure(status);
     }
-    // The server itself refuses what is larger by far.
+    // The server itself refuses much larger bodies.
     let Some(body) = body.ok().filter(|body| body.len() <= MAX_MESSAGE_BYTES) else {
         return failure(StatusCode::PAYLOAD_TOO_LARGE);
     };

@@ -1,13 +1,13 @@
-//! A fake of API Gateway's WebSocket API, for local runs and tests: clients connect to it, it invokes a function, and whoever
-//! knows a connection's id pushes to it. It is no part of what is deployed.
+//! A fake of API Gateway's WebSocket API for local runs and tests: clients connect to it, it invokes a function, and
+//! holders of a connection's id push to it. It is not deployed.
 //!
-//! It behaves as AWS documents, for one stage, [`STAGE`], with the routes `$connect`, `$disconnect` and `$default`. What it
-//! leaves out:
-//! - Management calls (`/@connections/{id}`) are not authenticated: a signature is neither wanted nor verified.
-//! - There is no route selection: every message goes to `$default`, and what the function answers is not sent to the client.
+//! It behaves as AWS documents, for one stage, [`STAGE`], with the routes `$connect`, `$disconnect` and `$default`.
+//! Differences from AWS:
+//! - Management calls (`/@connections/{id}`) are not authenticated: a signature is neither required nor verified.
+//! - There is no route selection: every message invokes `$default`, and the function's answer is not sent back.
 //! - Only the size of whole messages is limited, not the size of their frames (32 KB in AWS).
-//! - Messages of one connection are invoked one after another. AWS promises no order: do not rely on it.
-//! - Header names arrive in the usual spelling (`Sec-WebSocket-Protocol`), whatever the client wrote.
+//! - Messages of one connection are invoked one after another. AWS does not guarantee an order: do not rely on it.
+//! - Header names have the usual spelling (`Sec-WebSocket-Protocol`), regardless of the client's spelling.
 
 mod closing;
 mod connect;

@@ -1,4 +1,4 @@
-//! The life of one socket.
+//! The socket of a connection.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::closing::Closing;
 use super::connection::{Command, OpenConnection};
 use super::limits::MAX_MESSAGE_BYTES;
 
-/// How long a client may take to answer a close.
+/// Time limit for a client's answer to a close frame.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Carries messages both ways until either side, a limit or the gateway's end closes the socket.
+/// Forwards messages in both directions until either side, a limit or the end of the gateway closes the socket.
 pub(crate) async fn carry(mut socket: WebSocket, mut connection: OpenConnection) {
     let gateway = connection.gateway.clone();
     connection.closing = tokio::select! {
@@ -21,9 +21,9 @@ pub(crate) async fn carry(mut socket: WebSocket, mut connection: OpenConnection)
         () = gateway.stopped() => Closing::going_away(),
     };
     let frame = connection.closing.frame();
-    // Nobody may push to it while it closes.
+    // Dropped first, so that no push reaches the socket while it closes.
     drop(connection);
-    // A client that does not answer is left alone.
+    // A client that does not answer within the limit is ignored.
     let _ = timeout(CLOSE_PATIENCE, close(socket, frame)).await;
 }
 
@@ -49,7 +49,7 @@ async fn exchange(socket: &mut WebSocket, connection: &mut OpenConnection) -> Cl
     }
 }
 
-/// Whether there was anything that keeps a connection from being idle.
+/// Whether the data keeps a connection from being idle.
 enum Carried {
     Message,
     Nothing,
@@ -63,7 +63,7 @@ fn receive(message: Option<Result<Message, Error>>, connection: &OpenConnection)
         }
         Some(Ok(Message::Text(_))) => Err(Closing::too_big()),
         Some(Ok(Message::Binary(_))) => Err(Closing::unsupported()),
-        // Pings are answered by the library.
+        // The library answers pings.
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(Carried::Nothing),
         Some(Ok(Message::Close(frame))) => Err(Closing::by_client(frame)),
         Some(Err(_)) | None => Err(Closing::lost()),
@@ -74,7 +74,7 @@ async fn obey(command: Command, socket: &mut WebSocket) -> Result<Carried, Closi
     match command {
         Command::Push(text, sent) => {
             socket.send(Message::text(text)).await.map_err(|_| Closing::lost())?;
-            // Whoever pushed may be gone.
+            // The pushing task may have ended.
             let _ = sent.send(());
             Ok(Carried::Message)
         }
@@ -82,7 +82,8 @@ async fn obey(command: Command, socket: &mut WebSocket) -> Result<Carried, Closi
     }
 }
 
-/// Says why, and reads until the client is gone: what it sent last must not reset the connection before it reads that.
+/// Sends the close frame and reads until the client disconnects: unread data would reset the connection before the
+/// client reads the frame.
 async fn close(mut socket: WebSocket, frame: Option<CloseFrame>) {
     if frame.is_some() && socket.send(Message::Close(frame)).await.is_err() {
         return;
