@@ -121,7 +121,7 @@ mod tests {
             ("org rotate-key not-a-uuid", "UUID"),
             ("drill earthquake", "cold-outage"),
             ("simulate --calls 0", "1..="),
-            ("simulate --rate 0", "more than 0"),
+            ("simulate --rate 0", "greater than 0"),
             ("simulate --org ORG", "--key"),
             ("simulate --key k --url https://ringfence.example", "--org"),
         ] {
