@@ -38,7 +38,8 @@ pub(crate) async fn demonstrate(layout: &Layout, stack: &Stack) -> Result<()> {
     }
     let differences: Vec<String> = findings.comparison.differences().collect();
     Err(Error::new(format!(
-        "the rows of the simulated call are wrong:\n  {} of {} webhooks acknowledged\n  {}\nthe functions' log is in {}",
+        "the rows of the simulated call are wrong:\n  {} of {} webhooks acknowledged\n  {}\n\
+         the functions' log is in {}",
         tally.acknowledged,
         tally.sent,
         differences.join("\n  "),

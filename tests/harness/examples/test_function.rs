@@ -1,4 +1,4 @@
-//! A function for the tests of the Lambda host (`src/lambda`): it does what its event says.
+//! A function for the tests of the Lambda host (`tests/harness/src/lambda`): its event selects its behaviour.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
@@ -13,8 +13,9 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| act(event.payload))).await
 }
 
-/// `do`: `fail`, `die`, or `wait` until the connection that it makes to the address in `for` is closed. Then, and without it, the
-/// answer is who answers and what was asked; to an event of API Gateway it is a response with that as its body.
+/// `do` is `fail`, `die`, or `wait`, which waits until the connection that it opens to the address in `for` is closed.
+/// After that, and without `do`, the answer contains the process id and the event. The answer to an event of API
+/// Gateway is a response with that as its body.
 async fn act(event: Value) -> Result<Value, Error> {
     match event["do"].as_str() {
         Some("fail") => return Err("asked to fail".into()),

@@ -28,7 +28,7 @@ pub mod stack;
 pub mod tools;
 
 /// Prints a progress message. It uses stderr, because a shell evaluates the stdout of `cargo ringfence env`.
-#[expect(clippy::print_stderr, reason = "a command line tool says what it does")]
+#[expect(clippy::print_stderr, reason = "a command line tool prints its progress")]
 pub fn progress(what: &str) {
     eprintln!("  {what}");
 }

@@ -1,4 +1,4 @@
-//! How connections end, and what the function is told.
+//! Ends of connections, and the `$disconnect` events of the function.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::helpers::{Scene, content};
 
-/// The status and the reason in the next event, which is a `$disconnect`.
+/// Status and reason of the next event, which is a `$disconnect`.
 async fn disconnected(scene: &Scene) -> (u64, String) {
     let event = scene.event().await;
     let context = &event["requestContext"];

@@ -1,4 +1,4 @@
-//! Who is let in.
+//! Accepted and refused connections.
 
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ async fn a_dropped_gateway_closes_its_sockets() {
     let address = scene.gateway.endpoint().replace("http://", "").replace("/live", "");
     drop(scene);
     assert_eq!(socket.closed().await, (1001, "Going away".to_owned()));
-    // The server's task ends on its own time.
+    // The server's task ends with a delay.
     for _ in 0..100 {
         if TcpStream::connect(&address).await.is_err() {
             return;

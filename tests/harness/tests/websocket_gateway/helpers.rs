@@ -1,4 +1,4 @@
-//! A gateway with a scripted function, and clients that speak in sentences.
+//! A gateway with a scripted function, and clients with helper methods.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A gateway and the events that its function got.
+/// A gateway and the events of its function.
 pub(crate) struct Scene {
     pub(crate) gateway: FakeWebSocketGateway,
     events: Mutex<mpsc::UnboundedReceiver<Value>>,
@@ -30,7 +30,7 @@ pub(crate) struct Scene {
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Scene {
-    /// A function that answers each event so.
+    /// A function that answers each event with `answer`.
     pub(crate) async fn new(answer: impl Fn(&Value) -> Result<Value, String> + Send + Sync + 'static) -> Self {
         Self::with_limits(Limits::default(), answer).await
     }
@@ -68,7 +68,7 @@ impl Scene {
         timeout(PATIENCE, async { self.events.lock().await.recv().await }).await.unwrap().unwrap()
     }
 
-    /// Connects, and the connection's id.
+    /// Connects, and returns the connection with its id.
     pub(crate) async fn connected(&self) -> (Socket, String) {
         let socket = self.connect().await;
         let event = self.event().await;
@@ -79,13 +79,13 @@ impl Scene {
         sdk(&self.gateway.endpoint())
     }
 
-    /// The URL of management calls for a connection, its id encoded.
+    /// URL of management calls for a connection, with its id encoded.
     pub(crate) fn management_url(&self, id: &str) -> String {
         format!("{}/@connections/{}", self.gateway.endpoint(), id.replace('=', "%3D"))
     }
 }
 
-/// The SDK's client, which tries once.
+/// Client of the SDK without retries.
 pub(crate) fn sdk(endpoint: &str) -> Client {
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -118,14 +118,14 @@ impl Socket {
         while self.0.next().await.is_some_and(|message| message.is_ok()) {}
     }
 
-    /// The code and the reason that the gateway closes with.
+    /// Code and reason of the gateway's close frame.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
         let Some(Message::Close(Some(frame))) = self.next().await else { panic!("no close frame") };
         (frame.code.into(), frame.reason.to_string())
     }
 }
 
-/// A function that is content with everything.
+/// A function that accepts every event.
 #[expect(clippy::unnecessary_wraps, reason = "it is one function among others, which fail")]
 pub(crate) fn content(_: &Value) -> Result<Value, String> {
     Ok(serde_json::json!({ "statusCode": 200 }))

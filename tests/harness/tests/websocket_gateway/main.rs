@@ -1,4 +1,4 @@
-//! The fake gateway as clients, functions and the AWS SDK meet it.
+//! The fake gateway as clients, functions and the AWS SDK use it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 mod closing;

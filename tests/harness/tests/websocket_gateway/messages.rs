@@ -1,4 +1,4 @@
-//! What clients send.
+//! Messages of clients.
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use ringfence_harness::websocket_gateway::{FakeWebSocketGateway, Limits, MAX_MESSAGE_BYTES};

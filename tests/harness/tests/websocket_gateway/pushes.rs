@@ -1,4 +1,4 @@
-//! Management calls, by the SDK and by hand.
+//! Management calls, by the SDK and by plain HTTP.
 
 use aws_sdk_apigatewaymanagement::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
