@@ -36,7 +36,7 @@ pub struct ParkedEvent {
     /// The text of a [`Envelope::Compressed`].
     pub envelope: String,
     pub event_key: EventKey,
-    /// Why the event has to wait. None: nobody tried to apply it.
+    /// Why the event has to wait. None: no attempt to apply it was made.
     #[serde(default)]
     pub code: Option<FailureCode>,
 }
