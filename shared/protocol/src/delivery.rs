@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Credential {
     /// The org's own key.
     Org { org_id: OrgId, key_version: i32 },
-    /// The platform's key. The org is determined from the ids in the event.
+    /// The platform's key. The org is determined from the event.
     Platform,
 }
 

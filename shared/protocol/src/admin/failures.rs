@@ -55,7 +55,8 @@ pub struct DeadLetters {
     pub selected: u64,
     /// The selected messages that were moved back to their retry queue; in an erasure, those that were deleted.
     pub redriven: u64,
-    /// Messages that are neither an event nor a recording, that belong to no known org, or that cannot be read now. They stay.
+    /// Messages that are neither an event nor a recording, that belong to no known org, or that cannot be read now.
+    /// The pass leaves them in the queue.
     pub unknown: u64,
     /// The pass ran out of time.
     pub more: bool,
