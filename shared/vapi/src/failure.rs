@@ -9,8 +9,8 @@ use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
 /// The class of a failure. It decides the HTTP status, the handling of the queue message and the metric.
 ///
-/// The exceptions of single codes are in [`FailureCode::http_status`] and [`FailureCode::is_retried_after`]. The exceptions of single
-/// functions are in `docs/ARCHITECTURE.md`.
+/// The exceptions for single codes are in [`FailureCode::http_status`] and [`FailureCode::is_retried_after`]. The
+/// exceptions for single functions are in `docs/ARCHITECTURE.md`.
 #[derive(Clone, Copy, Debug, IntoStaticStr, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case", const_into_str)]
@@ -84,7 +84,7 @@ pub enum FailureCode {
     BodyTooLarge,
     /// The message type is not supported.
     NotServed,
-    /// No org is registered for the ids in the event.
+    /// The event names no registered call, assistant, squad or phone number.
     OrgUnknown,
     /// The event names two orgs.
     OrgAmbiguous,

@@ -14,8 +14,8 @@ use crate::keys::Kid;
 
 const ISSUER: &str = "ringfence";
 
-/// A token that names another algorithm than its audience's is refused, so that a public key is never taken for an HMAC
-/// key.
+/// A token that names an algorithm other than that of its audience is refused, so that a public key is never used as
+/// an HMAC key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Algorithm {
     #[serde(rename = "HS256")]
@@ -52,7 +52,7 @@ struct Payload<S> {
     exp: i64,
 }
 
-/// A token that is not signed yet, and what it says. A lifetime above [`MAX_TOKEN_LIFETIME`] is cut.
+/// The claims of a token that is not signed yet. A lifetime above [`MAX_TOKEN_LIFETIME`] is cut.
 pub(super) fn unsigned<S: Clone + Serialize>(
     audience: Audience,
     kid: &Kid,
@@ -73,7 +73,8 @@ pub(super) fn with_signature(unsigned: &str, signature: &[u8]) -> String {
     format!("{unsigned}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// What a token says, if `verify(kid, signed, signature)` accepts its signature and it is valid for the audience now.
+/// The claims of a token, if `verify(kid, signed, signature)` accepts its signature and the token is valid for the
+/// audience now.
 pub(super) fn read<S: DeserializeOwned>(
     audience: Audience,
     token: &str,

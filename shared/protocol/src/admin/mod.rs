@@ -1,4 +1,4 @@
-//! Administration: the commands that the admin function takes, and its replies.
+//! Administration: the commands of the function `admin`, and its replies.
 
 use std::time::Duration;
 
@@ -22,5 +22,5 @@ pub use organizations::{Finding, Organization, OrganizationKey, RetainedData};
 pub use reply::Reply;
 pub use vapi::{Connection, ServerCheck};
 
-/// The longest lifetime of a token of a viewer or of the console.
+/// The longest lifetime of a live-view token or a console token.
 pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(12);
