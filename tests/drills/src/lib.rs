@@ -138,7 +138,8 @@ const MAX_DIFFERENCES: usize = 20;
 
 fn row(name: String, verdict: &Verdict) -> [String; 11] {
     let Verdict { sent, acknowledged, refused, applied, duplicates, dead, lost, differences, drain, .. } = verdict;
-    let median = verdict.median.unwrap_or_default().as_secs_f64() * 1_000.0;
+    // Empty for a drill without a time of fault.
+    let median = verdict.median.map(|median| format!("{:.1} ms", median.as_secs_f64() * 1_000.0));
     [
         name,
         sent.to_string(),
@@ -150,7 +151,7 @@ fn row(name: String, verdict: &Verdict) -> [String; 11] {
         lost.len().to_string(),
         differences.len().to_string(),
         format!("{:.1} s", drain.as_secs_f64()),
-        format!("{median:.1} ms"),
+        median.unwrap_or_default(),
     ]
 }
 
