@@ -1,5 +1,5 @@
-//! Redrives and replays. An invocation works on an operation for a bounded time and leaves it to a later one, which goes on where
-//! the row of the operation says.
+//! Redrives and replays. An invocation works on an operation for a bounded time. A later invocation continues from the
+//! position in the operation's row.
 
 use std::time::{Duration, Instant};
 
@@ -194,7 +194,7 @@ impl Operations {
         let found = pass.all(self.queues()).await;
         admin.end_turn_to_redrive().await?;
         let found = found?;
-        admin.note_redrive(selection.org_id, &json!(found)).await?;
+        admin.record_redrive_pass(selection.org_id, &json!(found)).await?;
         if found.more || self.hidden().await? > 0 {
             return Ok(Outcome::Interrupted);
         }
