@@ -1,5 +1,5 @@
 -- Erasure deletes the data of a call, or of all calls with a phone number, and leaves a tombstone in erasures: the
--- call's id, or a keyed hash of the number (ringfence_identity::keys). An event that arrives later and matches a
+-- call's id, or a keyed hash of the number (ringfence_identity::numbers). An event that arrives later and matches a
 -- tombstone is dropped.
 
 CREATE FUNCTION is_call_erased(p_org_id uuid, p_vapi_call_id text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$

@@ -1,16 +1,16 @@
-//! Parsers of arguments that more than one verb takes. What they refuse never reaches a stack.
+//! Parsers of arguments of more than one verb. An invalid argument never reaches a stack.
 
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
-use ringfence_identity::tokens::MAX_LIFETIME;
+use ringfence_protocol::admin::MAX_TOKEN_LIFETIME;
 use ringfence_vapi::interactive::InquiryKind;
 use serde_json::{Map, Value};
 use strum::VariantNames as _;
 
 /// As in the tables' constraints.
 const MAX_NAME: usize = 200;
-/// Longer than any two keys need to count side by side.
+/// Longer than any useful overlap of two keys.
 const MAX_OVERLAP: Duration = Duration::from_hours(366 * 24);
 
 /// A name of 1 to 200 characters.
@@ -22,7 +22,7 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     }
 }
 
-/// A phone number in E.164, as the tables keep it.
+/// A phone number in E.164, as the tables store it.
 pub(crate) fn phone_number(text: &str) -> Result<String, String> {
     let digits = text.strip_prefix('+').unwrap_or_default();
     let in_form = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -39,7 +39,7 @@ pub(crate) fn vapi_id(text: &str) -> Result<String, String> {
     if (1..=MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(text.to_owned());
     }
-    Err(format!("an id of Vapi's has 1 to {MAX} characters and no spaces"))
+    Err(format!("a Vapi id has 1 to {MAX} characters and no spaces"))
 }
 
 /// The type of a message that an org's endpoint can answer.
@@ -48,14 +48,14 @@ pub(crate) fn answerable_message(text: &str) -> Result<String, String> {
     if names.contains(&text) { Ok(text.to_owned()) } else { Err(format!("one of {}", names.join(", "))) }
 }
 
-/// A JSON object, written out or, after an `@`, the name of a file that holds it.
+/// A JSON object, literal or, after an `@`, as the name of a file that contains it.
 pub(crate) fn json_object(text: &str) -> Result<Map<String, Value>, String> {
     let read = |file: &str| std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"));
     let json = text.strip_prefix('@').map_or_else(|| Ok(text.to_owned()), read)?;
     serde_json::from_str(&json).map_err(|error| format!("not a JSON object: {error}"))
 }
 
-/// A time such as `24h`, `90m`, `7d` or `0s`.
+/// A duration such as `24h`, `90m`, `7d` or `0s`.
 pub(crate) fn overlap(text: &str) -> Result<Duration, String> {
     let span: Span = text.parse().map_err(|_| "write a time as 24h, 90m, 7d or 0s".to_owned())?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok();
@@ -63,9 +63,9 @@ pub(crate) fn overlap(text: &str) -> Result<Duration, String> {
     duration.filter(|overlap| *overlap <= MAX_OVERLAP).ok_or_else(|| "the time must be from 0s to 366d".to_owned())
 }
 
-/// A time that a token may count: `15m`, `1h`.
+/// The lifetime of a token: `15m`, `1h`.
 pub(crate) fn lifetime(text: &str) -> Result<Duration, String> {
-    let fits = |lifetime: &Duration| *lifetime > Duration::ZERO && *lifetime <= MAX_LIFETIME;
+    let fits = |lifetime: &Duration| *lifetime > Duration::ZERO && *lifetime <= MAX_TOKEN_LIFETIME;
     Some(overlap(text)?).filter(fits).ok_or_else(|| "the time must be more than 0s and at most 12h".to_owned())
 }
 

@@ -1,21 +1,21 @@
-//! The tool's error: what could not be done, in words for a person, with its causes.
+//! Error of the tool: a message for the user, with its causes.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// The result of everything the tool does.
-pub(crate) type Result<T> = std::result::Result<T, Error>;
+/// Result of the tool's functions.
+pub type Result<T> = std::result::Result<T, Error>;
 
-/// What could not be done and why.
+/// A failed action and its reason.
 #[derive(Debug)]
-pub(crate) struct Error {
+pub struct Error {
     message: String,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
-    /// An error whose message says everything, what to do included.
-    pub(crate) fn new(message: impl Into<String>) -> Self {
+    /// An error whose message is complete and says what to do.
+    pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), cause: None }
     }
 }
@@ -32,8 +32,8 @@ impl fmt::Display for Error {
     }
 }
 
-/// Says what was being done when something failed.
-pub(crate) trait Context<T> {
+/// Adds the failed action to an error.
+pub trait Context<T> {
     /// `doing` completes the sentence "could not ...".
     fn context(self, doing: impl fmt::Display) -> Result<T>;
 }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_the_act_and_its_cause() {
+    fn an_error_names_what_was_done_and_its_cause() {
         let failed: std::result::Result<(), _> = Err(std::io::Error::other("disk full"));
         let error = failed.context("write the file").unwrap_err();
         assert_eq!(error.to_string(), "could not write the file\n  because: disk full");

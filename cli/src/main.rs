@@ -1,107 +1,39 @@
-//! `cargo ringfence <verb>`: one tool for people, README and CI.
-//!
-//! A verb is a file in [`verbs`] with its arguments and a `run`, and a line in [`Verb`]. [`local`] is the local stack,
-//! [`administration`] changes orgs, here or on a deployed stack, [`simulate`] makes the calls that try it all, [`deployed`]
-//! tries the template, [`drill`] and [`bench`] try the promises, and [`lambda`] runs functions as Lambda does.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool answers on the terminal")]
-
-mod administration;
-mod arguments;
-mod bench;
-mod deployed;
-mod drill;
-mod endpoint;
-mod error;
-mod interruption;
-mod lambda;
-mod local;
-mod simulate;
-mod verbs;
-mod viewer;
+//! `ringfence`: the operator's tool for deployed stacks.
+#![expect(clippy::print_stderr, reason = "a command line tool reports its errors on the terminal")]
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser};
+use ringfence_cli::{DeployedStack, Verb, error};
 
-use verbs::{
-    agent, check_template, connect, console, doctor, down, drill as drills, env, erase, failures, gateway, lead,
-    maintain, migrate, operations, org, pages, pump, redrive, replay, test, token, tool, up,
-};
-
-/// Ringfence: a backend on Vapi webhooks.
+/// Operates a deployed Ringfence stack.
 #[derive(Debug, Parser)]
-#[command(name = "cargo ringfence", bin_name = "cargo ringfence", version)]
+#[command(name = "ringfence", version)]
 struct Cli {
+    /// CloudFormation name of the stack; required
+    #[arg(long, value_name = "NAME", env = "RINGFENCE_STACK", global = true)]
+    stack: Option<String>,
     #[command(subcommand)]
     verb: Verb,
 }
 
-#[derive(Debug, Subcommand)]
-enum Verb {
-    Up(up::Up),
-    Down(down::Down),
-    Env(env::Env),
-    Test(test::Test),
-    Doctor(doctor::Doctor),
-    Migrate(migrate::Migrate),
-    Maintain(maintain::Maintain),
-    Simulate(verbs::simulate::Simulate),
-    Org(org::Org),
-    Agent(agent::Agent),
-    Lead(lead::Lead),
-    Tool(tool::Tool),
-    Console(console::Console),
-    Pages(pages::Pages),
-    Token(token::Token),
-    Failures(failures::Failures),
-    Redrive(redrive::Redrive),
-    Operations(operations::Operations),
-    Erase(erase::Erase),
-    Connect(connect::Connect),
-    Replay(replay::Replay),
-    Drill(drills::Drill),
-    Bench(verbs::bench::Bench),
-    CheckTemplate(check_template::CheckTemplate),
-    #[command(hide = true)]
-    Pump(pump::Pump),
-    #[command(hide = true)]
-    Gateway(gateway::Gateway),
-}
-
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let outcome = match Cli::parse().verb {
-        Verb::Up(verb) => verb.run().await,
-        Verb::Down(verb) => verb.run().await,
-        Verb::Env(verb) => verb.run().await,
-        Verb::Test(verb) => verb.run().await,
-        Verb::Doctor(verb) => verb.run().await,
-        Verb::Migrate(verb) => verb.run().await,
-        Verb::Maintain(verb) => verb.run().await,
-        Verb::Simulate(verb) => verb.run().await,
-        Verb::Org(verb) => verb.run().await,
-        Verb::Agent(verb) => verb.run().await,
-        Verb::Lead(verb) => verb.run().await,
-        Verb::Tool(verb) => verb.run().await,
-        Verb::Failures(verb) => verb.run().await,
-        Verb::Redrive(verb) => verb.run().await,
-        Verb::Operations(verb) => verb.run().await,
-        Verb::Erase(verb) => verb.run().await,
-        Verb::Connect(verb) => verb.run().await,
-        Verb::Replay(verb) => verb.run().await,
-        Verb::Drill(verb) => verb.run().await,
-        Verb::Bench(verb) => verb.run().await,
-        Verb::CheckTemplate(verb) => verb.run().await,
-        Verb::Pump(verb) => verb.run().await,
-        Verb::Gateway(verb) => verb.run().await,
-        Verb::Console(verb) => verb.run().await,
-        Verb::Pages(verb) => verb.run().await,
-        Verb::Token(verb) => verb.run().await,
+    let Cli { stack, verb } = Cli::parse();
+    // clap cannot require an argument that is accepted after every verb.
+    let Some(stack) = stack.filter(|name| !name.is_empty()) else {
+        let message = "name the stack with --stack NAME or RINGFENCE_STACK";
+        Cli::command().error(ErrorKind::MissingRequiredArgument, message).exit();
     };
-    outcome.unwrap_or_else(|error| {
+    run(stack, verb).await.unwrap_or_else(|error| {
         eprintln!("error: {error}");
         ExitCode::FAILURE
     })
+}
+
+async fn run(stack: String, verb: Verb) -> error::Result<ExitCode> {
+    verb.run(&DeployedStack::connect(stack).await?).await
 }
 
 #[cfg(test)]
@@ -160,15 +92,6 @@ mod tests {
             "doctor --org ORG",
             "migrate --stack ringfence",
             "doctor --stack ringfence",
-            "up --deployed",
-            "check-template",
-            "drill",
-            "drill outage kill --short",
-            "bench",
-            "bench throughput wire --short",
-            "simulate",
-            "simulate --calls 50 --rate 20 --shuffle --duplicates 3 --concurrency 16",
-            "simulate --org ORG --key rf_a_1_x --url https://ringfence.example/vapi/ORG",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }
@@ -198,11 +121,6 @@ mod tests {
             ("erase --org ORG --number 5550142", "E.164"),
             ("org retention ORG", "--recordings"),
             ("maintain everything", "clean-claims"),
-            ("drill earthquake", "cold-outage"),
-            ("simulate --calls 0", "1..="),
-            ("simulate --rate 0", "more than 0"),
-            ("simulate --org ORG", "--key"),
-            ("simulate --key k --url https://ringfence.example", "--org"),
         ] {
             let error = parse(line).err().unwrap_or_default();
             assert!(error.contains(says), "{line}: {error}");

@@ -1,11 +1,12 @@
-//! Redrives and replays that do not finish in one invocation: they continue, and their rows say how far they are.
+//! Redrives and replays that do not finish in one invocation: later invocations continue them, and their rows contain
+//! the progress.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfence_core::admin::operations::{Progress, Work};
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::admin::{Command, Operation, OperationState, Replayable, Reply, Selection};
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{Function, OrgId};
 use uuid::Uuid;
 
@@ -26,14 +27,14 @@ impl Setting {
         Self { database, queues, org, webhook }
     }
 
-    /// The ends of so many calls, applied or failed.
+    /// Posts the end of this number of calls.
     async fn end_calls(&self, calls: usize) {
         for _ in 0..calls {
             assert_eq!(self.webhook.post(self.org, &Call::default().status("ended", 0)).await.status, 200);
         }
     }
 
-    /// So many dead letters, whose cause is fixed since.
+    /// Creates this number of dead letters whose cause has been fixed.
     async fn dead_letters(&self, calls: usize) {
         let client = self.database.superuser().await;
         client
@@ -56,7 +57,7 @@ impl Setting {
         consumer.consume(self.queues.take(Function::CallEnded).await, deadline).await;
     }
 
-    /// Carries a command out in an invocation that works on operations for so long.
+    /// Runs a command in an invocation that works on operations for at most `work_limit`.
     async fn perform(&self, work_limit: Duration, command: Command) -> Reply {
         let administration = administration(&self.database.url("postgres", None), &self.queues);
         administration.with_work_limit(work_limit).perform(command).await.unwrap()
@@ -67,7 +68,7 @@ impl Setting {
         operation
     }
 
-    /// The operations that a scheduled invocation worked on.
+    /// Operations that a scheduled invocation worked on.
     async fn resume(&self, work_limit: Duration) -> Vec<Operation> {
         let reply = self.perform(work_limit, Command::ContinueOperations {}).await;
         let Reply::Operations { operations } = reply else { panic!("another reply") };
@@ -82,7 +83,7 @@ impl Setting {
         operations
     }
 
-    /// The invocation that works on an operation died: nothing renews its lease.
+    /// Ends all leases, as if the invocation that works on an operation had died and no longer renewed its lease.
     async fn end_leases(&self) {
         let end = "UPDATE admin_operations SET lease_until = now() - interval '1 second'";
         self.database.superuser().await.batch_execute(end).await.unwrap();
@@ -106,7 +107,7 @@ fn progress(operation: &Operation) -> (OperationState, u64, u64, Option<u64>) {
     (operation.state, operation.done, operation.failed, operation.remaining)
 }
 
-/// D9: a replay that an invocation leaves unfinished is continued by the next ones, from the event where it was.
+/// D9: a replay that an invocation leaves unfinished is continued by the next ones, from the event that it had reached.
 #[tokio::test]
 async fn a_replay_continues_where_an_invocation_left_it() {
     let setting = Setting::new().await;
@@ -127,8 +128,8 @@ async fn a_replay_continues_where_an_invocation_left_it() {
     assert_eq!(setting.audited("operation.start").await, 1);
 }
 
-/// D9: an invocation that dies keeps its operation until its lease ends. The next one replays what it did not count, and counts
-/// each event once. If the first one was only slow, it finds that it has lost the lease.
+/// D9: if an invocation dies, its operation remains leased until the lease ends. The next invocation replays the
+/// uncounted events and counts each once. If the first invocation was only slow, it finds that it has lost the lease.
 #[tokio::test]
 async fn a_replay_that_died_continues_and_counts_nothing_twice() {
     let setting = Setting::new().await;
@@ -153,7 +154,7 @@ async fn a_replay_that_died_continues_and_counts_nothing_twice() {
     assert_eq!(setting.listed().await, continued);
 }
 
-/// D9: a redrive takes the dead letters that an earlier pass left, and each of them once.
+/// D9: each pass of a redrive moves the dead letters that earlier passes left, each of them once.
 #[tokio::test]
 async fn a_redrive_takes_as_many_passes_as_it_needs() {
     let setting = Setting::new().await;
@@ -177,7 +178,8 @@ async fn a_redrive_takes_as_many_passes_as_it_needs() {
     assert_eq!(setting.database.count("call_logs WHERE status = 'completed'").await, 4);
 }
 
-/// D9: a redrive that died holds messages that the next pass does not see. The operation does not end before they are back.
+/// D9: a redrive that died holds messages that the next pass does not receive. The operation does not end before they
+/// are visible again.
 #[tokio::test]
 async fn a_redrive_waits_for_the_messages_of_a_pass_that_died() {
     let setting = Setting::new().await;
@@ -192,7 +194,7 @@ async fn a_redrive_waits_for_the_messages_of_a_pass_that_died() {
     assert_eq!(progress(&continued[0]), (OperationState::Done, 2, 0, Some(0)));
 }
 
-/// D9: one redrive at a time. Another one waits for the schedule, and not in an invocation.
+/// D9: only one redrive runs at a time. Another one waits for the schedule, not within an invocation.
 #[tokio::test]
 async fn a_redrive_waits_for_another_one() {
     let setting = Setting::new().await;
@@ -210,7 +212,7 @@ async fn a_redrive_waits_for_another_one() {
     drop(other);
     let finished = loop {
         let operation = setting.resume(Duration::from_mins(1)).await.pop().unwrap();
-        // The server notices a moment later that the other connection is closed.
+        // The server detects the closed connection with a delay.
         if operation.state != OperationState::Running {
             break operation;
         }
@@ -230,7 +232,7 @@ async fn an_operation_starts_once() {
     assert_eq!(setting.audited("event.replay").await, 1);
 }
 
-/// D9: an operation that cannot advance ends, and says so. One that cannot be read stops no other.
+/// D9: an operation that cannot advance ends with a state that says so. An unreadable operation does not stop others.
 #[tokio::test]
 async fn an_operation_that_cannot_advance_is_given_up() {
     let setting = Setting::new().await;

@@ -1,18 +1,18 @@
-//! What administers a test's database and queues, in this process.
+//! Administration of a test's database and queues, in this process.
 
 use admin::{Administration, ConsoleCommands};
+use ringfence_harness::testing::TestQueues;
+use ringfence_harness::testing::database::APP_PASSWORD;
+use ringfence_harness::testing::webhook::{MASTER_KEYS, keys};
 use ringfence_runtime::Environment;
-use ringfence_testkit::TestQueues;
-use ringfence_testkit::database::APP_PASSWORD;
-use ringfence_testkit::webhook::{MASTER_KEYS, keys};
 
-/// Administration over the database at `owner_url` and the given queues.
+/// Administration of the database at `owner_url` and of the given queues.
 pub(crate) fn administration(owner_url: &str, queues: &TestQueues) -> Administration {
     Administration::from_environment(&environment(owner_url, &queues.environment()), queues.client(), queues.s3())
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The function behind the console, over the same.
+/// The function `console-commands` with the same database and queues.
 pub(crate) fn console_commands(owner_url: &str, queues: &TestQueues) -> ConsoleCommands {
     ConsoleCommands::from_environment(&environment(owner_url, &queues.environment()), queues.client(), queues.s3())
         .unwrap_or_else(|error| panic!("{error}"))

@@ -1,6 +1,6 @@
-//! The three functions that can be called on their own (A5).
+//! The three SQL functions that can be called on their own (A5).
 
-use ringfence_testkit::{Call, TestDatabase};
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_vapi::{AgentId, LeadId, OrgId};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
@@ -47,7 +47,8 @@ fn error(row: &Row) -> Option<String> {
     row.get("error_message")
 }
 
-/// A5, A8: names, parameters and results are exactly those that were demanded, and each has a comment with an example.
+/// A5, A8: names, parameters and results are exactly the required ones, and each function has a comment with an
+/// example.
 #[tokio::test]
 async fn the_functions_have_the_demanded_shapes_and_a_comment_with_an_example() {
     let fixture = Fixture::new().await;
@@ -65,7 +66,8 @@ async fn the_functions_have_the_demanded_shapes_and_a_comment_with_an_example() 
     assert!(rows.iter().all(|row| row.get(1)), "every comment has an example");
 }
 
-/// A5: the call's rows are made in all tables, with the ids that the answer names; called again, they are the same.
+/// A5: the function creates the call's rows in all tables, with the ids of its result. A second call returns the same
+/// ids.
 #[tokio::test]
 async fn creating_an_inbound_call_makes_its_rows_once() {
     let fixture = Fixture::new().await;
@@ -87,7 +89,7 @@ async fn creating_an_inbound_call_makes_its_rows_once() {
     assert_eq!(database.count(&made).await, 1, "a known agent or lead never gives way to an unknown one");
 }
 
-/// A5: a completed call is completed in every table, found by its tracking id or without it.
+/// A5: a completed call is completed in every table, with or without its tracking id.
 #[tokio::test]
 async fn completing_a_call_updates_every_table() {
     let fixture = Fixture::new().await;
@@ -104,7 +106,7 @@ async fn completing_a_call_updates_every_table() {
     assert_eq!(fixture.database.count(completed).await, 2);
 }
 
-/// A5: recording, transcript and type are added; what is NULL leaves what is known.
+/// A5: recording, transcript and type are added. A NULL argument does not change a known value.
 #[tokio::test]
 async fn a_recording_is_added_and_null_leaves_what_is_known() {
     let fixture = Fixture::new().await;
@@ -119,7 +121,8 @@ async fn a_recording_is_added_and_null_leaves_what_is_known() {
     assert_eq!(fixture.database.count(merged).await, 1);
 }
 
-/// A5: no row of that org, also when another org has the call or the tracking id: all flags false and nothing written.
+/// A5: without a row of that org, all flags are false and nothing is written, even if another org has the call or the
+/// tracking id.
 #[tokio::test]
 async fn without_a_row_of_that_org_nothing_is_written() {
     let fixture = Fixture::new().await;
@@ -141,7 +144,7 @@ async fn without_a_row_of_that_org_nothing_is_written() {
     assert_eq!(fixture.database.rows_by_org().await, before);
 }
 
-/// A1, A5, A8: on failure everything is rolled back, and the message is SQLSTATE and constraint name, no value.
+/// A1, A5, A8: a failure rolls everything back, and the message contains SQLSTATE and constraint name, but no value.
 #[tokio::test]
 async fn a_failure_is_rolled_back_and_told_by_state_and_constraint() {
     let fixture = Fixture::new().await;
@@ -162,7 +165,7 @@ async fn a_failure_is_rolled_back_and_told_by_state_and_constraint() {
     assert_eq!(fixture.database.rows_by_org().await, before);
 }
 
-/// A5: the functions and the events write through the same merge code: a call started by one is finished by the other.
+/// A5: the functions and the events use the same merge code: one can complete a call that the other started.
 #[tokio::test]
 async fn functions_and_events_complete_each_other() {
     let fixture = Fixture::new().await;

@@ -1,14 +1,14 @@
-//! Claim and effects commit together or not at all, also when many come at once.
+//! Claim and effects commit together or not at all, also under concurrency.
 
 use std::collections::BTreeMap;
 
 use ringfence_core::Outcome;
-use ringfence_testkit::database::{apply, try_apply};
-use ringfence_testkit::{Call, TestDatabase};
+use ringfence_harness::testing::database::{apply, try_apply};
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde_json::{Value, json};
 
-/// The events with effects, each with every table that it writes, the claims first.
+/// Events with effects, each with every table that it writes, in the order of writing.
 fn events(call: &Call) -> Vec<(&'static str, Value, &'static str)> {
     const OF_CALLS: [&str; 4] = ["processed_webhook_events", "call_logs", "call_tracking", "calls"];
     let events = [
@@ -23,10 +23,10 @@ fn events(call: &Call) -> Vec<(&'static str, Value, &'static str)> {
     with_tables.collect()
 }
 
-/// The events with effects, each with the table that it writes last.
+/// Events with effects, each with the table that it writes last.
 fn events_and_last_tables(call: &Call) -> Vec<(&'static str, Value, &'static str)> {
     let mut events = events(call);
-    // Of neighbours with one name the last stays.
+    // `dedup_by_key` retains the first of adjacent equal names, which is the last table in reverse order.
     events.reverse();
     events.dedup_by_key(|(name, ..)| *name);
     events
@@ -42,11 +42,11 @@ async fn fail_writes_to(database: &TestDatabase, table: &str) {
     database.superuser().await.batch_execute(&trigger).await.unwrap();
 }
 
-async fn mend(database: &TestDatabase, table: &str) {
+async fn repair(database: &TestDatabase, table: &str) {
     database.superuser().await.batch_execute(&format!("DROP TRIGGER fail ON {table}")).await.unwrap();
 }
 
-/// A4: an effect that fails leaves no claim, and nothing of the other effects. Once the cause is mended, the same event applies.
+/// A4: an effect that fails leaves no claim and no other effect. After the cause is fixed, the same event applies.
 #[tokio::test]
 async fn an_effect_that_fails_leaves_no_claim_for_any_event() {
     for (name, body, table) in events(&Call::default()) {
@@ -61,13 +61,13 @@ async fn an_effect_that_fails_leaves_no_claim_for_any_event() {
         assert_eq!(failure.constraint.as_deref(), Some("made_to_fail"), "{name}");
         assert_eq!(database.rows_of(org).await, untouched, "{name} left something behind: {table}");
 
-        mend(&database, table).await;
+        repair(&database, table).await;
         assert!(matches!(apply(&database.app(), org, &body).await, Outcome::Applied { .. }), "{name}");
         assert_eq!(database.count("processed_webhook_events").await, 1, "{name}");
     }
 }
 
-/// A4: a timeline event's only effect is its claim, so what can fail is the claim itself.
+/// A4: the only effect of a timeline event is its claim, so only the claim can fail.
 #[tokio::test]
 async fn a_timeline_event_whose_claim_fails_is_not_claimed() {
     let database = TestDatabase::new().await;
@@ -76,11 +76,11 @@ async fn a_timeline_event_whose_claim_fails_is_not_claimed() {
     fail_writes_to(&database, "processed_webhook_events").await;
     try_apply(&database.app(), org, &body).await.unwrap_err();
     assert_eq!(database.count("processed_webhook_events").await, 0);
-    mend(&database, "processed_webhook_events").await;
+    repair(&database, "processed_webhook_events").await;
     assert!(matches!(apply(&database.app(), org, &body).await, Outcome::Applied { .. }));
 }
 
-/// A4: the server process is killed between the claim and the effects; the event is neither lost nor half applied.
+/// A4: if the server process is killed between the claim and the effects, the event is neither lost nor partly applied.
 #[tokio::test]
 async fn a_backend_killed_between_claim_and_effects_leaves_nothing() {
     for (name, body, table) in events_and_last_tables(&Call::default()) {
@@ -100,12 +100,12 @@ async fn a_backend_killed_between_claim_and_effects_leaves_nothing() {
         assert_eq!(failure.code.class().as_str(), "transient", "{name}: {failure}");
         assert_eq!(database.rows_of(org).await, untouched, "{name} left something behind");
 
-        mend(&database, table).await;
+        repair(&database, table).await;
         assert!(matches!(apply(&database.app(), org, &body).await, Outcome::Applied { .. }), "{name}");
     }
 }
 
-/// Applies bodies side by side, each over a connection of its own; returns how often each outcome came.
+/// Applies bodies concurrently, each over its own connection. Returns the number of each outcome.
 async fn side_by_side(database: &TestDatabase, org: OrgId, bodies: Vec<Value>) -> BTreeMap<&'static str, usize> {
     let mut tasks = tokio::task::JoinSet::new();
     for body in bodies {
@@ -124,7 +124,7 @@ async fn side_by_side(database: &TestDatabase, org: OrgId, bodies: Vec<Value>) -
     outcomes
 }
 
-/// A4, D2: 50 deliveries of one event at once apply it once.
+/// A4, D2: 50 concurrent deliveries of one event apply it once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_concurrent_deliveries_of_one_event_apply_it_once() {
     for (name, body, _) in events_and_last_tables(&Call::default()) {
@@ -137,7 +137,7 @@ async fn fifty_concurrent_deliveries_of_one_event_apply_it_once() {
     }
 }
 
-/// D2: started and ended of one call at the same moment neither deadlock nor lose what either says.
+/// D2: concurrent start and end of one call neither deadlock nor lose a value of either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn started_and_ended_at_the_same_moment_lose_nothing() {
     let database = TestDatabase::new().await;
@@ -163,13 +163,13 @@ async fn started_and_ended_at_the_same_moment_lose_nothing() {
     assert_eq!(database.count("call_transcripts").await, 40);
 }
 
-/// A4: the second claimant waits for the first and applies the event when the first one's transaction aborts.
+/// A4: the second claimant waits for the first, and applies the event if the first one's transaction aborts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_claimant_applies_what_the_first_one_aborts() {
     let database = TestDatabase::new().await;
     let org = database.org("Acme").await;
     let body = Call::default().status("in-progress", 4_000);
-    let delivery = ringfence_testkit::call::delivery(org, &body);
+    let delivery = ringfence_harness::testing::call::delivery(org, &body);
 
     let mut first = database.client("ringfence_app").await;
     let transaction = first.transaction().await.unwrap();

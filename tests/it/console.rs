@@ -1,4 +1,4 @@
-//! The console: what people see, what they may not, and what they do.
+//! The console: its pages, its authorisation and its actions.
 
 mod acting;
 mod looking;
@@ -12,27 +12,25 @@ use jiff::Timestamp;
 use lambda_http::http::{HeaderMap, Method, Request as HttpRequest, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt as _};
+use ringfence_harness::testing::webhook::{keys, masters};
+use ringfence_harness::testing::{FakeLambda, TestDatabase, TestQueues, TestWebhook};
 use ringfence_identity::Scope;
-use ringfence_testkit::webhook::{keys, masters};
-use ringfence_testkit::{TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::Value;
 
-use crate::fake_lambda::FakeLambda;
-
 const HOST: &str = "ringfence.example";
 
-/// A console over a database with two orgs, and the function that administers behind it.
+/// A console with a database of two orgs, and a fake of the function that it invokes.
 pub(crate) struct Site {
     pub(crate) database: TestDatabase,
     pub(crate) acme: OrgId,
     pub(crate) other: OrgId,
-    pub(crate) door: TestWebhook,
+    pub(crate) webhook: TestWebhook,
     console: Console,
     lambda: FakeLambda,
 }
 
-/// What the console answered.
+/// Response of the console.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -54,11 +52,11 @@ impl Site {
             commands: Commands::new(&queues.aws_at(&lambda.endpoint), "console-commands".to_owned()),
             live_url: "wss://live.example/live".to_owned(),
         };
-        let door = TestWebhook::new(database.app(), &queues);
-        Self { database, acme, other, door, console, lambda }
+        let webhook = TestWebhook::new(database.app(), &queues);
+        Self { database, acme, other, webhook, console, lambda }
     }
 
-    /// Sends a request as API Gateway hands it over.
+    /// Sends a request as API Gateway passes it.
     async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let mut request = HttpRequest::builder().method(method).uri(format!("https://{HOST}{path}"));
         for (name, value) in [("host", HOST)].iter().chain(headers) {
@@ -77,12 +75,12 @@ impl Site {
         }
     }
 
-    /// Opens a page as somebody who is signed in by a cookie.
+    /// Opens a page with a token in the cookie.
     pub(crate) async fn get(&self, token: &str, path: &str) -> Reply {
         self.send(Method::GET, path, &[("cookie", &format!("__Host-ringfence={token}"))], "").await
     }
 
-    /// What a page shows, as JSON, for a program with a token.
+    /// Content of a page as JSON, for a program with a bearer token.
     pub(crate) async fn json(&self, token: &str, path: &str) -> (StatusCode, Value) {
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str()), ("accept", "application/json")];
@@ -90,7 +88,7 @@ impl Site {
         (reply.status, serde_json::from_str(&reply.text).unwrap())
     }
 
-    /// Sends a form from a page of the console.
+    /// Submits a form from a page of the console.
     pub(crate) async fn post(&self, token: &str, path: &str, form: &str) -> Reply {
         let cookie = format!("__Host-ringfence={token}");
         let origin = format!("https://{HOST}");

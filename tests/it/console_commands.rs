@@ -1,17 +1,17 @@
-//! The function behind the console: four commands, in the name of the token's holder, for the org of the token.
+//! The function `console-commands`: four commands, in the name of the token's holder, for the org of the token.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use admin::{CommandError, ConsoleCommands};
 use jiff::Timestamp;
+use ringfence_harness::testing::webhook::masters;
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_identity::Scope;
 use ringfence_protocol::admin::{
     Command, ConsoleReply, ConsoleRequest, NewAgent, OperationState, Replayable, RetainedData, Selection, Target, Tool,
     ToolKind,
 };
-use ringfence_testkit::webhook::masters;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::{Map, Value, json};
 use strum::VariantNames as _;
@@ -43,7 +43,7 @@ impl Setting {
         self.commands.perform(request).await
     }
 
-    /// A tool call of an org whose outcome is unknown, and a dead letter of the same org.
+    /// Creates a tool call of an org with an unknown outcome, and a dead letter of the same org.
     async fn fail(&self, org: OrgId) {
         let failed = "INSERT INTO failed_operations (org_id, event_id, event_type, vapi_call_id, function, state, code, receives,
                 received_at, event, first_failed_at, last_failed_at)
@@ -52,7 +52,7 @@ impl Setting {
         self.database.superuser().await.execute(failed, &[org.as_uuid()]).await.unwrap();
     }
 
-    /// What was audited: action, actor and org of each line.
+    /// Entries of the audit log: action, actor and org.
     async fn audited(&self) -> Vec<String> {
         let query = "SELECT string_agg(action || ' ' || actor || ' ' || org_id, ';' ORDER BY id) FROM audit_log
             WHERE action NOT IN ('organization.create')";
@@ -76,7 +76,7 @@ fn settle(org: OrgId) -> Value {
     json!({"command": "settle", "org_id": org, "event_id": "tool-calls:c1:t1"})
 }
 
-/// One of each command of administration.
+/// One of each administration command.
 fn all_commands(org_id: OrgId) -> Vec<Command> {
     let actor = || "eve".to_owned();
     let selection = Selection { org_id: Some(org_id), ..Selection::default() };
@@ -137,7 +137,7 @@ fn all_commands(org_id: OrgId) -> Vec<Command> {
     ]
 }
 
-/// B7: no command of administration passes through the entry point of the console, in whichever way it is sent.
+/// B7: the console's entry point accepts no administration command, in any encoding.
 #[test]
 fn every_other_command_is_refused() {
     let org: OrgId = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11".parse().unwrap();
@@ -159,7 +159,7 @@ fn every_other_command_is_refused() {
     assert!(serde_json::from_value::<ConsoleRequest>(without_token).is_err());
 }
 
-/// B7: a command does nothing without a console token of its org that is valid now.
+/// B7: a command has no effect without a valid console token of its org.
 #[tokio::test]
 async fn a_token_that_does_not_cover_the_org_is_refused() {
     let setting = Setting::new().await;
@@ -224,7 +224,8 @@ async fn the_actor_is_the_holder_of_the_token() {
     assert_eq!(setting.audited().await, expected.map(|action| format!("{action} ada {org_id}")));
 }
 
-/// B7: unmasking returns the event to whoever may see it, and is audited; an operator's token covers every org.
+/// B7: unmasking returns the event to holders of a token of its org and is audited. An operator's token covers every
+/// org.
 #[tokio::test]
 async fn an_event_is_unmasked_for_its_org_only() {
     let setting = Setting::new().await;

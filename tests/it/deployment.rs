@@ -1,4 +1,4 @@
-//! The deployment: the migration as CloudFormation calls it, the health check, and what the template says of the functions.
+//! The deployment: the migration as CloudFormation invokes it, the health check, and the functions in the template.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use lambda_http::Body;
 use lambda_http::http::Response;
 use ringfence_core::health::TIMEOUTS;
 use ringfence_core::{Database, DatabaseSettings, migrations};
+use ringfence_harness::testing::database::turn_to_migrate;
+use ringfence_harness::testing::webhook::{MASTER_KEYS, masters};
+use ringfence_harness::testing::{Proxy, TestDatabase, TestQueues};
 use ringfence_identity::{KeyRing, Purpose, Ring};
 use ringfence_protocol::admin::Command;
 use ringfence_runtime::consumer::LAST_RECEIVE;
-use ringfence_testkit::database::turn_to_migrate;
-use ringfence_testkit::webhook::{MASTER_KEYS, masters};
-use ringfence_testkit::{Proxy, TestDatabase, TestQueues};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
@@ -20,17 +20,17 @@ use tokio::task::JoinHandle;
 
 use crate::administration::administration;
 
-/// Where nobody listens, with a password that no answer may show.
-const AWAY: &str = "postgres://owner:hunter2@127.0.0.1:1/ringfence";
+/// A database URL without a listening server, with a password that no answer may contain.
+const UNAVAILABLE: &str = "postgres://owner:hunter2@127.0.0.1:1/ringfence";
 
-/// A fake of the store in which CloudFormation waits for an answer. Takes one.
+/// A fake of the S3 URL to which CloudFormation expects the response. It accepts one response.
 struct FakeAnswerStore {
     url: String,
     request: JoinHandle<(String, Value)>,
 }
 
 impl FakeAnswerStore {
-    /// A store that replies with an HTTP status.
+    /// A store that answers with an HTTP status.
     async fn start(status: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/answer?signature=presigned", listener.local_addr().unwrap());
@@ -55,7 +55,7 @@ fn header(head: &str, name: &str) -> Option<String> {
     lines.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
 }
 
-/// What CloudFormation sends, as it sends it.
+/// Request in CloudFormation's format.
 fn request(response_url: &str, kind: &str, schema: &str, old_schema: Option<&str>) -> deployment::Request {
     let mut event = json!({
         "RequestType": kind, "ResponseURL": response_url, "StackId": "arn:stack", "RequestId": "request-1",
@@ -76,7 +76,8 @@ fn newest() -> String {
     migrations::newest_version().to_string()
 }
 
-/// Carries a request out and returns what CloudFormation is told. Whatever that is, it names the request, and no secret.
+/// Handles a request and returns the response to CloudFormation. Checks that it names the request and contains no
+/// secret.
 async fn carry_out(owner_url: &str, kind: &str, schema: &str, old_schema: Option<&str>) -> (String, String) {
     let store = FakeAnswerStore::start(200).await;
     let request = request(&store.url, kind, schema, old_schema);
@@ -103,7 +104,7 @@ async fn carry_out(owner_url: &str, kind: &str, schema: &str, old_schema: Option
     (answer["Status"].as_str().unwrap().to_owned(), answer["Reason"].as_str().unwrap().to_owned())
 }
 
-/// The key rings that the other functions read with `!GetAtt`.
+/// Key rings that the other functions read with `!GetAtt`.
 fn key_rings() -> BTreeMap<String, String> {
     let ring = |ring: Ring| {
         let keys: KeyRing = masters().key_ring(ring.purposes()).unwrap();
@@ -112,7 +113,8 @@ fn key_rings() -> BTreeMap<String, String> {
     Ring::ALL.into_iter().map(ring).collect()
 }
 
-/// A7: a new stack's deployment goes on when all migrations have succeeded, and says which. The next one finds nothing to do.
+/// A7: the deployment of a new stack continues when all migrations have succeeded, and reports them. The next one
+/// applies none.
 #[tokio::test]
 async fn a_deployment_migrates_and_succeeds() {
     let database = TestDatabase::empty().await;
@@ -128,7 +130,8 @@ async fn a_deployment_migrates_and_succeeds() {
     assert_eq!(again, ("SUCCESS".to_owned(), "applied: ".to_owned()));
 }
 
-/// A7: a migration that fails fails the deployment, which CloudFormation then rolls back, and the reason says why.
+/// A7: a migration that fails fails the deployment, which CloudFormation then rolls back. The response contains the
+/// reason.
 #[tokio::test]
 async fn a_failing_migration_fails_the_deployment() {
     let database = TestDatabase::empty().await;
@@ -140,26 +143,27 @@ async fn a_failing_migration_fails_the_deployment() {
     assert_eq!(database.text("to_regclass('organizations')").await, None, "nothing stays behind");
 }
 
-/// A7: with the database away, or a URL that is none, the deployment fails and can be told why.
+/// A7: with an unavailable database or an invalid URL, the deployment fails and reports the reason.
 #[tokio::test]
-async fn a_database_that_is_away_fails_the_deployment() {
+async fn a_database_that_is_unavailable_fails_the_deployment() {
     for (kind, old_schema) in [("Create", None), ("Update", Some("20261122100500"))] {
-        let (status, reason) = carry_out(AWAY, kind, &newest(), old_schema).await;
+        let (status, reason) = carry_out(UNAVAILABLE, kind, &newest(), old_schema).await;
         assert_eq!((status.as_str(), &reason[..6]), ("FAILED", "RF1001"), "{reason}");
     }
     let (status, reason) = carry_out("owner:hunter2@db", "Create", &newest(), None).await;
     assert_eq!((status.as_str(), reason.as_str()), ("FAILED", "the database URL cannot be read"));
 }
 
-/// A7: the data outlives the stack, and the earlier release runs on the newer schema: both succeed also while the database is away,
-/// so that neither can get stuck.
+/// A7: the data outlives the stack, and the earlier release runs on the newer schema. Deletion and rollback therefore
+/// succeed while the database is unavailable, so that neither can block the stack.
 #[tokio::test]
 async fn deleting_and_going_back_succeed_without_a_database() {
-    assert_eq!(carry_out(AWAY, "Delete", &newest(), None).await.0, "SUCCESS");
-    assert_eq!(carry_out(AWAY, "Update", &newest(), Some("20991231000000")).await.0, "SUCCESS");
+    assert_eq!(carry_out(UNAVAILABLE, "Delete", &newest(), None).await.0, "SUCCESS");
+    assert_eq!(carry_out(UNAVAILABLE, "Update", &newest(), Some("20991231000000")).await.0, "SUCCESS");
 }
 
-/// A7: deleting the stack does not even connect; going back does, once, for the password of the release that it goes back to.
+/// A7: deleting the stack does not connect to the database. A rollback connects once, to set the password of the
+/// earlier release.
 #[tokio::test]
 async fn deleting_does_not_touch_the_database() {
     let database = TestDatabase::new().await;
@@ -175,12 +179,12 @@ async fn deleting_does_not_touch_the_database() {
     assert_eq!(wire.connections(), 2, "any other update");
 }
 
-/// A7: an answer that CloudFormation did not take is an error of the function, so that its log shows it.
+/// A7: a response that is not accepted is an error of the function, so that its log contains it.
 #[tokio::test]
 async fn an_answer_that_is_not_taken_is_an_error() {
     let store = FakeAnswerStore::start(403).await;
     let request = request(&store.url, "Delete", &newest(), None);
-    let error = deployment::respond(&administration(AWAY, &TestQueues::new().await), &request)
+    let error = deployment::respond(&administration(UNAVAILABLE, &TestQueues::new().await), &request)
         .await
         .expect_err("not told")
         .to_string();
@@ -196,7 +200,7 @@ async fn check_at(url: &str) -> Response<Body> {
     health::check(&Database::new(&settings).unwrap()).await
 }
 
-/// A7: a database that answers is healthy, and has a size.
+/// A7: a database that answers is healthy, and the check reports its size.
 #[tokio::test]
 async fn a_database_that_answers_is_healthy() {
     let database = TestDatabase::new().await;
@@ -210,17 +214,17 @@ async fn a_database_that_answers_is_healthy() {
     assert!((body["database_size_mb"].as_i64().unwrap() - size).abs() <= 1, "{body}");
 }
 
-/// A7: a database that refuses is 503 with the failure's code, and nothing of the URL.
+/// A7: a database that refuses connections is 503 with the failure's code and without parts of the URL.
 #[tokio::test]
 async fn a_database_that_refuses_is_unhealthy() {
-    let response = check_at(AWAY).await;
+    let response = check_at(UNAVAILABLE).await;
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     assert_eq!(json_of(&response)["code"], "RF1001");
     assert!(!json_of(&response).to_string().contains("hunter2"));
 }
 
-/// A7: one that accepts and never answers, and one that falls silent after an answer, are 503 too, and the check returns.
+/// A7: a database that accepts and never answers, or stops answering, is 503, too, and the check returns.
 #[tokio::test]
 async fn a_database_that_says_nothing_is_unhealthy() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -236,7 +240,7 @@ async fn a_database_that_says_nothing_is_unhealthy() {
     let response = health::check(&warm).await;
     assert_eq!((response.status().as_u16(), &json_of(&response)["code"]), (503, &json!("RF1002")));
 
-    // The connection that says nothing is not asked again.
+    // The connection that did not answer is not used again.
     wire.fall_silent(false);
     assert_eq!(health::check(&warm).await.status(), 200);
 }
@@ -245,7 +249,7 @@ const TEMPLATE: &str = include_str!("../../template.yaml");
 const WORKSPACE: &str = include_str!("../../Cargo.toml");
 const SECURITY: &str = include_str!("../../docs/SECURITY.md");
 
-/// The template's resources: the text of each, by its name.
+/// Resources of the template: the text of each, by name.
 fn resources() -> BTreeMap<&'static str, String> {
     let mut resources: BTreeMap<_, String> = BTreeMap::new();
     let mut current = None;
@@ -265,20 +269,20 @@ fn resources() -> BTreeMap<&'static str, String> {
     resources
 }
 
-/// What stands between two texts.
+/// Text between two texts.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     let rest = text.split_once(before).unwrap_or_else(|| panic!("{before} in\n{text}")).1;
     rest.split(after).next().unwrap_or_default().trim()
 }
 
-/// The template's functions: their binary's name and their text.
+/// Functions of the template: binary name and text.
 fn functions() -> BTreeMap<String, String> {
     let resources = resources().into_values();
     let functions = resources.filter(|text| text.contains("Type: AWS::Serverless::Function\n"));
     functions.map(|text| (between(&text, "Binary: ", "}").to_owned(), text)).collect()
 }
 
-/// C3, C4: what is in `functions/` is deployed, and what is deployed is there, under one name.
+/// C3, C4: all crates in `functions/` are deployed, and all deployed functions exist, under the same name.
 #[test]
 fn every_function_is_deployed_and_every_deployed_function_exists() {
     let members = between(WORKSPACE, "members = [", "]");
@@ -295,8 +299,8 @@ fn every_function_is_deployed_and_every_deployed_function_exists() {
     }
 }
 
-/// D1, C4: each retry queue outlasts its function's batch six times, as Lambda asks for, and gives up with the receive that the
-/// function takes for the last.
+/// D1, C4: the visibility timeout of each retry queue is six times the timeout of its function, as Lambda recommends,
+/// and its maximum receive count is the receive that the function treats as the last.
 #[test]
 fn every_retry_queue_fits_its_function() {
     let resources = resources();
@@ -309,25 +313,26 @@ fn every_retry_queue_fits_its_function() {
         let timeout: u32 = between(function, "      Timeout: ", "\n").parse().unwrap();
         let visibility: u32 = between(queue, "VisibilityTimeout: ", " ").parse().unwrap();
         assert_eq!(visibility, 6 * timeout, "{queue}");
-        // A push that is late is worth nothing.
+        // A late push has no value.
         let last_receive = if queue.contains("-broadcast-retry\n") { 20 } else { LAST_RECEIVE };
         assert!(queue.contains(&format!("maxReceiveCount: {last_receive}}}")), "{queue}");
         assert!(mapping.contains("FunctionResponseTypes: [ReportBatchItemFailures]"), "{mapping}");
     }
 }
 
-/// A7, C4: no code is put in place before the migration has succeeded.
+/// A7, C4: no function's code is updated before the migration has succeeded.
 #[test]
 fn every_function_but_admin_waits_for_the_migration() {
     for (name, text) in functions() {
-        // CloudFormation creates a resource after those whose attributes it reads.
+        // CloudFormation creates a resource after the resources whose attributes it reads.
         let waits = text.contains("    DependsOn: Migration\n") || text.contains("!GetAtt Migration.");
         assert_eq!(waits, name != "admin", "{name}");
     }
     assert!(resources()["Migration"].contains("ServiceToken: !GetAtt AdminFunction.Arn"));
 }
 
-/// B7: the console is reachable from the internet, so it may invoke only the function that takes the commands of its pages.
+/// B7: the console is reachable from the internet, so it may invoke only the function that handles the commands of its
+/// pages.
 #[test]
 fn the_console_may_invoke_only_the_restricted_function() {
     let resources = resources();
@@ -343,13 +348,13 @@ fn the_console_may_invoke_only_the_restricted_function() {
     assert!(resources["ConsoleFunction"].contains("Role: !GetAtt ConsoleRole.Arn"));
     let invokers: Vec<_> =
         resources.iter().filter(|(_, text)| text.contains("AdminFunction")).map(|(name, _)| *name).collect();
-    // Neither a role nor a route leads to the admin function: a schedule and the deployment do.
+    // No role or route may invoke the admin function. Only a schedule and the deployment do.
     assert_eq!(invokers, ["AdminFunction", "ContinueOperationsPermission", "ContinueOperationsSchedule", "Migration"]);
     let schedule = between(&resources["ContinueOperationsSchedule"], "Input: '", "'");
     assert_eq!(serde_json::from_str::<Command>(schedule).unwrap(), Command::ContinueOperations {});
 }
 
-/// The deployed functions by name, with the key ring of each that holds keys.
+/// Deployed functions by name, with the key ring of each that has keys.
 const RINGS: [(&str, Ring); 8] = [
     ("webhook", Ring::Webhook),
     ("assistant-request", Ring::Interactive),
@@ -361,7 +366,7 @@ const RINGS: [(&str, Ring); 8] = [
     ("maintenance", Ring::Maintenance),
 ];
 
-/// D5: only admin has the master keys, and each other function reads its own key ring, or none.
+/// D5: only admin has the master keys. Each other function reads its own key ring, or none.
 #[test]
 fn each_function_holds_only_the_keys_that_it_needs() {
     let resources = resources();
@@ -416,7 +421,7 @@ fn the_local_routes_are_those_of_the_template() {
     let deployed: BTreeSet<_> = routes
         .map(|route| {
             let integration = &resources[between(route, "Target: !Sub integrations/${", "}")];
-            // A function, or where environments are provisioned its alias.
+            // A function, or its alias where environments are provisioned.
             let uri = between(integration, "IntegrationUri: !", "\n");
             let name = uri.rsplit_once("GetAtt ").expect("a function").1.split('.').next().unwrap();
             let function = &resources[name];
@@ -428,7 +433,7 @@ fn the_local_routes_are_those_of_the_template() {
     let local: BTreeSet<_> = watched
         .lines()
         .flat_map(|line| {
-            // What stands for any number of segments is written in two ways.
+            // The wildcard for several segments has two notations.
             let path = between(line, "\"", "\"").replace("{*page}", "{page+}");
             let methods = line.split("method = \"").skip(1);
             methods.map(move |rest| {

@@ -1,12 +1,12 @@
-//! D11: erasure takes a caller's or a call's data from every place, and nothing brings it back.
+//! D11: erasure removes a caller's or a call's data everywhere, and no later delivery restores it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfence_harness::testing::Call;
+use ringfence_harness::testing::call::delivery;
 use ringfence_protocol::admin::{Command, Erasure, NewAgent, Replayable, Reply, Selection, Target};
 use ringfence_protocol::maintenance::Job;
-use ringfence_testkit::call::delivery;
-use ringfence_testkit::{Call, TestDatabase};
 use ringfence_vapi::{EventType, Function, RecordingKind};
 use serde_json::{Value, json};
 use strum::IntoEnumIterator as _;
@@ -14,7 +14,7 @@ use strum::IntoEnumIterator as _;
 use crate::administration::administration;
 use crate::recordings::{Stage, wav};
 
-/// The number of a test's calls.
+/// Number of a test's calls.
 const NUMBER: &str = "+15555550142";
 
 async fn erase(stage: &Stage, erase: Target, run: bool) -> Erasure {
@@ -26,7 +26,7 @@ async fn erase(stage: &Stage, erase: Target, run: bool) -> Erasure {
     }
 }
 
-/// All events of a call that is recorded, and what was posted.
+/// Applies all events of a call with a recording. Returns the call and the posted bodies.
 async fn whole_call(stage: &Stage) -> (Call, Vec<Value>) {
     let call = Call::default();
     let bodies = vec![
@@ -36,7 +36,7 @@ async fn whole_call(stage: &Stage) -> (Call, Vec<Value>) {
         call.status("ended", 60_000),
     ];
     for body in &bodies {
-        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, body).await.status, 200);
     }
     assert_eq!(stage.record(&call, &wav(1000)).await, 0);
     (call, bodies)
@@ -60,7 +60,7 @@ async fn places(stage: &Stage, text: &str) -> Vec<String> {
     found
 }
 
-/// D11: a call is erased while its first event is being applied in another transaction, and nothing of it stays.
+/// D11: an erasure waits for the first event of the call, which another transaction is applying, and then removes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_event_of_a_call_does_not_survive_its_erasure() {
     let database = TestDatabase::new().await;
@@ -89,7 +89,7 @@ async fn the_first_event_of_a_call_does_not_survive_its_erasure() {
     }
 }
 
-/// D11: a call leaves every table and the bucket; a dry run says what there is and changes nothing; what is done is audited.
+/// D11: an erasure removes a call from every table and the bucket. A dry run only counts. An erasure is audited.
 #[tokio::test]
 async fn a_call_leaves_every_place() {
     let stage = Stage::new().await;
@@ -112,25 +112,27 @@ async fn a_call_leaves_every_place() {
     let audited = "SELECT string_agg(actor || ' ' || subject, ',') FROM audit_log WHERE action = 'erase.call'";
     assert_eq!(stage.text(audited).await, format!("ada {}", call.id));
 
-    // Once more there is nothing; the other call is as it was.
+    // A second erasure finds nothing, and the other call is unchanged.
     assert_eq!(erase(&stage, Target::Call(call.id.clone()), true).await.known.events, 0);
     assert_eq!(places(&stage, &other.id).await, before);
 }
 
-/// D11: redelivered, queued, redriven, replayed, or finished late: nothing of an erased call comes back.
+/// D11: neither a redelivery, a queued event, a redrive, a replay nor an upload in progress restores an erased call.
 #[tokio::test]
 async fn nothing_brings_an_erased_call_back() {
     let stage = Stage::new().await;
     let (call, bodies) = whole_call(&stage).await;
-    // One event waits in the retry queue, one is a dead letter with its row, and a second recording is on its way.
-    let waiting =
-        ringfence_runtime::envelope::seal(&ringfence_testkit::call::delivery(stage.org, &call.status("ended", 61_000)));
+    // One event waits in the retry queue, one is a dead letter with its row, and a second recording is being fetched.
+    let waiting = ringfence_runtime::envelope::seal(&ringfence_harness::testing::call::delivery(
+        stage.org,
+        &call.status("ended", 61_000),
+    ));
     let ringfence_runtime::envelope::Sealed::Fits(waiting) = waiting.unwrap() else { panic!("it is small") };
     stage.queues.put(Function::CallEnded, &waiting).await;
     stage.execute("ALTER TABLE call_logs ADD CONSTRAINT nobody_ends CHECK (status <> 'completed') NOT VALID").await;
     let (broken, late) = (Call::default(), call.status("ended", 62_000));
     for body in [&broken.status("ended", 0), &late] {
-        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, body).await.status, 200);
     }
     consume(&stage, 3).await;
     stage.execute("ALTER TABLE call_logs DROP CONSTRAINT nobody_ends").await;
@@ -142,7 +144,7 @@ async fn nothing_brings_an_erased_call_back() {
     assert_eq!(stage.queues.dead_letters(Function::CallEnded).await.len(), 1, "and no other's");
 
     for body in bodies.iter().chain([&late]) {
-        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, body).await.status, 200);
     }
     stage.queues.put(Function::CallEnded, &waiting).await;
     consume(&stage, 1).await;
@@ -154,7 +156,7 @@ async fn nothing_brings_an_erased_call_back() {
     stage.queues.recording_queue().send(&[stage.recording(&call, RecordingKind::Mono)]).await.unwrap();
     assert_eq!(crate::recordings::fetch_with(&uploader, stage.queues.take_recording().await).await, 0);
     assert_eq!(places(&stage, &call.id).await, Vec::<String>::new());
-    // The functions that are called on their own say that it did not happen.
+    // The SQL functions that can be called on their own report that they did nothing.
     let created = format!(
         "SELECT success || ' ' || error_message FROM create_inbound_call_atomically('{}', '{}', NULL, NULL, NULL, NULL)",
         stage.org, call.id
@@ -162,7 +164,7 @@ async fn nothing_brings_an_erased_call_back() {
     assert_eq!(stage.text(&created).await, "false SQLSTATE 40001");
 }
 
-/// Runs the function of ended calls over as many messages as wait.
+/// Runs the function of ended calls on this number of messages.
 async fn consume(stage: &Stage, messages: usize) {
     let app = stage.database.app();
     let consumer = stage.queues.consumer(Function::CallEnded, Arc::clone(&app));
@@ -175,7 +177,8 @@ async fn consume(stage: &Stage, messages: usize) {
     }
 }
 
-/// D11: a number's calls and its lead go, also what is still on its way; a call that begins later does not; another org's calls stay.
+/// D11: an erasure of a number removes its calls and its lead, including queued events. Calls that begin later and
+/// calls of other orgs remain.
 #[tokio::test]
 async fn a_number_leaves_every_place_but_may_call_again() {
     let stage = Stage::new().await;
@@ -183,7 +186,7 @@ async fn a_number_leaves_every_place_but_may_call_again() {
     stage.database.lead(stage.org, NUMBER).await;
     let (call, _) = whole_call(&stage).await;
     let theirs = Call::default();
-    assert_eq!(stage.door().post(other_org, &theirs.status("in-progress", 0)).await.status, 200);
+    assert_eq!(stage.webhook().post(other_org, &theirs.status("in-progress", 0)).await.status, 200);
 
     let counted = erase(&stage, Target::Number(NUMBER.to_owned().into()), false).await;
     assert_eq!((counted.known.calls, counted.leads), (1, 1));
@@ -198,33 +201,34 @@ async fn a_number_leaves_every_place_but_may_call_again() {
     assert_eq!(stage.database.count(&format!("audit_log WHERE audit_log::text LIKE '%{NUMBER}%'")).await, 0);
     assert_eq!(stage.database.count(&format!("erasures WHERE erasures::text LIKE '%{NUMBER}%'")).await, 0);
 
-    // An event of a call that nobody had heard of, made before.
+    // An event of an unknown call, created before the erasure.
     let unknown = Call::default();
-    assert_eq!(stage.door().post(stage.org, &unknown.status("ended", 0)).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &unknown.status("ended", 0)).await.status, 200);
     assert_eq!(places(&stage, &unknown.id).await, Vec::<String>::new());
-    // A call that begins from now on.
+    // A call that begins after the erasure.
     let mut again = Call::default().status("in-progress", 0);
     let now = jiff::Timestamp::now();
     again["message"]["timestamp"] = json!(now.as_millisecond());
     again["message"]["call"]["createdAt"] = json!(now.to_string());
-    assert_eq!(stage.door().post(stage.org, &again).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &again).await.status, 200);
     assert_eq!(stage.database.count(&format!("call_logs WHERE org_id = '{}'", stage.org)).await, 1);
 }
 
-/// D11: Vapi's own word that a call was deleted does the same.
+/// D11: Vapi's message that a call was deleted erases it, too.
 #[tokio::test]
 async fn a_call_that_vapi_deletes_is_erased() {
     let stage = Stage::new().await;
     let (call, bodies) = whole_call(&stage).await;
     let deleted = call.message("call.deleted", 90_000, json!({}));
     for body in bodies.iter().chain([&deleted, &deleted]).chain(&bodies) {
-        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, body).await.status, 200);
     }
     assert_eq!(places(&stage, &call.id).await, Vec::<String>::new());
     assert_eq!(stage.database.count("audit_log WHERE action = 'erase.call' AND actor = 'vapi'").await, 1);
 }
 
-/// D11, D13: a call that Vapi had deleted before anybody knew whose it is: its events die, whichever of them names the org, or `agent add`.
+/// D11, D13: Vapi deleted a call before its org was known. Its events are dropped, whether an event or `agent add`
+/// resolves the org.
 #[tokio::test]
 async fn a_deleted_call_of_nobody_ends_when_its_org_is_known() {
     let stage = Stage::new().await;
@@ -243,13 +247,13 @@ async fn a_deleted_call_of_nobody_ends_when_its_org_is_known() {
         for body in
             [kept.status("in-progress", 0), kept.report(60_000, json!({})), deleted, kept.status("ended", 60_000)]
         {
-            assert_eq!(stage.door().post_platform(&body).await.status, 200);
+            assert_eq!(stage.webhook().post_platform(&body).await.status, 200);
         }
         assert_eq!(stage.database.count("unresolved_events").await, 4);
         match named_by {
             Some(_) => {
                 let named = Call { assistant: of(named_by), ..kept.clone() };
-                assert_eq!(stage.door().post_platform(&named.transcript("Yes.", 5_000)).await.status, 200);
+                assert_eq!(stage.webhook().post_platform(&named.transcript("Yes.", 5_000)).await.status, 200);
             }
             None => assert_eq!(admin.add_agent(stage.org, &agent("added")).await.unwrap().events.failed, 0),
         }
@@ -261,18 +265,18 @@ async fn a_deleted_call_of_nobody_ends_when_its_org_is_known() {
     }
 }
 
-/// D11: an event that is being applied while its call is erased is either erased with it, or finds the tombstone.
+/// D11: an event that is applied during the erasure of its call is erased with it or finds the tombstone.
 #[tokio::test]
 async fn events_beside_an_erasure_leave_nothing() {
     let stage = Stage::new().await;
     for _ in 0..10 {
-        let (call, door) = (Call::default(), stage.door());
+        let (call, webhook) = (Call::default(), stage.webhook());
         let bodies: Vec<Value> = (0..8).map(|index| call.transcript("A word.", 1_000 * index)).collect();
-        assert_eq!(door.post(stage.org, &call.status("in-progress", 0)).await.status, 200);
-        let posts = futures_util::future::join_all(bodies.iter().map(|body| door.post(stage.org, body)));
+        assert_eq!(webhook.post(stage.org, &call.status("in-progress", 0)).await.status, 200);
+        let posts = futures_util::future::join_all(bodies.iter().map(|body| webhook.post(stage.org, body)));
         let (replies, _) = tokio::join!(posts, erase(&stage, Target::Call(call.id.clone()), true));
         assert!(replies.iter().all(|reply| reply.status == 200));
-        // What was refused for being beside it is in the queue, and dies there.
+        // An event that was refused because of the concurrent erasure is in the queue, and is dropped there.
         loop {
             let app = stage.database.app();
             let batch = stage.queues.take(Function::Transcript).await;
@@ -286,7 +290,8 @@ async fn events_beside_an_erasure_leave_nothing() {
     }
 }
 
-/// The list of kept types, by which an erasure finds a call's events, is whole, and objects have the name that the uploader gives them.
+/// The list of stored types, by which an erasure finds a call's events, is complete, and objects have the name that the
+/// uploader chooses.
 #[tokio::test]
 async fn what_erasure_goes_by_is_what_the_code_goes_by() {
     let stage = Stage::new().await;

@@ -1,4 +1,4 @@
-//! Failed operations: every failure has a row, says why, and has a way back.
+//! Failed operations: every failure has a row with its reason and can be repeated.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,35 +6,35 @@ use std::time::{Duration, Instant};
 use aws_lambda_events::sqs::SqsEvent;
 use ringfence_core::Database;
 use ringfence_core::admin::replay::Replayed;
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::admin::{Command, OperationState, Replayable, Reply, Selection};
 use ringfence_runtime::consumer::LAST_RECEIVE;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::administration::administration;
 
-const AWAY: Option<&str> = Some("127.0.0.1:1");
+const UNAVAILABLE: Option<&str> = Some("127.0.0.1:1");
 
-/// A fresh database with one org, queues, and the door.
+/// A fresh database with one org, queues, and the webhook function.
 struct Setting {
     database: TestDatabase,
     queues: TestQueues,
     org: OrgId,
     app: Arc<Database>,
-    door: TestWebhook,
+    webhook: TestWebhook,
 }
 
 impl Setting {
     async fn new() -> Self {
         let database = TestDatabase::new().await;
         let (queues, org, app) = (TestQueues::new().await, database.org("Acme").await, database.app());
-        let door = TestWebhook::new(Arc::clone(&app), &queues);
-        Self { database, queues, org, app, door }
+        let webhook = TestWebhook::new(Arc::clone(&app), &queues);
+        Self { database, queues, org, app, webhook }
     }
 
-    /// Makes every completed call impossible, or possible again.
+    /// Adds or removes a constraint that no completed call satisfies.
     async fn break_ends(&self, broken: bool) {
         let change = if broken {
             "ADD CONSTRAINT nobody_ends CHECK (status <> 'completed')"
@@ -44,7 +44,7 @@ impl Setting {
         self.database.superuser().await.batch_execute(&format!("ALTER TABLE calls {change}")).await.unwrap();
     }
 
-    /// Makes every update of a call fail for now.
+    /// Makes every update of a call fail with a deadlock.
     async fn deadlock(&self) {
         let deadlock = "CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$;
@@ -52,7 +52,7 @@ impl Setting {
         self.database.superuser().await.batch_execute(deadlock).await.unwrap();
     }
 
-    /// Runs the function of ended calls over what waits for it; returns how many messages are to come again.
+    /// Runs the function of ended calls on its waiting messages. Returns the number of failed messages.
     async fn consume(&self) -> usize {
         self.consume_batch(self.queues.take(Function::CallEnded).await).await
     }
@@ -62,7 +62,7 @@ impl Setting {
         consumer.consume(batch, Instant::now() + Duration::from_mins(5)).await.batch_item_failures.len()
     }
 
-    /// The failed operations as one line each: `state code receives attempts, has event`.
+    /// Failed operations with a line each: `state code receives attempts, has event`.
     async fn operations(&self) -> Vec<String> {
         let query = "SELECT format('%s %s %s [%s] %s', state, code, receives,
                 (SELECT string_agg(a.function || ' ' || a.code || coalesce(' ' || a.constraint_name, ''), ', ' ORDER BY failed_at)
@@ -77,7 +77,7 @@ impl Setting {
         administration(&self.database.url("postgres", None), &self.queues).perform(act).await.unwrap()
     }
 
-    /// Redrives, or counts only: selected, redriven, unknown.
+    /// Redrives or only counts. Returns selected, redriven and unknown.
     async fn redrive(&self, selection: Selection, run: bool) -> (u64, u64, u64) {
         let Reply::DeadLetters(found) = self.perform(Command::CountRedrive { selection: selection.clone() }).await
         else {
@@ -93,7 +93,7 @@ impl Setting {
         (found.selected, operation.done, found.unknown)
     }
 
-    /// Replays page by page, two events each.
+    /// Replays page by page, with two events per page.
     async fn replay(&self, kind: Replayable, selection: &Selection) -> Replayed {
         let admin = self.database.admin().await;
         let mut total = Replayed::default();
@@ -116,24 +116,23 @@ impl Setting {
     }
 }
 
-/// B2, B7: what failed while the database was away is written down when it applies, in the statement that applies it.
+/// B2, B7: a failure during an outage of the database is recorded by the statement that later applies the event.
 #[tokio::test]
 async fn a_failure_during_an_outage_is_written_down_afterwards() {
     let setting = Setting::new().await;
-    let door = TestWebhook::new(setting.database.app_at(AWAY), &setting.queues);
-    assert_eq!(door.post(setting.org, &Call::default().status("ended", 0)).await.status, 200);
+    let webhook = TestWebhook::new(setting.database.app_at(UNAVAILABLE), &setting.queues);
+    assert_eq!(webhook.post(setting.org, &Call::default().status("ended", 0)).await.status, 200);
     assert_eq!(setting.operations().await, [""; 0]);
     assert_eq!(setting.consume().await, 0);
     assert_eq!(setting.operations().await, ["resolved RF1001 1 [webhook RF1001] without event"]);
 }
 
-/// B7: a failed attempt while the database answers is written down at once, and the row closes itself when the event
-/// applies.
+/// B7: a failed attempt while the database answers is recorded at once, and the row is resolved when the event applies.
 #[tokio::test]
 async fn a_retried_event_has_a_row_until_it_applies() {
     let setting = Setting::new().await;
     setting.deadlock().await;
-    setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
+    setting.webhook.post(setting.org, &Call::default().status("ended", 0)).await;
     let batch = setting.queues.take(Function::CallEnded).await;
     assert_eq!(setting.consume_batch(batch.clone()).await, 1);
     let retrying = ["retrying RF1003 1 [webhook RF1003, call-ended RF1003] with event"];
@@ -146,13 +145,13 @@ async fn a_retried_event_has_a_row_until_it_applies() {
     assert_eq!(setting.database.count("call_logs WHERE status = 'completed'").await, 1);
 }
 
-/// B2, B7, D9: a record that can never apply is a dead letter with its code and a row; once the cause is mended it is
-/// redriven, and applies.
+/// B2, B7, D9: a record that cannot be applied becomes a dead letter with its code and a row. After the cause is fixed,
+/// a redrive applies it.
 #[tokio::test]
-async fn a_dead_letter_applies_once_its_cause_is_mended_and_it_is_redriven() {
+async fn a_dead_letter_applies_once_its_cause_is_fixed_and_it_is_redriven() {
     let setting = Setting::new().await;
     setting.break_ends(true).await;
-    setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
+    setting.webhook.post(setting.org, &Call::default().status("ended", 0)).await;
     assert_eq!(setting.consume().await, 0);
     let dead = "dead RF2001 1 [webhook RF2001 nobody_ends, call-ended RF2001 nobody_ends] with event";
     assert_eq!(setting.operations().await, [dead]);
@@ -172,7 +171,7 @@ async fn a_dead_letter_applies_once_its_cause_is_mended_and_it_is_redriven() {
     assert_eq!(setting.queues.dead_letters(Function::CallEnded).await, [""; 0]);
 }
 
-/// D9: a redrive takes what it was told to take, and leaves the rest where it was.
+/// D9: a redrive moves only the selected dead letters and leaves the others in place.
 #[tokio::test]
 async fn a_redrive_takes_the_selected_events_only() {
     let setting = Setting::new().await;
@@ -180,7 +179,7 @@ async fn a_redrive_takes_the_selected_events_only() {
     setting.break_ends(true).await;
     let (first, second) = (Call::default(), Call::default());
     for (org, call) in [(setting.org, &first), (setting.org, &second), (other, &Call::default())] {
-        setting.door.post(org, &call.status("ended", 0)).await;
+        setting.webhook.post(org, &call.status("ended", 0)).await;
     }
     setting.queues.put(Function::CallEnded, "no event").await;
     assert_eq!(setting.consume().await, 0);
@@ -201,13 +200,14 @@ async fn a_redrive_takes_the_selected_events_only() {
     assert_eq!(setting.database.count("failed_operations WHERE state = 'redriven'").await, 1);
 }
 
-/// D9: a redrive whose cause is not mended ends: what became a dead letter again meanwhile is not sent back again.
+/// D9: a redrive whose cause is not fixed ends: a message that becomes a dead letter again during it is not redriven
+/// again.
 #[tokio::test]
 async fn a_redrive_sends_each_dead_letter_back_once() {
     let setting = Setting::new().await;
     setting.break_ends(true).await;
     for _ in 0..3 {
-        setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
+        setting.webhook.post(setting.org, &Call::default().status("ended", 0)).await;
     }
     assert_eq!(setting.consume().await, 0);
     let consuming = async {
@@ -226,12 +226,13 @@ async fn a_redrive_sends_each_dead_letter_back_once() {
     }
 }
 
-/// B2, B7: an event that failed at its last receive is given up with its own code, and its row says so.
+/// B2, B7: an event that fails at its last receive becomes a dead letter with a separate code, and its row contains the
+/// code.
 #[tokio::test]
 async fn the_last_receive_ends_in_the_dead_letter_queue() {
     let setting = Setting::new().await;
     setting.deadlock().await;
-    setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
+    setting.webhook.post(setting.org, &Call::default().status("ended", 0)).await;
     let mut batch = setting.queues.take(Function::CallEnded).await;
     batch.records[0].attributes.insert("ApproximateReceiveCount".to_owned(), LAST_RECEIVE.to_string());
     assert_eq!(setting.consume_batch(batch).await, 0);
@@ -239,15 +240,18 @@ async fn the_last_receive_ends_in_the_dead_letter_queue() {
     assert_eq!(setting.queues.dead_letters(Function::CallEnded).await, ["RF1003"]);
 }
 
-/// B7, D9: an event that was given up while nobody could write a row has one when it is redriven, and applies.
+/// B7, D9: an event that became a dead letter while the database was unavailable gets its row when it is redriven and
+/// applied.
 #[tokio::test]
 async fn a_dead_letter_without_a_row_gets_one_when_it_is_redriven() {
     let setting = Setting::new().await;
-    let away = setting.database.app_at(AWAY);
-    TestWebhook::new(Arc::clone(&away), &setting.queues).post(setting.org, &Call::default().status("ended", 0)).await;
+    let unavailable = setting.database.app_at(UNAVAILABLE);
+    TestWebhook::new(Arc::clone(&unavailable), &setting.queues)
+        .post(setting.org, &Call::default().status("ended", 0))
+        .await;
     let mut batch = setting.queues.take(Function::CallEnded).await;
     batch.records[0].attributes.insert("ApproximateReceiveCount".to_owned(), LAST_RECEIVE.to_string());
-    let consumer = setting.queues.consumer(Function::CallEnded, Arc::clone(&away));
+    let consumer = setting.queues.consumer(Function::CallEnded, Arc::clone(&unavailable));
     let response = consumer.consume(batch, Instant::now() + Duration::from_mins(5)).await;
     assert_eq!(response.batch_item_failures.len(), 0);
     assert_eq!(setting.operations().await, [""; 0]);
@@ -259,13 +263,13 @@ async fn a_dead_letter_without_a_row_gets_one_when_it_is_redriven() {
     assert_eq!(setting.database.count("call_logs WHERE status = 'completed'").await, 1);
 }
 
-/// D5, D9: what came with a revoked key is not applied by a replay either.
+/// D5, D9: a replay does not apply an event that was received with a revoked key.
 #[tokio::test]
 async fn a_replay_opens_nothing_to_a_revoked_key() {
     let setting = Setting::new().await;
-    let door = TestWebhook::new(setting.database.app_at(AWAY), &setting.queues);
+    let webhook = TestWebhook::new(setting.database.app_at(UNAVAILABLE), &setting.queues);
     setting.database.admin().await.rotate_key(setting.org, Duration::ZERO).await.unwrap();
-    door.post(setting.org, &Call::default().status("ended", 0)).await;
+    webhook.post(setting.org, &Call::default().status("ended", 0)).await;
     assert_eq!(setting.consume().await, 0);
     assert!(setting.operations().await[0].starts_with("dead RF2004"));
     let replayed = setting.replay(Replayable::Failed, &Selection::default()).await;
@@ -273,16 +277,16 @@ async fn a_replay_opens_nothing_to_a_revoked_key() {
     assert_eq!(setting.database.count("call_logs").await, 0);
 }
 
-/// B7: when Vapi itself delivers a failed event again and it applies, its row closes; its dead letter is a duplicate.
+/// B7: if Vapi delivers a failed event again and it applies, its row is resolved. Its dead letter is then a duplicate.
 #[tokio::test]
 async fn a_row_closes_whoever_delivers_the_event() {
     let setting = Setting::new().await;
     let body = Call::default().status("ended", 0);
     setting.break_ends(true).await;
-    setting.door.post(setting.org, &body).await;
+    setting.webhook.post(setting.org, &body).await;
     setting.consume().await;
     setting.break_ends(false).await;
-    setting.door.post(setting.org, &body).await;
+    setting.webhook.post(setting.org, &body).await;
     assert!(setting.operations().await[0].starts_with("resolved RF2001"));
 
     let before = setting.database.rows_of(setting.org).await;
@@ -292,8 +296,8 @@ async fn a_row_closes_whoever_delivers_the_event() {
     assert_eq!(setting.database.rows_of(setting.org).await, before);
 }
 
-/// D13: a failure of a platform event belongs to the org that registered what the event names; of one that names nobody
-/// there is no row, since it is nobody's.
+/// D13: a failed platform event belongs to the org that registered the ids in the event. Without such an org there is
+/// no row.
 #[tokio::test]
 async fn a_platform_events_failure_is_its_orgs() {
     let setting = Setting::new().await;
@@ -302,7 +306,7 @@ async fn a_platform_events_failure_is_its_orgs() {
     setting.break_ends(true).await;
     let nobodys = Call { assistant: None, phone_number: None, ..Call::default() };
     for call in [&call, &nobodys] {
-        assert_eq!(setting.door.post_platform(&call.status("ended", 0)).await.status, 200);
+        assert_eq!(setting.webhook.post_platform(&call.status("ended", 0)).await.status, 200);
     }
     setting.consume().await;
     assert_eq!(setting.database.count(&format!("failed_operations WHERE org_id = '{}'", setting.org)).await, 1);
@@ -315,8 +319,8 @@ async fn a_platform_events_failure_is_its_orgs() {
     assert!(setting.operations().await[0].starts_with("resolved RF2001"));
 }
 
-/// D9: a replay of applied events is counted first, audited, not blocked by the claims, and ends in the same rows; rows that
-/// somebody damaged are whole again.
+/// D9: a replay of applied events is counted first and audited. The claims do not block it, it results in the same
+/// rows, and damaged rows are restored.
 #[tokio::test]
 async fn a_replay_ends_in_the_same_rows() {
     let setting = Setting::new().await;
@@ -329,7 +333,7 @@ async fn a_replay_ends_in_the_same_rows() {
         call.status("ended", 21_300),
         call.report(60_000, json!({})),
     ] {
-        setting.door.post(setting.org, &body).await;
+        setting.webhook.post(setting.org, &body).await;
     }
     let whole = setting.database.rows_of(setting.org).await;
     let selection = Selection { call_id: Some(call.id.clone()), ..Selection::default() };
@@ -351,13 +355,14 @@ async fn a_replay_ends_in_the_same_rows() {
     assert_eq!(setting.replay(Replayable::Applied, &of_another).await, Replayed::default());
 }
 
-/// D9: failed events are replayed from their rows, claim and effects together; one that fails again stays and stops no other.
+/// D9: failed events are replayed from their rows, claim and effects together. An event that fails again remains and
+/// does not stop others.
 #[tokio::test]
 async fn failed_events_are_replayed_from_their_rows() {
     let setting = Setting::new().await;
     setting.break_ends(true).await;
     for _ in 0..3 {
-        setting.door.post(setting.org, &Call::default().status("ended", 0)).await;
+        setting.webhook.post(setting.org, &Call::default().status("ended", 0)).await;
     }
     setting.consume().await;
     let failed = setting.replay(Replayable::Failed, &Selection::default()).await;

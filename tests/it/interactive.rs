@@ -1,25 +1,26 @@
-//! What Vapi waits for (B5, D6): questions are answered from what the org has configured, and tool calls are executed once.
+//! Interactive messages (B5, D6): questions are answered from the org's configuration, and tool calls are executed
+//! once.
 
 mod assistant;
 mod inquiries;
 mod routes;
 mod tools;
 
+use ringfence_harness::testing::webhook::Reply;
+use ringfence_harness::testing::{TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_protocol::admin::{NewAgent, Tool, ToolKind};
-use ringfence_testkit::webhook::Reply;
-use ringfence_testkit::{TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_vapi::{AgentId, LeadId, OrgId};
 use serde_json::{Map, Value, json};
 
-/// A door over a fresh database with one org.
+/// A webhook function with a fresh database of one org.
 async fn open() -> (TestDatabase, TestWebhook, OrgId) {
     let database = TestDatabase::new().await;
-    let door = TestWebhook::new(database.app(), &TestQueues::new().await);
+    let webhook = TestWebhook::new(database.app(), &TestQueues::new().await);
     let org = database.org("Acme").await;
-    (database, door, org)
+    (database, webhook, org)
 }
 
-/// An agent of an org, which answers calls and has `fields` besides.
+/// Adds an agent of an org that answers calls and has the additional `fields`.
 async fn agent(database: &TestDatabase, org: OrgId, fields: Value) -> AgentId {
     let mut agent = json!({"name": "Desk", "role": "inbound"});
     agent.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -27,7 +28,7 @@ async fn agent(database: &TestDatabase, org: OrgId, fields: Value) -> AgentId {
     database.admin().await.add_agent(org, &agent).await.unwrap().id
 }
 
-/// A tool of an org.
+/// Adds a tool of an org.
 async fn tool(database: &TestDatabase, org: OrgId, name: &str, endpoint: &str, is_idempotent: bool) {
     register(database, org, ToolKind::Tool, name, endpoint, is_idempotent).await;
 }
@@ -45,13 +46,13 @@ async fn register(
     database.admin().await.set_tool(org, &tool).await.unwrap();
 }
 
-/// A lead of an org, with metadata.
+/// Adds a lead of an org with metadata.
 async fn lead(database: &TestDatabase, org: OrgId, name: &str, metadata: Value) -> LeadId {
     let Value::Object(metadata) = metadata else { panic!("metadata is an object") };
     database.admin().await.add_lead(org, "+15555550142", Some(name), &metadata).await.unwrap()
 }
 
-/// The answer to a message, which must be one that Vapi takes for a message of this type.
+/// Answer to a message. Checks that it conforms to Vapi's schema for the type of the message.
 fn answer(message: &Value, reply: &Reply) -> Value {
     assert_eq!(reply.status, 200, "{}", reply.text);
     let message_type = message["message"]["type"].as_str().unwrap();
@@ -63,14 +64,14 @@ fn answer(message: &Value, reply: &Reply) -> Value {
     reply.body.clone()
 }
 
-/// One tool call as Vapi sends it, in a call of its own.
+/// A message with one tool call as Vapi sends it, in a separate call.
 fn tool_call(call: &str, id: &str, name: &str, arguments: &Value) -> Value {
     let function = json!({"name": name, "arguments": arguments});
     json!({"message": {"type": "tool-calls", "call": {"id": call, "customer": {"number": "+15555550142"}},
         "toolCallList": [{"id": id, "type": "function", "function": function}]}})
 }
 
-/// The schema itself takes Vapi's own examples and nothing much else.
+/// The schema accepts Vapi's own examples and rejects other shapes.
 #[test]
 fn the_shapes_are_those_of_vapis_examples() {
     let schema: Value = serde_json::from_str(include_str!("interactive/answers.schema.json")).unwrap();
@@ -92,7 +93,7 @@ fn the_shapes_are_those_of_vapis_examples() {
     }
 }
 
-/// D6: whatever the org has configured, the answer to every variant of every interactive message is one that Vapi takes.
+/// D6: for every configuration, the answer to every variant of every interactive message conforms to Vapi's schema.
 #[tokio::test]
 async fn every_variant_gets_an_answer_of_its_shape() {
     let endpointing = json!({"message": {"type": "call.endpointing.request", "messagesOpenAIFormatted": [],
@@ -113,13 +114,14 @@ async fn every_variant_gets_an_answer_of_its_shape() {
     .map(sample)
     .chain([endpointing])
     .collect();
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     for message in &messages {
-        answer(message, &door.post(org, message).await);
+        answer(message, &webhook.post(org, message).await);
     }
 
     let endpoint =
-        TestEndpoint::start(ringfence_testkit::endpoint::Manner::Answers(json!({"result": "Done\nnow"}))).await;
+        TestEndpoint::start(ringfence_harness::testing::endpoint::Manner::Answers(json!({"result": "Done\nnow"})))
+            .await;
     let configuration = json!({
         "variables": {"shop": "Acme"}, "endpointing_seconds": 0.4,
         "transfer_destination": {"type": "number", "number": "+15555550155"},
@@ -131,12 +133,12 @@ async fn every_variant_gets_an_answer_of_its_shape() {
         tool(&database, org, name, &endpoint.url, false).await;
     }
     for message in &messages {
-        answer(message, &door.post(org, message).await);
+        answer(message, &webhook.post(org, message).await);
     }
     assert_eq!(endpoint.requests().len(), 4, "three of one call, which the others repeat, and the legacy one");
 }
 
-/// The names of an object's fields.
+/// Names of an object's fields.
 fn fields(value: &Value) -> Vec<String> {
     value.as_object().unwrap_or(&Map::new()).keys().cloned().collect()
 }

@@ -1,23 +1,23 @@
-//! The fence between orgs, each layer of it by itself.
+//! Tenant isolation, each layer by itself.
 
+use ringfence_harness::testing::call::delivery;
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::admin::NewAgent;
-use ringfence_testkit::call::delivery;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::json;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
-/// Tables with an org that the functions' role reaches through the router's functions, or not at all.
+/// Tables with an org to which the functions' role has no access, or only through functions.
 const NOT_FOR_THE_FUNCTIONS: [&str; 3] = ["audit_log", "call_routes", "platform_directory"];
 
 /// Two orgs, each with rows in every table that has an org.
 async fn two_orgs() -> (TestDatabase, OrgId, OrgId) {
     let database = TestDatabase::new().await;
-    let door = TestWebhook::new(database.app(), &TestQueues::new().await);
+    let webhook = TestWebhook::new(database.app(), &TestQueues::new().await);
     let orgs = [database.org("Acme").await, database.org("Other").await];
     for org in orgs {
-        furnish(&database, &door, org).await;
+        furnish(&database, &webhook, org).await;
     }
     for table in database.org_tables().await {
         for org in orgs {
@@ -29,7 +29,7 @@ async fn two_orgs() -> (TestDatabase, OrgId, OrgId) {
     (database, acme, other)
 }
 
-async fn furnish(database: &TestDatabase, door: &TestWebhook, org: OrgId) {
+async fn furnish(database: &TestDatabase, webhook: &TestWebhook, org: OrgId) {
     let assistant = format!("assistant of {org}");
     let agent = NewAgent {
         name: "Front desk".to_owned(),
@@ -41,7 +41,7 @@ async fn furnish(database: &TestDatabase, door: &TestWebhook, org: OrgId) {
     database.lead(org, "+15555550142").await;
     let call = Call { assistant: Some(assistant), ..Call::default() };
     for body in [call.transcript("A visit.", 0), call.report(60_000, json!({}))] {
-        assert_eq!(door.post_platform(&body).await.status, 200);
+        assert_eq!(webhook.post_platform(&body).await.status, 200);
     }
     let rest = format!(
         "INSERT INTO vapi_credentials (org_id, api_key) VALUES ('{org}', 'sealed');
@@ -69,26 +69,26 @@ async fn furnish(database: &TestDatabase, door: &TestWebhook, org: OrgId) {
     database.superuser().await.batch_execute(&rest).await.unwrap();
 }
 
-/// Runs a statement in a transaction of its own, in an org or in none; how many rows it touched, or why not.
+/// Runs a statement in its own transaction, with an org or without. Returns the number of affected rows, or the error.
 async fn attempt(client: &Client, org: Option<OrgId>, statement: &str) -> Result<u64, SqlState> {
     client.batch_execute("BEGIN").await.unwrap();
     if let Some(org) = org {
         client.execute("SELECT enter_org($1)", &[org.as_uuid()]).await.unwrap();
     }
     let result = client.execute(statement, &[]).await;
-    // After an error this is a rollback.
+    // After an error, COMMIT is a rollback.
     client.batch_execute("COMMIT").await.unwrap();
     result.map_err(|error| error.code().cloned().unwrap_or_else(|| panic!("{statement}: {error}")))
 }
 
-/// The constraint that an error names, after its SQLSTATE.
+/// SQLSTATE of an error, and the constraint that it names.
 fn violated<T>(result: Result<T, Error>) -> String {
     let error = result.err().expect("a violated constraint");
     let answer = error.as_db_error().unwrap();
     format!("{} {}", answer.code().code(), answer.constraint().unwrap_or_default())
 }
 
-/// D3: every table that has an org is fenced, by force: also one that is added tomorrow.
+/// D3: every table with an org has forced row-level security. The check also covers tables that are added later.
 #[tokio::test]
 async fn every_table_with_an_org_is_fenced() {
     const UNFENCED: &str = "SELECT c.relname::text FROM pg_class c
@@ -98,15 +98,15 @@ async fn every_table_with_an_org_is_fenced() {
     let client = database.superuser().await;
     let unfenced =
         async || -> Vec<String> { client.query(UNFENCED, &[]).await.unwrap().iter().map(|row| row.get(0)).collect() };
-    // The list of migrations is no org's.
+    // The list of migrations belongs to no org.
     assert_eq!(unfenced().await, ["refinery_schema_history"]);
     client.batch_execute("CREATE TABLE tomorrow (org_id uuid)").await.unwrap();
     assert_eq!(unfenced().await.len(), 2, "the query finds what is not fenced");
     assert!(database.org_tables().await.contains(&"tomorrow".to_owned()));
 }
 
-/// D3: without an org the functions' role sees nothing, changes nothing and adds nothing. Here it has every privilege,
-/// so that only row-level security stands in its way.
+/// D3: without an org the functions' role can read, change and add nothing. Here it has every privilege, so that only
+/// row-level security prevents it.
 #[tokio::test]
 async fn without_an_org_there_is_nothing() {
     let (database, acme, other) = two_orgs().await;
@@ -130,7 +130,7 @@ async fn without_an_org_there_is_nothing() {
     assert_eq!((database.everything_of(acme).await, database.everything_of(other).await), before);
 }
 
-/// D3: in one org nothing of another can be seen, changed, added or taken over, in any table. Here too the role has
+/// D3: in one org no row of another can be read, changed, added or taken over, in any table. Here, too, the role has
 /// every privilege.
 #[tokio::test]
 async fn in_one_org_there_is_nothing_of_another() {
@@ -169,7 +169,7 @@ async fn fence_holds(database: &TestDatabase, app: &Client, table: &str, org: Or
     assert_eq!(attempt(app, Some(org), &copy_of(database, table, other).await).await, Err(denied()), "{table}: added");
 }
 
-/// A statement that would add an org's row of a table once more.
+/// A statement that inserts a copy of an org's row of a table.
 async fn copy_of(database: &TestDatabase, table: &str, org: OrgId) -> String {
     let row = format!("SELECT to_jsonb(t) FROM {table} t WHERE org_id = '{org}' LIMIT 1");
     let row = database.text(&row).await.unwrap();
@@ -183,14 +183,14 @@ fn denied() -> SqlState {
     SqlState::INSUFFICIENT_PRIVILEGE
 }
 
-/// No row, or refused by the log's trigger, which asks nobody what they see.
+/// Either no row is affected or the trigger of the append-only log raises an error for all roles.
 fn assert_untouched(result: &Result<u64, SqlState>, statement: &str) {
     let append_only = SqlState::from_code("RF007");
     assert!(*result == Ok(0) || *result == Err(append_only), "{statement}: {result:?}");
 }
 
-/// D3: the functions keep orgs apart by their own predicates too: here they run as the superuser, for whom there is no
-/// fence.
+/// D3: the functions' own predicates also separate orgs. Here they run as the superuser, to whom row-level security
+/// does not apply.
 #[tokio::test]
 async fn without_the_fence_the_predicates_hold() {
     let (database, acme, _) = two_orgs().await;
@@ -229,7 +229,7 @@ async fn without_the_fence_the_predicates_hold() {
     assert_eq!(database.count(&own).await, 1);
 }
 
-/// D3: a transaction belongs to one org, also when the second comes with an event.
+/// D3: a transaction belongs to one org, also if the second org comes with an event.
 #[tokio::test]
 async fn a_second_org_in_one_transaction_is_an_error() {
     let (database, acme, other) = two_orgs().await;
@@ -248,8 +248,8 @@ async fn a_second_org_in_one_transaction_is_an_error() {
     assert_ne!(database.everything_of(other).await, before);
 }
 
-/// D3: the org is the transaction's, never the connection's: whoever comes next finds none, after a commit and after a
-/// rollback.
+/// D3: the org belongs to the transaction, not to the connection: the next transaction has no org, after a commit and
+/// after a rollback.
 #[tokio::test]
 async fn the_org_ends_with_its_transaction() {
     let (database, acme, _) = two_orgs().await;
@@ -264,8 +264,7 @@ async fn the_org_ends_with_its_transaction() {
     assert_eq!(attempt(&app, None, "SELECT enter_org(NULL)").await, Err(SqlState::NULL_VALUE_NOT_ALLOWED));
 }
 
-/// D3: keys that cross tables carry their org: no row can refer to another org's agent, lead or call, whoever writes
-/// it.
+/// D3: foreign keys contain the org, so no row can refer to another org's agent, lead or call, whatever role writes it.
 #[tokio::test]
 async fn no_row_refers_to_another_orgs() {
     let (database, acme, other) = two_orgs().await;
@@ -285,15 +284,15 @@ async fn no_row_refers_to_another_orgs() {
             )
         };
         assert_eq!(client.execute(&refer(acme), &[]).await.unwrap(), 1, "{constraint}: to its own");
-        // Two calls rows may not share an id, so for that table the other's row is taken out of the way.
+        // Two rows of `calls` cannot have the same id, so for that table the other org's row is deleted first.
         client.batch_execute(&format!("BEGIN; DELETE FROM calls WHERE org_id = '{other}'")).await.unwrap();
         assert_eq!(violated(client.execute(&refer(other), &[]).await), format!("23503 {constraint}"));
         client.batch_execute("ROLLBACK").await.unwrap();
     }
 }
 
-/// D3, A5: the functions to call on their own refuse another org's agent and lead with the key's name, and write
-/// nothing.
+/// D3, A5: the SQL functions that can be called on their own refuse another org's agent and lead with the name of the
+/// foreign key, and write nothing.
 #[tokio::test]
 async fn a_call_cannot_be_created_with_another_orgs_agent_or_lead() {
     let (database, acme, other) = two_orgs().await;
@@ -313,8 +312,8 @@ async fn a_call_cannot_be_created_with_another_orgs_agent_or_lead() {
     assert_eq!((database.everything_of(acme).await, database.everything_of(other).await), before);
 }
 
-/// A6, A8 (NULL org rejected): no row without an org, by INSERT or by UPDATE, as the superuser or as the owner; the
-/// constraint is named.
+/// A6, A8 (NULL org rejected): no row without an org can exist, by INSERT or by UPDATE, as the superuser or as the
+/// owner. The error names the constraint.
 #[tokio::test]
 async fn a_row_without_an_org_is_refused_by_name() {
     let (database, ..) = two_orgs().await;
@@ -332,13 +331,13 @@ async fn a_row_without_an_org_is_refused_by_name() {
     }
 }
 
-/// D3, B9: what crosses orgs is not for the functions' role to read: the directory, the routes, what is kept, and the
-/// log.
+/// D3, B9: the functions' role cannot read data of several orgs: the directory, the routes, the unresolved events, and
+/// the audit log.
 #[tokio::test]
 async fn the_functions_cannot_read_what_crosses_orgs() {
     let (database, acme, _) = two_orgs().await;
     let app = database.client("ringfence_app").await;
-    // Of the orgs each sees itself, and of itself no more than where its log begins.
+    // In `organizations` each org can read only its own row, and only the beginning of its log.
     assert_eq!(attempt(&app, Some(acme), "SELECT id, log_start FROM organizations").await, Ok(1));
     assert_eq!(attempt(&app, None, "SELECT id FROM organizations").await, Ok(0));
     for statement in
@@ -361,14 +360,14 @@ async fn the_functions_cannot_read_what_crosses_orgs() {
     }
 }
 
-/// D3: the functions can delete nothing at all, and never change a claim.
+/// D3: the functions can delete no event data, and never change a claim.
 #[tokio::test]
 async fn the_functions_can_delete_nothing() {
     const DELETABLE: &str = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
             AND has_table_privilege('ringfence_app', oid, 'DELETE, TRUNCATE, TRIGGER')";
     let (database, acme, _) = two_orgs().await;
-    // Who watches, and how often; what is counted, and what is to be removed: no event is in these.
+    // Rollups, viewers, objects to remove, and rate limits of partial transcripts. None of these tables contains an event.
     let deletable = "call_rollups live_connections orphaned_objects partial_gates";
     assert_eq!(database.text(DELETABLE).await.as_deref(), Some(deletable));
     let app = database.client("ringfence_app").await;
@@ -378,7 +377,7 @@ async fn the_functions_can_delete_nothing() {
     }
 }
 
-/// B9: what is in the audit log stays in it, by privilege for the operators, and by trigger for everybody else.
+/// B9: entries of the audit log cannot be changed, by privilege for the operators and by trigger for all other roles.
 #[tokio::test]
 async fn the_audit_log_is_append_only() {
     let (database, acme, _) = two_orgs().await;
@@ -400,7 +399,7 @@ async fn the_audit_log_is_append_only() {
     assert_ne!(database.text(log).await, before);
 }
 
-/// D3: whoever has an account on the database server can run none of our functions.
+/// D3: other accounts of the database server cannot run any of Ringfence's functions.
 #[tokio::test]
 async fn the_public_can_run_none_of_our_functions() {
     const STRANGERS: &str = "SELECT p.oid::regprocedure::text FROM pg_proc p
@@ -408,7 +407,7 @@ async fn the_public_can_run_none_of_our_functions() {
     let database = TestDatabase::new().await;
     assert!(database.count("pg_proc WHERE pronamespace = 'public'::regnamespace").await > 20);
     let client = database.superuser().await;
-    // Never committed: roles belong to the whole server.
+    // Never committed, because roles belong to the whole server.
     client.batch_execute("BEGIN; CREATE ROLE stranger").await.unwrap();
     let open: Vec<String> = client.query(STRANGERS, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     assert_eq!(open, [""; 0]);

@@ -1,4 +1,4 @@
-//! Viewers over WebSocket: real clients, the real function, pushes by the SDK; only API Gateway itself is a fake.
+//! Viewers over WebSocket: real clients, the real function and pushes by the SDK. Only API Gateway is a fake.
 
 mod audience;
 mod client;
@@ -14,14 +14,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use broadcast_retry::Broadcaster;
-use fake_gateway::{FakeGateway, Limits};
 use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
 use live::Live;
 use ringfence_core::Database;
+use ringfence_harness::testing::webhook::masters;
+use ringfence_harness::testing::{TestDatabase, TestQueues, TestWebhook};
+use ringfence_harness::websocket_gateway::{FakeWebSocketGateway, Limits};
 use ringfence_runtime::Consumer;
-use ringfence_testkit::webhook::masters;
-use ringfence_testkit::{TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -29,17 +29,17 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// Whoever waits longer than this waits for nothing.
+/// Limit for any wait.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A database with one org, queues, a door, and the WebSocket API before the live function.
+/// A database with one org, queues, a webhook function, and the WebSocket API in front of the live function.
 struct Stage {
     database: TestDatabase,
     app: Arc<Database>,
     queues: TestQueues,
     org: OrgId,
-    door: TestWebhook,
-    gateway: FakeGateway,
+    webhook: TestWebhook,
+    gateway: FakeWebSocketGateway,
     live: Arc<OnceLock<Live>>,
 }
 
@@ -58,12 +58,12 @@ impl Stage {
             }
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let gateway = FakeGateway::start(address, Limits::default(), invoke).await.unwrap();
+        let gateway = FakeWebSocketGateway::start(address, Limits::default(), invoke).await.unwrap();
         let queues = TestQueues::with_connections(&gateway.endpoint()).await;
         let function = Live::new(masters().live_tokens(), Arc::clone(&app), queues.connections());
         assert!(live.set(function).is_ok());
-        let door = TestWebhook::new(Arc::clone(&app), &queues);
-        Self { database, app, queues, org, door, gateway, live }
+        let webhook = TestWebhook::new(Arc::clone(&app), &queues);
+        Self { database, app, queues, org, webhook, gateway, live }
     }
 
     fn live(&self) -> &Live {
@@ -77,7 +77,7 @@ impl Stage {
         viewer
     }
 
-    /// Connects with a token, as browsers do; the status of a refusal.
+    /// Connects with a token, as browsers do. The error is the status of a refusal.
     async fn connect(&self, token: &str) -> Result<Viewer, u16> {
         let mut request = self.gateway.url().into_client_request().unwrap();
         let protocols = format!("ringfence.v1, {token}");
@@ -95,7 +95,7 @@ impl Stage {
     /// Posts bodies to the org's URL, one after another.
     async fn post(&self, bodies: &[Value]) {
         for body in bodies {
-            assert_eq!(self.door.post(self.org, body).await.status, 200);
+            assert_eq!(self.webhook.post(self.org, body).await.status, 200);
         }
     }
 
@@ -108,7 +108,7 @@ impl Stage {
         self.queues.broadcast_consumer(worker)
     }
 
-    /// Works off the queue of broadcasts until it is dropped.
+    /// Drains the queue of broadcasts until it is dropped.
     async fn broadcast(&self) {
         let broadcaster = self.broadcaster();
         loop {
@@ -128,7 +128,7 @@ impl Stage {
     }
 }
 
-/// A deadline that leaves time for everything.
+/// A deadline that is never reached.
 fn in_time() -> Instant {
     Instant::now() + Duration::from_mins(5)
 }
@@ -138,14 +138,14 @@ fn token(org: OrgId, lifetime: Duration) -> String {
     masters().live_tokens().mint(org, "tester", lifetime, Timestamp::now()).unwrap().0
 }
 
-/// A real WebSocket client that keeps what it is told, as the client module does.
+/// A real WebSocket client that stores all frames, as the client module does.
 struct Viewer {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// By their sequence.
+    /// Frames by sequence.
     frames: BTreeMap<i64, Value>,
     partials: Vec<Value>,
     cursor: Option<String>,
-    /// Frames that it was pushed more than once.
+    /// Number of frames that were pushed more than once.
     repeats: usize,
 }
 
@@ -154,7 +154,7 @@ impl Viewer {
         self.socket.send(Message::text(message.to_string())).await.unwrap();
     }
 
-    /// The next message; None: the connection was closed.
+    /// Next message. `None` if the connection was closed.
     async fn next(&mut self) -> Option<Value> {
         loop {
             match tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message") {
@@ -173,7 +173,8 @@ impl Viewer {
         }
     }
 
-    /// Resumes to the end of the log; what is pushed meanwhile is kept too. Returns the pages, or the answer if it is none.
+    /// Resumes to the end of the log and stores frames that are pushed in the meantime. Returns the pages, or another
+    /// answer.
     async fn resume(&mut self) -> Vec<Value> {
         let mut pages = Vec::new();
         loop {
@@ -190,7 +191,7 @@ impl Viewer {
             for frame in page["frames"].as_array().cloned().unwrap_or_default() {
                 self.keep(frame);
             }
-            // That a sweep repeats some is how it misses none.
+            // A resume repeats some frames by design, in order to miss none.
             self.repeats = repeats;
             let has_more = page["more"] == true;
             pages.push(page);
@@ -200,7 +201,7 @@ impl Viewer {
         }
     }
 
-    /// Waits until it was pushed so many frames in all.
+    /// Waits until this number of frames has been received in total.
     async fn wait_for(&mut self, count: usize) {
         while self.frames.len() < count {
             let frame = self.next().await.expect("a frame");
@@ -208,7 +209,7 @@ impl Viewer {
         }
     }
 
-    /// The types of its frames, in the log's order.
+    /// Types of the frames in the order of the log.
     fn types(&self) -> Vec<&str> {
         self.frames.values().filter_map(|frame| frame["type"].as_str()).collect()
     }

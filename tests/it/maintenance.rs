@@ -1,26 +1,26 @@
-//! Maintenance: what is old goes, what died is settled, and what is wrong is told. B6, B9.
+//! Maintenance: removal of old rows, settlement of interrupted work, and reports of problems. B6, B9.
 
+use ringfence_harness::testing::Call;
 use ringfence_protocol::admin::RetainedData;
 use ringfence_protocol::maintenance::Job;
-use ringfence_testkit::Call;
 use ringfence_vapi::OrgId;
 use serde_json::json;
 use strum::IntoEnumIterator as _;
 
 use crate::recordings::{Stage, wav};
 
-/// B6: events go after the retention of their org, and only they; run at once, each once; a dry run changes nothing. Whoever comes with
-/// one of them again makes no second row of anything.
+/// B6: events are removed after the retention of their org, and no others. Concurrent runs remove each once, and a dry
+/// run changes nothing. A redelivery of a removed event creates no second row.
 #[tokio::test]
 async fn old_claims_go_and_their_effects_stay() {
     let stage = Stage::new().await;
     let (old, new) = (Call::default(), Call::default());
     let bodies = [old.status("in-progress", 0), old.transcript("Yes.", 5_000), old.status("ended", 60_000)];
     for body in &bodies {
-        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, body).await.status, 200);
     }
     stage.execute("UPDATE processed_webhook_events SET processed_at = now() - interval '31 days', received_at = now() - interval '31 days'").await;
-    assert_eq!(stage.door().post(stage.org, &new.status("in-progress", 0)).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &new.status("in-progress", 0)).await.status, 200);
     let rows =
         "SELECT string_agg(t::text, ',') FROM (SELECT status, duration_seconds, ended_at FROM call_logs ORDER BY id) t";
     let before = stage.text(rows).await;
@@ -31,16 +31,16 @@ async fn old_claims_go_and_their_effects_stay() {
     assert_eq!(one.done + two.done, 3);
     assert_eq!(stage.text("SELECT string_agg(vapi_call_id, ',') FROM processed_webhook_events").await, new.id);
     assert_eq!(stage.maintain(Job::CleanClaims, false).await.done, 0);
-    // A viewer that stood before what is gone is told to begin anew.
+    // A viewer whose cursor is before the removed events is reset.
     assert_eq!(stage.text("SELECT (log_start > '0')::text FROM organizations").await, "true");
 
     for body in &bodies {
-        assert_eq!(stage.door().post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, body).await.status, 200);
     }
     assert_eq!(stage.text(rows).await, before, "every effect has a key of its own");
     assert_eq!(stage.database.count("call_transcripts").await, 1);
 
-    // An org may keep them for longer.
+    // An org may have a longer retention.
     let admin = stage.database.admin().await;
     assert!(admin.set_retention(stage.org, RetainedData::Events, Some(60)).await.unwrap());
     stage.execute("UPDATE processed_webhook_events SET processed_at = now() - interval '31 days'").await;
@@ -52,11 +52,12 @@ async fn old_claims_go_and_their_effects_stay() {
     assert!(admin.set_retention(stage.org, RetainedData::Events, None).await.is_err());
 }
 
-/// Rows that are over go; those that are not do not.
+/// Expired rows are removed, and others are not.
 #[tokio::test]
 async fn what_is_over_is_cleaned() {
     let stage = Stage::new().await;
-    // Whose events may be replayed for longer: a report would ask for its recording again, if nothing said that it was removed.
+    // This org's events may be replayed for longer: without a row for the removed recording, a replayed report would
+    // request it again.
     let (org, keeping) = (stage.org, stage.database.org("Keeping").await);
     assert!(stage.database.admin().await.set_retention(keeping, RetainedData::Events, Some(200)).await.unwrap());
     stage
@@ -108,7 +109,8 @@ async fn what_is_over_is_cleaned() {
     }
 }
 
-/// A tool call whose function died is a failed operation, also if Vapi never asks again; one that runs is left alone.
+/// A tool call whose function died becomes a failed operation, even if Vapi does not deliver it again. A running tool
+/// call is not changed.
 #[tokio::test]
 async fn a_tool_call_of_a_dead_function_is_settled() {
     let stage = Stage::new().await;
@@ -132,7 +134,8 @@ async fn a_tool_call_of_a_dead_function_is_settled() {
     );
 }
 
-/// What was said goes after the retention of the org, from rows and events, and a replay does not bring it back.
+/// The texts of calls are removed from rows and events after the retention of the org, and a replay does not restore
+/// them.
 #[tokio::test]
 async fn what_was_said_goes_after_its_retention() {
     let stage = Stage::new().await;
@@ -144,12 +147,12 @@ async fn what_was_said_goes_after_its_retention() {
             json!({"artifact": {"transcript": "AI: Hello, Grace."}, "analysis": {"summary": "Grace called."}}),
         );
         for body in [call.status("in-progress", 0), call.transcript("Hello, Grace.", 5_000), report] {
-            assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+            assert_eq!(stage.webhook().post(stage.org, &body).await.status, 200);
         }
         calls.push(call);
     }
     let old = &calls[0].id;
-    // Ids are the time at which a call was first heard of.
+    // Ids contain the time of a call's first event.
     stage
         .execute(&format!(
             "SET session_replication_role = replica;
@@ -181,7 +184,7 @@ async fn what_was_said_goes_after_its_retention() {
     assert_eq!(stage.database.count(&said(&calls[1].id)).await, 4);
 }
 
-/// Makes one of each thing that is told, and an org that has gone silent.
+/// Creates one of each reported problem, and an org that receives no more events.
 pub(crate) async fn go_wrong(stage: &Stage) -> OrgId {
     let (org, quiet) = (stage.org, stage.database.org("Quiet").await);
     stage
@@ -201,8 +204,8 @@ pub(crate) async fn go_wrong(stage: &Stage) -> OrgId {
     quiet
 }
 
-/// What alarms are made of is told: events that name no org, what keeps failing, links that die, and orgs that have gone silent. The depth
-/// of each queue is kept for who looks.
+/// The problems of the alarms are reported: unresolved events, failures, expiring links, and orgs that receive no more
+/// events. The depth of each queue is stored for the console.
 #[tokio::test]
 async fn what_is_wrong_is_told() {
     let stage = Stage::new().await;
@@ -221,7 +224,7 @@ async fn what_is_wrong_is_told() {
     assert_eq!(stage.database.count("queue_states").await, 12);
 }
 
-/// Each job may be ordered by the name that the template's schedule gives, at the pace that is said here.
+/// Each job can be run by the name in the template's schedule, at the interval of `Job::interval`.
 #[test]
 fn the_template_orders_each_job() {
     let template = std::fs::read_to_string(format!("{}/../template.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();
@@ -238,7 +241,7 @@ fn the_template_orders_each_job() {
     }
 }
 
-/// D8, D11: the recording of an erased call is taken out of the bucket, and once more after a day.
+/// D8, D11: the recording of an erased call is removed from the bucket, and once more after a day.
 #[tokio::test]
 async fn objects_of_erased_calls_are_seen_to_twice() {
     let (stage, call) = (Stage::new().await, Call::default());

@@ -1,4 +1,4 @@
-//! The migrations as they are deployed: forward, back, at once, and with code of another release.
+//! Migrations as they are deployed: forward, rolled back, concurrently, and with code of another release.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,9 +8,9 @@ use ringfence_core::admin::Admin;
 use ringfence_core::error::Failure;
 use ringfence_core::migrations::{self, MigrationError};
 use ringfence_core::{Database, DatabaseSettings, Outcome};
+use ringfence_harness::testing::database::{APP_PASSWORD, apply, try_apply, turn_to_migrate};
+use ringfence_harness::testing::{Call, TestDatabase, TestServer};
 use ringfence_protocol::admin::Finding;
-use ringfence_testkit::database::{APP_PASSWORD, apply, try_apply, turn_to_migrate};
-use ringfence_testkit::{Call, TestDatabase, TestServer};
 use ringfence_vapi::{FailureClass, FailureCode};
 use serde_json::json;
 
@@ -32,7 +32,7 @@ fn files() -> Vec<(String, String)> {
     files
 }
 
-/// What [`migrations::run`] calls them: `V20261122100000__tables.sql` is `20261122100000_tables`.
+/// Names in the format of [`migrations::run`]: `V20261122100000__tables.sql` is `20261122100000_tables`.
 fn names() -> Vec<String> {
     files().iter().map(|(file, _)| file[1..].trim_end_matches(".sql").replace("__", "_")).collect()
 }
@@ -42,14 +42,14 @@ async fn migrate(database: &TestDatabase) -> Result<Vec<String>, MigrationError>
     migrations::run(&database.owner_settings(), APP_PASSWORD).await
 }
 
-/// The checks of `verify.sql` that do not hold.
+/// Checks of `verify.sql` that fail.
 async fn missing(settings: &DatabaseSettings) -> Vec<String> {
     let findings = migrations::verify(settings).await.expect("verified");
     assert!(findings.len() > 30, "{} checks", findings.len());
     findings.into_iter().filter(|finding| !finding.ok).map(|Finding { check, .. }| check).collect()
 }
 
-/// A7: from nothing to a database that passes every check, by every migration there is, in order.
+/// A7: all migrations in order turn an empty database into one that passes every check.
 #[tokio::test]
 async fn an_empty_database_is_migrated_and_verified() {
     let database = TestDatabase::empty().await;
@@ -68,7 +68,7 @@ async fn migrating_again_applies_nothing() {
     assert_eq!(missing(&database.owner_settings()).await, [""; 0]);
 }
 
-/// A7: two deployments at once take turns; one of them finds nothing left to do.
+/// A7: two concurrent deployments run one after another, and the second applies nothing.
 #[tokio::test]
 async fn two_migrations_at_once_take_turns() {
     let database = TestDatabase::empty().await;
@@ -81,7 +81,7 @@ async fn two_migrations_at_once_take_turns() {
     assert_eq!(missing(&settings).await, [""; 0]);
 }
 
-/// A7: the very last statement fails, and all migrations before it are taken back; without the obstacle all apply.
+/// A7: if the last statement fails, all migrations are rolled back. After the cause is removed, all apply.
 #[tokio::test]
 async fn a_migration_that_fails_leaves_nothing_behind() {
     let database = TestDatabase::empty().await;
@@ -106,12 +106,12 @@ async fn a_migration_that_fails_leaves_nothing_behind() {
     assert_eq!(missing(&database.owner_settings()).await, [""; 0]);
 }
 
-/// A7: a migration that fails changes no password: the earlier code, which stays, has the old one.
+/// A7: a migration that fails changes no password, because the earlier code, which stays deployed, uses the old one.
 #[tokio::test]
 async fn a_migration_that_fails_locks_nobody_out() {
     let database = TestDatabase::empty().await;
     database.superuser().await.batch_execute("CREATE TABLE call_logs (id int)").await.unwrap();
-    // Passwords are the whole server's, and every migration sets this one.
+    // Passwords belong to the whole server, and every migration sets this one.
     let _turn = turn_to_migrate().await;
     let password = "SELECT rolpassword FROM pg_authid WHERE rolname = 'ringfence_app'";
     let before = database.text(password).await;
@@ -119,7 +119,8 @@ async fn a_migration_that_fails_locks_nobody_out() {
     assert_eq!(database.text(password).await, before);
 }
 
-/// A7, A6: up, down, up with the rows of two orgs. None is lost, and in between the checks name exactly what is away.
+/// A7, A6: up, down and up with the rows of two orgs. No row is lost, and after `down` the checks name exactly the
+/// missing objects.
 #[tokio::test]
 async fn the_full_rollback_and_its_return_lose_no_row() {
     let database = TestDatabase::new().await;
@@ -145,7 +146,7 @@ async fn the_full_rollback_and_its_return_lose_no_row() {
             "index idx_processed_events_org_event",
         ]
     );
-    // No event can be applied meanwhile, and each can wait for it.
+    // No event can be applied in the meantime, and each waits in its queue.
     let failure = try_apply(&database.app(), orgs[0], &Call::default().status("ringing", 0)).await.expect_err("waits");
     assert_eq!((failure.code, failure.code.class()), (FailureCode::SchemaMismatch, FailureClass::Transient));
 
@@ -156,8 +157,8 @@ async fn the_full_rollback_and_its_return_lose_no_row() {
     assert!(matches!(outcome, Outcome::Applied { .. }));
 }
 
-/// A6, A7: rows that were written while constraints and indexes were away, and violate them, keep all of them away. The failure
-/// names which, and tells nothing of the rows.
+/// A6, A7: rows that were written without the constraints and indexes, and violate them, prevent their return. The
+/// error names the constraint or index and contains no values.
 #[tokio::test]
 async fn rows_that_violate_a_constraint_or_index_stop_their_return() {
     let database = TestDatabase::new().await;
@@ -173,15 +174,16 @@ async fn rows_that_violate_a_constraint_or_index_stop_their_return() {
         superuser.batch_execute(rows).await.unwrap();
         let error = migrate(&database).await.expect_err("violated").to_string();
         assert!(error.contains(&format!("\"{named}\"")) && !error.contains("stray"), "{error}");
-        let indexes_away = "index idx_processed_events_org_event".to_owned();
-        assert!(missing(&database.owner_settings()).await.contains(&indexes_away), "none comes back alone");
+        let indexes_missing = "index idx_processed_events_org_event".to_owned();
+        assert!(missing(&database.owner_settings()).await.contains(&indexes_missing), "none comes back alone");
         superuser.batch_execute("DELETE FROM call_tracking").await.unwrap();
     }
     migrate(&database).await.expect("up");
     assert_eq!(missing(&database.owner_settings()).await, [""; 0]);
 }
 
-/// A7: a managed database has no superuser. A role that owns the database and may create roles does, for everything.
+/// A7: a managed database has no superuser. A role that owns the database and may create roles is sufficient for
+/// everything.
 #[tokio::test]
 async fn the_owner_of_the_database_need_not_be_superuser() {
     let server = TestServer::start();
@@ -207,11 +209,11 @@ async fn the_owner_of_the_database_need_not_be_superuser() {
     assert_eq!(migrations::run(&owner, APP_PASSWORD).await.expect("up").len(), 1);
 }
 
-/// A7: the migration sets the password of the functions' role, kept as a hash, and a new one takes the place of the old.
+/// A7: the migration sets the password of the functions' role, stored as a hash. A new password replaces the old one.
 #[tokio::test]
 async fn the_functions_password_is_the_one_of_the_last_migration() {
     let server = TestServer::start();
-    let owner = server.settings("postgres", ringfence_testkit::server::SUPERUSER_PASSWORD, "postgres");
+    let owner = server.settings("postgres", ringfence_harness::testing::server::SUPERUSER_PASSWORD, "postgres");
     let log_in = async |password: &str| -> Result<(), Failure> {
         let settings = server.settings("ringfence_app", password, "postgres");
         Database::new(&settings).unwrap().query_one("SELECT 1", &[]).await.map(drop)
@@ -226,7 +228,7 @@ async fn the_functions_password_is_the_one_of_the_last_migration() {
     assert!(server.superuser("postgres").await.query_one(query, &[]).await.unwrap().get::<_, bool>(0));
 }
 
-/// A7 (quick rollback): an earlier release finds a migration that it does not know, and deploys.
+/// A7 (quick rollback): an earlier release deploys although it does not know the newest migration.
 #[tokio::test]
 async fn an_earlier_release_accepts_a_later_migration() {
     let database = TestDatabase::new().await;
@@ -237,8 +239,8 @@ async fn an_earlier_release_accepts_a_later_migration() {
     assert_eq!(missing(&database.owner_settings()).await, [""; 0]);
 }
 
-/// A7 (quick rollback): this release's code runs on a schema that a later one expanded, also over a connection that was made
-/// before.
+/// A7 (quick rollback): this release's code runs on a schema that a later one expanded, also over an existing
+/// connection.
 #[tokio::test]
 async fn this_releases_code_runs_on_an_expanded_schema() {
     let database = TestDatabase::new().await;
@@ -266,7 +268,8 @@ async fn this_releases_code_runs_on_an_expanded_schema() {
     assert_eq!(database.count("call_transcripts").await, 2);
 }
 
-/// A7: a migration's file name is its date and its name, and the folder holds nothing that would be taken for one.
+/// A7: a migration's file name consists of its date and its name, and the folder contains no other file that would be
+/// treated as a migration.
 #[test]
 fn every_migration_is_dated() {
     let is_dated = |name: &str| {
@@ -292,7 +295,7 @@ fn every_migration_is_dated() {
     assert_eq!(others, ["roles.sql", "rollback", "verify.sql"].map(str::to_owned).into());
 }
 
-/// A7: CloudFormation runs the migrations when this property changes, so it names the newest of them.
+/// A7: CloudFormation runs the migrations when this property changes, so it names the newest migration.
 #[test]
 fn the_template_names_the_newest_migration() {
     let template = include_str!("../../template.yaml");
@@ -303,12 +306,12 @@ fn the_template_names_the_newest_migration() {
     assert_eq!(files().last().unwrap().0[1..15], newest);
 }
 
-/// The statements that take away or narrow what the previous release's code uses.
+/// Statements that remove or narrow something that the previous release's code uses.
 fn narrowing(sql: &str) -> Vec<String> {
     const NARROWING: [&str; 6] =
         ["DROP ", "RENAME ", "TRUNCATE ", "SET NOT NULL", "DISABLE ROW LEVEL SECURITY", "NO FORCE ROW LEVEL SECURITY"];
     let code: Vec<_> = sql.lines().filter_map(|line| line.split("--").next()).flat_map(str::split_whitespace).collect();
-    // A trigger that names TRUNCATE among its occasions takes nothing away.
+    // A trigger whose definition contains TRUNCATE removes nothing.
     let code = code.join(" ").to_uppercase().replace("OR TRUNCATE ", "");
     code.split(';')
         .filter(|statement| {
@@ -319,7 +322,8 @@ fn narrowing(sql: &str) -> Vec<String> {
         .collect()
 }
 
-/// A7: migrations only expand, so that the previous release runs on the new schema. What takes away is in `rollback/`.
+/// A7: migrations only expand, so that the previous release runs on the new schema. Statements that remove objects are
+/// in `rollback/`.
 #[test]
 fn migrations_only_expand() {
     for (name, sql) in files() {
@@ -341,11 +345,12 @@ fn migrations_only_expand() {
     assert_eq!(narrowing("ALTER TABLE calls ADD COLUMN later text; -- DROP it later"), [""; 0]);
 }
 
-/// A6: names are API. Each constraint and index has the name that a migration gives it, none one that the server made up.
+/// A6: names are API. Each constraint and index has a name from a migration, not one that the server generated.
 #[tokio::test]
 async fn every_constraint_and_index_is_named_by_a_migration() {
     let database = TestDatabase::new().await;
-    // NOT NULL is a constraint with a name since PostgreSQL 18; nobody is answered by that name here (A6 uses CHECKs).
+    // Since PostgreSQL 18, NOT NULL is a constraint with a name. No error names it here, since A6 uses CHECK
+    // constraints.
     let query = "SELECT conname::text FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
         UNION SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class c ON c.oid = indrelid
         WHERE c.relnamespace = 'public'::regnamespace";
@@ -361,8 +366,7 @@ async fn every_constraint_and_index_is_named_by_a_migration() {
     assert_eq!(unnamed, [""; 0]);
 }
 
-/// What is made with every call has ids of version 7, each after the one before: whatever the table holds, they go to the end of its
-/// indexes.
+/// Rows of calls have ids of version 7 in increasing order, so they are appended to the end of the indexes.
 #[tokio::test]
 async fn ids_of_calls_follow_time() {
     let database = TestDatabase::new().await;

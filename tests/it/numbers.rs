@@ -1,13 +1,13 @@
-//! Numbers by the hour: what the console shows is what the rows say.
+//! Hourly numbers: the console shows the counts of the rows.
 
 use jiff::{SignedDuration, Timestamp};
 use ringfence_core::numbers::{self, By, Numbers};
-use ringfence_testkit::{Call, TestDatabase};
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_vapi::{AgentId, OrgId};
 use serde_json::json;
 
-/// Counts until `expected` events are counted. They wait for every transaction of the server that was open beside them, those of other
-/// tests too.
+/// Counts until `expected` events are counted. An event is counted only after all transactions that were open beside
+/// it, including those of other tests on the server.
 async fn roll_up(database: &TestDatabase, expected: u64) {
     let app = database.app();
     let mut events = 0;
@@ -26,7 +26,8 @@ async fn shown(database: &TestDatabase, org: OrgId, agent: Option<AgentId>) -> N
     numbers::show(&database.app(), org, agent, now - SignedDuration::from_hours(23), now, By::Hour).await.unwrap()
 }
 
-/// Calls are counted once however often they change, with what is known of them last; another org's are not.
+/// Calls are counted once, however often they change, with their last known values. Calls of other orgs are not
+/// included.
 #[tokio::test]
 async fn numbers_say_what_the_rows_say() {
     let database = TestDatabase::new().await;
@@ -62,7 +63,7 @@ async fn numbers_say_what_the_rows_say() {
         json!({"endedReason": "customer-did-not-answer", "durationSeconds": null, "startedAt": null, "endedAt": null, "cost": 0}),
     );
     database.apply(org, &[failed]).await;
-    // Duplicates leave nothing to count.
+    // Duplicates add nothing to count.
     roll_up(&database, 5).await;
 
     let shown_now = shown(&database, org, None).await;
@@ -81,26 +82,26 @@ async fn numbers_say_what_the_rows_say() {
     assert!((0.09..=0.11).contains(&cost.p50) && (1.8..=2.2).contains(&cost.p99), "{cost:?}");
     assert_eq!(shown_now.latencies.apply_ms.as_ref().map(|spread| spread.calls), Some(10));
     assert_eq!(shown_now.types.iter().map(|named| named.events).sum::<i64>(), 10);
-    // By the day it is the same, of each day.
+    // The same numbers, per day.
     let now = Timestamp::now();
     let by_day =
         numbers::show(&database.app(), org, None, now - SignedDuration::from_hours(24), now, By::Day).await.unwrap();
     assert_eq!((&by_day.families, &by_day.types), (&shown_now.families, &shown_now.types));
     assert_eq!(by_day.durations.connected.as_ref(), Some(&duration));
-    // By agent.
+    // The same numbers, per agent.
     assert_eq!(shown_now.agents.iter().map(|row| (row.id, row.calls)).collect::<Vec<_>>(), [(agent, Some(1))]);
     assert_eq!(shown(&database, org, Some(agent)).await.hours.iter().map(|hour| hour.calls).sum::<i64>(), 1);
     assert_eq!(shown(&database, other, None).await.families.iter().map(|family| family.calls).sum::<i64>(), 1);
     assert_eq!(shown(&database, other, Some(agent)).await.families, []);
 }
 
-/// Twice at once counts once; an event that is being written while it is counted has its turn next time.
+/// Two concurrent runs count an event once. An event whose transaction is open during a run is counted by the next one.
 #[tokio::test]
 async fn nothing_is_counted_twice_or_passed_over() {
     let database = TestDatabase::new().await;
     let org = database.org("Acme").await;
     let app = database.app();
-    // A transaction that began before the others and is not over yet.
+    // A transaction that began before the others and is still open.
     let mut slow = database.superuser().await;
     let open = slow.transaction().await.unwrap();
     let insert = "INSERT INTO processed_webhook_events (org_id, event_id, event_type, vapi_call_id, event, received_at)

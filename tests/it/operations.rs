@@ -1,27 +1,27 @@
-//! What people operate it by says what is there: alarms, metrics, privileged functions.
+//! Alarms, metrics and privileged functions agree with the documents for operators.
 
 use std::collections::BTreeSet;
 use std::fs;
 
+use ringfence_harness::testing::TestDatabase;
 use ringfence_runtime::metrics::{FAILED, Measure, Metric};
-use ringfence_testkit::TestDatabase;
 use strum::IntoEnumIterator as _;
 
 fn read(path: &str) -> String {
     fs::read_to_string(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// The words after each occurrence of `before`, up to one of `end`.
+/// Words after each occurrence of `before`, up to one of `end`.
 fn after<'a>(text: &'a str, before: &str, end: &[char]) -> BTreeSet<&'a str> {
     text.split(before).skip(1).filter_map(|rest| rest.split(end).next()).collect()
 }
 
-/// The names of the alarms, without the stack's.
+/// Names of the alarms, without the stack's name.
 fn alarms(template: &str) -> BTreeSet<&str> {
     after(template, "AlarmName: !Sub ${AWS::StackName}", &['\n'])
 }
 
-/// B11, C4: the runbook says of each alarm what it means.
+/// B11, C4: the runbook explains each alarm.
 #[test]
 fn each_alarm_is_in_the_runbook() {
     let (template, runbook) = (read("template.yaml"), read("docs/MONITORING.md"));
@@ -29,7 +29,7 @@ fn each_alarm_is_in_the_runbook() {
     assert!(alarms.len() > 40, "{alarms:?}");
     let events = ["call-started", "call-ended", "transcript", "end-of-call-report", "recording-upload"];
     for alarm in alarms {
-        // Those of each event are one line.
+        // The alarms of all events have one common entry.
         let of_event =
             events.iter().find_map(|event| Some(format!("-EVENT{}", alarm.strip_prefix(&format!("-{event}"))?)));
         let is_there = |name: &str| runbook.contains(&format!("`{name}`"));
@@ -37,7 +37,8 @@ fn each_alarm_is_in_the_runbook() {
     }
 }
 
-/// C4: what alarms and dashboard look at is what the code publishes, by the name and the namespace; and the charter has all of it.
+/// C4: alarms and dashboard use metrics that the code publishes, by name and namespace, and the logging charter lists
+/// all of them.
 #[test]
 fn what_is_watched_is_published() {
     let published: BTreeSet<&str> =
@@ -55,7 +56,7 @@ fn what_is_watched_is_published() {
     }
 }
 
-/// Every function that sees more than one org is named in docs/SECURITY.md, with its owner.
+/// docs/SECURITY.md names every function that reads more than one org, with its owner.
 #[tokio::test]
 async fn each_function_with_its_owners_rights_is_named() {
     let database = TestDatabase::new().await;

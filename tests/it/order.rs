@@ -1,10 +1,10 @@
-//! Any order, any duplicates, same rows: over the real SQL. The rows are the fold over the retained events, also where an event was
-//! merged into them by itself.
+//! Any order and any duplicates of events result in the same rows, with the real SQL. The rows equal a fold over all
+//! retained events, also where an event was merged into the existing rows.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use ringfence_testkit::database::apply;
-use ringfence_testkit::{Call, TestDatabase};
+use ringfence_harness::testing::database::apply;
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_vapi::OrgId;
 use ringfence_vapi::status::STATUSES;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ const ASSISTANT: &str = "4dac6abb-472a-4a1d-8f6c-c2ed74e2cf44";
 /// Leads of each org.
 const CUSTOMERS: [&str; 2] = ["+15555550142", "+15555550143"];
 
-/// Every order of the positions `0..count`.
+/// All orders of the positions `0..count`.
 fn permutations(count: usize) -> Vec<Vec<usize>> {
     if count == 0 {
         return vec![Vec::new()];
@@ -31,7 +31,7 @@ fn permutations(count: usize) -> Vec<Vec<usize>> {
     permutations(count - 1).into_iter().flat_map(insert).collect()
 }
 
-/// An order with three of its events delivered again, at other places for every order.
+/// An order with three of its events repeated, at positions that depend on the seed.
 fn with_repeats(order: &[usize], seed: usize) -> Vec<usize> {
     let mut repeated = order.to_vec();
     for turn in 0..3 {
@@ -42,8 +42,8 @@ fn with_repeats(order: &[usize], seed: usize) -> Vec<usize> {
     repeated
 }
 
-/// An org with a key, two customers as leads, and an agent. Not by the administrator's functions: there, one assistant belongs to
-/// one org, and here every org has it.
+/// An org with a key, two customers as leads, and an agent. It does not use the administrator's functions, because
+/// there an assistant belongs to one org, while all orgs of these tests have the same one.
 async fn org_with_lead_and_agent(superuser: &Client) -> OrgId {
     let insert = "WITH org AS (INSERT INTO organizations (name) VALUES ('Acme') RETURNING id),
         key AS (INSERT INTO organization_keys (org_id, version) SELECT id, 1 FROM org),
@@ -53,7 +53,7 @@ async fn org_with_lead_and_agent(superuser: &Client) -> OrgId {
     OrgId::from(superuser.query_one(insert, &[&CUSTOMERS.as_slice(), &ASSISTANT]).await.unwrap().get::<_, Uuid>(0))
 }
 
-/// Another org with the same retained events, of which the rows are computed from nothing, by a fold over all events.
+/// Creates another org with the same retained events, and computes its rows by a fold over all events.
 async fn fold_from_nothing(superuser: &Client, org: OrgId) -> OrgId {
     let other = org_with_lead_and_agent(superuser).await;
     let retain = "INSERT INTO processed_webhook_events (org_id, event_id, event_type, vapi_call_id, message_time, event, received_at)
@@ -65,7 +65,7 @@ async fn fold_from_nothing(superuser: &Client, org: OrgId) -> OrgId {
     other
 }
 
-/// Delivers the events in each order to an org of its own and asserts that all orgs have the same rows, which are those of a fold
+/// Delivers the events in each order to a separate org and asserts that all orgs have the same rows, equal to a fold
 /// over all events.
 async fn assert_order_never_shows(events: &[Value], orders: Vec<Vec<usize>>) {
     let database = TestDatabase::new().await;
@@ -88,7 +88,7 @@ fn all_orders_with_repeats(count: usize) -> Vec<Vec<usize>> {
     permutations(count).iter().enumerate().map(|(seed, order)| with_repeats(order, seed)).collect()
 }
 
-/// D2: every permutation of a six-event call, with events repeated, ends in the same rows.
+/// D2: every permutation of a six-event call, with repeated events, results in the same rows.
 #[tokio::test]
 async fn every_order_of_a_call_with_repeats_ends_in_the_same_rows() {
     let call = Call::default();
@@ -103,7 +103,7 @@ async fn every_order_of_a_call_with_repeats_ends_in_the_same_rows() {
     assert_order_never_shows(&events, all_orders_with_repeats(events.len())).await;
 }
 
-/// D2: three reports that differ field by field fold the same way in any order.
+/// D2: the fold of three reports with different fields is the same in any order.
 #[tokio::test]
 async fn every_order_of_three_differing_reports_ends_in_the_same_rows() {
     let call = Call::default();
@@ -121,7 +121,7 @@ async fn every_order_of_three_differing_reports_ends_in_the_same_rows() {
     assert_order_never_shows(&events, all_orders_with_repeats(events.len())).await;
 }
 
-/// D2: what the rows say at the end, so that "the same" is not "the same nonsense".
+/// D2: the expected values of the final rows, so that equal but wrong rows fail.
 #[tokio::test]
 async fn a_late_event_never_reopens_a_finished_call_and_known_values_stay() {
     let database = TestDatabase::new().await;
@@ -157,7 +157,7 @@ async fn a_late_event_never_reopens_a_finished_call_and_known_values_stay() {
     assert_eq!(database.text(&lead).await.as_deref(), Some("contacted"));
 }
 
-/// One event with fields that may be missing, at a time that may be missing.
+/// An event with optional fields and an optional time.
 fn event() -> impl Strategy<Value = Value> {
     let time = prop::option::of(0..60_000i64);
     let reason = prop::option::of(prop::sample::select(vec!["customer-busy", "voicemail", "silence-timed-out"]));
@@ -179,14 +179,16 @@ fn event() -> impl Strategy<Value = Value> {
                 body["message"]["timestamp"] = time.map_or(Value::Null, |at| json!(1_789_398_131_480 + at));
                 body
             });
-    // A transcript's key is of what was said, not of who takes part, which one text with one time cannot say in two ways.
+    // The key of a transcript depends on its text and not on the participants, so one text at one time cannot have two
+    // speakers.
     let speaker = Call { id: CALL.to_owned(), ..Call::default() };
     let transcripts = (time, "[a-c]{1,2}").prop_map(move |(time, text)| speaker.transcript(&text, time.unwrap_or(0)));
     prop_oneof![3 => updates, 3 => reports, 1 => transcripts]
 }
 
-/// One call, as its messages name who takes part: mostly the same, but a handover may change the assistant, a transfer the number.
-/// Whether it is a test does not change here: a lead once contacted stays so, which is the one thing that order may show.
+/// A call with the participants in its messages: in most events the same, but a handover may change the assistant, and a
+/// transfer the number. Whether it is a test call does not change here, because a lead remains contacted, which is the
+/// only effect that depends on the order.
 fn call() -> impl Strategy<Value = Call> {
     let same = Call { id: CALL.to_owned(), ..Call::default() };
     prop_oneof![2 => Just(same), 1 => call_of_any_parties()]
@@ -208,14 +210,14 @@ fn call_of_any_parties() -> impl Strategy<Value = Call> {
     })
 }
 
-/// The events as Vapi made them one after another.
+/// Sorts the events by their message times.
 fn in_order_of_time(mut events: Vec<Value>) -> Vec<Value> {
     events.sort_by_key(|body| body["message"]["timestamp"].as_i64());
     events
 }
 
-/// D2: any set of events, any field of them unknown, in any two orders with any repeats, in the order of their times, and folded
-/// from nothing.
+/// D2: any set of events with any unknown fields, in any two orders with any repetitions, in the order of their message
+/// times, and as a fold over all retained events.
 #[test]
 fn any_events_in_any_order_end_in_the_same_rows() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -250,7 +252,7 @@ fn any_events_in_any_order_end_in_the_same_rows() {
         .unwrap();
 }
 
-/// The list of statuses in Rust has the order of the ranks in SQL, and a status that Vapi adds never replaces a known one.
+/// The statuses in Rust have the order of the ranks in SQL, and an unknown status never replaces a known one.
 #[tokio::test]
 async fn statuses_are_ranked_alike_in_rust_and_in_sql() {
     let database = TestDatabase::new().await;

@@ -1,69 +1,39 @@
-//! Events that no queue message can hold: their function parks them, and they apply like any other.
+//! Events that are too large for a queue message: their function parks them, and they apply like other events.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfence_harness::testing::fake_lambda::Invoked;
+use ringfence_harness::testing::{Call, FakeLambda, TestDatabase, TestQueues, TestWebhook};
 use ringfence_runtime::consumer::Consumer;
 use ringfence_runtime::events::{self, EventWorker};
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-
-/// A fake of Lambda's Invoke API, which cannot be had here: it hands what is invoked over to the function's own code.
-struct FakeLambda(TcpListener);
-
-impl FakeLambda {
-    async fn bind() -> (Self, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        (Self(listener), endpoint)
-    }
-
-    /// Invokes the function of reports; answers as Lambda does when it fails.
-    fn serve(self, consumer: Consumer<EventWorker>) {
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = self.0.accept().await {
-                invoke(stream, &consumer).await;
-            }
-        });
-    }
-}
-
-async fn invoke(stream: TcpStream, consumer: &Consumer<EventWorker>) {
-    let mut stream = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert!(stream.read_line(&mut head).await.unwrap() > 0, "a whole request: {head}");
-    }
-    assert!(head.starts_with("POST /2015-03-31/functions/end-of-call-report/invocations"), "{head}");
-    let mut lengths =
-        head.lines().filter_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
-    let mut body = vec![0; lengths.next().expect("a length")];
-    stream.read_exact(&mut body).await.unwrap();
-    let request = serde_json::from_slice(&body).expect("an event to park");
-    let error = if events::park(consumer, request).await.is_ok() { "" } else { "x-amz-function-error: Unhandled\r\n" };
-    let reply = format!("HTTP/1.1 200 OK\r\n{error}connection: close\r\ncontent-length: 2\r\n\r\n{{}}");
-    stream.write_all(reply.as_bytes()).await.unwrap();
-}
 
 /// Queues whose functions answer, a database with one org, and the function of reports.
 async fn set_up() -> (TestDatabase, TestQueues, OrgId) {
-    let (lambda, endpoint) = FakeLambda::bind().await;
+    let lambda = FakeLambda::start().await;
     let database = TestDatabase::new().await;
-    let (org, queues) = (database.org("Acme").await, TestQueues::with_functions(&endpoint).await);
-    lambda.serve(queues.consumer(Function::EndOfCallReport, database.app()));
+    let (org, queues) = (database.org("Acme").await, TestQueues::with_functions(&lambda.endpoint).await);
+    let consumer = Arc::new(queues.consumer(Function::EndOfCallReport, database.app()));
+    lambda.serve(move |invoked| park(invoked, Arc::clone(&consumer)));
     (database, queues, org)
 }
 
-/// A report that is too large for a message, since its transcript does not compress.
+/// Invokes the function of reports to park an event.
+async fn park(invoked: Invoked, consumer: Arc<Consumer<EventWorker>>) -> Result<Value, String> {
+    assert_eq!(invoked.path, "/2015-03-31/functions/end-of-call-report/invocations");
+    let request = serde_json::from_value(invoked.payload).expect("an event to park");
+    events::park(&consumer, request).await.map(|()| json!({})).map_err(|error| error.to_string())
+}
+
+/// A report that is too large for a message, because its transcript does not compress.
 fn oversize(call: &Call) -> Value {
     let transcript: String = std::iter::repeat_with(fastrand::alphanumeric).take(2_000_000).collect();
     call.report(60_000, json!({"artifact": {"transcript": transcript}}))
 }
 
-/// Runs the function over the one message that waits, which is to come no more; returns what it said.
+/// Runs the function on the only waiting message, which must succeed. Returns the outcome.
 async fn drain(database: &TestDatabase, queues: &TestQueues) -> String {
     let app = database.app();
     let consumer = queues.consumer(Function::EndOfCallReport, Arc::clone(&app));
@@ -74,15 +44,15 @@ async fn drain(database: &TestDatabase, queues: &TestQueues) -> String {
     message
 }
 
-/// D1, B2: with the database away a report of two megabytes is answered 200; it waits in the bucket and applies whole. Its message
-/// may be delivered again, and is found to be a duplicate.
+/// D1, B2: while the database is unavailable, a report of two megabytes is answered with 200. It is parked in the
+/// bucket and later applied completely. If its message is delivered again, it is a duplicate.
 #[tokio::test]
 async fn an_event_too_large_for_a_message_is_parked_and_applies() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    let webhook = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
     let (call, on_time) = (Call::default(), database.org("On time").await);
     let body = oversize(&call);
-    assert_eq!(door.post(org, &body).await.status, 200);
+    assert_eq!(webhook.post(org, &body).await.status, 200);
     let parked = queues.parked().await;
     assert_eq!(parked.len(), 1);
     assert!(parked[0].starts_with(&format!("{org}/{}/", call.id)), "{parked:?}");
@@ -96,12 +66,12 @@ async fn an_event_too_large_for_a_message_is_parked_and_applies() {
     assert_eq!(database.count(&format!("failed_operations WHERE org_id = '{org}' AND state = 'resolved'")).await, 1);
 }
 
-/// D1: a message that says where is there, and the event is not: it ends in the dead-letter queue, where people find it.
+/// D1: if the message of a parked event exists but its object does not, the message becomes a dead letter.
 #[tokio::test]
 async fn a_parked_event_that_is_gone_is_a_dead_letter() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
-    door.post(org, &oversize(&Call::default())).await;
+    let webhook = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    webhook.post(org, &oversize(&Call::default())).await;
     let bucket = queues.environment().required("PARKING_BUCKET").unwrap();
     let key = queues.parked().await.remove(0);
     queues.s3().delete_object().bucket(bucket).key(key).send().await.unwrap();
@@ -109,7 +79,7 @@ async fn a_parked_event_that_is_gone_is_a_dead_letter() {
     assert_eq!(queues.dead_letters(Function::EndOfCallReport).await, ["RF2003"]);
 }
 
-/// D1: with neither database nor function there the answer is 503: nobody took it.
+/// D1: if the database and the function are unavailable, the answer is 503, because the event is not stored anywhere.
 #[tokio::test]
 async fn an_event_that_cannot_be_handed_over_is_refused() {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);

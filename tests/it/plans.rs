@@ -1,10 +1,10 @@
-//! The plans of the statements inside the functions, on tables that are large enough for a bad one to hurt.
+//! Plans of the statements inside the SQL functions, on tables that are large enough to show a bad plan.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 
-use ringfence_testkit::TestDatabase;
-use ringfence_testkit::call::{Call, delivery};
+use ringfence_harness::testing::TestDatabase;
+use ringfence_harness::testing::call::{Call, delivery};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, mpsc};
@@ -24,14 +24,14 @@ const LARGE: [&str; 10] = [
     "tools",
 ];
 
-/// The indexes that the review demanded, with their tables.
+/// Required indexes, with their tables.
 const DEMANDED: [(&str, &str); 3] = [
     ("call_logs", "idx_call_logs_org_vapi_call_id"),
     ("call_tracking", "idx_call_tracking_org_vapi_call_id"),
     ("processed_webhook_events", "idx_processed_events_org_event"),
 ];
 
-/// A database with 100 000 rows of two orgs, made once for all tests here.
+/// A database with 100 000 rows of two orgs, created once for all tests of this module.
 struct Large {
     database: TestDatabase,
     org: OrgId,
@@ -42,7 +42,8 @@ async fn large() -> &'static Large {
     LARGE.get_or_init(make_large).await
 }
 
-/// Nine of ten rows belong to the first org. Each call has one event, since it is the number of rows that tempts the planner.
+/// Nine of ten rows belong to the first org. Each call has one event, since the planner's choice depends on the number
+/// of rows.
 async fn make_large() -> Large {
     let database = TestDatabase::new().await;
     let (org, other) = (database.org("Large").await, database.org("Small").await);
@@ -73,14 +74,14 @@ async fn make_large() -> Large {
     );
     let superuser = database.superuser().await;
     superuser.batch_execute(&fill).await.expect("the rows");
-    // So that later events of this call are the newest ones; of the other calls, the server folds all events.
+    // Later events of this call are its newest ones and merge into the rows. For the other calls, all events are folded.
     database.apply(org, &[known_call().status("queued", 0)]).await;
-    // What autovacuum would do at a time of its own.
+    // Statistics that autovacuum would collect at some later time.
     superuser.batch_execute("VACUUM ANALYZE").await.expect("the statistics");
     Large { database, org }
 }
 
-/// A session of the functions' role that tells the plan of every statement inside a function.
+/// A session of the functions' role that reports the plan of every statement inside a function.
 struct ExplainedSession {
     client: Client,
     notices: mpsc::UnboundedReceiver<String>,
@@ -111,7 +112,7 @@ impl ExplainedSession {
         Self { client, notices }
     }
 
-    /// Calls a function, takes back what it did, and returns every access to a large table.
+    /// Calls a function, rolls it back, and returns every access to a large table.
     async fn accesses(&mut self, call: &str) -> Vec<Access> {
         while self.notices.try_recv().is_ok() {}
         let result =
@@ -125,7 +126,7 @@ impl ExplainedSession {
         while let Ok(notice) = self.notices.try_recv() {
             let Some((_, plan)) = notice.split_once("plan:\n") else { continue };
             let statement: Value = serde_json::from_str(plan).expect("a plan");
-            // What the server asks to check a foreign key.
+            // Query with which the server checks a foreign key.
             let for_key = statement["Query Text"].as_str().is_some_and(|text| text.starts_with("SELECT 1 FROM ONLY"));
             collect(&statement["Plan"], None, for_key, &mut accesses);
         }
@@ -134,19 +135,19 @@ impl ExplainedSession {
     }
 }
 
-/// One node of a plan that reads or writes a table.
+/// A node of a plan that reads or writes a table.
 #[derive(Debug, PartialEq, Eq)]
 struct Access {
     table: String,
     node: String,
-    /// The index that finds the rows, or that decides about a conflict.
+    /// Index that finds the rows, or that decides a conflict.
     index: Option<String>,
     for_key: bool,
 }
 
 fn collect(node: &Value, parent_table: Option<&str>, for_key: bool, accesses: &mut Vec<Access>) {
     let text = |field: &str| node[field].as_str();
-    // A bitmap's index has no table of its own: it is that of the node above.
+    // A bitmap index scan names no table: its table is that of the parent node.
     let table = text("Relation Name").or(parent_table);
     let index = text("Index Name").or_else(|| node["Conflict Arbiter Indexes"][0].as_str());
     if let (Some(table), true) = (table, node["Relation Name"].is_string() || index.is_some()) {
@@ -164,7 +165,7 @@ fn collect(node: &Value, parent_table: Option<&str>, for_key: bool, accesses: &m
     }
 }
 
-/// A call of the first org that is there, with its lead and its agent.
+/// An existing call of the first org, with its lead and its agent.
 fn known_call() -> Call {
     Call {
         id: "call-4711".to_owned(),
@@ -176,7 +177,7 @@ fn known_call() -> Call {
     }
 }
 
-/// Each function with arguments that make it do all it can.
+/// Each function with arguments that make it run all of its statements.
 fn calls(org: OrgId) -> Vec<(&'static str, String)> {
     let call = known_call();
     let new_call = Call { id: "call-of-nobody-yet".to_owned(), ..call.clone() };
@@ -228,7 +229,7 @@ fn calls(org: OrgId) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Every function's accesses, by its name.
+/// Accesses of every function, by name.
 async fn plans(plan_cache_mode: &str) -> BTreeMap<&'static str, Vec<Access>> {
     let large = large().await;
     let mut session = ExplainedSession::start(&large.database, plan_cache_mode).await;
@@ -246,7 +247,7 @@ fn assert_demanded_indexes_are_used(plans: &BTreeMap<&str, Vec<Access>>) {
         for access in accesses {
             assert_ne!(access.node, "Seq Scan", "{function} reads all of {}", access.table);
             let demanded = DEMANDED.iter().find(|(table, _)| *table == access.table && !access.for_key);
-            // The nodes that name no index of their own stand above one that does.
+            // Nodes without an index are parents of a node with one.
             if let (Some((_, demanded)), Some(index)) = (demanded, &access.index) {
                 assert_eq!(index, demanded, "{function}");
             }
@@ -270,7 +271,7 @@ fn shape(plans: &BTreeMap<&str, Vec<Access>>) -> String {
     lines.join("\n")
 }
 
-/// A6, A8 ("the indexes exist"): as the catalogue tells it, with their columns, unique and valid.
+/// A6, A8 ("the indexes exist"): according to the catalog, with their columns, unique and valid.
 #[tokio::test]
 async fn the_indexes_exist() {
     let database = TestDatabase::new().await;
@@ -290,13 +291,14 @@ async fn the_indexes_exist() {
     );
 }
 
-/// A6, A8 ("the indexes are used"): in the plans that a new connection makes, which know the values.
+/// A6, A8 ("the indexes are used"): in the custom plans of a new connection, which use the values.
 #[tokio::test]
 async fn the_indexes_are_used_by_plans_for_one_call() {
     assert_demanded_indexes_are_used(&plans("force_custom_plan").await);
 }
 
-/// A6, A8 ("the indexes are used"): in the plans that a warm connection keeps, which know no values. The functions' role keeps all.
+/// A6, A8 ("the indexes are used"): in the generic plans of a warm connection, which do not use the values. The
+/// functions' role uses generic plans only.
 #[tokio::test]
 async fn the_indexes_are_used_by_plans_that_are_kept() {
     let app = large().await.database.client("ringfence_app").await;
@@ -307,7 +309,7 @@ async fn the_indexes_are_used_by_plans_that_are_kept() {
     insta::assert_snapshot!(shape(&plans));
 }
 
-/// Numbers are counted hour by hour, along the index: nobody reads all calls of an org for it.
+/// Numbers are counted per hour by an index, without reading all calls of an org.
 #[tokio::test]
 async fn hours_are_counted_without_reading_all_calls() {
     let large = large().await;

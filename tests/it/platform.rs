@@ -1,25 +1,25 @@
-//! The platform's URL: one key for all orgs, and each event finds its own org by what is registered.
+//! Platform URL: one key for all orgs. Each event finds its org by the registered ids.
 
 use ringfence_core::apply_event;
+use ringfence_harness::testing::call::delivery_with;
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::Credential;
 use ringfence_protocol::admin::{NewAgent, Resolved};
-use ringfence_testkit::call::delivery_with;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 
 const ASSISTANT: &str = "4dac6abb-472a-4a1d-8f6c-c2ed74e2cf44";
 const NUMBER: &str = "+15555550100";
 
-/// A door over a fresh database with two orgs.
+/// A webhook function with a fresh database of two orgs.
 async fn open() -> (TestDatabase, TestWebhook, OrgId, OrgId) {
     let database = TestDatabase::new().await;
-    let door = TestWebhook::new(database.app(), &TestQueues::new().await);
+    let webhook = TestWebhook::new(database.app(), &TestQueues::new().await);
     let (acme, other) = (database.org("Acme").await, database.org("Other").await);
-    (database, door, acme, other)
+    (database, webhook, acme, other)
 }
 
-/// A call that names only what the test lets it name.
+/// A call with only these ids.
 fn call(assistant: Option<&str>, number: Option<&str>) -> Call {
     Call { assistant: assistant.map(str::to_owned), phone_number: number.map(str::to_owned), ..Call::default() }
 }
@@ -34,31 +34,31 @@ fn agent(assistant: Option<&str>, number: Option<&str>) -> NewAgent {
     }
 }
 
-/// Posts to the platform's URL, where everything is acknowledged.
-async fn post(door: &TestWebhook, body: &Value) {
-    let reply = door.post_platform(body).await;
+/// Posts to the platform URL, which acknowledges every event.
+async fn post(webhook: &TestWebhook, body: &Value) {
+    let reply = webhook.post_platform(body).await;
     assert_eq!((reply.status.as_u16(), reply.text.as_str()), (200, "{}"));
 }
 
-/// The orgs that have rows of a call.
+/// Orgs that have rows of a call.
 async fn orgs_of(database: &TestDatabase, call: &Call) -> Option<String> {
     let query = format!("SELECT string_agg(org_id::text, ' ') FROM call_logs WHERE vapi_call_id = '{}'", call.id);
     database.text(&query).await
 }
 
-/// D13: what names nobody yet is kept, and applied when `agent add` registers what it names; the act is in the audit
-/// log.
+/// D13: an unresolved event is stored, and is applied when `agent add` registers an id that it names. The audit log
+/// records the action.
 #[tokio::test]
 async fn an_event_of_nobody_is_kept_and_applied_when_its_agent_is_added() {
-    let (database, door, acme, _) = open().await;
+    let (database, webhook, acme, _) = open().await;
     let call = call(Some(ASSISTANT), None);
     let bodies = [call.status("in-progress", 0), call.transcript("A visit.", 5_000), call.report(60_000, json!({}))];
     for body in &bodies {
-        post(&door, body).await;
-        post(&door, body).await;
+        post(&webhook, body).await;
+        post(&webhook, body).await;
     }
-    post(&door, &call.message("hang", 6_000, json!({}))).await;
-    post(&door, &call.status("ended", 21_300)).await;
+    post(&webhook, &call.message("hang", 6_000, json!({}))).await;
+    post(&webhook, &call.status("ended", 21_300)).await;
     assert_eq!(database.count("unresolved_events WHERE code = 'RF5001'").await, 5);
     assert_eq!(database.count("call_logs").await + database.count("processed_webhook_events").await, 0);
 
@@ -74,28 +74,28 @@ async fn an_event_of_nobody_is_kept_and_applied_when_its_agent_is_added() {
     let audited = format!("audit_log WHERE action = 'agent.add' AND org_id = '{acme}' AND subject = '{}'", added.id);
     assert_eq!(database.count(&audited).await, 1);
 
-    // A redelivery after all this is a duplicate.
+    // A later redelivery is a duplicate.
     let before = database.everything_of(acme).await;
-    post(&door, &bodies[2]).await;
+    post(&webhook, &bodies[2]).await;
     assert_eq!(database.everything_of(acme).await, before);
 }
 
-/// D13: an agent that names something else sets nothing free.
+/// D13: an agent with other ids does not resolve the event.
 #[tokio::test]
 async fn a_kept_event_waits_for_what_it_names() {
-    let (database, door, acme, _) = open().await;
+    let (database, webhook, acme, _) = open().await;
     let call = call(Some(ASSISTANT), None);
-    post(&door, &call.status("ended", 0)).await;
+    post(&webhook, &call.status("ended", 0)).await;
     let added = database.admin().await.add_agent(acme, &agent(Some("another"), Some(NUMBER))).await.unwrap();
     assert_eq!(added.events, Resolved::default());
     assert_eq!(database.count("unresolved_events").await, 1);
     assert_eq!(orgs_of(&database, &call).await, None);
 }
 
-/// D13: phone number id, number, assistant and squad each lead to the org that registered them.
+/// D13: phone number id, number, assistant and squad each resolve to the org that registered them.
 #[tokio::test]
 async fn each_registered_id_leads_to_its_org() {
-    let (database, door, acme, _) = open().await;
+    let (database, webhook, acme, _) = open().await;
     let everything = NewAgent {
         squad_id: Some("squad-1".to_owned()),
         phone_number_id: Some("number-1".to_owned()),
@@ -113,7 +113,7 @@ async fn each_registered_id_leads_to_its_org() {
         ("assistant", call(Some(ASSISTANT), None).status("ended", 0)),
         ("squad", nothing.message("hang", 0, squad)),
     ] {
-        post(&door, &body).await;
+        post(&webhook, &body).await;
         let id = body["message"]["call"]["id"].as_str().unwrap();
         let claimed = format!("processed_webhook_events WHERE org_id = '{acme}' AND vapi_call_id = '{id}'");
         assert_eq!(database.count(&claimed).await, 1, "{named}");
@@ -121,52 +121,52 @@ async fn each_registered_id_leads_to_its_org() {
     assert_eq!(database.count("unresolved_events").await, 0);
 }
 
-/// D13: an event that names things of two orgs is nobody's (RF5002): kept, and in no org's rows.
+/// D13: an event that names ids of two orgs is unresolved (RF5002) and in no org's rows.
 #[tokio::test]
 async fn an_event_that_names_two_orgs_is_kept() {
-    let (database, door, acme, other) = open().await;
+    let (database, webhook, acme, other) = open().await;
     let admin = database.admin().await;
     admin.add_agent(acme, &agent(None, Some(NUMBER))).await.unwrap();
     admin.add_agent(other, &agent(Some(ASSISTANT), None)).await.unwrap();
     let call = call(Some(ASSISTANT), Some(NUMBER));
-    post(&door, &call.status("ended", 0)).await;
+    post(&webhook, &call.status("ended", 0)).await;
     assert_eq!(database.count("unresolved_events WHERE code = 'RF5002'").await, 1);
     assert_eq!(orgs_of(&database, &call).await, None);
     assert_eq!(database.count("call_routes").await, 0);
 
-    // Somebody registering a third thing does not decide it either.
+    // The registration of a third id does not resolve it either.
     assert_eq!(admin.add_agent(acme, &agent(Some("third"), None)).await.unwrap().events, Resolved::default());
     assert_eq!(database.count("unresolved_events").await, 1);
 }
 
-/// D13: a call keeps the org of its first event: later ones may name nothing, or something of another org.
+/// D13: a call remains with the org of its first event. Later events may name nothing, or an id of another org.
 #[tokio::test]
 async fn later_events_follow_the_calls_route() {
-    let (database, door, acme, other) = open().await;
+    let (database, webhook, acme, other) = open().await;
     let admin = database.admin().await;
     admin.add_agent(acme, &agent(None, Some(NUMBER))).await.unwrap();
     admin.add_agent(other, &agent(Some(ASSISTANT), None)).await.unwrap();
     let first = call(None, Some(NUMBER));
     let same_call = |assistant, number| Call { id: first.id.clone(), ..call(assistant, number) };
-    post(&door, &first.status("ringing", 0)).await;
+    post(&webhook, &first.status("ringing", 0)).await;
     for (count, body) in (2..).zip([
         same_call(None, None).status("in-progress", 1_000),
         same_call(Some(ASSISTANT), None).transcript("A visit.", 2_000),
         same_call(Some(ASSISTANT), Some(NUMBER)).status("ended", 3_000),
         json!({"message": {"type": "end-of-call-report", "cost": 1, "call": {"id": first.id}}}),
     ]) {
-        post(&door, &body).await;
+        post(&webhook, &body).await;
         assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{acme}'")).await, count, "{body}");
     }
     assert_eq!(orgs_of(&database, &first).await, Some(acme.to_string()));
     assert_eq!(database.count("unresolved_events").await, 0);
 }
 
-/// D2, D13: events of a call that came before one that names its org are applied with it, in its statement, whatever their
-/// kind, and leave what the same events leave in the order in which they happened.
+/// D2, D13: unresolved events of a call are applied together with the first event that names its org, in the same
+/// statement, whatever their type. The rows are those of the same events in chronological order.
 #[tokio::test]
 async fn an_event_that_names_its_org_takes_the_calls_kept_ones_along() {
-    let (database, door, acme, other) = open().await;
+    let (database, webhook, acme, other) = open().await;
     let admin = database.admin().await;
     admin.add_agent(acme, &agent(None, Some(NUMBER))).await.unwrap();
     admin.add_agent(other, &agent(None, Some("+15555550101"))).await.unwrap();
@@ -182,18 +182,18 @@ async fn an_event_that_names_its_org_takes_the_calls_kept_ones_along() {
         ]
     };
     for body in others(&late) {
-        post(&door, &body).await;
+        post(&webhook, &body).await;
     }
     assert_eq!(database.count("unresolved_events").await, 4);
-    post(&door, &late.status("in-progress", 4_000)).await;
+    post(&webhook, &late.status("in-progress", 4_000)).await;
     assert_eq!(database.count("unresolved_events").await, 0);
 
-    post(&door, &in_order.status("in-progress", 4_000)).await;
+    post(&webhook, &in_order.status("in-progress", 4_000)).await;
     for body in others(&in_order) {
-        post(&door, &body).await;
+        post(&webhook, &body).await;
     }
     let comparable = |rows: String, call: &Call| rows.replace(&call.id, "call").replace("+15555550101", NUMBER);
-    // Keys and hashes differ with the number, so the claims are compared by how many there are.
+    // Keys and hashes depend on the number, so the claims are compared by count.
     assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{acme}'")).await, 5);
     assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{other}'")).await, 5);
     let call_rows = "SELECT jsonb_agg(to_jsonb(l) - '{id,org_id,agent_id,folded_parties,created_at,updated_at}'::text[])::text FROM call_logs l";
@@ -202,7 +202,7 @@ async fn an_event_that_names_its_org_takes_the_calls_kept_ones_along() {
     assert_eq!(database.count("call_transcripts").await, 2);
 }
 
-/// D13: an event that is being kept at the moment at which another of its call names the org is not left behind.
+/// D13: an event that is stored as unresolved while another event of its call resolves the org is applied, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_kept_at_the_moment_of_its_route_is_never_stranded() {
     let (database, _, acme, _) = open().await;
@@ -226,17 +226,17 @@ async fn an_event_kept_at_the_moment_of_its_route_is_never_stranded() {
     }
 }
 
-/// D3, D13: an org that posts another's call id, assistant, number and customer on its own URL changes nothing of the
-/// other's and steers nothing: whatever it says stays in its own rows.
+/// D3, D13: an org that posts another org's call id, assistant, number and customer to its own URL changes only its own
+/// rows and no route.
 #[tokio::test]
 async fn an_org_cannot_reach_another_orgs_call() {
-    let (database, door, victim, intruder) = open().await;
+    let (database, webhook, victim, intruder) = open().await;
     database.admin().await.add_agent(victim, &agent(Some(ASSISTANT), Some(NUMBER))).await.unwrap();
     for org in [victim, intruder] {
         database.lead(org, "+15555550142").await;
     }
     let call = call(Some(ASSISTANT), Some(NUMBER));
-    post(&door, &call.status("in-progress", 0)).await;
+    post(&webhook, &call.status("in-progress", 0)).await;
     let before = database.everything_of(victim).await;
     for table in ["agents", "leads", "call_logs", "call_tracking", "calls", "processed_webhook_events", "call_routes"] {
         assert!(before.contains_key(table), "nothing to lose in {table}");
@@ -245,7 +245,7 @@ async fn an_org_cannot_reach_another_orgs_call() {
     let theirs =
         [call.status("in-progress", 0), call.transcript("Not yours.", 1), call.report(60_000, json!({"cost": 99}))];
     for body in &theirs {
-        assert_eq!(door.post(intruder, body).await.status, 200);
+        assert_eq!(webhook.post(intruder, body).await.status, 200);
     }
     assert_eq!(database.everything_of(victim).await, before);
     let own = format!(
@@ -255,22 +255,23 @@ async fn an_org_cannot_reach_another_orgs_call() {
     assert_eq!(database.count(&own).await, 1);
 }
 
-/// D13: no org can claim a call before it happens: only platform events write routes.
+/// D13: an org cannot claim a call in advance, because only platform events create routes.
 #[tokio::test]
 async fn an_orgs_own_url_writes_no_route() {
-    let (database, door, victim, intruder) = open().await;
+    let (database, webhook, victim, intruder) = open().await;
     let call = call(Some(ASSISTANT), Some(NUMBER));
-    assert_eq!(door.post(intruder, &call.status("in-progress", 0)).await.status, 200);
+    assert_eq!(webhook.post(intruder, &call.status("in-progress", 0)).await.status, 200);
     assert_eq!(database.count("call_routes").await, 0);
 
     database.admin().await.add_agent(victim, &agent(Some(ASSISTANT), Some(NUMBER))).await.unwrap();
     let before = database.everything_of(intruder).await;
-    post(&door, &call.status("ended", 1_000)).await;
+    post(&webhook, &call.status("ended", 1_000)).await;
     assert_eq!(database.everything_of(intruder).await, before);
     assert_eq!(database.count(&format!("call_logs WHERE org_id = '{victim}' AND status = 'completed'")).await, 1);
 }
 
-/// D13: what one org registered, no other can: the registration fails whole, and the directory stays as it is.
+/// D13: an id that one org has registered cannot be registered by another. The registration fails as a whole, and the
+/// directory does not change.
 #[tokio::test]
 async fn an_id_of_another_org_cannot_be_registered() {
     let (database, _door, acme, other) = open().await;
@@ -294,13 +295,13 @@ async fn an_id_of_another_org_cannot_be_registered() {
         assert_eq!(found, (FailureCode::ConstraintViolated, Some("platform_directory_pkey")), "{taken:?}");
     }
     assert_eq!((database.everything_of(acme).await, database.everything_of(other).await), before);
-    // The org itself may name its number and assistant for a second agent.
+    // The org itself may use its number and assistant for a second agent.
     admin.add_agent(acme, &everything).await.unwrap();
     assert_eq!(database.count("agents").await, 2);
     assert_eq!(database.count("platform_directory").await, 4);
 }
 
-/// D13: an agent that is added while an event is being kept waits for it, and applies it.
+/// D13: an agent that is added while an event is being stored as unresolved waits for the event and applies it.
 #[tokio::test]
 async fn an_agent_added_while_an_event_is_being_kept_applies_it() {
     let (database, _door, acme, _) = open().await;
@@ -322,10 +323,10 @@ async fn an_agent_added_while_an_event_is_being_kept_applies_it() {
     assert_eq!(orgs_of(&database, &call).await, Some(acme.to_string()));
 }
 
-/// D13: an event that comes while its agent is being added waits for it, and finds it.
+/// D13: an event that arrives while its agent is being added waits for the agent and finds it.
 #[tokio::test]
 async fn an_event_that_comes_while_its_agent_is_being_added_finds_it() {
-    let (database, door, acme, _) = open().await;
+    let (database, webhook, acme, _) = open().await;
     let call = call(Some(ASSISTANT), None);
     let adding = database.superuser().await;
     let add = format!(
@@ -338,12 +339,12 @@ async fn an_event_that_comes_while_its_agent_is_being_added_finds_it() {
         until_somebody_waits(&database).await;
         adding.batch_execute("COMMIT").await.unwrap();
     };
-    tokio::join!(post(&door, &body), commit);
+    tokio::join!(post(&webhook, &body), commit);
     assert_eq!(orgs_of(&database, &call).await, Some(acme.to_string()));
     assert_eq!(database.count("unresolved_events").await, 0);
 }
 
-/// Returns once a statement in this database waits for a lock, or after so many looks that none will.
+/// Returns when a statement in this database waits for a lock, or after a maximum number of polls.
 async fn until_somebody_waits(database: &TestDatabase) {
     const LOOKS: usize = 500;
     let client = database.superuser().await;
@@ -356,18 +357,19 @@ async fn until_somebody_waits(database: &TestDatabase) {
     }
 }
 
-/// D13: whichever of agent and event is first at the very same moment, none is stranded.
+/// D13: in a race between agent and event, the event is always applied.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_at_the_moment_of_its_registration_is_never_stranded() {
     const ROUNDS: usize = 40;
-    let (database, door, acme, _) = open().await;
+    let (database, webhook, acme, _) = open().await;
     let (admin, queues) = (database.admin().await, TestQueues::new().await);
     let second_door = TestWebhook::new(database.app(), &queues);
     for round in 0..ROUNDS {
         let assistant = format!("assistant-{round}");
         let agent = agent(Some(&assistant), None);
         let [one, two] = [(); 2].map(|()| call(Some(&assistant), None).status("ended", 0));
-        let (added, (), ()) = tokio::join!(admin.add_agent(acme, &agent), post(&door, &one), post(&second_door, &two));
+        let (added, (), ()) =
+            tokio::join!(admin.add_agent(acme, &agent), post(&webhook, &one), post(&second_door, &two));
         added.unwrap();
     }
     assert_eq!(database.count("unresolved_events").await, 0);

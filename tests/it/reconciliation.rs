@@ -1,12 +1,12 @@
-//! D10: a call whose report never came is found, and completed by asking Vapi, through the same path as every report.
+//! D10: a call without a report is found and completed by asking Vapi, through the same path as every report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfence_harness::testing::fake_vapi::Reply;
+use ringfence_harness::testing::webhook::masters;
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_protocol::maintenance::Job;
-use ringfence_testkit::studio::Reply;
-use ringfence_testkit::webhook::masters;
-use ringfence_testkit::{Call, TestDatabase};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Value, json};
 
@@ -14,21 +14,21 @@ use crate::recordings::Stage;
 
 const KEY: &str = "a-private-key";
 
-/// Gives an org its API key at Vapi.
+/// Stores an org's API key at Vapi.
 async fn give_key(stage: &Stage, org: OrgId) {
     let sealed = masters().api_key_sealer().seal(org, KEY).unwrap();
     assert!(stage.database.admin().await.set_vapi_key(org, Some(&sealed)).await.unwrap());
 }
 
-/// A call that was first heard of two hours ago, and not of its end.
+/// A call whose first event was two hours ago, without an end.
 pub(crate) async fn stuck(stage: &Stage, org: OrgId) -> Call {
     let call = Call::default();
-    assert_eq!(stage.door().post(org, &call.status("in-progress", 0)).await.status, 200);
+    assert_eq!(stage.webhook().post(org, &call.status("in-progress", 0)).await.status, 200);
     age(stage, &call, "2 hours").await;
     call
 }
 
-/// As if the call had been heard of so long ago: its id says when it was.
+/// Sets the time of the call's first event, which is part of its id.
 async fn age(stage: &Stage, call: &Call, ago: &str) {
     let id = format!(
         "overlay(time_floor_uuid(now() - interval '{ago}')::text PLACING right(gen_random_uuid()::text, 12) FROM 25)::uuid"
@@ -44,7 +44,7 @@ async fn age(stage: &Stage, call: &Call, ago: &str) {
         .await;
 }
 
-/// What the fake of Vapi's API says of a call (the contract's `Call`, with the artifact that `GET /call/{id}` adds).
+/// Answer of the fake of Vapi's API for a call (the contract's `Call`, with the artifact that `GET /call/{id}` adds).
 fn at_vapi(call: &Call, status: &str) -> Value {
     let mut shown = call.report(60_000, json!({}))["message"].clone();
     let ended = status == "ended";
@@ -60,10 +60,10 @@ fn at_vapi(call: &Call, status: &str) -> Value {
 }
 
 fn put(stage: &Stage, call: &Call, shown: &Value) {
-    stage.studio.put(&format!("/call/{}", call.id), Reply::File(shown.to_string().into_bytes()));
+    stage.vapi.put(&format!("/call/{}", call.id), Reply::File(shown.to_string().into_bytes()));
 }
 
-/// Runs the function of reports over what waits; how many there were.
+/// Runs the function of reports on the waiting messages. Returns their number.
 async fn deliver(stage: &Stage) -> usize {
     let app = stage.database.app();
     let batch = stage.queues.take(Function::EndOfCallReport).await;
@@ -74,7 +74,7 @@ async fn deliver(stage: &Stage) -> usize {
     count
 }
 
-/// Asks again at once, and not when it would be time.
+/// Makes the next attempt due now.
 async fn later(stage: &Stage) {
     stage.execute("UPDATE reconciliations SET next_attempt_at = now() - interval '1 second'").await;
 }
@@ -86,14 +86,14 @@ async fn states(stage: &Stage) -> String {
 const ROWS: &str = "SELECT (SELECT string_agg((to_jsonb(l) - '{id,org_id,vapi_call_id,created_at,updated_at,lead_id}'::text[])::text, ',') FROM call_logs l)
     || (SELECT string_agg((to_jsonb(c) - '{id,org_id,vapi_call_id,created_at,updated_at}'::text[])::text, ',') FROM calls c)";
 
-/// The rows are those that the webhook would have made; the report itself, should it come after all, changes nothing.
+/// The rows are those of the webhook. A report that arrives later changes nothing.
 #[tokio::test]
 async fn a_report_that_never_came_is_asked_for() {
     let stage = Stage::new().await;
     give_key(&stage, stage.org).await;
     let call = stuck(&stage, stage.org).await;
     let fresh = Call::default();
-    assert_eq!(stage.door().post(stage.org, &fresh.status("in-progress", 0)).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &fresh.status("in-progress", 0)).await.status, 200);
     put(&stage, &call, &at_vapi(&call, "ended"));
 
     let dry = stage.maintain(Job::Reconcile, true).await;
@@ -101,14 +101,14 @@ async fn a_report_that_never_came_is_asked_for() {
     assert_eq!(stage.database.count("reconciliations").await, 0);
     let (one, two) = tokio::join!(stage.maintain(Job::Reconcile, false), stage.maintain(Job::Reconcile, false));
     assert_eq!((one.found + two.found, one.done + two.done), (1, 1), "asked once");
-    let asked = stage.studio.asked();
+    let asked = stage.vapi.asked();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].authorization.as_deref(), Some("Bearer a-private-key"));
     assert_eq!(deliver(&stage).await, 1);
     stage.execute(&format!("DELETE FROM call_tracking WHERE vapi_call_id = '{0}'; DELETE FROM calls WHERE vapi_call_id = '{0}'; DELETE FROM call_logs WHERE vapi_call_id = '{0}'", fresh.id)).await;
     let rows = stage.text(ROWS).await;
 
-    // The same call where the webhook came.
+    // The same call in another database, where the webhook arrived.
     let elsewhere = TestDatabase::new().await;
     let org = elsewhere.org("Acme").await;
     let report = call.report(60_000, json!({}));
@@ -119,11 +119,12 @@ async fn a_report_that_never_came_is_asked_for() {
     later(&stage).await;
     assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 0);
     assert_eq!(states(&stage).await, "completed");
-    assert_eq!(stage.door().post(stage.org, &report).await.status, 200);
+    assert_eq!(stage.webhook().post(stage.org, &report).await.status, 200);
     assert_eq!(stage.text(ROWS).await, rows);
 }
 
-/// What is not over is asked for again; what cannot be had is marked with its reason, and keeps no other org's calls.
+/// A call that has not ended is asked for again. A call that Vapi does not have is marked with its reason and does not
+/// block other orgs' calls.
 #[tokio::test]
 async fn what_vapi_says_decides_what_becomes_of_it() {
     let stage = Stage::new().await;
@@ -131,12 +132,12 @@ async fn what_vapi_says_decides_what_becomes_of_it() {
     let (going_on, gone, busy) =
         (stuck(&stage, stage.org).await, stuck(&stage, stage.org).await, stuck(&stage, stage.org).await);
     put(&stage, &going_on, &at_vapi(&going_on, "in-progress"));
-    stage.studio.put(&format!("/call/{}", busy.id), Reply::Status(429));
+    stage.vapi.put(&format!("/call/{}", busy.id), Reply::Status(429));
     assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 0);
     assert_eq!(states(&stage).await, "open RF9004, open, unreachable RF9002");
     assert_eq!(deliver(&stage).await, 0);
 
-    // It ends after all; and what was busy answers.
+    // Later, the first call has ended, and Vapi answers for the call for which it was busy.
     put(&stage, &going_on, &at_vapi(&going_on, "ended"));
     put(&stage, &busy, &at_vapi(&busy, "ended"));
     later(&stage).await;
@@ -151,7 +152,8 @@ async fn what_vapi_says_decides_what_becomes_of_it() {
     );
 }
 
-/// Without a key nobody is asked until there is one; a key that is refused is tried once in a run; another org goes on.
+/// Without a key, Vapi is not asked until there is one. A refused key is tried once per run, and other orgs are
+/// processed.
 #[tokio::test]
 async fn a_key_that_is_missing_or_refused_is_said() {
     let stage = Stage::new().await;
@@ -160,11 +162,11 @@ async fn a_key_that_is_missing_or_refused_is_said() {
     give_key(&stage, other).await;
     let refused = [stuck(&stage, other).await, stuck(&stage, other).await];
     for call in &refused {
-        stage.studio.put(&format!("/call/{}", call.id), Reply::Status(401));
+        stage.vapi.put(&format!("/call/{}", call.id), Reply::Status(401));
     }
     assert_eq!(stage.maintain(Job::Reconcile, false).await.found, 3);
     assert_eq!(states(&stage).await, "open RF9003, open RF9003, unreachable RF9001");
-    assert_eq!(stage.studio.asked().len(), 1, "once in a run");
+    assert_eq!(stage.vapi.asked().len(), 1, "once in a run");
 
     give_key(&stage, stage.org).await;
     put(&stage, &without, &at_vapi(&without, "ended"));
@@ -174,7 +176,7 @@ async fn a_key_that_is_missing_or_refused_is_said() {
     assert_eq!(completed, without.id);
 }
 
-/// Vapi keeps nothing of some orgs' calls; of others' not longer than fourteen days.
+/// Vapi is not asked for calls of orgs with zero retention, and for other calls at most for fourteen days.
 #[tokio::test]
 async fn who_keeps_nothing_is_not_asked() {
     let stage = Stage::new().await;
@@ -192,12 +194,12 @@ async fn who_keeps_nothing_is_not_asked() {
         .await;
     later(&stage).await;
     put(&stage, &call, &at_vapi(&call, "ended"));
-    let asked = stage.studio.asked().len();
+    let asked = stage.vapi.asked().len();
     assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 0);
-    assert_eq!((states(&stage).await.as_str(), stage.studio.asked().len()), ("unreachable RF9002", asked));
+    assert_eq!((states(&stage).await.as_str(), stage.vapi.asked().len()), ("unreachable RF9002", asked));
 }
 
-/// A call that was erased while it was asked for does not come back: the tombstone drops its report.
+/// A call that was erased during its reconciliation is not restored: the tombstone drops its report.
 #[tokio::test]
 async fn an_erased_call_is_not_brought_back() {
     let stage = Stage::new().await;

@@ -1,4 +1,4 @@
-//! D8: recordings are fetched before their links expire, kept, and played back.
+//! D8: recordings are fetched before their links expire, stored, and played back.
 
 mod fetching;
 mod keeping;
@@ -15,25 +15,25 @@ use maintenance::{Maintenance, Reconciler};
 use recording_upload::{Hosts, Source, Uploader};
 use ringfence_core::Database;
 use ringfence_egress::{EgressClient, EgressPolicy, VapiApi};
+use ringfence_harness::testing::fake_vapi::Reply;
+use ringfence_harness::testing::webhook::keys;
+use ringfence_harness::testing::{Call, FakeVapi, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::Recording;
 use ringfence_protocol::maintenance::{Job, JobRequest, Report};
 use ringfence_runtime::{Backoff, Consumer, FunctionQueues};
-use ringfence_testkit::studio::Reply;
-use ringfence_testkit::webhook::keys;
-use ringfence_testkit::{Call, TestDatabase, TestQueues, TestStudio, TestWebhook};
 use ringfence_vapi::{Function, OrgId, RecordingKind};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::Client;
 
-/// Longer than anything takes here.
+/// Longer than any operation in these tests.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// A database with one org, real queues, a real bucket, and where recordings come from.
+/// A database with one org, real queues, a real bucket, and a fake of Vapi's storage.
 pub(crate) struct Stage {
     pub(crate) database: TestDatabase,
     pub(crate) queues: TestQueues,
-    pub(crate) studio: TestStudio,
+    pub(crate) vapi: FakeVapi,
     pub(crate) org: OrgId,
     superuser: Client,
 }
@@ -42,19 +42,19 @@ impl Stage {
     pub(crate) async fn new() -> Self {
         let database = TestDatabase::new().await;
         let (org, superuser) = (database.org("Acme").await, database.superuser().await);
-        let (queues, studio) = (TestQueues::with_bucket().await, TestStudio::start().await);
-        Self { database, queues, studio, org, superuser }
+        let (queues, vapi) = (TestQueues::with_bucket().await, FakeVapi::start().await);
+        Self { database, queues, vapi, org, superuser }
     }
 
-    /// Somebody who fetches recordings, wherever they lead.
+    /// A consumer that fetches recordings from this machine.
     pub(crate) fn uploader(&self) -> Consumer<Uploader> {
         self.uploader_with(self.database.app(), EgressPolicy::Anywhere, "127.0.0.1,localhost")
     }
 
-    /// The same, over this database, as far as `reach`, from these hosts.
+    /// Like [`Self::uploader`], with this database, egress policy `reach` and these hosts.
     fn uploader_with(&self, database: Arc<Database>, reach: EgressPolicy, hosts: &str) -> Consumer<Uploader> {
         let hosts = Hosts::from_setting(Some(hosts)).unwrap();
-        let source = Source::new(EgressClient::new(reach), &keys(), hosts, &self.studio.url).unwrap();
+        let source = Source::new(EgressClient::new(reach), &keys(), hosts, &self.vapi.url).unwrap();
         let worker = Uploader {
             source,
             bucket: self.queues.bucket(),
@@ -65,11 +65,11 @@ impl Stage {
         self.queues.recording_consumer(worker)
     }
 
-    pub(crate) fn door(&self) -> TestWebhook {
+    pub(crate) fn webhook(&self) -> TestWebhook {
         TestWebhook::new(self.database.app(), &self.queues)
     }
 
-    /// Posts the report of a call whose mono recording is at `link`, for so long.
+    /// Posts the report of a call with a mono recording at `link`, which is valid for `lifetime`.
     async fn report(&self, call: &Call, link: &str, lifetime: SignedDuration) {
         let body = call.report(
             60_000,
@@ -79,22 +79,22 @@ impl Stage {
                 "presignedUrlsExpiresAt": Timestamp::now() + lifetime,
             })),
         );
-        assert_eq!(self.door().post(self.org, &body).await.status, 200);
+        assert_eq!(self.webhook().post(self.org, &body).await.status, 200);
     }
 
-    /// Posts the report of a call with this recording, which is fetched; how many messages are to come again.
+    /// Posts the report of a call with this recording and fetches it. Returns the number of failed messages.
     pub(crate) async fn record(&self, call: &Call, file: &[u8]) -> usize {
-        let link = self.studio.put(&format!("/{}.wav", call.id), Reply::File(file.to_vec()));
+        let link = self.vapi.put(&format!("/{}.wav", call.id), Reply::File(file.to_vec()));
         self.report(call, &link, SignedDuration::from_mins(30)).await;
         self.fetch().await
     }
 
-    /// Runs the function over the message that waits; how many are to come again.
+    /// Runs the function on the waiting message. Returns the number of failed messages.
     pub(crate) async fn fetch(&self) -> usize {
         fetch_with(&self.uploader(), self.queues.take_recording().await).await
     }
 
-    /// Orders a job.
+    /// Runner of maintenance jobs.
     fn maintenance(&self) -> Maintenance {
         Maintenance {
             database: self.database.app(),
@@ -102,7 +102,7 @@ impl Stage {
             bucket: self.queues.bucket(),
             queues: FunctionQueues::all_named(&self.queues.environment(), self.queues.client()).unwrap(),
             reconciler: Reconciler {
-                api: VapiApi::new(EgressClient::new(EgressPolicy::Anywhere), &self.studio.url),
+                api: VapiApi::new(EgressClient::new(EgressPolicy::Anywhere), &self.vapi.url),
                 api_keys: keys().api_key_sealer().unwrap(),
                 sealer: keys().delivery_sealer().unwrap(),
                 reports: self.queues.queues_of(Function::EndOfCallReport).retries,
@@ -114,14 +114,14 @@ impl Stage {
         self.maintenance().run(JobRequest { job, dry_run }, Instant::now() + PATIENCE).await.unwrap()
     }
 
-    /// What the queue says of a call's recordings, by kind.
+    /// Rows of a call's recordings, by kind.
     async fn rows(&self, call: &Call) -> Vec<Value> {
         let query = "SELECT to_jsonb(q) FROM recording_upload_queue q WHERE vapi_call_id = $1 ORDER BY kind";
         let rows = self.superuser.query(query, &[&call.id]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// The one row of a call.
+    /// The only row of a call.
     async fn row(&self, call: &Call) -> Value {
         let mut rows = self.rows(call).await;
         assert_eq!(rows.len(), 1, "{rows:?}");
@@ -144,7 +144,7 @@ impl Stage {
         (row.get(0), row.get(1), row.get(2))
     }
 
-    /// What is kept under a key, and as what.
+    /// Content and content type of an object.
     async fn object(&self, key: &str) -> (Vec<u8>, String) {
         let bucket = self.queues.bucket();
         let object = bucket.client.get_object().bucket(&bucket.name).key(key).send().await.unwrap();
@@ -157,7 +157,7 @@ impl Stage {
     }
 }
 
-/// Runs a function over a batch; how many messages are to come again.
+/// Runs a function on a batch. Returns the number of failed messages.
 pub(crate) async fn fetch_with(uploader: &Consumer<Uploader>, batch: SqsEvent) -> usize {
     assert_eq!(batch.records.len(), 1, "a message waits");
     let response = Box::pin(uploader.consume(batch, Instant::now() + PATIENCE)).await;
@@ -168,7 +168,7 @@ fn artifact(artifact: &Value) -> Value {
     json!({ "artifact": artifact })
 }
 
-/// A file that begins as a recording does.
+/// A file with the header of a recording.
 pub(crate) fn wav(bytes: usize) -> Vec<u8> {
     let mut file = b"RIFF\0\0\0\0WAVEfmt ".to_vec();
     file.extend(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes - file.len()));

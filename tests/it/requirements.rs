@@ -1,4 +1,4 @@
-//! docs/REQUIREMENTS.md is complete, and what it says proves a requirement exists.
+//! docs/REQUIREMENTS.md is complete, and the tests that it names exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,13 +8,13 @@ fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Every id that there is.
+/// Ids of all requirements.
 fn ids() -> Vec<String> {
     let series = [('A', 9), ('B', 11), ('C', 6), ('D', 14)];
     series.iter().flat_map(|(letter, last)| (1..=*last).map(move |number| format!("{letter}{number}"))).collect()
 }
 
-/// The sections of the document: the id and its text.
+/// Sections of the document: id and text.
 fn sections(document: &str) -> Vec<(String, String)> {
     let sections = document.split("\n### ").skip(1);
     sections
@@ -25,7 +25,7 @@ fn sections(document: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The Rust files below a folder.
+/// Rust files in a folder and its subfolders.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -61,13 +61,13 @@ fn tests() -> BTreeSet<String> {
     tests
 }
 
-/// The tests that a section names, in backticks after "Proved by".
+/// Tests that a section names, in backticks after "Proved by".
 fn named_tests(section: &str) -> Vec<String> {
     let Some((_, proofs)) = section.split_once("Proved by") else { return Vec::new() };
     proofs.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The list is complete: every id once, in order, and each is proved or says what is not built.
+/// The list contains every id once, in order. Each is proved or says what is not built.
 #[test]
 fn every_requirement_is_proved_or_says_that_it_is_not_built() {
     let document = fs::read_to_string(root().join("docs/REQUIREMENTS.md")).unwrap();
@@ -87,7 +87,7 @@ fn every_requirement_is_proved_or_says_that_it_is_not_built() {
     }
 }
 
-/// C1: the demanded packages are dependencies of the workspace.
+/// C1: the required packages are dependencies of the workspace.
 #[test]
 fn the_demanded_packages_are_used() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
@@ -106,7 +106,7 @@ fn the_demanded_packages_are_used() {
     }
 }
 
-/// C2: the top level holds what was demanded.
+/// C2: the top level has the required folders.
 #[test]
 fn the_top_level_is_as_demanded() {
     for entry in

@@ -1,4 +1,4 @@
-//! The retry path: what the door cannot apply waits in its function's queue, and is applied when it can be.
+//! The retry path: events that the webhook function cannot apply wait in their function's queue, and are applied later.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use ringfence_core::error::Failure;
 use ringfence_core::{Database, Outcome, Timeouts, apply_event};
+use ringfence_harness::testing::{Call, Proxy, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::Delivery;
 use ringfence_runtime::pipeline::EventStore;
-use ringfence_testkit::{Call, Proxy, TestDatabase, TestQueues, TestWebhook};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 use strum::IntoEnumIterator as _;
 
-/// Where nobody listens.
-const AWAY: Option<&str> = Some("127.0.0.1:1");
+/// An address on which no server listens.
+const UNAVAILABLE: Option<&str> = Some("127.0.0.1:1");
 
 /// A fresh database with one org, and queues.
 async fn set_up() -> (TestDatabase, TestQueues, OrgId) {
@@ -24,13 +24,13 @@ async fn set_up() -> (TestDatabase, TestQueues, OrgId) {
     (database, TestQueues::new().await, org)
 }
 
-/// Posts to the org's URL, where the event is taken, whatever becomes of it.
-async fn post(door: &TestWebhook, org: OrgId, body: &Value) {
-    let reply = door.post(org, body).await;
+/// Posts to the org's URL, which must acknowledge the event.
+async fn post(webhook: &TestWebhook, org: OrgId, body: &Value) {
+    let reply = webhook.post(org, body).await;
     assert_eq!((reply.status.as_u16(), reply.text.as_str()), (200, "{}"), "{body}");
 }
 
-/// Fails, or panics, for one call.
+/// A store that fails or panics for one call.
 struct Faulty<F> {
     database: Arc<Database>,
     fault: F,
@@ -47,7 +47,7 @@ impl<F: Fn(&Delivery) -> Result<(), Failure>> EventStore for Faulty<F> {
     }
 }
 
-/// Runs a function over a batch of its queue.
+/// Runs a function on a batch of its queue.
 async fn consume(
     queues: &TestQueues,
     function: Function,
@@ -57,12 +57,12 @@ async fn consume(
     queues.consumer(function, Arc::clone(database)).consume(batch, in_time()).await
 }
 
-/// A deadline that leaves time for everything.
+/// A deadline that is never reached.
 fn in_time() -> Instant {
     Instant::now() + Duration::from_mins(5)
 }
 
-/// Runs a function over all that waits for it; none of it is to come again.
+/// Runs a function on all of its waiting messages, which must succeed.
 async fn drain(queues: &TestQueues, function: Function, database: &Arc<Database>) -> usize {
     let batch = queues.take(function).await;
     let count = batch.records.len();
@@ -70,7 +70,7 @@ async fn drain(queues: &TestQueues, function: Function, database: &Arc<Database>
     count
 }
 
-/// What an org has, without what was written down of failures.
+/// Rows of an org, without the records of failures.
 fn but_failures(mut everything: BTreeMap<String, String>) -> BTreeMap<String, Vec<Value>> {
     everything.retain(|table, _| !table.starts_with("failed_"));
     let rows = |rows: String| -> Vec<Value> {
@@ -81,19 +81,19 @@ fn but_failures(mut everything: BTreeMap<String, String>) -> BTreeMap<String, Ve
     everything.into_iter().map(|(table, text)| (table, rows(text))).collect()
 }
 
-/// The messages of a batch that are to come again.
+/// Failed messages of a batch.
 fn again(response: &SqsBatchResponse) -> Vec<&str> {
     response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
 }
 
-/// D1, B2: with the database away every stored event is answered 200 and waits for its own function; when the database
-/// is back the rows are those of a call that never had to wait.
+/// D1, B2: while the database is unavailable, every stored event is answered with 200 and waits for its function. When
+/// the database is available again, the rows are those of a call without an outage.
 #[tokio::test]
 async fn an_outage_delays_events_and_loses_none() {
     let (database, queues, org) = set_up().await;
     let on_time = database.org("On time").await;
     let proxy = Proxy::start().await;
-    let door = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
+    let webhook = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
     let call = Call::default();
     let bodies = [
         (Function::CallStarted, call.status("in-progress", 4_000)),
@@ -103,12 +103,12 @@ async fn an_outage_delays_events_and_loses_none() {
         (Function::EndOfCallReport, call.report(60_000, json!({}))),
     ];
     for (_, body) in &bodies {
-        post(&door, on_time, body).await;
+        post(&webhook, on_time, body).await;
     }
     proxy.refuse(true);
     proxy.cut();
     for (_, body) in &bodies {
-        post(&door, org, body).await;
+        post(&webhook, org, body).await;
     }
     assert_eq!(database.rows_of(org).await, "[]");
 
@@ -124,18 +124,18 @@ async fn an_outage_delays_events_and_loses_none() {
     assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{org}'")).await, 5);
 }
 
-/// D1, C3: a start with the database away works: the first webhook of the environment is taken all the same, on both
-/// URLs.
+/// D1, C3: a start while the database is unavailable works: the first webhook of the environment is acknowledged, at
+/// both URLs.
 #[tokio::test]
 async fn a_cold_start_without_a_database_takes_events() {
     let (database, queues, org) = set_up().await;
-    let away = database.app_at(AWAY);
-    away.start_connecting();
-    let door = TestWebhook::new(away, &queues);
+    let unavailable = database.app_at(UNAVAILABLE);
+    unavailable.start_connecting();
+    let webhook = TestWebhook::new(unavailable, &queues);
     let call = Call::default();
     database.agent(org, call.assistant.as_deref().unwrap()).await;
-    post(&door, org, &call.status("in-progress", 0)).await;
-    assert_eq!(door.post_platform(&call.status("ended", 1)).await.status, 200);
+    post(&webhook, org, &call.status("in-progress", 0)).await;
+    assert_eq!(webhook.post_platform(&call.status("ended", 1)).await.status, 200);
     assert_eq!(database.count("call_logs").await, 0);
     assert_eq!(drain(&queues, Function::CallStarted, &database.app()).await, 1);
     assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, 1);
@@ -143,32 +143,32 @@ async fn a_cold_start_without_a_database_takes_events() {
     assert_eq!(database.count("call_routes").await, 1);
 }
 
-/// D1: with neither database nor queue the answer is 503, Vapi hears that the event was not taken, and nothing is half
-/// done.
+/// D1: if the database and the queue are unavailable, the answer is 503, so that Vapi knows that the event was not
+/// accepted, and nothing is partly applied.
 #[tokio::test]
-async fn with_database_and_queue_away_the_answer_is_503() {
+async fn with_database_and_queue_unavailable_the_answer_is_503() {
     let database = TestDatabase::new().await;
-    let (queues, org) = (TestQueues::away().await, database.org("Acme").await);
-    let reply = TestWebhook::new(database.app_at(AWAY), &queues).post(org, &Call::default().status("ended", 0)).await;
+    let (queues, org) = (TestQueues::unavailable().await, database.org("Acme").await);
+    let reply =
+        TestWebhook::new(database.app_at(UNAVAILABLE), &queues).post(org, &Call::default().status("ended", 0)).await;
     assert_eq!(reply.status, 503);
     insta::assert_json_snapshot!(reply.body);
     assert_eq!(database.rows_of(org).await, "[]");
 
-    // With the database there, the queue's absence is nobody's concern.
+    // While the database is available, an unavailable queue has no effect.
     post(&TestWebhook::new(database.app(), &queues), org, &Call::default().status("ended", 0)).await;
     assert_eq!(database.count("call_logs").await, 1);
 }
 
-/// B2: one poisoned and one panicking record cost their neighbour nothing and end in the dead-letter queue, each with
-/// its code.
+/// B2: a poisoned and a panicking record do not affect the other record, and become dead letters with their codes.
 #[tokio::test]
 async fn a_bad_record_does_not_fail_its_neighbours() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(AWAY), &queues);
+    let webhook = TestWebhook::new(database.app_at(UNAVAILABLE), &queues);
     let (panicking, good) = (Call::default(), Call::default());
-    post(&door, org, &panicking.status("ended", 0)).await;
+    post(&webhook, org, &panicking.status("ended", 0)).await;
     queues.put(Function::CallEnded, "poison").await;
-    post(&door, org, &good.status("ended", 0)).await;
+    post(&webhook, org, &good.status("ended", 0)).await;
 
     let batch = queues.take(Function::CallEnded).await;
     assert_eq!(batch.records.len(), 3);
@@ -186,14 +186,14 @@ async fn a_bad_record_does_not_fail_its_neighbours() {
     assert_eq!(database.text("SELECT vapi_call_id FROM call_logs").await, Some(good.id));
 }
 
-/// B2: what a batch has no time for is not tried, and comes again at once: a function that were stopped in the middle would have its
-/// whole batch delivered again.
+/// B2: the records for which a batch has no time are not tried, and are visible again at once. If the function were
+/// stopped in the middle, the whole batch would be delivered again.
 #[tokio::test]
 async fn a_batch_out_of_time_leaves_the_rest_for_the_next() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(AWAY), &queues);
+    let webhook = TestWebhook::new(database.app_at(UNAVAILABLE), &queues);
     for _ in 0..3 {
-        post(&door, org, &Call::default().status("ended", 0)).await;
+        post(&webhook, org, &Call::default().status("ended", 0)).await;
     }
     let (app, batch) = (database.app(), queues.take(Function::CallEnded).await);
     let ids: Vec<_> = batch.records.iter().filter_map(|record| record.message_id.clone()).collect();
@@ -205,14 +205,15 @@ async fn a_batch_out_of_time_leaves_the_rest_for_the_next() {
     assert_eq!(queues.take(Function::CallEnded).await.records.len(), 2, "both are visible again");
 }
 
-/// B2: what failed for now is delivered again after its back-off, long before the queue's own visibility timeout.
+/// B2: a message that failed transiently is delivered again after its backoff, long before the queue's visibility
+/// timeout ends.
 #[tokio::test]
 async fn a_failed_message_comes_again_after_its_back_off() {
     let (database, queues, org) = set_up().await;
-    let away = database.app_at(AWAY);
-    post(&TestWebhook::new(Arc::clone(&away), &queues), org, &Call::default().status("ended", 0)).await;
+    let unavailable = database.app_at(UNAVAILABLE);
+    post(&TestWebhook::new(Arc::clone(&unavailable), &queues), org, &Call::default().status("ended", 0)).await;
     let batch = queues.take(Function::CallEnded).await;
-    consume(&queues, Function::CallEnded, &away, batch).await;
+    consume(&queues, Function::CallEnded, &unavailable, batch).await;
     let again = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
             let batch = queues.take(Function::CallEnded).await;
@@ -227,12 +228,12 @@ async fn a_failed_message_comes_again_after_its_back_off() {
     assert_eq!(database.count("failed_operations WHERE state = 'resolved' AND receives = 2").await, 1);
 }
 
-/// B2: an event on the queue of another function is applied like any other, and not lost.
+/// B2: an event on the queue of another function is applied, too.
 #[tokio::test]
 async fn an_event_on_the_queue_of_another_function_applies() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(AWAY), &queues);
-    post(&door, org, &Call::default().status("ended", 0)).await;
+    let webhook = TestWebhook::new(database.app_at(UNAVAILABLE), &queues);
+    post(&webhook, org, &Call::default().status("ended", 0)).await;
     let misdirected = queues.take(Function::CallEnded).await.records.remove(0);
     queues.put(Function::Transcript, misdirected.body.as_deref().unwrap()).await;
     assert_eq!(drain(&queues, Function::Transcript, &database.app()).await, 1);
@@ -240,8 +241,8 @@ async fn an_event_on_the_queue_of_another_function_applies() {
     assert_eq!(database.count("call_logs WHERE status = 'completed'").await, 1);
 }
 
-/// D1, B2: a transient failure leaves the record on its queue, named in the response; it applies when the cause is
-/// gone.
+/// D1, B2: a transient failure leaves the record on its queue, and the response names it. It applies when the cause has
+/// ended.
 #[tokio::test]
 async fn a_transient_failure_comes_again() {
     let (database, queues, org) = set_up().await;
@@ -265,16 +266,17 @@ async fn a_transient_failure_comes_again() {
     assert_eq!(database.count("call_logs WHERE status = 'completed' AND cost = 0.037").await, 1);
 }
 
-/// B2: while the database is away the rest of a batch is spared the wait and comes again with the first.
+/// B2: while the database is unavailable, the rest of a batch does not wait for it, and fails together with the first
+/// record.
 #[tokio::test]
 async fn a_batch_meets_an_absent_database_once() {
     let (database, queues, org) = set_up().await;
     let proxy = Proxy::start().await;
     proxy.refuse(true);
     let unavailable = database.app_at(Some(&proxy.address));
-    let door = TestWebhook::new(database.app_at(AWAY), &queues);
+    let webhook = TestWebhook::new(database.app_at(UNAVAILABLE), &queues);
     for _ in 0..3 {
-        post(&door, org, &Call::default().status("ended", 0)).await;
+        post(&webhook, org, &Call::default().status("ended", 0)).await;
     }
     let batch = queues.take(Function::CallEnded).await;
     let ids: Vec<_> = batch.records.iter().map(|record| record.message_id.clone().unwrap()).collect();
@@ -284,15 +286,15 @@ async fn a_batch_meets_an_absent_database_once() {
     assert_eq!(proxy.connections(), 1);
 }
 
-/// B2: a statement that the server ended for taking too long costs its neighbours nothing; only a server that does not answer at
-/// all does.
+/// B2: a statement that the server cancels because of its timeout does not affect the other records. Only a server that
+/// does not answer at all does.
 #[tokio::test]
 async fn one_slow_event_does_not_hold_up_its_neighbours() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(AWAY), &queues);
+    let webhook = TestWebhook::new(database.app_at(UNAVAILABLE), &queues);
     let (slow, good) = (Call::default(), Call::default());
     for call in [&slow, &good] {
-        post(&door, org, &call.status("ended", 0)).await;
+        post(&webhook, org, &call.status("ended", 0)).await;
     }
     let back = database.app();
     let ended = Failure { code: FailureCode::DatabaseTimeout, sqlstate: Some("57014".to_owned()), constraint: None };
@@ -306,7 +308,7 @@ async fn one_slow_event_does_not_hold_up_its_neighbours() {
     assert_eq!(database.text("SELECT vapi_call_id FROM call_logs").await, Some(good.id));
 }
 
-/// A4, B2: an event that can never apply is taken too, leaves no claim, and ends in the dead-letter queue at once.
+/// A4, B2: an event that cannot be applied is acknowledged, too, leaves no claim, and becomes a dead letter at once.
 #[tokio::test]
 async fn a_permanent_failure_ends_in_the_dead_letter_queue() {
     let (database, queues, org) = set_up().await;
@@ -321,16 +323,16 @@ async fn a_permanent_failure_ends_in_the_dead_letter_queue() {
     assert_eq!(database.rows_of(org).await, "[]");
 }
 
-/// D1: when the answer is lost after the commit nobody knows what happened; the event is taken, and applied once.
+/// D1: if the answer is lost after the commit, the outcome is unknown. The event is acknowledged, and applied once.
 #[tokio::test]
 async fn an_answer_lost_after_the_commit_changes_nothing() {
     let (database, queues, org) = set_up().await;
     let proxy = Proxy::start().await;
-    let door = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
+    let webhook = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
     let call = Call::default();
-    post(&door, org, &call.status("in-progress", 0)).await;
+    post(&webhook, org, &call.status("in-progress", 0)).await;
     proxy.swallow_answers(true);
-    post(&door, org, &call.report(60_000, json!({}))).await;
+    post(&webhook, org, &call.report(60_000, json!({}))).await;
     let committed = but_failures(database.everything_of(org).await);
     assert_eq!(committed["call_logs"][0]["status"], "completed", "the server had committed it");
 
@@ -338,96 +340,98 @@ async fn an_answer_lost_after_the_commit_changes_nothing() {
     assert_eq!(but_failures(database.everything_of(org).await), committed);
 }
 
-/// D4: a connection that died while idle is made anew, and the statement sent once more: nothing has to wait in a
-/// queue.
+/// D4: a connection that was closed while idle is replaced, and the statement is sent again, so that the event need not
+/// be queued.
 #[tokio::test]
 async fn a_dead_idle_connection_is_replaced_at_once() {
     let (database, queues, org) = set_up().await;
     let proxy = Proxy::start().await;
-    let door = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
-    post(&door, org, &Call::default().status("ended", 0)).await;
+    let webhook = TestWebhook::new(database.app_at(Some(&proxy.address)), &queues);
+    post(&webhook, org, &Call::default().status("ended", 0)).await;
     proxy.cut();
-    post(&door, org, &Call::default().status("ended", 0)).await;
+    post(&webhook, org, &Call::default().status("ended", 0)).await;
     assert_eq!(proxy.connections(), 2);
     assert_eq!(database.count("call_logs WHERE status = 'completed'").await, 2);
     assert!(queues.take(Function::CallEnded).await.records.is_empty());
 }
 
-/// D1: an outage costs the first webhook its wait and the following ones nothing: they go to the queue without another attempt
-/// to connect. When the memory of it has passed, the next one tries again, and applies.
+/// D1: during an outage the first webhook waits for the database and the following ones do not: the circuit breaker
+/// queues them without a connection attempt. After the breaker has closed, the next webhook connects again and is
+/// applied.
 #[tokio::test]
 async fn a_known_outage_costs_no_further_wait() {
     let (database, queues, org) = set_up().await;
     let proxy = Proxy::start().await;
     for (memory, connections) in [(Duration::from_hours(1), 1), (Duration::ZERO, 4)] {
         let before = proxy.connections();
-        let patience = Timeouts {
+        let timeouts = Timeouts {
             connect: Duration::from_millis(50),
             statement: Duration::from_millis(50),
             retry_after: memory,
             ..Timeouts::default()
         };
-        let door = TestWebhook::new(database.app_with(Some(&proxy.address), patience), &queues);
+        let webhook = TestWebhook::new(database.app_with(Some(&proxy.address), timeouts), &queues);
         proxy.fall_silent(true);
         for _ in 0..4 {
-            post(&door, org, &Call::default().status("ended", 0)).await;
+            post(&webhook, org, &Call::default().status("ended", 0)).await;
         }
         assert_eq!(proxy.connections() - before, connections, "{memory:?}");
         assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, 4);
 
         proxy.fall_silent(false);
-        post(&door, org, &Call::default().status("ended", 0)).await;
+        post(&webhook, org, &Call::default().status("ended", 0)).await;
         let waits = usize::from(memory > Duration::ZERO);
         assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, waits, "{memory:?}");
     }
 }
 
-/// D1: a connection that was idle for long is not trusted, since a router on the way may have forgotten it in silence.
+/// D1: a connection that was idle for long is not used again, since a router may have dropped it silently.
 #[tokio::test]
 async fn a_connection_idle_for_long_is_not_used_again() {
     let (database, queues, org) = set_up().await;
     let proxy = Proxy::start().await;
     for (max_idle, connections) in [(Duration::from_hours(1), 1), (Duration::ZERO, 3)] {
         let before = proxy.connections();
-        let patience = Timeouts { max_idle, ..Timeouts::default() };
-        let door = TestWebhook::new(database.app_with(Some(&proxy.address), patience), &queues);
+        let timeouts = Timeouts { max_idle, ..Timeouts::default() };
+        let webhook = TestWebhook::new(database.app_with(Some(&proxy.address), timeouts), &queues);
         for _ in 0..3 {
-            post(&door, org, &Call::default().status("ended", 0)).await;
+            post(&webhook, org, &Call::default().status("ended", 0)).await;
         }
         assert_eq!(proxy.connections() - before, connections, "{max_idle:?}");
     }
     assert_eq!(database.count("call_logs WHERE status = 'completed'").await, 6);
 }
 
-/// D5: a key revoked after an event was received does not reject it in its queue; one revoked before does (RF2004).
+/// D5: a key that is revoked after an event was received does not reject the event in its queue. A key that was revoked
+/// before does (RF2004).
 #[tokio::test]
 async fn a_queued_event_keeps_the_right_it_came_with() {
     let (database, queues, org) = set_up().await;
-    let door = TestWebhook::new(database.app_at(AWAY), &queues);
+    let webhook = TestWebhook::new(database.app_at(UNAVAILABLE), &queues);
     let (before, after) = (Call::default(), Call::default());
-    post(&door, org, &before.status("ended", 0)).await;
+    post(&webhook, org, &before.status("ended", 0)).await;
     database.admin().await.rotate_key(org, Duration::ZERO).await.unwrap();
-    // Without the database the door cannot know that the key has been revoked.
-    post(&door, org, &after.status("ended", 0)).await;
+    // While the database is unavailable, the webhook function cannot know that the key has been revoked.
+    post(&webhook, org, &after.status("ended", 0)).await;
     assert_eq!(drain(&queues, Function::CallEnded, &database.app()).await, 2);
     assert_eq!(database.text("SELECT vapi_call_id FROM call_logs").await, Some(before.id));
     assert_eq!(queues.dead_letters(Function::CallEnded).await, ["RF2004"]);
 }
 
-/// A7: after the full rollback webhooks wait in their queues (RF1006), with every earlier row in place; after migrating
-/// up again they apply.
+/// A7: after the full rollback, webhooks wait in their queues (RF1006), with all earlier rows in place. They apply
+/// after the schema is migrated again.
 #[tokio::test]
 async fn after_the_full_rollback_events_wait_for_the_migration() {
     const ROLLBACK: &str = include_str!("../../migrations/rollback/constraints_and_indexes.sql");
     let (database, queues, org) = set_up().await;
     let app = database.app();
-    let door = TestWebhook::new(Arc::clone(&app), &queues);
+    let webhook = TestWebhook::new(Arc::clone(&app), &queues);
     let call = Call::default();
-    post(&door, org, &call.status("in-progress", 0)).await;
+    post(&webhook, org, &call.status("in-progress", 0)).await;
     let before = but_failures(database.everything_of(org).await);
     database.superuser().await.batch_execute(ROLLBACK).await.unwrap();
 
-    post(&door, org, &call.report(60_000, json!({}))).await;
+    post(&webhook, org, &call.report(60_000, json!({}))).await;
     let batch = queues.take(Function::EndOfCallReport).await;
     assert_eq!(TestQueues::failure_codes(&batch), ["RF1006"]);
     assert_eq!(again(&consume(&queues, Function::EndOfCallReport, &app, batch.clone()).await).len(), 1);

@@ -1,8 +1,8 @@
-//! The review's checklist, line by line (A8). Each test is named after its line; the details are in the other files.
+//! The lines of the review's checklist (A8). Each test is named after its line; the details are in the other files.
 
 use ringfence_core::Outcome;
-use ringfence_testkit::database::{apply, try_apply};
-use ringfence_testkit::{Call, TestDatabase};
+use ringfence_harness::testing::database::{apply, try_apply};
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio_postgres::error::SqlState;
@@ -18,7 +18,7 @@ fn whole_call(call: &Call) -> Vec<Value> {
     ]
 }
 
-/// Applies bodies at the same moment, each over a connection of its own.
+/// Applies bodies concurrently, each over its own connection.
 async fn at_once(database: &TestDatabase, bodies: Vec<(OrgId, Value)>) -> Vec<Outcome> {
     let mut tasks = tokio::task::JoinSet::new();
     for (org, body) in bodies {
@@ -114,7 +114,7 @@ async fn each_function_called_directly() {
     assert_eq!(database.count(whole).await, 1);
 }
 
-/// A8: rollback on error (for every event and every table it writes: `claims.rs`).
+/// A8: rollback on error (for every event and every table that it writes: `claims.rs`).
 #[tokio::test]
 async fn rollback_on_error() {
     let database = TestDatabase::new().await;
@@ -167,7 +167,7 @@ async fn no_null_org_in_any_row() {
     }
 }
 
-/// A8: the indexes exist and are used, by the lookups that the review named (the plans inside the functions: `plans.rs`).
+/// A8: the indexes exist and are used, by the lookups of the review (the plans inside the functions: `plans.rs`).
 #[tokio::test]
 async fn the_indexes_exist_and_are_used() {
     let database = TestDatabase::new().await;
@@ -193,13 +193,13 @@ async fn the_indexes_exist_and_are_used() {
     }
 }
 
-/// A8: concurrent starts of one call make one row in each table.
+/// A8: concurrent starts of one call create one row in each table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_starts() {
     let database = TestDatabase::new().await;
     let acme = database.org("Acme").await;
     let call = Call::default();
-    // Twenty different events, so that no claim spares any of them the race for the call's rows.
+    // Twenty different events, so that no claim prevents a concurrent write of the call's rows.
     let starts = (0..20).map(|turn| (acme, call.status("in-progress", 4_000 + turn))).collect();
     assert_eq!(applied(&at_once(&database, starts).await), 20);
     for table in ["call_logs", "call_tracking", "calls"] {
@@ -209,7 +209,7 @@ async fn concurrent_starts() {
     assert_eq!(database.text("SELECT started_at FROM calls").await.as_deref(), Some("2026-09-14 15:02:15.48+00"));
 }
 
-/// A8: started, transcribed, ended in sequence.
+/// A8: started, transcribed and ended in sequence.
 #[tokio::test]
 async fn started_transcribed_ended_in_sequence() {
     let database = TestDatabase::new().await;
@@ -228,7 +228,7 @@ async fn started_transcribed_ended_in_sequence() {
     }
 }
 
-/// A8: several orgs at once, with the same call ids, end as each would alone.
+/// A8: several orgs concurrently, with the same call ids, have the same rows as each alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_orgs_at_once() {
     let database = TestDatabase::new().await;

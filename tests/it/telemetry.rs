@@ -1,4 +1,5 @@
-//! B4 and invariant 5: what failed is told, to the log, to CloudWatch and to Sentry; and nothing personal or secret is in any of it.
+//! B4 and invariant 5: failures are reported to the log, to CloudWatch and to Sentry, without any personal data or
+//! secret.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -7,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use ringfence_core::{Database, Failure, Outcome};
 use ringfence_egress::{EgressClient, EgressPolicy};
+use ringfence_harness::testing::endpoint::Manner;
+use ringfence_harness::testing::{
+    Call, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample_bytes, sample_names,
+};
 use ringfence_protocol::Delivery;
 use ringfence_protocol::maintenance::Job;
 use ringfence_runtime::pipeline::EventStore;
 use ringfence_runtime::sentry::{FailedTransaction, Reporter};
-use ringfence_testkit::endpoint::Manner;
-use ringfence_testkit::{Call, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample_bytes, sample_names};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 use strum::IntoEnumIterator as _;
@@ -20,15 +23,15 @@ use tokio::sync::OnceCell;
 
 use crate::recordings::Stage;
 
-/// The test below that speaks runs in a process of its own, so that all that a function's process says can be read.
-const SPEAKER: &str = "telemetry::a_door_speaks";
+/// Test that runs in a separate process, so that all output of a function's process can be read.
+const SPEAKER: &str = "telemetry::a_webhook_function_logs";
 
 fn dsn(endpoint: &TestEndpoint) -> String {
     let host = endpoint.url.trim_start_matches("http://").trim_end_matches("/hook");
     format!("http://public@{host}/42")
 }
 
-/// The events that Sentry was told.
+/// Events that Sentry received.
 fn told(endpoint: &TestEndpoint) -> Vec<Value> {
     let requests = endpoint.requests();
     requests.iter().map(|request| serde_json::from_str(request.text.lines().nth(2).unwrap()).unwrap()).collect()
@@ -46,7 +49,7 @@ fn failed(org: OrgId, code: FailureCode, reporter: &Reporter) {
     });
 }
 
-/// B4: Sentry is told ids and codes, and not more than a few times a minute of one kind.
+/// B4: Sentry receives ids and codes, and at most a few events of one kind per minute.
 #[tokio::test]
 async fn sentry_is_told_ids_and_codes() {
     let sentry = TestEndpoint::start(Manner::Answers(json!({}))).await;
@@ -80,14 +83,15 @@ async fn sentry_is_told_ids_and_codes() {
     assert!(authorization.contains("sentry_key=public"), "{authorization}");
 }
 
-/// B4: a Sentry that hangs, refuses or is away holds nobody up, and what it missed is not kept for ever.
+/// B4: a Sentry that hangs, refuses or is unavailable does not delay the function, and unsent events are not retained
+/// without a limit.
 #[tokio::test]
 async fn a_sentry_that_hangs_holds_nobody_up() {
     let sentry = TestEndpoint::start(Manner::Hangs).await;
     let reporter = Reporter::new(dsn(&sentry).parse().unwrap(), EgressClient::new(EgressPolicy::Anywhere), "webhook");
     let org = OrgId::from(uuid::Uuid::new_v4());
     failed(org, FailureCode::ConstraintViolated, &reporter);
-    // It would hang for ever.
+    // Without a limit it would hang.
     tokio::time::timeout(Duration::from_mins(1), reporter.flush()).await.unwrap();
     sentry.behave(Manner::Answers(json!({})));
     let before = sentry.requests().len();
@@ -98,7 +102,7 @@ async fn a_sentry_that_hangs_holds_nobody_up() {
     assert_eq!(told(&sentry).last().unwrap()["tags"]["failure.code"], "RF2002");
 }
 
-/// What of a sample is personal or secret, wherever it stands.
+/// Personal or secret values of a sample, at any depth.
 fn needles(key: &str, value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(key, value)| needles(key, value, found)),
@@ -143,7 +147,8 @@ fn needles(key: &str, value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// B4, invariant 5: over all samples, applied and failed, at the most talkative level, nothing personal or secret is said anywhere.
+/// B4, invariant 5: for all samples, applied and failed, at the most verbose log level, no output contains personal
+/// data or a secret.
 #[tokio::test]
 async fn nothing_personal_is_said_anywhere() {
     let mut found = BTreeSet::from(["Sam Example".to_owned(), "Dana Example".to_owned()]);
@@ -156,7 +161,7 @@ async fn nothing_personal_is_said_anywhere() {
     );
 
     let (said, told) = spoken().await;
-    // It did speak: of events applied and failed, of refusals, and in metrics.
+    // The output contains applied and failed events, refusals, and metrics.
     for expected in [
         "event handled",
         "event failed",
@@ -181,7 +186,7 @@ async fn nothing_personal_is_said_anywhere() {
     assert!(leaked.is_empty(), "{leaked:?}");
 }
 
-/// C4: whatever an alarm looks at has moved when that has happened which it is for.
+/// C4: the metric of each alarm changes when the alarm's condition occurs.
 #[tokio::test]
 async fn the_metric_of_each_alarm_moves() {
     let template = std::fs::read_to_string(format!("{}/../template.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();
@@ -203,7 +208,7 @@ async fn the_metric_of_each_alarm_moves() {
     }
 }
 
-/// All that the speaker below says, and what Sentry was told by it.
+/// All output of the process below, and the events that Sentry received from it.
 async fn spoken() -> &'static (String, Vec<Value>) {
     static SPOKEN: OnceCell<(String, Vec<Value>)> = OnceCell::const_new();
     SPOKEN.get_or_init(speak).await
@@ -228,19 +233,20 @@ async fn speak() -> (String, Vec<Value>) {
     (said, told)
 }
 
-/// Not a test of itself: what a door, its consumers and maintenance say over all samples and in all kinds of trouble, for the tests above.
+/// Not a test by itself: output of a webhook function, its consumers and maintenance for all samples and all kinds of
+/// failures, for the tests above.
 #[tokio::test]
 #[ignore = "run by the tests above, in a process of its own"]
-async fn a_door_speaks() {
+async fn a_webhook_function_logs() {
     ringfence_runtime::telemetry::start();
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
     let app = database.app();
-    let door = TestWebhook::new(Arc::clone(&app), &queues);
+    let webhook = TestWebhook::new(Arc::clone(&app), &queues);
     let post_all = async || {
         for name in sample_names() {
-            // An org each, since some name the same call.
+            // One org each, since some samples name the same call.
             let org = database.org(&name).await;
-            door.post_bytes(org, sample_bytes(&name)).await;
+            webhook.post_bytes(org, sample_bytes(&name)).await;
         }
     };
     post_all().await;
@@ -253,7 +259,7 @@ async fn a_door_speaks() {
     post_all().await;
     let org = database.org("Acme").await;
     assert_eq!(
-        door.send(Some(&org.to_string()), &[("x-vapi-secret", "somebody's secret")], b"{}".to_vec()).await.status,
+        webhook.send(Some(&org.to_string()), &[("x-vapi-secret", "somebody's secret")], b"{}".to_vec()).await.status,
         401
     );
     for function in Function::iter() {
@@ -261,13 +267,15 @@ async fn a_door_speaks() {
         consumer.consume(queues.take(function).await, Instant::now() + Duration::from_mins(5)).await;
     }
     let late = Call::default();
-    queues.put(Function::CallEnded, &sealed(&ringfence_testkit::call::delivery(org, &late.status("ended", 0)))).await;
+    queues
+        .put(Function::CallEnded, &sealed(&ringfence_harness::testing::call::delivery(org, &late.status("ended", 0))))
+        .await;
     let consumer = queues.consumer(Function::CallEnded, Arc::clone(&app));
     consumer.consume(queues.take(Function::CallEnded).await, Instant::now() + Duration::from_mins(5)).await;
 
-    assert_eq!(door.post_platform(&Call::default().status("in-progress", 0)).await.status, 200, "it names nobody");
-    let away = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &TestQueues::away().await);
-    assert_eq!(away.post(org, &late.status("ended", 0)).await.status, 503);
+    assert_eq!(webhook.post_platform(&Call::default().status("in-progress", 0)).await.status, 200, "it names nobody");
+    let unavailable = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &TestQueues::unavailable().await);
+    assert_eq!(unavailable.post(org, &late.status("ended", 0)).await.status, 503);
     let stage = Stage::new().await;
     crate::maintenance::go_wrong(&stage).await;
     crate::reconciliation::stuck(&stage, stage.org).await;
@@ -276,7 +284,7 @@ async fn a_door_speaks() {
     }
 }
 
-/// Panics over all that is in an event.
+/// A store that panics with the content of an event.
 struct Panicking(Arc<Database>);
 
 impl EventStore for Panicking {
@@ -296,13 +304,13 @@ fn sealed(delivery: &Delivery) -> String {
     }
 }
 
-/// One trace leads from the door through the queue to the consumer; a message from before there was one is read too.
+/// One trace connects the webhook function, the queue and the consumer. A message without a trace is accepted, too.
 #[tokio::test]
 async fn a_trace_goes_with_its_event() {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
     let org = database.org("Acme").await;
-    let door = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
-    assert_eq!(door.post(org, &Call::default().status("ended", 0)).await.status, 200);
+    let webhook = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);
+    assert_eq!(webhook.post(org, &Call::default().status("ended", 0)).await.status, 200);
     let batch = queues.take(Function::CallEnded).await;
     let mut message: Value = serde_json::from_str(batch.records[0].body.as_deref().unwrap()).unwrap();
     let trace = message["delivery"]["trace_id"].as_str().unwrap().to_owned();

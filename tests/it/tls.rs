@@ -1,14 +1,15 @@
-//! TLS to `PostgreSQL`, against a server with a self-made CA.
+//! TLS to `PostgreSQL`, with a server whose certificate is issued by a test CA.
 //!
-//! The server listens on this machine, but goes by a name that is not loopback, as one behind a tunnel does. So TLS is wanted.
+//! The server listens on this machine, but has a name that is not loopback, like a server behind a tunnel. TLS is
+//! therefore required.
 
 use ringfence_core::error::Failure;
 use ringfence_core::{ConfigurationError, Database, DatabaseSettings, Outcome, migrations};
+use ringfence_harness::testing::certificates::ServerCertificate;
+use ringfence_harness::testing::database::{APP_PASSWORD, apply};
+use ringfence_harness::testing::server::SUPERUSER_PASSWORD;
+use ringfence_harness::testing::{Call, TestCa, TestServer};
 use ringfence_runtime::Environment;
-use ringfence_testkit::certificates::ServerCertificate;
-use ringfence_testkit::database::{APP_PASSWORD, apply};
-use ringfence_testkit::server::SUPERUSER_PASSWORD;
-use ringfence_testkit::{Call, TestCa, TestServer};
 use ringfence_vapi::{FailureClass, FailureCode};
 
 const HOST: &str = "db.ringfence.test";
@@ -17,7 +18,7 @@ fn server(certificate: &ServerCertificate) -> TestServer {
     TestServer::start_with_tls(&certificate.certificate, &certificate.key)
 }
 
-/// As a function gets its settings: the certificate is that of `DATABASE_CA_PEM`.
+/// Settings as a function reads them, with the certificate in `DATABASE_CA_PEM`.
 fn settings(url: &str, ca: Option<&TestCa>) -> DatabaseSettings {
     let environment = Environment::from_fn(|name| match name {
         "DATABASE_URL" => Some(url.to_owned()),
@@ -37,7 +38,8 @@ async fn is_encrypted(settings: &DatabaseSettings) -> Result<bool, Failure> {
     Ok(row.get(0))
 }
 
-/// Nothing was sent over an unverified connection; the event waits, and what is logged tells no secret.
+/// Asserts that no data is sent over an unverified connection, that the event waits, and that the log contains no
+/// secret.
 async fn assert_refused(settings: &DatabaseSettings) {
     let failure = is_encrypted(settings).await.expect_err("no connection");
     assert_eq!(failure.code, FailureCode::DatabaseUnreachable);
@@ -47,7 +49,7 @@ async fn assert_refused(settings: &DatabaseSettings) {
     }
 }
 
-/// D14: the CA that was given must vouch for the very name, and the session is encrypted.
+/// D14: the configured CA must have issued a certificate for this host name, and the session is encrypted.
 #[tokio::test]
 async fn only_a_server_that_the_given_ca_vouches_for_by_name_is_reached() {
     let ca = TestCa::new();
@@ -63,7 +65,7 @@ async fn only_a_server_that_the_given_ca_vouches_for_by_name_is_reached() {
     assert_refused(&settings(&another_name, Some(&ca))).await;
 }
 
-/// D14, A7: migrations and events go the same way.
+/// D14, A7: migrations and events connect in the same way.
 #[tokio::test]
 async fn migrations_and_events_work_over_tls() {
     let ca = TestCa::new();
@@ -79,7 +81,7 @@ async fn migrations_and_events_work_over_tls() {
     assert!(matches!(outcome, Outcome::Applied { org_id, .. } if org_id == org));
 }
 
-/// D14: the certificate must be valid now.
+/// D14: the certificate must be valid at the current time.
 #[tokio::test]
 async fn an_expired_certificate_is_refused() {
     let ca = TestCa::new();
@@ -87,7 +89,7 @@ async fn an_expired_certificate_is_refused() {
     assert_refused(&settings(&superuser(&server, HOST), Some(&ca))).await;
 }
 
-/// D14: to another machine there is no way back to plain text, whatever the URL prefers.
+/// D14: a connection to another machine never falls back to plain text, whatever the URL prefers.
 #[tokio::test]
 async fn a_server_without_tls_is_refused_unless_it_is_on_loopback() {
     let ca = TestCa::new();
@@ -100,7 +102,7 @@ async fn a_server_without_tls_is_refused_unless_it_is_on_loopback() {
     assert_eq!(is_encrypted(&settings(&here, None)).await, Ok(false));
 }
 
-/// D14: asking for plain text is a mistake in the configuration, found before anything is sent.
+/// D14: a URL that disables TLS is a configuration error, which is detected before any data is sent.
 #[test]
 fn a_url_that_turns_tls_off_is_refused_unless_it_is_on_loopback() {
     for host in [HOST, "192.0.2.1", "db.ringfence.test,localhost", "localhost,db.ringfence.test"] {

@@ -1,79 +1,28 @@
-//! How an org is set up at Vapi is looked at and set right, over a fake of Vapi's API: assistants, numbers and credentials, as its contract has them.
-
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+//! Inspection and repair of an org's configuration at Vapi, with a fake of Vapi's API: assistants, numbers and
+//! credentials, as in its contract.
 
 use admin::CommandError;
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use axum::response::{IntoResponse as _, Response};
 use ringfence_egress::{EgressClient, EgressPolicy, VapiApi, VapiApiError};
+use ringfence_harness::testing::fake_vapi::API_KEY;
+use ringfence_harness::testing::webhook::masters;
+use ringfence_harness::testing::{FakeVapi, TestDatabase, TestQueues};
 use ringfence_protocol::admin::{Command, Connection, NewAgent, Reply};
-use ringfence_testkit::webhook::masters;
-use ringfence_testkit::{TestDatabase, TestQueues};
 use ringfence_vapi::OrgId;
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use serde_json::json;
 
 use crate::administration::administration;
-
-const KEY: &str = "a-private-key";
-
-/// A fake of Vapi's API. It keeps what is put there, and tells no token again.
-#[derive(Default)]
-struct Fake {
-    things: Mutex<BTreeMap<String, Value>>,
-    changes: Mutex<Vec<String>>,
-}
-
-async fn answer(State(fake): State<Arc<Fake>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    if headers["authorization"] != "Bearer a-private-key" {
-        return StatusCode::UNAUTHORIZED.into_response();
-    }
-    let (path, mut things) = (uri.path().to_owned(), fake.things.lock().unwrap());
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if method != Method::GET {
-        fake.changes.lock().unwrap().push(format!("{method} {path}"));
-    }
-    let shown = match (method, path.as_str()) {
-        (Method::GET, "/credential") => {
-            things.iter().filter(|(path, _)| path.starts_with("/credential/")).map(|(_, thing)| thing.clone()).collect()
-        }
-        (Method::POST, "/credential") => {
-            assert!(body["authenticationPlan"]["token"].as_str().unwrap().starts_with("rf_"));
-            let made = json!({"id": "credential-1", "provider": body["provider"], "name": body["name"]});
-            things.insert("/credential/credential-1".to_owned(), made.clone());
-            made
-        }
-        (method, path) => {
-            let Some(thing) = things.get_mut(path) else { return StatusCode::NOT_FOUND.into_response() };
-            if method == Method::PATCH {
-                thing.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
-            }
-            thing.clone()
-        }
-    };
-    axum::Json(shown).into_response()
-}
 
 struct Setting {
     database: TestDatabase,
     queues: TestQueues,
-    fake: Arc<Fake>,
-    url: String,
+    vapi: FakeVapi,
     org: OrgId,
 }
 
 impl Setting {
     async fn new() -> Self {
-        let (database, queues, fake) = (TestDatabase::new().await, TestQueues::new().await, Arc::new(Fake::default()));
+        let (database, queues, vapi) = (TestDatabase::new().await, TestQueues::new().await, FakeVapi::start().await);
         let org = database.org("Acme").await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&fake));
-        tokio::spawn(async move { axum::serve(listener, router).await });
         let agent = NewAgent {
             name: "Desk".to_owned(),
             role: "inbound".to_owned(),
@@ -85,9 +34,9 @@ impl Setting {
         let server = json!({"url": "https://elsewhere.example", "timeoutSeconds": 45, "headers": {"x-kept": "yes"}});
         let assistant =
             json!({"id": "assistant-1", "server": server, "serverMessages": ["conversation-update", "status-update"]});
-        fake.things.lock().unwrap().insert("/assistant/assistant-1".to_owned(), assistant);
-        fake.things.lock().unwrap().insert("/phone-number/number-1".to_owned(), json!({"id": "number-1"}));
-        Self { database, queues, fake, url, org }
+        vapi.put_resource("/assistant/assistant-1", assistant);
+        vapi.put_resource("/phone-number/number-1", json!({"id": "number-1"}));
+        Self { database, queues, vapi, org }
     }
 
     async fn give_key(&self, key: &str) {
@@ -96,7 +45,7 @@ impl Setting {
     }
 
     async fn connect(&self, run: bool) -> Result<Connection, CommandError> {
-        let api = VapiApi::new(EgressClient::new(EgressPolicy::Anywhere), &self.url);
+        let api = VapiApi::new(EgressClient::new(EgressPolicy::Anywhere), &self.vapi.url);
         let administration = administration(&self.database.url("postgres", None), &self.queues).with_vapi(api);
         match administration.perform(Command::Connect { actor: "ada".to_owned(), org_id: self.org, run }).await? {
             Reply::Connected(connection) => Ok(connection),
@@ -105,18 +54,19 @@ impl Setting {
     }
 
     fn changes(&self) -> Vec<String> {
-        self.fake.changes.lock().unwrap().clone()
+        self.vapi.changes()
     }
 }
 
-/// It says what is wrong and changes nothing; told to run it sets that right, once; a rotated key is set right again.
+/// Without `run`, the command reports differences and changes nothing. With it, the command repairs them once, and
+/// again after a key rotation.
 #[tokio::test]
 async fn an_org_is_set_up_at_vapi() {
     let setting = Setting::new().await;
     assert!(matches!(setting.connect(false).await, Err(CommandError::NoVapiKey)));
     setting.give_key("another-key").await;
     assert!(matches!(setting.connect(false).await, Err(CommandError::Vapi(VapiApiError::KeyRefused))));
-    setting.give_key(KEY).await;
+    setting.give_key(API_KEY).await;
 
     let found = setting.connect(false).await.unwrap();
     assert!(!found.changed && setting.changes().is_empty());
@@ -140,7 +90,7 @@ async fn an_org_is_set_up_at_vapi() {
     assert!(setting.connect(true).await.unwrap().changed);
     let expected = ["POST /credential", "PATCH /assistant/assistant-1", "PATCH /phone-number/number-1"];
     assert_eq!(setting.changes(), expected);
-    let assistant = setting.fake.things.lock().unwrap()["/assistant/assistant-1"].clone();
+    let assistant = setting.vapi.resource("/assistant/assistant-1").unwrap();
     assert_eq!(assistant["server"]["url"], format!("https://ringfence.example/vapi/{}", setting.org));
     assert_eq!(
         (&assistant["server"]["credentialId"], &assistant["server"]["timeoutSeconds"]),
@@ -148,7 +98,7 @@ async fn an_org_is_set_up_at_vapi() {
     );
     assert_eq!(assistant["server"]["headers"], json!({"x-kept": "yes"}), "what else it says stays");
 
-    // Once is enough.
+    // A second run changes nothing.
     let again = setting.connect(true).await.unwrap();
     assert!(!again.changed && again.found.iter().all(|inspected| inspected.wrong.is_empty()), "{again:?}");
     assert_eq!(setting.changes(), expected);
@@ -159,18 +109,18 @@ async fn an_org_is_set_up_at_vapi() {
     assert!(rotated.found.iter().all(|inspected| inspected.wrong.len() == 1), "{rotated:?}");
 }
 
-/// What Vapi does not know is said, and keeps nothing else; of another org's nothing is asked.
+/// Ids that Vapi does not know are reported and do not stop the command. Ids of other orgs are not requested.
 #[tokio::test]
 async fn what_vapi_does_not_know_is_said() {
     let setting = Setting::new().await;
-    setting.give_key(KEY).await;
-    setting.fake.things.lock().unwrap().remove("/assistant/assistant-1");
+    setting.give_key(API_KEY).await;
+    setting.vapi.remove_resource("/assistant/assistant-1");
     let connection = setting.connect(true).await.unwrap();
     assert!(connection.found[0].wrong[0].contains("does not know it"), "{connection:?}");
     assert_eq!(setting.changes(), ["POST /credential", "PATCH /phone-number/number-1"]);
 }
 
-/// Queues and clocks, as a function of the stack sees them.
+/// Queues and clocks as a function of the stack sees them.
 #[tokio::test]
 async fn the_inside_is_inspected() {
     let setting = Setting::new().await;
@@ -181,6 +131,6 @@ async fn the_inside_is_inspected() {
     };
     assert_eq!(dead_letters.len(), 5);
     assert!(dead_letters.iter().all(|(_, count)| *count == 0), "{dead_letters:?}");
-    // One machine has one clock.
+    // Both clocks are this machine's.
     assert!(clock_skew_ms.abs() < 30_000, "{clock_skew_ms}");
 }

@@ -1,15 +1,15 @@
-//! What crosses the wire between the functions and `PostgreSQL`, and what stays behind on a connection that others use next.
+//! Round trips between the functions and `PostgreSQL`, and session state that remains on shared connections.
 
 use std::sync::Arc;
 
 use ringfence_core::{Database, Outcome, apply_event};
+use ringfence_harness::testing::call::delivery_with;
+use ringfence_harness::testing::database::apply;
+use ringfence_harness::testing::endpoint::Manner;
+use ringfence_harness::testing::webhook::Reply;
+use ringfence_harness::testing::{Call, PgBouncer, Proxy, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_protocol::Credential;
 use ringfence_protocol::admin::{Tool, ToolKind};
-use ringfence_testkit::call::delivery_with;
-use ringfence_testkit::database::apply;
-use ringfence_testkit::endpoint::Manner;
-use ringfence_testkit::webhook::Reply;
-use ringfence_testkit::{Call, PgBouncer, Proxy, TestDatabase, TestEndpoint, TestQueues, TestWebhook, sample};
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
@@ -25,7 +25,7 @@ fn one_of_each(call: &Call) -> [Value; 5] {
     ]
 }
 
-/// Who posts.
+/// Sender of a webhook.
 #[derive(Clone, Copy, Debug)]
 enum Sender {
     Org(OrgId),
@@ -33,19 +33,19 @@ enum Sender {
 }
 
 impl Sender {
-    async fn post(self, door: &TestWebhook, body: &Value) -> Reply {
+    async fn post(self, webhook: &TestWebhook, body: &Value) -> Reply {
         match self {
-            Self::Org(org) => door.post(org, body).await,
-            Self::Platform => door.post_platform(body).await,
+            Self::Org(org) => webhook.post(org, body).await,
+            Self::Platform => webhook.post_platform(body).await,
         }
     }
 }
 
-/// Posts a body and expects one round trip on each of the wires, and no transaction left open.
+/// Posts a body and expects one round trip on each of the connections, and no open transaction.
 async fn assert_one_round_trip(
     database: &TestDatabase,
     wires: &[&Proxy],
-    door: &TestWebhook,
+    webhook: &TestWebhook,
     sender: Sender,
     body: &Value,
 ) {
@@ -53,36 +53,36 @@ async fn assert_one_round_trip(
         let _ = wire.take_round_trips();
     }
     let what = format!("{sender:?} {}", body["message"]["type"]);
-    assert_eq!(sender.post(door, body).await.status, 200, "{what}");
+    assert_eq!(sender.post(webhook, body).await.status, 200, "{what}");
     for wire in wires {
         assert_eq!(wire.take_round_trips(), 1, "{what}");
     }
     assert_eq!(left_open(database).await, 0, "{what}");
 }
 
-/// Connections of the functions' role that are in a transaction, though nobody works in one.
+/// Number of connections of the functions' role with an open transaction.
 async fn left_open(database: &TestDatabase) -> i64 {
     let open = "pg_stat_activity WHERE datname = current_database() AND usename = 'ringfence_app' AND state <> 'idle'";
     database.count(open).await
 }
 
-/// Each of the five functions, applied and duplicate, for an org's key and the platform's, over a connection that is warm.
+/// Each of the five functions, applied and duplicate, for an org key and the platform key, over a warm connection.
 async fn assert_one_round_trip_each(at: &str, wires: &[&Proxy], database: &TestDatabase) {
     let org = database.org("One round trip").await;
     let call = Call { assistant: Some("assistant-of-one-round-trip".to_owned()), ..Call::default() };
     database.agent(org, call.assistant.as_deref().unwrap()).await;
-    let door = TestWebhook::new(database.app_at(Some(at)), &TestQueues::new().await);
-    assert_eq!(door.post(org, &Call::default().status("ringing", 0)).await.status, 200);
+    let webhook = TestWebhook::new(database.app_at(Some(at)), &TestQueues::new().await);
+    assert_eq!(webhook.post(org, &Call::default().status("ringing", 0)).await.status, 200);
 
     for sender in [Sender::Org(org), Sender::Platform] {
         let call = Call { id: uuid::Uuid::new_v4().to_string(), ..call.clone() };
         let claims = format!("processed_webhook_events WHERE vapi_call_id = '{}'", call.id);
         for body in one_of_each(&call) {
-            assert_one_round_trip(database, wires, &door, sender, &body).await;
+            assert_one_round_trip(database, wires, &webhook, sender, &body).await;
         }
         assert_eq!(database.count(&claims).await, 5, "applied");
         for body in one_of_each(&call) {
-            assert_one_round_trip(database, wires, &door, sender, &body).await;
+            assert_one_round_trip(database, wires, &webhook, sender, &body).await;
         }
         assert_eq!(database.count(&claims).await, 5, "duplicates");
     }
@@ -91,7 +91,7 @@ async fn assert_one_round_trip_each(at: &str, wires: &[&Proxy], database: &TestD
     }
 }
 
-/// D4: claim, effects and viewers are one round trip, whichever the event, the credential and the outcome.
+/// D4: claim, effects and viewers take one round trip, for every event, credential and outcome.
 #[tokio::test]
 async fn every_stored_event_is_one_round_trip() {
     let database = TestDatabase::new().await;
@@ -99,7 +99,7 @@ async fn every_stored_event_is_one_round_trip() {
     assert_one_round_trip_each(&wire.address, &[&wire], &database).await;
 }
 
-/// D4: the pooler sees one round trip, and so does the server behind it.
+/// D4: the pooler receives one round trip, and so does the server behind it.
 #[tokio::test]
 async fn every_stored_event_is_one_round_trip_through_a_transaction_pooler() {
     let database = TestDatabase::new().await;
@@ -109,31 +109,32 @@ async fn every_stored_event_is_one_round_trip_through_a_transaction_pooler() {
     assert_one_round_trip_each(&before.address, &[&before, &behind], &database).await;
 }
 
-/// D4, D13: an event whose org is not known yet is kept in one round trip as well.
+/// D4, D13: an unresolved event is stored in one round trip, too.
 #[tokio::test]
 async fn an_event_of_an_unknown_org_is_one_round_trip() {
     let database = TestDatabase::new().await;
     let wire = Proxy::start().await;
-    let door = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
-    assert_eq!(door.post_platform(&Call::default().status("ringing", 0)).await.status, 200);
+    let webhook = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
+    assert_eq!(webhook.post_platform(&Call::default().status("ringing", 0)).await.status, 200);
 
     for body in one_of_each(&Call::default()) {
-        assert_one_round_trip(&database, &[&wire], &door, Sender::Platform, &body).await;
+        assert_one_round_trip(&database, &[&wire], &webhook, Sender::Platform, &body).await;
     }
     assert_eq!(database.count("unresolved_events").await, 6);
 }
 
-/// D4, D6: agent, lead and endpoint are found in one round trip; a tool call is claimed in one and its result stored in another.
+/// D4, D6: agent, lead and endpoint are found in one round trip. A tool call is claimed in one and its result stored in
+/// another.
 #[tokio::test]
 async fn questions_and_tool_calls_are_one_round_trip() {
     let database = TestDatabase::new().await;
     let wire = Proxy::start().await;
-    let door = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
+    let webhook = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
     let org = database.org("Acme").await;
     database.lead(org, "+15555550142").await;
-    assert_eq!(door.post(org, &Call::default().status("ringing", 0)).await.status, 200);
+    assert_eq!(webhook.post(org, &Call::default().status("ringing", 0)).await.status, 200);
     for name in ["assistant-request.inbound-twilio", "transfer-destination-request", "tool-calls.multiple"] {
-        assert_one_round_trip(&database, &[&wire], &door, Sender::Org(org), &sample(name)).await;
+        assert_one_round_trip(&database, &[&wire], &webhook, Sender::Org(org), &sample(name)).await;
     }
     let endpoint = TestEndpoint::start(Manner::Answers(json!({"result": "Booked"}))).await;
     let tool = Tool {
@@ -146,29 +147,29 @@ async fn questions_and_tool_calls_are_one_round_trip() {
     database.admin().await.set_tool(org, &tool).await.unwrap();
     for round_trips in [2, 1] {
         let _ = wire.take_round_trips();
-        assert_eq!(door.post(org, &sample("tool-calls.single")).await.status, 200);
+        assert_eq!(webhook.post(org, &sample("tool-calls.single")).await.status, 200);
         assert_eq!(wire.take_round_trips(), round_trips);
     }
     assert_eq!(endpoint.requests().len(), 1);
 }
 
-/// D4, D5: that a key was revoked is found in the same round trip, and leaves no transaction open.
+/// D4, D5: a revoked key is detected in the same round trip, and no transaction remains open.
 #[tokio::test]
 async fn a_revoked_key_is_one_round_trip() {
     let database = TestDatabase::new().await;
     let org = database.org("Revoked").await;
     database.superuser().await.execute("UPDATE organization_keys SET valid_until = now()", &[]).await.unwrap();
     let wire = Proxy::start().await;
-    let door = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
-    assert_eq!(door.post(org, &Call::default().status("ringing", 0)).await.status, 401);
+    let webhook = TestWebhook::new(database.app_at(Some(&wire.address)), &TestQueues::new().await);
+    assert_eq!(webhook.post(org, &Call::default().status("ringing", 0)).await.status, 401);
 
     let _ = wire.take_round_trips();
-    assert_eq!(door.post(org, &Call::default().status("ringing", 0)).await.status, 401);
+    assert_eq!(webhook.post(org, &Call::default().status("ringing", 0)).await.status, 401);
     assert_eq!(wire.take_round_trips(), 1);
     assert_eq!(left_open(&database).await, 0);
 }
 
-/// D4: the one answer names the org's active viewers, and nobody else's.
+/// D4: the answer contains the org's active viewers, and no others.
 #[tokio::test]
 async fn the_one_answer_names_the_orgs_viewers() {
     let database = TestDatabase::new().await;
@@ -192,7 +193,8 @@ async fn the_one_answer_names_the_orgs_viewers() {
     }
 }
 
-/// D4, D3: many events of two orgs over few server connections: all applied to their own org, and nothing stays behind.
+/// D4, D3: many events of two orgs over few server connections: all are applied to their own org, and no session state
+/// remains.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_orgs_share_a_pooler_and_nothing_leaks_between_their_transactions() {
     for connections in [1, 2] {
@@ -213,8 +215,8 @@ async fn two_orgs_share_a_pooler_and_nothing_leaks_between_their_transactions() 
     }
 }
 
-/// Eight clients for each org, each with a call of its own whose events it sends twice. Every other one has the platform's
-/// credential, so that the org is entered inside the statement.
+/// Eight clients for each org, each with a separate call whose events it sends twice. Every other client uses the
+/// platform key, so that the statement itself enters the org.
 async fn post_calls_at_once(database: &TestDatabase, pooler: &PgBouncer, orgs: [OrgId; 2]) -> Vec<(OrgId, Call)> {
     let mut clients = tokio::task::JoinSet::new();
     for (index, org) in orgs.into_iter().enumerate() {
@@ -264,7 +266,7 @@ async fn assert_call_is_whole(database: &TestDatabase, org: OrgId, call: &Call) 
     }
 }
 
-/// The same server connections, as the next client finds them: no org entered, no row visible, nothing prepared.
+/// Checks the server connections as the next client finds them: no org entered, no row visible, no prepared statement.
 async fn assert_nothing_left_behind(database: &TestDatabase, pooler: &PgBouncer) {
     let backends = pooled_backends(database).await;
     let url = database.url("ringfence_app", Some(&pooler.address));

@@ -1,4 +1,4 @@
-//! `cargo ringfence agent`: the Vapi assistants, squads and numbers of an org, and what they answer Vapi with.
+//! `ringfence agent`: the Vapi assistants, squads and numbers of an org, and their answers to Vapi.
 
 use std::process::ExitCode;
 
@@ -7,13 +7,13 @@ use ringfence_protocol::admin::{Command, NewAgent, Reply};
 use ringfence_vapi::{AgentId, OrgId};
 use serde_json::{Map, Value};
 
-use crate::administration::{Administrator, Place, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
 
 /// Registers, lists and configures agents.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Agent {
+pub struct Agent {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -26,23 +26,23 @@ enum Verb {
 }
 
 impl Agent {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         match self.verb {
-            Verb::Add(verb) => verb.run().await,
-            Verb::List(verb) => verb.run().await,
-            Verb::Configure(verb) => verb.run().await,
+            Verb::Add(verb) => verb.run(backend).await,
+            Verb::List(verb) => verb.run(backend).await,
+            Verb::Configure(verb) => verb.run(backend).await,
         }
     }
 }
 
-/// Registers an agent of an org, and applies the platform events that waited for it
+/// Registers an agent of an org, and applies the unresolved platform events that name it
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("vapi").required(true).multiple(true))]
 struct Add {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// What people call it
+    /// Name of the agent
     #[arg(long, value_parser = arguments::name)]
     name: String,
     /// Whether it answers calls or makes them
@@ -57,13 +57,13 @@ struct Add {
     /// Vapi's id of its phone number
     #[arg(long, value_name = "ID", group = "vapi", value_parser = arguments::vapi_id)]
     phone_number_id: Option<String>,
-    /// The phone number itself, in E.164
+    /// Its phone number, in E.164
     #[arg(long, value_name = "NUMBER", group = "vapi", value_parser = arguments::phone_number)]
     phone_number: Option<String>,
-    /// It answers the numbers of the org that no agent names
+    /// Make it the default agent, which answers numbers of the org without an agent
     #[arg(long)]
     default: bool,
-    /// What it answers beyond its ids: a JSON object, or @ and the name of a file (docs/INTERACTIVE.md)
+    /// Its answers in addition to its ids: a JSON object, or @ and the name of a file (docs/INTERACTIVE.md)
     #[arg(long, value_name = "JSON", value_parser = arguments::json_object)]
     configuration: Option<Map<String, Value>>,
     #[command(flatten)]
@@ -71,7 +71,7 @@ struct Add {
 }
 
 impl Add {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let agent = NewAgent {
             name: self.name,
             role: self.role,
@@ -82,12 +82,13 @@ impl Add {
             is_default: self.default,
             configuration: self.configuration.unwrap_or_default(),
         };
-        let answer = self.administrator.perform(|actor| Command::AddAgent { actor, org_id: self.org, agent }).await?;
-        let Reply::Agent(added) = answer else { return Err(unexpected(&answer)) };
+        let reply =
+            self.administrator.perform(backend, |actor| Command::AddAgent { actor, org_id: self.org, agent }).await?;
+        let Reply::Agent(added) = reply else { return Err(unexpected(&reply)) };
         println!("id                    {}", added.id);
-        println!("kept platform events  {} applied, {} failed", added.events.applied, added.events.failed);
+        println!("unresolved events     {} applied, {} failed", added.events.applied, added.events.failed);
         if added.events.failed > 0 {
-            println!("Those that failed are kept still; the log gives the code of each.");
+            println!("Failed events remain stored; the log contains the code of each.");
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -96,17 +97,15 @@ impl Add {
 /// Lists the agents of an org and their configuration
 #[derive(Debug, clap::Args)]
 struct List {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    #[command(flatten)]
-    place: Place,
 }
 
 impl List {
-    async fn run(self) -> Result<ExitCode> {
-        let answer = self.place.perform(Command::ListAgents { org_id: self.org }).await?;
-        let Reply::Agents { agents } = answer else { return Err(unexpected(&answer)) };
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let reply = backend.command(Command::ListAgents { org_id: self.org }).await?;
+        let Reply::Agents { agents } = reply else { return Err(unexpected(&reply)) };
         println!("{}", serde_json::to_string_pretty(&agents).context("write JSON")?);
         Ok(ExitCode::SUCCESS)
     }
@@ -116,15 +115,15 @@ impl List {
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("change").required(true).multiple(true))]
 struct Configure {
-    /// The agent's id
+    /// Id of the agent
     agent: AgentId,
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// Whether it answers the numbers of the org that no agent names
+    /// Whether it answers numbers of the org without an agent
     #[arg(long, value_name = "BOOL", group = "change")]
     default: Option<bool>,
-    /// What it answers beyond its ids: a JSON object, or @ and the name of a file (docs/INTERACTIVE.md)
+    /// Its answers in addition to its ids: a JSON object, or @ and the name of a file (docs/INTERACTIVE.md)
     #[arg(long, value_name = "JSON", group = "change", value_parser = arguments::json_object)]
     configuration: Option<Map<String, Value>>,
     #[command(flatten)]
@@ -132,11 +131,11 @@ struct Configure {
 }
 
 impl Configure {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { agent: agent_id, org: org_id, default: is_default, configuration, administrator } = self;
-        let act = |actor| Command::ConfigureAgent { actor, org_id, agent_id, is_default, configuration };
-        let answer = administrator.perform(act).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+        let command = |actor| Command::ConfigureAgent { actor, org_id, agent_id, is_default, configuration };
+        let reply = administrator.perform(backend, command).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
         println!("The agent is configured.");
         Ok(ExitCode::SUCCESS)
     }

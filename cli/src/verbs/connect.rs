@@ -1,21 +1,22 @@
-//! `cargo ringfence connect`: an org's assistants and numbers are set up at Vapi so that their messages come here.
+//! `ringfence connect`: configures an org's assistants and numbers at Vapi, so that Vapi sends their messages to this
+//! stack.
 
 use std::process::ExitCode;
 
 use ringfence_protocol::admin::{Command, Reply};
 use ringfence_vapi::OrgId;
 
-use crate::administration::{Administrator, unexpected};
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
-/// Sets server URL, credential, retry plan and messages of an org's registered assistants and numbers at Vapi; says what it would change unless
-/// it is told to run
+/// Sets server URL, credential, retry plan and messages of an org's registered assistants and numbers at Vapi; without
+/// --run, prints the changes only
 #[derive(Debug, clap::Args)]
-pub(crate) struct Connect {
-    /// The org's id
+pub struct Connect {
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// Change it; without it, only say what is to be changed
+    /// Apply the changes; without it, only print them
     #[arg(long)]
     run: bool,
     #[command(flatten)]
@@ -23,24 +24,24 @@ pub(crate) struct Connect {
 }
 
 impl Connect {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org, run, administrator } = self;
-        let answer = administrator.perform(|actor| Command::Connect { actor, org_id: org, run }).await?;
-        let Reply::Connected(connection) = answer else { return Err(unexpected(&answer)) };
+        let reply = administrator.perform(backend, |actor| Command::Connect { actor, org_id: org, run }).await?;
+        let Reply::Connected(connection) = reply else { return Err(unexpected(&reply)) };
         for inspected in &connection.found {
             println!("{}", inspected.what);
             for wrong in &inspected.wrong {
                 println!("  {wrong}");
             }
             if inspected.wrong.is_empty() {
-                println!("  is as it should be");
+                println!("  is configured correctly");
             }
         }
         let is_wrong = connection.found.iter().any(|inspected| !inspected.wrong.is_empty());
         match (connection.found.is_empty(), is_wrong, connection.changed) {
-            (true, ..) => println!("the org has no agents with an assistant or number id: `cargo ringfence agent add`"),
-            (_, _, true) => println!("changed; run it again to see that nothing is left"),
-            (_, true, false) => println!("nothing is changed yet: --run does it"),
+            (true, ..) => println!("the org has no agents with an assistant or number id: `ringfence agent add`"),
+            (_, _, true) => println!("changed; run the command again to verify"),
+            (_, true, false) => println!("nothing is changed: use --run to apply the changes"),
             _ => {}
         }
         Ok(ExitCode::SUCCESS)

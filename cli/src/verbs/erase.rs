@@ -1,22 +1,22 @@
-//! `cargo ringfence erase`: what is known of a call, or of a number's calls, leaves every place.
+//! `ringfence erase`: erases the data of a call, or of a number's calls.
 
 use std::process::ExitCode;
 
 use ringfence_protocol::admin::{Command, Erasure, Reply, Target as What};
 use ringfence_vapi::OrgId;
 
-use crate::administration::{Administrator, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
-/// Erases what is known of a call, or of a number's calls, from every place; says what there is unless it is told to run.
+/// Erases the data of a call, or of a number's calls, everywhere; without --run, only counts it.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
-pub(crate) struct Erase {
-    /// The org's id
+pub struct Erase {
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// A call, by Vapi's id
+    /// Call, by Vapi's id
     #[arg(long, group = "what")]
     call: Option<String>,
     /// All calls with this number (E.164) that began before now, and its lead
@@ -33,20 +33,21 @@ pub(crate) struct Erase {
 }
 
 impl Erase {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org, call, number, run, json, administrator } = self;
         let erase = match (call, number) {
             (Some(call), _) => What::Call(call),
             (None, number) => What::Number(number.unwrap_or_default().into()),
         };
-        let answer = administrator.perform(|actor| Command::Erase { actor, org_id: org, target: erase, run }).await?;
-        let Reply::Erased(erasure) = answer else { return Err(unexpected(&answer)) };
+        let reply =
+            administrator.perform(backend, |actor| Command::Erase { actor, org_id: org, target: erase, run }).await?;
+        let Reply::Erased(erasure) = reply else { return Err(unexpected(&reply)) };
         if json {
             println!("{}", serde_json::to_string(&erasure).unwrap_or_default());
         } else {
             print(&erasure, run);
         }
-        // Not done until it is all done.
+        // The erasure is incomplete while there may be more data.
         Ok(if erasure.more { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
@@ -67,11 +68,11 @@ fn print(erasure: &Erasure, run: bool) {
     }
     if run {
         println!("{dead_letters:>8}  dead letters");
-        println!("erased; the objects of recordings are removed within the hour");
+        println!("erased; the objects of recordings are removed within an hour");
     } else {
-        println!("nothing is erased yet: --run does it");
+        println!("nothing is erased: use --run to erase");
     }
     if *more {
-        println!("there may be more dead letters: run it again");
+        println!("there may be more dead letters: run the command again");
     }
 }

@@ -1,28 +1,29 @@
-//! `cargo ringfence failures`: the events that failed.
+//! `ringfence failures`: the failed operations.
 
 use std::process::ExitCode;
 
 use ringfence_protocol::admin::{Command, FailedOperation, Reply, Selection};
 
 use super::selection::Selected;
-use crate::administration::{Administrator, unexpected};
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
+use crate::table::Table;
 
-/// Lists the events that failed and were not applied since, the latest first.
+/// Lists the events that failed and have not been applied since, newest first.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Failures {
+pub struct Failures {
     #[command(flatten)]
     selected: Selected,
-    /// Those too that were applied since
+    /// Include events that have been applied since
     #[arg(long)]
     resolved: bool,
-    /// How many
+    /// Maximum number of events
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(i64).range(1..=10_000))]
     limit: i64,
     /// Print a JSON array
     #[arg(long)]
     json: bool,
-    /// Close the failure of this tool call, whose fate you have found out (RF7008)
+    /// Close the failure of this interrupted tool call, after you have found out its result (RF7008)
     #[arg(long, value_name = "EVENT", requires = "org")]
     resolve: Option<String>,
     #[command(flatten)]
@@ -30,18 +31,18 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let selection: Selection = self.selected.into();
         if let (Some(event_id), Some(org_id)) = (self.resolve, selection.org_id) {
-            let act = |actor| Command::SettleToolCall { actor, org_id, event_id };
-            let answer = self.administrator.perform(act).await?;
-            let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+            let command = |actor| Command::SettleToolCall { actor, org_id, event_id };
+            let reply = self.administrator.perform(backend, command).await?;
+            let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
             println!("The failure is closed.");
             return Ok(ExitCode::SUCCESS);
         }
-        let act = Command::ListFailures { selection, resolved: self.resolved, limit: self.limit };
-        let answer = self.administrator.perform(|_| act).await?;
-        let Reply::Failures { operations } = answer else { return Err(unexpected(&answer)) };
+        let command = Command::ListFailures { selection, resolved: self.resolved, limit: self.limit };
+        let reply = self.administrator.perform(backend, |_| command).await?;
+        let Reply::Failures { operations } = reply else { return Err(unexpected(&reply)) };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&operations).context("write JSON")?);
         } else {
@@ -53,17 +54,22 @@ impl Failures {
 
 fn print(operations: &[FailedOperation]) {
     if operations.is_empty() {
-        println!("Nothing failed that was not applied since.");
+        println!("No failed events.");
         return;
     }
-    println!(
-        "{:6}  {:8}  {:18}  {:36}  {:>8}  {:20}  event",
-        "code", "state", "function", "org", "attempts", "last failed"
-    );
+    let mut table = Table::new(["code", "state", "function", "org", "attempts", "last failed", "event"]);
     for operation in operations {
         let FailedOperation { code, state, function, org_id, attempts, last_failed_at, event_id, .. } = operation;
-        let org = org_id.to_string();
-        println!("{code:6}  {state:8}  {function:18}  {org:36}  {attempts:>8}  {last_failed_at:.0}  {event_id}");
+        table.row([
+            code.clone(),
+            state.clone(),
+            function.clone(),
+            org_id.to_string(),
+            attempts.to_string(),
+            format!("{last_failed_at:.0}"),
+            event_id.clone(),
+        ]);
     }
-    println!("What each code means and what to do about it is in docs/failure-codes.");
+    print!("{table}");
+    println!("docs/failure-codes describes each code.");
 }

@@ -1,4 +1,4 @@
-//! `cargo ringfence lead`: the people whom an org calls, or who call it.
+//! `ringfence lead`: the leads of an org.
 
 use std::process::ExitCode;
 
@@ -7,13 +7,13 @@ use ringfence_protocol::admin::{Command, Reply};
 use ringfence_vapi::OrgId;
 use serde_json::{Map, Value};
 
-use crate::administration::{Administrator, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
 /// Adds and changes leads.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Lead {
+pub struct Lead {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -25,10 +25,10 @@ enum Verb {
 }
 
 impl Lead {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         match self.verb {
-            Verb::Add(verb) => verb.run().await,
-            Verb::Change(verb) => verb.run().await,
+            Verb::Add(verb) => verb.run(backend).await,
+            Verb::Change(verb) => verb.run(backend).await,
         }
     }
 }
@@ -36,16 +36,16 @@ impl Lead {
 /// Adds a lead to an org; calls from or to its number are then linked to it
 #[derive(Debug, clap::Args)]
 struct Add {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// The lead's phone number, in E.164
+    /// Phone number of the lead, in E.164
     #[arg(long, value_name = "NUMBER", value_parser = arguments::phone_number)]
     phone: String,
-    /// The lead's name
+    /// Name of the lead
     #[arg(long, value_parser = arguments::name)]
     name: Option<String>,
-    /// The org's own, for prompts: a JSON object, or @ and the name of a file
+    /// Metadata for prompts: a JSON object, or @ and the name of a file
     #[arg(long, value_name = "JSON", value_parser = arguments::json_object)]
     metadata: Option<Map<String, Value>>,
     #[command(flatten)]
@@ -53,30 +53,31 @@ struct Add {
 }
 
 impl Add {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org: org_id, phone, name, metadata, administrator } = self;
         let metadata = metadata.unwrap_or_default();
-        let answer = administrator.perform(|actor| Command::AddLead { actor, org_id, phone, name, metadata }).await?;
-        let Reply::Lead { id } = answer else { return Err(unexpected(&answer)) };
+        let reply =
+            administrator.perform(backend, |actor| Command::AddLead { actor, org_id, phone, name, metadata }).await?;
+        let Reply::Lead { id } = reply else { return Err(unexpected(&reply)) };
         println!("id  {id}");
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Gives a lead another name or other metadata
+/// Changes the name or metadata of a lead
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("change").required(true).multiple(true))]
 struct Change {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// The lead's phone number, in E.164
+    /// Phone number of the lead, in E.164
     #[arg(long, value_name = "NUMBER", value_parser = arguments::phone_number)]
     phone: String,
-    /// The lead's name
+    /// Name of the lead
     #[arg(long, group = "change", value_parser = arguments::name)]
     name: Option<String>,
-    /// The org's own, for prompts: a JSON object, or @ and the name of a file
+    /// Metadata for prompts: a JSON object, or @ and the name of a file
     #[arg(long, value_name = "JSON", group = "change", value_parser = arguments::json_object)]
     metadata: Option<Map<String, Value>>,
     #[command(flatten)]
@@ -84,11 +85,12 @@ struct Change {
 }
 
 impl Change {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org: org_id, phone, name, metadata, administrator } = self;
-        let answer =
-            administrator.perform(|actor| Command::ChangeLead { actor, org_id, phone, name, metadata }).await?;
-        let Reply::Lead { id } = answer else { return Err(unexpected(&answer)) };
+        let reply = administrator
+            .perform(backend, |actor| Command::ChangeLead { actor, org_id, phone, name, metadata })
+            .await?;
+        let Reply::Lead { id } = reply else { return Err(unexpected(&reply)) };
         println!("id  {id}");
         Ok(ExitCode::SUCCESS)
     }

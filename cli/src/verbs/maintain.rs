@@ -1,31 +1,22 @@
-//! `cargo ringfence maintain`: a job of maintenance now, and not when its schedule comes.
+//! `ringfence maintain`: runs a maintenance job outside its schedule.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use ringfence_protocol::maintenance::{Job, JobRequest, Report};
 use strum::VariantNames as _;
 
-use crate::administration::{Place, order};
-use crate::error::{Context, Error, Result};
-use crate::local::layout::Layout;
-use crate::local::pump::invocations_url;
-use crate::local::stack::Stack;
+use crate::backend::Backend;
+use crate::error::Result;
 
-/// The function has four minutes.
-const PATIENCE: Duration = Duration::from_secs(250);
-
-/// Runs a job of maintenance now, and says what it did
+/// Runs a maintenance job now, and prints its result
 #[derive(Debug, clap::Args)]
-pub(crate) struct Maintain {
-    /// Which; docs/MONITORING.md says what each does
+pub struct Maintain {
+    /// Name of the job (docs/MONITORING.md)
     #[arg(value_parser = job)]
     job: Job,
-    /// Only count what there is to do
+    /// Only count the items of the job
     #[arg(long)]
     dry_run: bool,
-    #[command(flatten)]
-    place: Place,
 }
 
 fn job(text: &str) -> std::result::Result<Job, String> {
@@ -33,24 +24,10 @@ fn job(text: &str) -> std::result::Result<Job, String> {
 }
 
 impl Maintain {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
-        let asked = JobRequest { job: self.job, dry_run: self.dry_run };
-        let report: Report = match &self.place.stack {
-            Some(stack) => order(&format!("{stack}-maintenance"), &asked, "maintain").await?,
-            None => here(&asked).await?,
-        };
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let report = backend.run_job(JobRequest { job: self.job, dry_run: self.dry_run }).await?;
         let Report { found, done, more, .. } = report;
         println!("{}: found {found}, done {done}{}", self.job, if more { ", and there is more" } else { "" });
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// On the local stack.
-pub(crate) async fn here(order: &JobRequest) -> Result<Report> {
-    let stack = Stack::running(&Layout::find()?)?;
-    let stack = stack.ok_or_else(|| Error::new("the local stack is not up: `cargo ringfence up` starts it"))?;
-    let url = invocations_url(&stack.base_url, "maintenance");
-    let answer = crate::local::http::client(PATIENCE)?.post(url).json(order).send().await;
-    let answer = answer.and_then(reqwest::Response::error_for_status).context("order maintenance")?;
-    answer.json().await.context("read the report of maintenance")
 }

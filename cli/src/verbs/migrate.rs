@@ -1,23 +1,20 @@
-//! `cargo ringfence migrate`: brings a database's schema up to date.
+//! `ringfence migrate`: brings a database's schema up to date.
 
 use std::process::ExitCode;
 
 use ringfence_protocol::admin::{Command, Reply};
 
-use crate::administration::{Place, unexpected};
+use crate::backend::{Backend, unexpected};
 use crate::error::Result;
 
-/// Applies the migrations that are missing. `up` and every deployment do it by themselves.
+/// Applies the missing migrations. `up` and every deployment do this, too.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Migrate {
-    #[command(flatten)]
-    place: Place,
-}
+pub struct Migrate {}
 
 impl Migrate {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
-        let answer = self.place.perform(Command::Migrate).await?;
-        let Reply::Migrated { applied } = answer else { return Err(unexpected(&answer)) };
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let reply = backend.command(Command::Migrate).await?;
+        let Reply::Migrated { applied } = reply else { return Err(unexpected(&reply)) };
         if applied.is_empty() {
             println!("Nothing to apply: the schema is up to date.");
         }

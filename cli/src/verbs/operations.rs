@@ -1,4 +1,4 @@
-//! `cargo ringfence operations`: redrives and replays, and how far they are.
+//! `ringfence operations`: redrives and replays with their progress.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,20 +7,20 @@ use ringfence_protocol::admin::{Command, Operation, OperationState, Reply};
 use ringfence_vapi::OrgId;
 use uuid::Uuid;
 
-use crate::administration::{Administrator, unexpected};
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Error, Result};
-use crate::local::progress;
+use crate::table::Table;
 
-/// How often the progress of an operation is read.
+/// Interval at which the progress of an operation is read.
 const POLL: Duration = Duration::from_secs(2);
 
 /// Lists redrives and replays with their progress, newest first.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Operations {
-    /// Of one org
+pub struct Operations {
+    /// Only operations of this org
     #[arg(long)]
     org: Option<OrgId>,
-    /// How many
+    /// Maximum number of operations
     #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(i64).range(1..=1_000))]
     limit: i64,
     /// Print a JSON array
@@ -31,8 +31,8 @@ pub(crate) struct Operations {
 }
 
 impl Operations {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
-        let operations = list(&self.administrator, None, self.org, self.limit).await?;
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let operations = list(backend, &self.administrator, None, self.org, self.limit).await?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&operations).context("write JSON")?);
         } else {
@@ -42,14 +42,15 @@ impl Operations {
     }
 }
 
-/// Starts an operation and shows its progress until it ends, although no invocation may work on it for that long. If this tool is
-/// stopped, the operation goes on.
+/// Starts an operation and shows its progress until it ends. Several invocations work on a long operation. It continues
+/// if this tool is stopped.
 pub(crate) async fn follow(
+    backend: &impl Backend,
     administrator: &Administrator,
     start: impl FnOnce(String, Uuid) -> Command,
 ) -> Result<ExitCode> {
     let id = Uuid::new_v4();
-    let mut starting = Box::pin(administrator.perform(|actor| start(actor, id)));
+    let mut starting = Box::pin(administrator.perform(backend, |actor| start(actor, id)));
     let mut shown = None;
     let mut operation = loop {
         tokio::select! {
@@ -58,8 +59,8 @@ pub(crate) async fn follow(
                 reply => return Err(unexpected(&reply)),
             },
             () = tokio::time::sleep(POLL) => {
-                // It has no row until its events are counted.
-                for operation in list(administrator, Some(id), None, 1).await? {
+                // The operation has no row until its events are counted.
+                for operation in list(backend, administrator, Some(id), None, 1).await? {
                     show(&operation, &mut shown);
                 }
             }
@@ -68,19 +69,19 @@ pub(crate) async fn follow(
     while operation.state == OperationState::Running {
         show(&operation, &mut shown);
         tokio::time::sleep(POLL).await;
-        let found = list(administrator, Some(id), None, 1).await?.pop();
-        operation = found.ok_or_else(|| Error::new(format!("the stack no longer knows the operation {id}")))?;
+        let found = list(backend, administrator, Some(id), None, 1).await?.pop();
+        operation = found.ok_or_else(|| Error::new(format!("the operation {id} does not exist any more")))?;
     }
     println!("  done       {}", operation.done);
     if operation.failed > 0 {
-        println!("  failed     {}; the log has the code of each", operation.failed);
+        println!("  failed     {}; the log contains the code of each", operation.failed);
     }
     if let Some(remaining @ 1..) = operation.remaining {
         println!("  remaining  {remaining}");
     }
     match operation.state {
         OperationState::Failed => {
-            Err(Error::new(format!("the operation {id} was given up, because it did not advance")))
+            Err(Error::new(format!("the operation {id} was stopped, because it did not advance")))
         }
         _ if operation.failed > 0 => Ok(ExitCode::FAILURE),
         _ => Ok(ExitCode::SUCCESS),
@@ -88,24 +89,25 @@ pub(crate) async fn follow(
 }
 
 async fn list(
+    backend: &impl Backend,
     administrator: &Administrator,
     id: Option<Uuid>,
     org_id: Option<OrgId>,
     limit: i64,
 ) -> Result<Vec<Operation>> {
-    let reply = administrator.perform(|_| Command::ListOperations { id, org_id, limit }).await?;
+    let reply = administrator.perform(backend, |_| Command::ListOperations { id, org_id, limit }).await?;
     match reply {
         Reply::Operations { operations } => Ok(operations),
         reply => Err(unexpected(&reply)),
     }
 }
 
-/// Prints a line unless it is the line before.
+/// Prints a line unless it is equal to the last one.
 fn show(operation: &Operation, shown: &mut Option<String>) {
     let Operation { kind, done, failed, .. } = operation;
     let line = format!("{kind}: {done} done, {failed} failed, {} remaining", remaining(operation));
     if shown.as_ref() != Some(&line) {
-        progress(&line);
+        eprintln!("  {line}");
         *shown = Some(line);
     }
 }
@@ -119,16 +121,21 @@ fn print(operations: &[Operation]) {
         println!("No redrives or replays.");
         return;
     }
-    println!(
-        "{:36}  {:7}  {:7}  {:>9}  {:>9}  {:>9}  {:20}  {:36}  actor",
-        "operation", "kind", "state", "done", "failed", "remaining", "started", "org"
-    );
+    let columns = ["operation", "kind", "state", "done", "failed", "remaining", "started", "org", "actor"];
+    let mut table = Table::new(columns);
     for operation in operations {
         let Operation { id, kind, state, done, failed, created_at, org_id, actor, .. } = operation;
-        let (kind, state, remaining) = (kind.to_string(), state.to_string(), remaining(operation));
-        let org = org_id.map_or_else(|| "all".to_owned(), |org| org.to_string());
-        println!(
-            "{id:36}  {kind:7}  {state:7}  {done:>9}  {failed:>9}  {remaining:>9}  {created_at:.0}  {org:36}  {actor}"
-        );
+        table.row([
+            id.to_string(),
+            kind.to_string(),
+            state.to_string(),
+            done.to_string(),
+            failed.to_string(),
+            remaining(operation),
+            format!("{created_at:.0}"),
+            org_id.map_or_else(|| "all".to_owned(), |org| org.to_string()),
+            actor.clone(),
+        ]);
     }
+    print!("{table}");
 }

@@ -1,4 +1,4 @@
-//! `cargo ringfence org`: orgs, their keys, and how long what is theirs is kept.
+//! `ringfence org`: orgs, their keys, and the retention of their data.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,13 +8,14 @@ use ringfence_protocol::admin::{Command, OrganizationKey, Reply, RetainedData};
 use ringfence_vapi::OrgId;
 use serde::Serialize;
 
-use crate::administration::{Administrator, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
+use crate::table::Table;
 
-/// Creates and lists orgs, rotates their keys, and sets what is kept for them.
+/// Creates and lists orgs, rotates their keys, and sets their retention.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Org {
+pub struct Org {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -30,14 +31,14 @@ enum Verb {
 }
 
 impl Org {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         match self.verb {
-            Verb::Create(verb) => verb.run().await,
-            Verb::List(verb) => verb.run().await,
-            Verb::RotateKey(verb) => verb.run().await,
-            Verb::VapiKey(verb) => verb.run().await,
-            Verb::Retention(verb) => verb.run().await,
-            Verb::ZeroRetention(verb) => verb.run().await,
+            Verb::Create(verb) => verb.run(backend).await,
+            Verb::List(verb) => verb.run(backend).await,
+            Verb::RotateKey(verb) => verb.run(backend).await,
+            Verb::VapiKey(verb) => verb.run(backend).await,
+            Verb::Retention(verb) => verb.run(backend).await,
+            Verb::ZeroRetention(verb) => verb.run(backend).await,
         }
     }
 }
@@ -45,7 +46,7 @@ impl Org {
 /// Creates an org and prints its webhook URL and its key
 #[derive(Debug, clap::Args)]
 struct Create {
-    /// What people call it
+    /// Name of the org
     #[arg(long, value_parser = arguments::name)]
     name: String,
     /// Print one JSON object
@@ -56,9 +57,9 @@ struct Create {
 }
 
 impl Create {
-    async fn run(self) -> Result<ExitCode> {
-        let act = |actor| Command::CreateOrganization { actor, name: self.name };
-        print_key(&self.administrator.perform(act).await?, self.json)
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let command = |actor| Command::CreateOrganization { actor, name: self.name };
+        print_key(&self.administrator.perform(backend, command).await?, self.json)
     }
 }
 
@@ -73,27 +74,29 @@ struct List {
 }
 
 impl List {
-    async fn run(self) -> Result<ExitCode> {
-        let answer = self.administrator.perform(|actor| Command::ListOrganizations { actor }).await?;
-        let Reply::Organizations { organizations } = answer else { return Err(unexpected(&answer)) };
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let reply = self.administrator.perform(backend, |actor| Command::ListOrganizations { actor }).await?;
+        let Reply::Organizations { organizations } = reply else { return Err(unexpected(&reply)) };
         if self.json {
             print_json(&organizations)?;
             return Ok(ExitCode::SUCCESS);
         }
-        println!("{:36}  {:>11}  name", "id", "key version");
+        let mut table = Table::new(["id", "key version", "name"]);
         for organization in organizations {
-            println!("{:36}  {:>11}  {}", organization.id.to_string(), organization.key_version, organization.name);
+            let cells = [organization.id.to_string(), organization.key_version.to_string(), organization.name];
+            table.row(cells);
         }
+        print!("{table}");
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Gives an org a new key; the earlier ones count for a while more
+/// Creates a new key of an org; the earlier keys remain valid for a while
 #[derive(Debug, clap::Args)]
 struct RotateKey {
-    /// The org's id
+    /// Id of the org
     org: OrgId,
-    /// How long the earlier keys count: 24h, 90m, 7d; 0s refuses them at once
+    /// Time for which the earlier keys remain valid: 24h, 90m, 7d; 0s revokes them at once
     #[arg(long, default_value = "24h", value_parser = arguments::overlap)]
     overlap: Duration,
     /// Print one JSON object
@@ -104,19 +107,20 @@ struct RotateKey {
 }
 
 impl RotateKey {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let overlap_seconds = self.overlap.as_secs();
-        let act = |actor| Command::RotateKey { actor, org_id: self.org, overlap_seconds };
-        print_key(&self.administrator.perform(act).await?, self.json)
+        let command = |actor| Command::RotateKey { actor, org_id: self.org, overlap_seconds };
+        print_key(&self.administrator.perform(backend, command).await?, self.json)
     }
 }
 
-/// Keeps an org's private API key at Vapi, encrypted, for recordings whose links have expired; read from standard input
+/// Stores an org's private API key at Vapi, encrypted, for recordings whose links have expired; reads it from standard
+/// input
 #[derive(Debug, clap::Args)]
 struct VapiKey {
-    /// The org's id
+    /// Id of the org
     org: OrgId,
-    /// Forget the key instead
+    /// Remove the key instead
     #[arg(long)]
     remove: bool,
     #[command(flatten)]
@@ -124,12 +128,13 @@ struct VapiKey {
 }
 
 impl VapiKey {
-    async fn run(self) -> Result<ExitCode> {
-        // Not an argument: those are seen by whoever lists processes, and kept by shells.
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        // Not an argument: other users can see the arguments of processes, and shells record them.
         let key = if self.remove { None } else { Some(read_line()?.into()) };
-        let answer = self.administrator.perform(|actor| Command::SetVapiKey { actor, org_id: self.org, key }).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
-        println!("{}", if self.remove { "the key is forgotten" } else { "the key is kept" });
+        let reply =
+            self.administrator.perform(backend, |actor| Command::SetVapiKey { actor, org_id: self.org, key }).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
+        println!("{}", if self.remove { "the key is removed" } else { "the key is stored" });
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -140,26 +145,26 @@ fn read_line() -> Result<String> {
     Ok(line.trim().to_owned())
 }
 
-/// Has something of an org removed after some days
+/// Sets after how many days data of an org is removed
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("kept").required(true).multiple(true))]
 struct Retention {
-    /// The org's id
+    /// Id of the org
     org: OrgId,
     /// Days after which recordings are removed, or `forever`
     #[arg(long, value_name = "DAYS", value_parser = days, group = "kept")]
     recordings: Option<Days>,
-    /// Days after which is removed what was said in a call, and its summary, or `forever`
+    /// Days after which the texts of calls and their summaries are removed, or `forever`
     #[arg(long, value_name = "DAYS", value_parser = days, group = "kept")]
     transcripts: Option<Days>,
-    /// Days after which kept events are removed: idempotency claims, timeline and source of replay
+    /// Days after which retained events are removed: idempotency claims, timeline and source of replay
     #[arg(long, value_name = "DAYS", group = "kept")]
     events: Option<i32>,
     #[command(flatten)]
     administrator: Administrator,
 }
 
-/// A number of days; None: for ever.
+/// A number of days. `None` means without a limit.
 #[derive(Clone, Copy, Debug)]
 struct Days(Option<i32>);
 
@@ -167,11 +172,11 @@ fn days(text: &str) -> std::result::Result<Days, String> {
     if text == "forever" {
         return Ok(Days(None));
     }
-    text.parse().map(|days| Days(Some(days))).map_err(|_| "a number of days, or forever".to_owned())
+    text.parse().map(|days| Days(Some(days))).map_err(|_| "expected a number of days, or forever".to_owned())
 }
 
 impl Retention {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let chosen = [
             (RetainedData::Recordings, self.recordings),
             (RetainedData::Transcripts, self.transcripts),
@@ -179,9 +184,9 @@ impl Retention {
         ];
         for (kept, days) in chosen {
             let Some(Days(days)) = days else { continue };
-            let act = |actor| Command::SetRetention { actor, org_id: self.org, data: kept, days };
-            let answer = self.administrator.perform(act).await?;
-            let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+            let command = |actor| Command::SetRetention { actor, org_id: self.org, data: kept, days };
+            let reply = self.administrator.perform(backend, command).await?;
+            let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
             match days {
                 Some(days) => println!("{kept} are retained for {days} days"),
                 None => println!("{kept} are retained without a limit"),
@@ -191,10 +196,10 @@ impl Retention {
     }
 }
 
-/// Says whether Vapi keeps nothing of an org's calls: then it is not asked for reports that never came
+/// Sets whether Vapi stores no calls of an org; if so, Vapi is not asked for missing reports
 #[derive(Debug, clap::Args)]
 struct ZeroRetention {
-    /// The org's id
+    /// Id of the org
     org: OrgId,
     /// `true` or `false`
     #[arg(action = clap::ArgAction::Set)]
@@ -204,17 +209,18 @@ struct ZeroRetention {
 }
 
 impl ZeroRetention {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { org, is_zero, administrator } = self;
-        let answer = administrator.perform(|actor| Command::SetZeroRetention { actor, org_id: org, is_zero }).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+        let reply =
+            administrator.perform(backend, |actor| Command::SetZeroRetention { actor, org_id: org, is_zero }).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
         println!("Vapi is {}asked for this org's missing reports", if is_zero { "not " } else { "" });
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn print_key(answer: &Reply, json: bool) -> Result<ExitCode> {
-    let Reply::Organization(organization) = answer else { return Err(unexpected(answer)) };
+fn print_key(reply: &Reply, json: bool) -> Result<ExitCode> {
+    let Reply::Organization(organization) = reply else { return Err(unexpected(reply)) };
     if json {
         print_json(organization)?;
         return Ok(ExitCode::SUCCESS);

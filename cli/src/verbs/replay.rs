@@ -1,4 +1,4 @@
-//! `cargo ringfence replay`: kept events are applied once more.
+//! `ringfence replay`: applies retained events again.
 
 use std::process::ExitCode;
 
@@ -6,16 +6,16 @@ use ringfence_protocol::admin::{Command, Replayable, Reply, Selection};
 
 use super::operations::follow;
 use super::selection::{Execution, Selected};
-use crate::administration::{Administrator, unexpected};
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Error, Result};
 
-/// Counts the kept events that are selected; with --run, applies their effects once more. That ends in the same rows, or in whole
-/// ones where somebody damaged them.
+/// Counts the selected retained events; with --run, applies their effects again. The resulting rows are the same, and
+/// damaged rows are restored.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Replay {
+pub struct Replay {
     #[command(flatten)]
     selected: Selected,
-    /// Events that failed and were not applied since, instead of applied ones
+    /// Replay events that failed and have not been applied since, instead of applied ones
     #[arg(long)]
     failed: bool,
     #[command(flatten)]
@@ -25,14 +25,14 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         if self.selected.code.is_some() && !self.failed {
             return Err(Error::new("applied events have no failure code: name --failed with --code"));
         }
         let kind = if self.failed { Replayable::Failed } else { Replayable::Applied };
         let selection = Selection::from(self.selected);
         let count = Command::CountReplay { kind, selection: selection.clone() };
-        let answer = self.administrator.perform(|_| count).await?;
+        let answer = self.administrator.perform(backend, |_| count).await?;
         let Reply::Count { events } = answer else { return Err(unexpected(&answer)) };
         println!("  selected   {events}");
         if !self.execution.run {
@@ -42,6 +42,13 @@ impl Replay {
             return Ok(ExitCode::SUCCESS);
         }
         let per_second = self.execution.rate;
-        follow(&self.administrator, |actor, id| Command::StartReplay { actor, id, kind, selection, per_second }).await
+        follow(backend, &self.administrator, |actor, id| Command::StartReplay {
+            actor,
+            id,
+            kind,
+            selection,
+            per_second,
+        })
+        .await
     }
 }

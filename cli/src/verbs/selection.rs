@@ -1,39 +1,39 @@
-//! The arguments that select events, the same for every verb that acts on some of them.
+//! Arguments that select events, common to several verbs.
 
 use jiff::Timestamp;
 use ringfence_protocol::admin::Selection;
 use ringfence_vapi::{FailureCode, OrgId};
 
-/// Which events. What is left out selects all.
+/// Selection of events. An omitted argument does not restrict it.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Selected {
-    /// Of one org
+    /// Only events of this org
     #[arg(long)]
     org: Option<OrgId>,
-    /// Of one call, by Vapi's id
+    /// Only events of this call, by Vapi's id
     #[arg(long, value_name = "ID")]
     call: Option<String>,
-    /// Of one type, as Vapi names it, such as end-of-call-report
+    /// Only events of this type, as Vapi names it, such as end-of-call-report
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
-    /// Received at this time or later, such as 2026-11-24T08:00:00Z
+    /// Only events received at or after this time, such as 2026-11-24T08:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// Received before this time
+    /// Only events received before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
-    /// Failed events by the code of their failure, such as RF2001
+    /// Only failed events with this failure code, such as RF2001
     #[arg(long, value_name = "CODE")]
     pub(crate) code: Option<FailureCode>,
 }
 
-/// Whether something is done with the selected events, and how fast.
+/// Whether the action runs on the selected events, and its rate.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Execution {
-    /// Do it, and do not only count the events
+    /// Run the action; without it, only count the events
     #[arg(long)]
     pub(crate) run: bool,
-    /// Events in a second, at most
+    /// Maximum number of events per second
     #[arg(long, value_name = "R", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) rate: u32,
 }

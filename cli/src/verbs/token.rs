@@ -1,4 +1,4 @@
-//! `cargo ringfence token`: tokens for people's screens.
+//! `ringfence token`: tokens for viewers.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use ringfence_protocol::admin::{Command, Reply};
 use ringfence_vapi::OrgId;
 
-use crate::administration::{Administrator, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::Result;
 
-/// Makes a token that watches an org's calls over the WebSocket API and plays their recordings
+/// Creates a token for watching an org's calls over the WebSocket API and for playing their recordings
 #[derive(Debug, clap::Args)]
-pub(crate) struct Token {
-    /// The org's id
+pub struct Token {
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// How long it counts: 1h, 90m, at most 12h
+    /// Lifetime of the token: 1h, 90m, at most 12h
     #[arg(long, default_value = "1h", value_parser = arguments::lifetime)]
     lifetime: Duration,
     #[command(flatten)]
@@ -24,11 +24,11 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let lifetime_seconds = self.lifetime.as_secs();
-        let act = |actor| Command::MintToken { actor, org_id: self.org, lifetime_seconds };
-        let answer = self.administrator.perform(act).await?;
-        let Reply::Token { token, .. } = answer else { return Err(unexpected(&answer)) };
+        let command = |actor| Command::MintToken { actor, org_id: self.org, lifetime_seconds };
+        let reply = self.administrator.perform(backend, command).await?;
+        let Reply::Token { token, .. } = reply else { return Err(unexpected(&reply)) };
         println!("{token}");
         Ok(ExitCode::SUCCESS)
     }

@@ -1,4 +1,4 @@
-//! `cargo ringfence tool`: endpoints of an org, for tools that its models call and for messages that it answers itself.
+//! `ringfence tool`: endpoints of an org, for tools that its models call and for messages that the org answers itself.
 
 use std::process::ExitCode;
 
@@ -6,13 +6,13 @@ use clap::{ArgGroup, Subcommand};
 use ringfence_protocol::admin::{Command, Reply, Tool as Registered, ToolKind};
 use ringfence_vapi::OrgId;
 
-use crate::administration::{Administrator, Place, unexpected};
 use crate::arguments;
+use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Result};
 
 /// Registers, lists and removes tools.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Tool {
+pub struct Tool {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -26,27 +26,27 @@ enum Verb {
 }
 
 impl Tool {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         match self.verb {
-            Verb::Add(verb) => verb.run().await,
-            Verb::List(verb) => verb.run().await,
-            Verb::Remove(verb) => verb.run().await,
-            Verb::Secret(verb) => verb.run().await,
+            Verb::Add(verb) => verb.run(backend).await,
+            Verb::List(verb) => verb.run(backend).await,
+            Verb::Remove(verb) => verb.run(backend).await,
+            Verb::Secret(verb) => verb.run(backend).await,
         }
     }
 }
 
-/// Which tool.
+/// Selection of a tool.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("what").required(true))]
 struct Named {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    /// A function that models call, by its name
+    /// Name of a function that models call
     #[arg(long, group = "what", value_parser = arguments::vapi_id)]
     name: Option<String>,
-    /// Or the type of the messages that the org answers itself
+    /// Or type of the messages that the org answers itself
     #[arg(long, value_name = "TYPE", group = "what", value_parser = arguments::answerable_message)]
     message: Option<String>,
 }
@@ -60,18 +60,18 @@ impl Named {
     }
 }
 
-/// Registers a tool of an org; one of the same name is replaced
+/// Registers a tool of an org, or replaces the one of the same name
 #[derive(Debug, clap::Args)]
 struct Add {
     #[command(flatten)]
     named: Named,
-    /// Where it is called: an https URL on a public address
+    /// Its endpoint: an https URL with a public address
     #[arg(long, value_name = "URL")]
     endpoint: String,
-    /// How long it may take
+    /// Timeout of a request in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(i32).range(1..=15))]
     timeout: i32,
-    /// It does the same work once, however often it is asked with one idempotency key: so it may be asked again
+    /// The tool is idempotent: repeated requests with one idempotency key have one effect, so a request may be repeated
     #[arg(long)]
     idempotent: bool,
     #[command(flatten)]
@@ -79,16 +79,14 @@ struct Add {
 }
 
 impl Add {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { named, endpoint, timeout, idempotent, administrator } = self;
         let org_id = named.org;
         let (kind, name) = named.kind_and_name();
         let tool = Registered { kind, name, endpoint, timeout_seconds: timeout, is_idempotent: idempotent };
-        let answer = administrator.perform(|actor| Command::SetTool { actor, org_id, tool }).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
-        println!(
-            "The tool is registered. `cargo ringfence tool secret --org {org_id}` shows what verifies its requests."
-        );
+        let reply = administrator.perform(backend, |actor| Command::SetTool { actor, org_id, tool }).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
+        println!("The tool is registered. `ringfence tool secret --org {org_id}` shows the secret of its requests.");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -96,23 +94,21 @@ impl Add {
 /// Lists the tools of an org
 #[derive(Debug, clap::Args)]
 struct List {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
-    #[command(flatten)]
-    place: Place,
 }
 
 impl List {
-    async fn run(self) -> Result<ExitCode> {
-        let answer = self.place.perform(Command::ListTools { org_id: self.org }).await?;
-        let Reply::Tools { tools } = answer else { return Err(unexpected(&answer)) };
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let reply = backend.command(Command::ListTools { org_id: self.org }).await?;
+        let Reply::Tools { tools } = reply else { return Err(unexpected(&reply)) };
         println!("{}", serde_json::to_string_pretty(&tools).context("write JSON")?);
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Removes a tool: models that call it are told that it is not configured
+/// Removes a tool; models that call it receive the answer that it is not configured
 #[derive(Debug, clap::Args)]
 struct Remove {
     #[command(flatten)]
@@ -122,21 +118,21 @@ struct Remove {
 }
 
 impl Remove {
-    async fn run(self) -> Result<ExitCode> {
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { named, administrator } = self;
         let org_id = named.org;
         let (kind, name) = named.kind_and_name();
-        let answer = administrator.perform(|actor| Command::RemoveTool { actor, org_id, kind, name }).await?;
-        let Reply::Done {} = answer else { return Err(unexpected(&answer)) };
+        let reply = administrator.perform(backend, |actor| Command::RemoveTool { actor, org_id, kind, name }).await?;
+        let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
         println!("The tool is removed.");
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Prints the secret that verifies what is sent to an org's endpoints, by the Standard Webhooks specification
+/// Prints the secret that verifies requests to an org's endpoints, by the Standard Webhooks specification
 #[derive(Debug, clap::Args)]
 struct Secret {
-    /// The org's id
+    /// Id of the org
     #[arg(long)]
     org: OrgId,
     #[command(flatten)]
@@ -144,10 +140,10 @@ struct Secret {
 }
 
 impl Secret {
-    async fn run(self) -> Result<ExitCode> {
-        let act = |actor| Command::ShowToolSecret { actor, org_id: self.org };
-        let answer = self.administrator.perform(act).await?;
-        let Reply::ToolSecret { secret } = answer else { return Err(unexpected(&answer)) };
+    async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
+        let command = |actor| Command::ShowToolSecret { actor, org_id: self.org };
+        let reply = self.administrator.perform(backend, command).await?;
+        let Reply::ToolSecret { secret } = reply else { return Err(unexpected(&reply)) };
         println!("{secret}");
         Ok(ExitCode::SUCCESS)
     }

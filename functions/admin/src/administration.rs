@@ -1,4 +1,4 @@
-//! Who performs the acts: the only one with the credentials of the database's owner.
+//! Performs the commands. Only this function and `console-commands` have the credentials of the database's owner.
 
 use std::time::Duration;
 
@@ -8,9 +8,8 @@ use ringfence_core::admin::Admin;
 use ringfence_core::migrations::{self, MigrationError};
 use ringfence_egress::vapi_api::VAPI_API;
 use ringfence_egress::{EgressClient, VapiApi};
-use ringfence_identity::tokens::MAX_LIFETIME;
 use ringfence_identity::{Audience, ConsoleClaims, MasterKeys, MintError, Scope, Subject};
-use ringfence_protocol::admin::{Command, OrganizationKey, Reply, Secret};
+use ringfence_protocol::admin::{Command, MAX_TOKEN_LIFETIME, OrganizationKey, Reply, Secret};
 use ringfence_runtime::{Environment, Misconfigured};
 use ringfence_vapi::interactive::Configuration;
 use ringfence_vapi::{Function, OrgId};
@@ -52,8 +51,8 @@ impl Administration {
         Self { operations: self.operations.with_work_limit(work_limit), ..self }
     }
 
-    /// Performs an act.
-    #[expect(clippy::too_many_lines, reason = "a line or two for each act")]
+    /// Performs a command.
+    #[expect(clippy::too_many_lines, reason = "a line or two for each command")]
     pub async fn perform(&self, command: Command) -> Result<Reply, CommandError> {
         Ok(match command {
             Command::Migrate => Reply::Migrated { applied: self.migrate().await? },
@@ -214,7 +213,7 @@ impl Administration {
         org_id: Option<OrgId>,
         lifetime_seconds: u64,
     ) -> Result<Duration, CommandError> {
-        let lifetime = Duration::from_secs(lifetime_seconds).min(MAX_LIFETIME);
+        let lifetime = Duration::from_secs(lifetime_seconds).min(MAX_TOKEN_LIFETIME);
         let is_recorded =
             self.admin(actor.to_owned()).await?.record_token_mint(audience.as_str(), org_id, lifetime).await?;
         if is_recorded { Ok(lifetime) } else { Err(CommandError::NoSuchOrg) }

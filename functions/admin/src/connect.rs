@@ -55,7 +55,7 @@ impl Administration {
             connection.found.push(ServerCheck { what, wrong });
         }
         if run && !changes.is_empty() {
-            admin.note_connect(org_id, changes.len()).await?;
+            admin.record_connect(org_id, changes.len()).await?;
             let credential = match credential {
                 Some(id) => id,
                 None => self.make_credential(&key, &name, org_id, version).await?,

@@ -1,4 +1,4 @@
-//! Why an act did not happen, in words for the person who ordered it.
+//! Errors of commands, with messages for the person who sent the command.
 
 use ringfence_aws::QueueError;
 use ringfence_core::ConfigurationError;
@@ -9,10 +9,10 @@ use ringfence_identity::{InvalidToken, MintError};
 use ringfence_runtime::{Coded as _, Misconfigured};
 use ringfence_vapi::interactive::InvalidConfiguration;
 
-/// An act that did not happen.
+/// A command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The database refused, or is away.
+    /// The database refused the statement, or is unavailable.
     #[error(transparent)]
     Failed(Failure),
     /// The migrations were rolled back.

@@ -1,4 +1,4 @@
-//! Starts the migrate function.
+//! Starts the admin function.
 
 use admin::{Administration, Invocation, deployment};
 use aws_sdk_sqs::Client;

@@ -1,5 +1,5 @@
-//! Redrives and replays. An invocation works on an operation for a bounded time and leaves it to a later one, which goes on where
-//! the row of the operation says.
+//! Redrives and replays. An invocation works on an operation for a bounded time. A later invocation continues from the
+//! position in the operation's row.
 
 use std::time::{Duration, Instant};
 
@@ -194,12 +194,12 @@ impl Operations {
         let found = pass.all(self.queues()).await;
         admin.end_turn_to_redrive().await?;
         let found = found?;
-        admin.note_redrive(selection.org_id, &json!(found)).await?;
+        admin.record_redrive_pass(selection.org_id, &json!(found)).await?;
         if found.more || self.hidden().await? > 0 {
             return Ok(Outcome::Interrupted);
         }
-        // A dead letter that cannot be read belongs to no known org, so it is none of the dead letters of one.
-        let failed = if selection.org_id.is_none() { found.unknown } else { 0 };
+        // Nothing is known of a dead letter that cannot be read, so only a redrive without a filter selects it.
+        let failed = if *selection == Selection::default() { found.unknown } else { 0 };
         let remaining = admin.count_redrivable(selection, manner.before).await?;
         Ok(Outcome::Finished { failed, remaining })
     }

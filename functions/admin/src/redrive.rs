@@ -1,6 +1,6 @@
-//! Redrive: what is in the dead-letter queues goes back to the retry queues it came from.
+//! Redrive: moves dead letters back to the retry queues that they came from.
 //!
-//! Message by message, and not by SQS's own `StartMessageMoveTask`, so that a part can be chosen by what the events are.
+//! It moves one message at a time. SQS's `StartMessageMoveTask` cannot select messages by their events.
 
 use std::time::{Duration, Instant};
 
@@ -15,28 +15,29 @@ use ringfence_vapi::OrgId;
 
 use crate::CommandError;
 
-/// How long messages are kept from everybody else while they are looked at. Longer than [`WORK_LIMIT`] and what is left to do then.
+/// The visibility timeout of received dead letters. Longer than [`WORK_LIMIT`] and the work that remains after it.
 const HOLD: Duration = Duration::from_mins(12);
-/// One invocation works no longer on redrives and replays. Under the timeout of both functions, so that it can still say how far it came.
+/// The longest time that an invocation works on redrives and replays. Shorter than the timeout of both functions, so
+/// that it can still store the progress.
 pub(crate) const WORK_LIMIT: Duration = Duration::from_mins(4);
-/// SQS itself lets no more be held of one queue.
+/// Fewer than the 120 000 messages that SQS allows to be in flight per queue.
 const MAX_HELD: usize = 100_000;
 
 /// How to redrive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner {
-    /// False: count what would go back, and leave it where it is.
+    /// False: only count the selected dead letters.
     pub(crate) run: bool,
-    /// Messages in a second, at most.
+    /// Maximum number of messages per second.
     pub(crate) per_second: u32,
-    /// Leave what became a dead letter later.
+    /// Dead letters that were sent to the queue after this time are not moved.
     pub(crate) before: Timestamp,
-    /// What was erased is taken out, and nothing is sent back.
+    /// Delete the dead letters of erased calls, and move none.
     pub(crate) erasing: bool,
 }
 
 impl Manner {
-    /// Back to where they came from.
+    /// Moves dead letters to their retry queues.
     pub(crate) const fn back(run: bool, per_second: u32, before: Timestamp) -> Self {
         Self { run, per_second, before, erasing: false }
     }
@@ -49,7 +50,7 @@ pub(crate) struct Redrive<'a> {
     pub(crate) manner: Manner,
     parking: &'a Parking,
     until: Instant,
-    /// Of an operation: the right to redrive, which each message renews.
+    /// The lease of the operation, which each message renews. None: the pass belongs to no operation.
     lease: Option<Lease>,
     lease_lost: bool,
     found: DeadLetters,
@@ -72,27 +73,28 @@ impl<'a> Redrive<'a> {
         Self { lease: Some(lease), ..self }
     }
 
-    /// Goes through the dead letters of each function.
+    /// Processes the dead-letter queue of each function.
     pub(crate) async fn all(
         mut self,
         queues: impl Iterator<Item = &FunctionQueues>,
     ) -> Result<DeadLetters, CommandError> {
         for queues in queues {
-            // Time does not end a pass between two queues: each is asked once, or an operation might never see the last one empty.
+            // The time limit is not checked between queues: each queue is received from at least once per pass. Otherwise an
+            // operation with little time would never find the last queue empty, and never end.
             if self.lease_lost {
                 self.found.more = true;
                 break;
             }
             let mut held = Vec::new();
             let result = self.one(queues, &mut held).await;
-            // What stays is visible again at once, also after a failure.
+            // Messages that are not moved become visible again at once, also after an error.
             queues.dead_letters.release(&held).await;
             result?;
         }
         Ok(self.found)
     }
 
-    /// `held`: the receipt handles of what stays.
+    /// `held` receives the receipt handles of the messages that are not moved.
     async fn one(&mut self, queues: &FunctionQueues, held: &mut Vec<String>) -> Result<(), CommandError> {
         loop {
             let batch = queues.dead_letters.receive(HOLD).await?;
@@ -135,12 +137,12 @@ impl<'a> Redrive<'a> {
         Ok(())
     }
 
-    /// False: the message stays.
+    /// Returns whether the message left the dead-letter queue.
     async fn message(&mut self, queues: &FunctionQueues, message: &Received) -> Result<bool, CommandError> {
         if message.sent_at.is_some_and(|sent_at| sent_at > self.manner.before) {
             return Ok(false);
         }
-        // One that cannot be read, for whatever reason, stops no other.
+        // A message that cannot be read does not stop the pass.
         let letter = self.open(message).await;
         let org_id = match &letter {
             Some(letter) => self.org_of(letter).await?,
@@ -173,8 +175,8 @@ impl<'a> Redrive<'a> {
         Ok(true)
     }
 
-    /// Noted first, sent second, deleted last: whatever dies in between, the event is in one of the queues, or in both, where one of
-    /// the two is found to be a duplicate.
+    /// Marks the failure as redriven, sends the message, then deletes it from the dead-letter queue. After a crash between
+    /// these steps the event is in at least one queue. If it is in both, the second one is detected as a duplicate.
     async fn send_back(
         &self,
         queues: &FunctionQueues,

@@ -36,7 +36,7 @@ pub(crate) enum StoreError {
     /// The recording has more than [`MAX_BYTES`].
     #[error("the recording is too large")]
     TooLarge,
-    /// The source sent nothing for [`SILENCE`], or the connection ended before the last byte.
+    /// The source sent nothing for [`READ_TIMEOUT`], or the connection ended before the last byte.
     #[error("the recording was cut short")]
     CutShort,
     /// The upload took too long.

@@ -60,7 +60,7 @@ impl Bucket {
     }
 }
 
-/// Logs the error of S3. The SDK's errors have their causes and no data that was sent.
+/// Logs an S3 error. The SDK's errors contain their causes and none of the data that was sent.
 pub fn unavailable(error: &(impl std::error::Error + Send + Sync + 'static)) -> BucketError {
     tracing::error!(error = %DisplayErrorContext(error), "the S3 request failed");
     BucketError::Unavailable

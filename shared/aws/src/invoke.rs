@@ -12,7 +12,7 @@ use aws_types::SdkConfig;
 
 use crate::error::InvokeError;
 
-/// Invokes functions. An invocation is never retried, because one that was cut off may have taken effect.
+/// Invokes functions. An invocation is never retried, because an interrupted one may have taken effect.
 #[derive(Clone)]
 pub struct Invoker {
     client: Client,
@@ -34,7 +34,7 @@ impl Invoker {
         let invoked = self.client.invoke().function_name(function).payload(Blob::new(payload)).send().await;
         let reply = invoked.map_err(|error| not_invoked(function, &DisplayErrorContext(error)))?;
         if let Some(error) = reply.function_error() {
-            // The log of the function has the reason.
+            // The function's log has the cause.
             tracing::error!(function, error, "a function failed");
             return Err(InvokeError::Failed);
         }

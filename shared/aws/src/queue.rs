@@ -171,7 +171,7 @@ fn received(message: Message) -> Result<Received, QueueError> {
     })
 }
 
-/// Logs why SQS did not do what was asked.
+/// Logs the cause of a failed SQS request.
 fn unavailable(error: &(impl std::error::Error + Send + Sync + 'static)) -> QueueError {
     tracing::error!(error = %DisplayErrorContext(error), "SQS is unavailable");
     QueueError::Unavailable

@@ -91,8 +91,8 @@ pub(crate) struct Named<K> {
     pub(crate) key: K,
 }
 
-/// The keys of one purpose. While one master key replaces another there are two. The newest makes new values; both are
-/// accepted.
+/// The keys of one purpose. There are two while one master key replaces another. The newest key creates new values;
+/// both are accepted.
 #[derive(Clone)]
 pub(crate) struct KeySet<K> {
     pub(crate) newest: Named<K>,

@@ -1,14 +1,14 @@
-//! Keyed hashes of phone numbers. They stand for a number where the number itself must not be stored.
+//! Keyed hashes of phone numbers. They replace a number where the number itself must not be stored.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::keys::{KeySet, Subkey};
 
-/// A hash is cut to this many bytes: enough that no two numbers share one.
+/// The length to which a hash is cut, in bytes: enough that no two numbers have the same hash.
 const HASH_LENGTH: usize = 16;
 
-/// Hashes phone numbers. Without its key nobody can find the number of a hash by trying all numbers.
+/// Hashes phone numbers. Without the key, a hash cannot be reversed by trying all numbers.
 #[derive(Clone)]
 pub struct NumberHasher(KeySet<Subkey>);
 

@@ -50,8 +50,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Verifies the keys of orgs. Verifying an HMAC takes the key that computes it, so the type and not the key is what
-/// prevents minting.
+/// Verifies the keys of orgs. The key that verifies an HMAC can also compute it, so the type, not the key, prevents
+/// minting.
 #[derive(Clone)]
 pub struct OrgKeyVerifier(KeySet<Subkey>);
 
@@ -60,7 +60,7 @@ impl OrgKeyVerifier {
         Self(keys)
     }
 
-    /// The version of a presented key, if it is one of the org's.
+    /// The version of a presented key, if it is a key of the org.
     #[must_use]
     pub fn verify(&self, org_id: OrgId, presented: &str) -> Option<i32> {
         self.keys_of(org_id).verify(presented)
@@ -80,7 +80,7 @@ impl PlatformKeyVerifier {
         Self(keys)
     }
 
-    /// The version of a presented key, if it is one of the platform's.
+    /// The version of a presented key, if it is a key of the platform.
     #[must_use]
     pub fn verify(&self, presented: &str) -> Option<i32> {
         self.keys().verify(presented)
@@ -128,7 +128,7 @@ impl<'a> DerivedKeys<'a> {
     }
 }
 
-/// Of `rf_{kid}_{version}_{mac}`.
+/// Splits `rf_{kid}_{version}_{mac}`.
 fn kid_and_version(key: &str) -> Option<(&str, i32)> {
     let mut parts = key.strip_prefix("rf_")?.splitn(3, '_');
     let (kid, version, _mac) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,9 +1,9 @@
-//! What a derived key is for.
+//! The purposes of derived keys.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A use of keys. Each purpose has keys of its own, so a key of one purpose is never valid for another.
+/// A use of keys. Each purpose has its own keys, so a key of one purpose is never valid for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
     /// Verifies org keys.
@@ -60,7 +60,7 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// The text names no purpose.
+/// The text is not the name of a purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownPurpose;
 

@@ -13,7 +13,7 @@ use crate::purpose::Purpose;
 use crate::seal::{ApiKeySealer, DeliverySealer, LinkSealer};
 use crate::tokens::{ConsoleTokenVerifier, LiveTokens};
 
-/// The key rings of the deployed functions. What a function does not need, its ring does not have.
+/// The key rings of the deployed functions. A ring has only the keys that its function needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ring {
     Webhook,

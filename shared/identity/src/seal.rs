@@ -1,8 +1,8 @@
-//! Secrets that wait in a queue or in a row, sealed: links to recordings, and the orgs' API keys at Vapi.
+//! Sealed secrets that wait in a queue or in a row: links to recordings, and the orgs' API keys at Vapi.
 //!
-//! AES-256-GCM (NIST SP 800-38D) by OpenSSL, which the database connection links anyway. A sealed text is
-//! `{kid}.{base64url}` of a random nonce of 12 bytes, the ciphertext and a tag of 16. The tag also authenticates the
-//! record that the secret belongs to, so that it opens for no other record.
+//! The cipher is AES-256-GCM (NIST SP 800-38D) of OpenSSL, which the database connection links anyway. A sealed text
+//! is `{kid}.{base64url}` of a random nonce of 12 bytes, the ciphertext and a tag of 16 bytes. The tag also
+//! authenticates the secret's record, so that the text cannot be opened for another record.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -42,8 +42,9 @@ impl DeliverySealer {
         self.delivery_of(verified.credential(), verified.received_at(), stored)
     }
 
-    /// The delivery of an event under a credential, with its links sealed and with the hashes of its number, by which
-    /// an erasure finds it. A link that cannot be sealed is left out: Vapi's API also has the recording.
+    /// The delivery of an event under a credential, with its links sealed and with the hashes of its number, which an
+    /// erasure uses to find it. A link that cannot be sealed is left out: the recording is also available from Vapi's
+    /// API.
     #[must_use]
     pub fn delivery_of(&self, credential: Credential, received_at: Timestamp, mut stored: StoredEvent) -> Delivery {
         let call = stored.event.call_mut();
@@ -62,7 +63,7 @@ impl DeliverySealer {
     }
 }
 
-/// Seals and opens links to recordings. The newest key seals, all open.
+/// Seals and opens links to recordings. The newest key seals; all keys open.
 #[derive(Clone)]
 pub struct LinkSealer(KeySet<Subkey>);
 
@@ -71,7 +72,8 @@ impl LinkSealer {
         Self(keys)
     }
 
-    /// Seals a link to a recording of a call. Its org is not known yet when the platform sends it.
+    /// Seals a link to a recording of a call. The org is not part of it, because it is not yet known at the platform
+    /// URL.
     pub fn seal(&self, call: &VapiCallId, link: &RecordingLink) -> Result<SealedLink, Unsealable> {
         let sealed = seal(&self.0, &about_link(call, link.kind), link.url.expose())?;
         Ok(SealedLink { kind: link.kind, link: sealed, expires_at: link.expires_at })
@@ -84,7 +86,7 @@ impl LinkSealer {
     }
 }
 
-/// Seals and opens the orgs' API keys at Vapi. The newest key seals, all open.
+/// Seals and opens the orgs' API keys at Vapi. The newest key seals; all keys open.
 #[derive(Clone)]
 pub struct ApiKeySealer(KeySet<Subkey>);
 

@@ -1,5 +1,6 @@
-//! A broadcast: what is still to be pushed, as a message on the broadcast queue. It names an event of the log and holds none of
-//! its text; only a partial transcript, which is in no log, travels itself, as the frame that it is.
+//! Broadcasts: messages on the broadcast queue about frames that are still to be pushed. A broadcast names an event of
+//! the org's log and has none of its text. A partial transcript is not in the log, so its broadcast contains the
+//! frame.
 
 use jiff::Timestamp;
 use ringfence_vapi::{EventKey, OrgId};
@@ -8,42 +9,42 @@ use serde::{Deserialize, Serialize};
 use crate::connection::ConnectionId;
 use crate::live::Frame;
 
-/// Something to push, to some or all viewers of an org.
+/// A push to some or all viewers of an org.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Broadcast {
-    /// Whose viewers.
+    /// The org of the viewers.
     pub org_id: OrgId,
-    /// What.
+    /// The subject of the push.
     #[serde(flatten)]
     pub subject: Subject,
-    /// To which connections; none: to all that watch the org.
+    /// The connections to push to. None: all connections that watch the org.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<Vec<ConnectionId>>,
-    /// How often pushing it to these connections has failed.
+    /// The number of failed pushes to these connections.
     #[serde(default)]
     pub failures: u32,
 }
 
-/// What a broadcast is about.
+/// The subject of a broadcast.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "subject", rename_all = "kebab-case")]
 pub enum Subject {
     /// An event of the org's log.
     Event {
-        /// Its key.
+        /// The event's key.
         event_key: EventKey,
     },
-    /// Something that is being said right now.
+    /// A partial transcript.
     Partial {
-        /// What viewers are to see of it.
+        /// The frame for the viewers.
         frame: Box<Frame>,
-        /// When they were received. What is older than a moment is worth nothing.
+        /// The time of receipt. A partial transcript is useful only for a moment.
         received_at: Timestamp,
     },
 }
 
 impl Broadcast {
-    /// To all viewers of an org, for the first time.
+    /// A first push to all viewers of an org.
     #[must_use]
     pub fn to_all(org_id: OrgId, subject: Subject) -> Self {
         Self { org_id, subject, connections: None, failures: 0 }
@@ -55,7 +56,7 @@ impl Broadcast {
         matches!(self.subject, Subject::Partial { .. })
     }
 
-    /// The same for those that did not get it.
+    /// The same broadcast for the connections that did not receive it.
     #[must_use]
     pub fn again(&self, connections: Vec<ConnectionId>) -> Self {
         let (org_id, subject) = (self.org_id, self.subject.clone());

@@ -1,16 +1,16 @@
-//! A stored event on its way to its rows.
+//! Deliveries: stored events that are to be applied.
 
 use jiff::Timestamp;
 use ringfence_vapi::{Event, EventKey, FailureCode, OrgId, RecordingKind, StoredEvent};
 use serde::{Deserialize, Serialize};
 
-/// What the sender proved to be. Only the request verifier makes one; a queued event carries it along.
+/// The verified credential of the sender. Only the request verifier creates it; a queued event includes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Credential {
     /// The org's own key.
     Org { org_id: OrgId, key_version: i32 },
-    /// The platform's key: the org is found from what the event names.
+    /// The platform's key. The org is determined from the event.
     Platform,
 }
 
@@ -25,7 +25,7 @@ impl Credential {
     }
 }
 
-/// A stored event with what its handler needs to apply it.
+/// A stored event with the data that its handler needs to apply it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
     pub credential: Credential,
@@ -40,16 +40,17 @@ pub struct Delivery {
     /// Failed attempts that no database row records yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<FailedAttempt>,
-    /// Shared by all log lines of the event, from the webhook to the last attempt.
+    /// The same in all log lines of the event, from the webhook to the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
-    /// How often the queue has delivered the event, this time included. None: it did not come from a queue.
+    /// How often the queue has delivered the event, including this delivery. None: the event did not come from a
+    /// queue.
     #[serde(skip)]
     pub receives: Option<u32>,
 }
 
 impl Delivery {
-    /// An event that was just received. The links of `stored` are left out, since they must be sealed first.
+    /// An event that was just received. The links of `stored` are left out, because they must be sealed first.
     #[must_use]
     pub fn new(credential: Credential, stored: StoredEvent, received_at: Timestamp) -> Self {
         let StoredEvent { key, event, links: _ } = stored;
@@ -66,21 +67,21 @@ impl Delivery {
     }
 }
 
-/// A link to a recording, sealed so that it may wait in a queue and in a row.
+/// A link to a recording, sealed so that it can be stored in a queue and in a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedLink {
     pub kind: RecordingKind,
     pub link: String,
-    /// Vapi's storage refuses the link from this time on.
+    /// The time from which Vapi's storage rejects the link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
 
-/// A failed attempt to apply an event. `sqlstate` and `constraint` are absent where the server did not answer.
+/// A failed attempt to apply an event. `sqlstate` and `constraint` are absent if the database server did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedAttempt {
     pub failed_at: Timestamp,
-    /// `webhook` while the sender waited, else the event's function.
+    /// `webhook` if the sender waited for the response, else the event's function.
     pub function: String,
     pub code: FailureCode,
     #[serde(default, skip_serializing_if = "Option::is_none")]

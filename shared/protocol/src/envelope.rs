@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::delivery::Delivery;
 
-/// A message of an event queue. A new format is a new variant: messages of both formats wait in the queues while a release rolls out.
+/// A message of an event queue. A new format is a new variant: messages of both formats wait in the queues while a
+/// release is deployed.
 ///
 /// `D` is [`Delivery`] in messages that are read, and may be a reference in messages that are written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ pub struct ParkedEvent {
     /// The text of a [`Envelope::Compressed`].
     pub envelope: String,
     pub event_key: EventKey,
-    /// Why the event has to wait. None: nobody tried to apply it.
+    /// Why the event has to wait. None: no attempt to apply it was made.
     #[serde(default)]
     pub code: Option<FailureCode>,
 }

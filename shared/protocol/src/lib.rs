@@ -1,6 +1,7 @@
 //! The messages that Ringfence's functions exchange: types and their JSON. No I/O, no SQL.
 //!
-//! A message that waits in a queue outlives the release that wrote it, so a change here must read what the previous release wrote.
+//! A queued message may be read by a later release than the one that wrote it, so each release must be able to read
+//! the messages of the previous one.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod admin;

@@ -1,7 +1,7 @@
-//! Frames: what a viewer's screen is told of a call, as `docs/live-frames.schema.json` describes it.
+//! Frames: messages to viewers about a call, as specified in `docs/live-frames.schema.json`.
 //!
-//! Every frame but a partial transcript is made from an event of the org's log, so that a pushed one and a resumed one are the
-//! same. `seq` orders them and tells a repetition.
+//! Every frame except a partial transcript is derived from an event of the org's log, so that a pushed frame and a
+//! resumed frame are equal. `seq` gives their order and identifies repetitions.
 
 use jiff::Timestamp;
 use ringfence_vapi::{
@@ -10,70 +10,71 @@ use ringfence_vapi::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The version of the frames' format. A client shows nothing of a version that it does not know.
+/// The version of the frame format. A client ignores frames of an unknown version.
 const VERSION: u8 = 1;
-/// The longest text in a frame, in characters. Escaped as JSON it takes 24 KB at the worst, and a frame must stay below 32 KB.
+/// The longest text in a frame, in characters. Escaped as JSON it takes at most 24 KB, and a frame must stay below 32
+/// KB.
 const MAX_TEXT: usize = 4_000;
 
-/// What a viewer is told.
+/// A frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Frame {
     /// Always 1.
     pub v: u8,
-    /// The event's place in the org's log; a partial transcript has none.
+    /// The event's position in the org's log. Absent for a partial transcript.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<i64>,
     /// `Call.id`.
     pub call_id: VapiCallId,
-    /// When Vapi made the message, or when it was received if the message does not say.
+    /// The time at which Vapi created the message, or the time of receipt if the message has no time.
     pub at: Timestamp,
-    /// What happened.
+    /// The frame's type and its fields.
     #[serde(flatten)]
     pub news: News,
 }
 
-/// What happened to a call, with the few fields that a screen needs.
+/// The content of a frame: its type, with the fields that a screen needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum News {
-    /// A call begins or goes on.
+    /// A call begins or continues.
     #[serde(rename = "call.status")]
     CallStatus(CallStatus),
     /// A call has ended.
     #[serde(rename = "call.ended")]
     CallEnded(CallEnded),
-    /// Something is being said.
+    /// A partial transcript.
     #[serde(rename = "transcript.partial")]
     TranscriptPartial(Speech),
-    /// Something was said.
+    /// A final transcript.
     #[serde(rename = "transcript.final")]
     TranscriptFinal(Speech),
-    /// What a call came to.
+    /// The report of a call.
     #[serde(rename = "call.report")]
     CallReport(CallReport),
     /// An event of the call could not be applied.
     #[serde(rename = "operation.failed")]
     OperationFailed(OperationFailed),
-    /// A recording is kept and can be played back.
+    /// A recording is stored and can be played.
     #[serde(rename = "recording.ready")]
     RecordingReady(RecordingReady),
 }
 
-/// A status that is not the last.
+/// A status of a call that begins or continues.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallStatus {
-    /// Vapi's text. Screens rank it: frames of one call may come in any order.
+    /// Vapi's text. Screens rank the status, because frames of one call may arrive in any order.
     pub status: String,
     /// `Call.type`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_type: Option<String>,
-    /// Who called whom.
+    /// The direction of the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
-    /// The other party.
+    /// The number of the other party.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer_number: Option<Sensitive<String>>,
-    /// Our number.
+    /// The org's number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub our_number: Option<Sensitive<String>>,
     /// Vapi's id of the assistant.
@@ -87,95 +88,91 @@ pub struct CallEnded {
     /// Vapi's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_reason: Option<String>,
-    /// What kind of reason it is.
+    /// The family of the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_family: Option<ReasonFamily>,
 }
 
-/// What somebody says or said.
+/// The text of a partial or final transcript.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Speech {
     /// `user`, `assistant`, or one that Vapi adds.
     pub speaker: String,
-    /// The words, at most 4 000 characters of them.
+    /// The text, at most 4 000 characters.
     pub text: Sensitive<String>,
-    /// Whether there were more.
+    /// Whether the text was longer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallReport {
-    /// When it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// How long it lasted, in whole seconds.
+    /// The duration in whole seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<i64>,
     /// Vapi's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_reason: Option<String>,
-    /// What kind of reason it is.
+    /// The family of the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_family: Option<ReasonFamily>,
     /// US dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
-    /// At most 4 000 characters of it.
+    /// At most 4 000 characters of the summary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Sensitive<String>>,
 }
 
-/// An event that could not be applied: `failed_operations` has more of it.
+/// An event that could not be applied. Its row in `failed_operations` has more details.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationFailed {
     /// Vapi's name of the event's type.
     pub event_type: String,
-    /// Why.
+    /// The failure code.
     pub code: FailureCode,
     /// `retrying` or `dead`.
     pub state: String,
 }
 
-/// A recording that is kept.
+/// A stored recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingReady {
-    /// Which of the call's.
+    /// The kind of the recording.
     pub recording: RecordingKind,
-    /// How large it is.
+    /// The size of the recording.
     pub bytes: u64,
 }
 
-/// An event as the org's log holds it.
+/// An entry of the org's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Logged {
-    /// Something that Ringfence itself has to tell of a call.
+    /// A failed operation of a call, reported by Ringfence itself.
     OperationFailed {
         /// The call.
         call: CallReference,
-        /// What failed.
         #[serde(flatten)]
         failed: OperationFailed,
     },
-    /// A recording of a call is kept.
+    /// A recording of a call is stored.
     RecordingReady {
         /// The call.
         call: CallReference,
-        /// What is kept.
         #[serde(flatten)]
         ready: RecordingReady,
     },
-    /// A typed event of Vapi's.
+    /// A typed event from Vapi.
     #[serde(untagged)]
     Event(Box<Event>),
 }
 
-/// A call by its id alone.
+/// A call, identified by its id only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallReference {
     /// `Call.id`.
@@ -183,7 +180,7 @@ pub struct CallReference {
 }
 
 impl Frame {
-    /// The frame of an event at its place in the log. None: the event is of the timeline only.
+    /// The frame of an event at a position of the log. None: the event appears only in the timeline.
     #[must_use]
     pub fn of_event(seq: i64, at: Timestamp, event: &Event) -> Option<Self> {
         let news = match event {
@@ -196,7 +193,7 @@ impl Frame {
         Some(Self { v: VERSION, seq: Some(seq), call_id: event.call().id.clone(), at: in_ms(at), news })
     }
 
-    /// The frame of what the log holds at a place.
+    /// The frame of a log entry at a position.
     #[must_use]
     pub fn of_logged(seq: i64, at: Timestamp, logged: Logged) -> Option<Self> {
         match logged {
@@ -218,7 +215,7 @@ impl Frame {
         Self { v: VERSION, seq: Some(seq), call_id: call.id, at: in_ms(at), news }
     }
 
-    /// The frame of something that is still being said.
+    /// The frame of a partial transcript.
     #[must_use]
     pub fn of_partial(at: Timestamp, partial: &PartialTranscript) -> Self {
         let speech = Speech::new(&partial.role, partial.text.expose());
@@ -272,12 +269,12 @@ impl CallReport {
     }
 }
 
-/// A time as Vapi gives it. The database keeps less of one than the clock tells.
+/// Cuts a time to milliseconds, as Vapi gives it, because the database stores fewer digits than the clock has.
 fn in_ms(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 
-/// As much of a text as a frame may hold.
+/// The beginning of a text, at most as long as a frame allows.
 fn beginning(text: &str) -> &str {
     let end = text.char_indices().nth(MAX_TEXT).map_or(text.len(), |(index, _)| index);
     &text[..end]
@@ -316,7 +313,7 @@ pub enum LiveReply {
         cursor: String,
         more: bool,
     },
-    /// The log does not reach back to the client's cursor: the client must load everything anew and resume from `cursor`.
+    /// The log does not reach back to the client's cursor. The client must reload all data and resume from `cursor`.
     Reset {
         cursor: String,
     },

@@ -1,4 +1,4 @@
-//! What the maintenance function is asked to do, and what it reports.
+//! Requests to the function `maintenance`, and its reports.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr, VariantNames};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRequest {
     pub job: Job,
-    /// Only count what there is to do, up to a thousand.
+    /// Only count the items to process, up to a thousand.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -31,7 +31,7 @@ pub struct JobRequest {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Job {
-    /// Sends the message of each recording whose message was lost.
+    /// Sends a new message for each recording whose message was lost.
     SweepRecordings,
     /// Removes recordings after their org's retention, and those of erased calls.
     ExpireRecordings,
@@ -39,15 +39,15 @@ pub enum Job {
     ExpireTranscripts,
     /// Removes retained events after their org's retention.
     CleanClaims,
-    /// Removes rows that are finished and that nothing reads any longer.
+    /// Removes finished rows that are no longer read.
     CleanRows,
-    /// Turns tool calls whose function died into failed operations.
+    /// Turns tool calls whose function ended without a result into failed operations.
     SettleLeases,
-    /// Asks Vapi for the reports of calls whose report never arrived.
+    /// Requests missing reports of calls from Vapi.
     Reconcile,
     /// Updates the hourly and daily metrics of each org.
     RollUp,
-    /// Records the depth of the queues and publishes the metrics that alarms need.
+    /// Records the depth of the queues and publishes the metrics for the alarms.
     Watch,
 }
 
@@ -66,14 +66,14 @@ impl Job {
     }
 }
 
-/// What a job did.
+/// The result of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     pub job: Job,
     pub dry_run: bool,
-    /// What there was to do, as far as the job looked.
+    /// The items that the job found to process.
     pub found: u64,
     pub done: u64,
-    /// There may be more: the job ran out of time, or something failed and is in the log.
+    /// There may be more items: the job ran out of time, or an operation failed and is in the log.
     pub more: bool,
 }

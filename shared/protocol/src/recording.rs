@@ -1,9 +1,9 @@
-//! Recordings that are to be fetched.
+//! Recordings to fetch.
 
 use ringfence_vapi::{OrgId, RecordingKind, VapiCallId};
 use serde::{Deserialize, Serialize};
 
-/// Names a recording, in queue messages and in object keys.
+/// Identifies a recording in queue messages and object keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Recording {
     pub org_id: OrgId,
@@ -12,20 +12,20 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// The recording's id among failed operations (`recording_id` in SQL).
+    /// The recording's id in `failed_operations` (`recording_id` in SQL).
     #[must_use]
     pub fn event_id(&self) -> String {
         format!("recording:{}:{}", self.call_id, self.kind)
     }
 
-    /// `{org}/{call}/{kind}`: each org and each call has a prefix of its own.
+    /// `{org}/{call}/{kind}`: each org and each call has its own prefix.
     #[must_use]
     pub fn object_key(&self) -> String {
         format!("{}/{}/{}", self.org_id, self.call_id, self.kind)
     }
 }
 
-/// A message of the recording queue. The row of the recording holds everything else.
+/// A message of the recording queue. The recording's row has all other data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "v")]
 pub enum RecordingMessage {

@@ -1,6 +1,7 @@
-//! Where an event waits that no queue message can hold: in S3, with a message on its queue that says where.
+//! Parks an event that is too large for a queue message: the event is stored in S3, and a message on its queue names the object.
 //!
-//! The door links no S3 client. It hands such an event to the event's own function ([`crate::handover`]), which parks it here.
+//! The webhook function links no S3 client. It hands such an event to the event's own function ([`crate::handover`]), which
+//! parks it.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::codes::Coded;
 use crate::configuration::{Environment, Misconfigured};
 use crate::envelope::{self, EnvelopeError, Opened};
 
-/// The longest wait for S3, all attempts together. Shorter than the door's for the function.
+/// The longest wait for S3, all attempts together. Shorter than the timeout of the webhook function for the handover.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// An event could not be parked, or not be read from where it is parked.
@@ -62,7 +63,7 @@ impl Parking {
         Ok(Self { client, bucket: environment.required("PARKING_BUCKET")? })
     }
 
-    /// A client that waits as long as some megabytes may take. The door waits for it, and does so once.
+    /// A client whose timeouts allow for some megabytes. All attempts share one timeout, because the webhook function waits.
     #[must_use]
     pub fn client(aws: &SdkConfig) -> Client {
         let timeouts = TimeoutConfig::builder()

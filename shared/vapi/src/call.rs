@@ -1,4 +1,4 @@
-//! What is known about a call from any message about it.
+//! The facts about a call that any message can have.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,12 +10,13 @@ use crate::json::Limits;
 use crate::object::Object;
 use crate::sensitive::Sensitive;
 
-/// Metadata is the customer's own, copied onto every row of the call, so it is kept small.
+/// Limits for metadata. The customer defines it, and it is copied to every row of the call, so the limits are low.
 const METADATA: Limits = Limits { bytes: 16 * 1024, depth: 32 };
 
 /// The facts about a call that its messages repeat.
 ///
-/// Vapi's embedded `Call` is a snapshot from the call's creation and goes stale, so the message's own fields come first.
+/// Vapi's embedded `Call` is a snapshot from the creation of the call and becomes outdated, so the message's own
+/// fields have precedence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallFacts {
     /// `Call.id`.
@@ -23,30 +24,30 @@ pub struct CallFacts {
     /// `Call.type`: `inboundPhoneCall`, `outboundPhoneCall`, `webCall`, `vapi.websocketCall`, or one that Vapi adds.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub call_type: Option<String>,
-    /// Who called whom, where the type tells.
+    /// The direction, if the type determines it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
     /// `Call.createdAt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    /// `Call.assistantId`, or the id of the message's assistant. A transient assistant has none.
+    /// `Call.assistantId`, or the id of the message's assistant. Absent for a transient assistant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assistant_id: Option<String>,
     /// `Call.squadId`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub squad_id: Option<String>,
-    /// The id of our phone number. Web calls have none.
+    /// Vapi's id of the org's phone number. Absent for web calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone_number_id: Option<String>,
-    /// Our phone number, in E.164 where it is one.
+    /// The org's phone number, in E.164 if possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub our_number: Option<Sensitive<String>>,
-    /// The other party in both directions (`CreateCustomerDTO`): E.164 where it is a number, else as Vapi gave it, such
-    /// as a SIP URI. Anonymous callers have none.
+    /// The number of the other party, for both directions (`CreateCustomerDTO`). In E.164 if possible, else Vapi's
+    /// text, such as a SIP URI. Absent for anonymous callers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer_number: Option<Sensitive<String>>,
-    /// The keyed hashes of `customer_number`, which its tombstones would have. Computed where the keys are; not a
-    /// fact of Vapi.
+    /// The keyed hashes of `customer_number`, as in its tombstones. They are computed by the function that holds the
+    /// keys and are not facts of Vapi.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub number_tombstones: Vec<String>,
     /// Whether `assistantOverrides.metadata.is_test_call` is true.
@@ -57,15 +58,15 @@ pub struct CallFacts {
     pub metadata: Option<Sensitive<Map<String, Value>>>,
 }
 
-/// Who called whom.
+/// The direction of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
-    /// The customer called us.
+    /// The customer called the org.
     Inbound,
-    /// We called the customer.
+    /// The org called the customer.
     Outbound,
-    /// The call came through a browser, an app or a WebSocket.
+    /// The call came from a browser, an app or a WebSocket.
     Web,
 }
 
@@ -81,7 +82,7 @@ impl Direction {
 }
 
 impl CallFacts {
-    /// Reads the facts from a message; `None` if it has no usable call id.
+    /// Reads the facts from a message. `None` if it has no valid call id.
     pub(crate) fn read(message: &Object<'_>) -> Option<Self> {
         let call = message.object("call");
         let overrides = call.object("call.assistantOverrides");
@@ -102,20 +103,20 @@ impl CallFacts {
         })
     }
 
-    /// Every fact, for an event key.
+    /// Feeds all facts to an event key.
     pub(crate) fn feed(&self, fingerprint: &mut Fingerprint) {
-        // Taken apart in full, so that a fact added later cannot be forgotten here.
+        // Destructured completely, so that the compiler reports a fact that is added later and missing here.
         let Self {
             id,
             call_type,
-            direction: _, // follows from the type
+            direction: _, // derived from the type
             created_at,
             assistant_id,
             squad_id,
             phone_number_id,
             our_number,
             customer_number,
-            number_tombstones: _, // follows from the number
+            number_tombstones: _, // derived from the number
             is_test,
             metadata,
         } = self;

@@ -1,4 +1,4 @@
-//! The report of a call that Vapi's REST API describes.
+//! Builds the end-of-call report from a call that Vapi's REST API returns.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -20,9 +20,10 @@ const SHARED: [&str; 13] = [
     "compliance",
 ];
 
-/// The body of the `end-of-call-report` that Vapi would have sent for a `Call` (`GET /call/{id}`). None: the call has not ended.
+/// The body of the `end-of-call-report` that Vapi would have sent for a `Call` (`GET /call/{id}`). `None` if the call
+/// has not ended.
 ///
-/// An `endedReason` means that the call has ended, even if its status does not say so. The message's time is the time of the call's
+/// A call with an `endedReason` has ended, even if its status differs. The message's time is the time of the call's
 /// last change, so that two requests for the same call give the same report.
 #[must_use]
 pub fn end_of_call_report(call: &Value) -> Option<Value> {

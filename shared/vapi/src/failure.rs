@@ -1,4 +1,4 @@
-//! Numbered failure codes: the same code in the log, the answer, the dead-letter row and the runbook.
+//! Numbered failure codes. The log, the response, the dead letter's row and the runbook use the same code.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,38 +7,38 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
-/// What a failure means for the event. The class decides the HTTP status, the fate on the queue and the metric.
+/// The class of a failure. It decides the HTTP status, the handling of the queue message and the metric.
 ///
-/// The exceptions of single codes are in [`FailureCode::http_status`] and [`FailureCode::is_retried_after`]. The exceptions of single
-/// functions are in `docs/ARCHITECTURE.md`.
+/// The exceptions for single codes are in [`FailureCode::http_status`] and [`FailureCode::is_retried_after`]. The
+/// exceptions for single functions are in `docs/ARCHITECTURE.md`.
 #[derive(Clone, Copy, Debug, IntoStaticStr, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum FailureClass {
-    /// Trying again later may succeed.
+    /// A retry may succeed.
     Transient,
-    /// Trying again changes nothing: to the dead-letter queue at once.
+    /// A retry cannot succeed. The event moves to the dead-letter queue at once.
     Permanent,
-    /// No valid credential.
+    /// The credential is missing or invalid.
     Unauthorised,
     /// The sender must change the request.
     BadRequest,
-    /// The event is kept until its org is known.
+    /// The event waits until its org is known.
     Unresolved,
 }
 
 impl FailureClass {
-    /// The class as metrics name it.
+    /// The class's name in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.into_str()
     }
 }
 
-/// Why something failed. Each code has its page, `docs/failure-codes/RFnnnn.md`.
+/// The cause of a failure. Each code has a page, `docs/failure-codes/RFnnnn.md`.
 ///
-/// The first digit tells the area: 1 the database is away, 2 the event cannot be applied, 3 the queue, 4 the request,
-/// 5 the org, 6 the viewers, 7 the tools, 8 the recordings. A number is never given a second meaning.
+/// The first digit is the area: 1 the database is unavailable, 2 the event cannot be applied, 3 the queue, 4 the
+/// request, 5 the org, 6 the viewers, 7 the tools, 8 the recordings. A number is never reused.
 #[derive(Clone, Copy, Debug, EnumIter, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum FailureCode {
@@ -66,71 +66,71 @@ pub enum FailureCode {
     HandlerPanicked,
     /// A second org was set in one transaction.
     SecondOrgInTransaction,
-    /// The queue did not take the message.
+    /// The queue did not accept the message.
     QueueUnavailable,
-    /// The event is larger than any that can be taken.
+    /// The event exceeds the largest accepted size.
     EventTooLarge,
-    /// An event that no queue message can hold could not be parked, or not be read from where it is parked.
+    /// An event too large for a queue message could not be parked in S3 or read from there.
     ParkingUnavailable,
-    /// No valid credential came with the request.
+    /// The request has no valid credential.
     Unauthorised,
     /// The body is not JSON.
     BodyNotJson,
     /// The body has no `message.type`.
     MessageTypeMissing,
-    /// A message of a stored type has no usable call id.
+    /// A message of a stored type has no valid call id.
     CallIdMissing,
-    /// The body is larger than accepted.
+    /// The body exceeds the largest accepted size.
     BodyTooLarge,
-    /// The message's type is not served.
+    /// The message type is not supported.
     NotServed,
-    /// No org is registered for what the event names.
+    /// The event names no registered call, assistant, squad or phone number.
     OrgUnknown,
     /// The event names two orgs.
     OrgAmbiguous,
-    /// A frame did not reach a viewer that is connected.
+    /// A frame did not reach a connected viewer.
     PushFailed,
     /// The org has not registered the tool.
     ToolUnknown,
     /// No connection to a registered endpoint.
     ToolUnreachable,
-    /// A registered endpoint did not answer in time.
+    /// A registered endpoint did not respond in time.
     ToolTimeout,
-    /// A registered endpoint leads to a private address, or redirects.
+    /// A registered endpoint resolves to a private address, or redirects.
     ToolAddressRefused,
-    /// A registered endpoint answered with another status than 2xx.
+    /// A registered endpoint responded with a status other than 2xx.
     ToolFailed,
-    /// A registered endpoint's answer is not what was asked for.
+    /// A registered endpoint's response has the wrong shape.
     ToolAnswerUnreadable,
-    /// A registered endpoint's answer is larger than accepted.
+    /// A registered endpoint's response exceeds the largest accepted size.
     ToolAnswerTooLarge,
-    /// A tool call's fate is unknown, and it must not be sent twice.
+    /// The outcome of a tool call is unknown, and the call must not be sent twice.
     ToolInterrupted,
     /// The model's arguments are not a JSON object.
     ToolArgumentsUnreadable,
-    /// The connection to a registered endpoint ended before its answer was read.
+    /// The connection to a registered endpoint ended before the response was read.
     ToolConnectionLost,
-    /// The link to a recording has expired, and there is no other way to it.
+    /// The link to a recording has expired, and the recording cannot be fetched in another way.
     RecordingExpired,
-    /// Vapi has no such recording, or not yet.
+    /// Vapi does not have the recording, or does not have it yet.
     RecordingNotFound,
-    /// The link to a recording leads to a place that is not allowed, or redirects there.
+    /// The link to a recording points or redirects to a host that is not allowed.
     RecordingRefused,
-    /// A recording is larger than accepted.
+    /// A recording exceeds the largest accepted size.
     RecordingTooLarge,
-    /// The bucket did not take a recording.
+    /// The bucket did not accept a recording.
     RecordingStorage,
-    /// A recording could not be fetched to its end.
+    /// A recording could not be fetched completely.
     RecordingUnreachable,
-    /// Vapi refuses the org's API key, or the org's API key cannot be read.
+    /// Vapi rejects the org's API key, or the stored key cannot be read.
     RecordingForbidden,
-    /// The org has no API key at Vapi, so nobody can ask for a call whose report never came.
+    /// The org has no API key at Vapi, so Ringfence cannot request a missing report.
     VapiKeyMissing,
-    /// Vapi has no such call, or no longer.
+    /// Vapi does not have the call, or no longer has it.
     VapiCallUnknown,
-    /// Vapi does not take the org's API key.
+    /// Vapi rejects the org's API key.
     VapiKeyRefused,
-    /// Vapi's API is not reached, is too busy, or answers with something else.
+    /// Vapi's API is unreachable or overloaded, or its response is unexpected.
     VapiUnavailable,
 }
 
@@ -193,15 +193,17 @@ impl FailureCode {
         self.row().0
     }
 
-    /// What the failure means for the event.
+    /// The failure's class.
     #[must_use]
     pub const fn class(self) -> FailureClass {
         self.row().1
     }
 
-    /// The HTTP status of a response that reports the failure: the class's, with the exceptions of single codes.
+    /// The HTTP status of a response that reports the failure: the status of the class, with exceptions for single
+    /// codes.
     ///
-    /// A response of 503 means that the event is neither in the database nor in a queue. Whatever the cause, Vapi should send it again.
+    /// A response of 503 means that the event is neither in the database nor in a queue. Vapi must send it again,
+    /// whatever the cause.
     #[must_use]
     pub const fn http_status(self) -> u16 {
         match (self, self.class()) {
@@ -213,18 +215,19 @@ impl FailureCode {
         }
     }
 
-    /// Whether an operation that fails with this code so long after it was first due is tried again: if the class is transient, with
-    /// the exceptions of single codes.
+    /// Whether an operation that fails with this code is retried, given the time since it was first due. A transient
+    /// failure is retried, with exceptions for single codes.
     #[must_use]
     pub const fn is_retried_after(self, age: SignedDuration) -> bool {
         match self {
-            // Recordings may lag their report by minutes. Vapi never has a recording that it does not have after two hours.
+            // A recording may appear minutes after its report. A recording that is missing after two hours never
+            // appears.
             Self::RecordingNotFound if age.as_secs() > 2 * 60 * 60 => false,
             _ => matches!(self.class(), FailureClass::Transient),
         }
     }
 
-    /// One line for people, the same as on the code's page. It never holds data.
+    /// A one-line title, the same as on the code's page. It never contains data.
     #[must_use]
     pub const fn title(self) -> &'static str {
         self.row().2
@@ -237,7 +240,7 @@ impl fmt::Display for FailureCode {
     }
 }
 
-/// A text is not the code of a failure.
+/// The text is not a failure code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a failure code")]
 pub struct UnknownFailureCode;

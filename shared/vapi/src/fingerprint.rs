@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 
 use crate::sensitive::Sensitive;
 
-/// SHA-256 over an event's facts.
+/// The SHA-256 hash of an event's facts.
 ///
-/// Each fact goes in as its name and its value, both preceded by their lengths, so that no two sequences of facts feed
-/// the same bytes. An absent fact feeds nothing.
+/// Each fact is hashed as its name and its value, both prefixed with their lengths, so that no two sequences of facts
+/// hash the same bytes. An absent fact adds no bytes.
 pub(crate) struct Fingerprint(Sha256);
 
 impl Fingerprint {
@@ -52,7 +52,7 @@ impl Fingerprint {
 
     pub(crate) fn map(&mut self, name: &str, value: Option<&Map<String, Value>>) -> &mut Self {
         let Some(map) = value else { return self };
-        // The order of names is no fact, and it is not the same under all features of serde_json.
+        // The order of names is not a fact, and it depends on the features of serde_json.
         let mut fields: Vec<_> = map.iter().collect();
         fields.sort_unstable_by_key(|(key, _)| *key);
         self.fact(name, Some("{"));
@@ -70,7 +70,7 @@ impl Fingerprint {
         self.fact(name, Some("]"))
     }
 
-    /// The hash in 64 hexadecimal digits.
+    /// The hash as 64 hexadecimal digits.
     pub(crate) fn finish(self) -> String {
         hex::encode(self.0.finalize())
     }

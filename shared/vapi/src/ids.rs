@@ -1,4 +1,4 @@
-//! Ids as types of their own, so that swapping two does not compile.
+//! Ids, each with its own type, so that swapping two does not compile.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The tenant that a webhook's credential names.
+/// The tenant that a webhook's credential identifies.
 ///
-/// Not Vapi's `orgId`: one Vapi account may serve many tenants, and no tenant is ever taken from a body.
+/// Not Vapi's `orgId`: one Vapi account may serve many tenants, and the tenant is never read from a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OrgId(Uuid);
 
-/// A text is not the id that it should be.
+/// The text is not a valid id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
     /// Not a UUID in the canonical form, 8-4-4-4-12 hexadecimal digits.
@@ -27,7 +27,7 @@ pub enum InvalidId {
 impl FromStr for OrgId {
     type Err = InvalidId;
 
-    /// Accepts one spelling only: what has several spellings could pass a comparison under one and fail it under another.
+    /// Accepts only one spelling, because an id with several spellings could pass one comparison and fail another.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         const HYPHENATED: usize = 36;
         if text.len() != HYPHENATED {
@@ -47,11 +47,11 @@ pub struct AgentId(Uuid);
 #[serde(transparent)]
 pub struct LeadId(Uuid);
 
-/// What the ids that the database makes have in common. The inner value leaves at SQL and JSON only.
+/// Common code for ids that the database generates. The inner value is exposed only to SQL and JSON.
 macro_rules! database_id {
     ($($id:ident)*) => {$(
         impl $id {
-            /// The id as SQL takes it.
+            /// The id as an SQL parameter.
             #[must_use]
             pub const fn as_uuid(&self) -> &Uuid {
                 &self.0
@@ -82,9 +82,9 @@ impl FromStr for AgentId {
     }
 }
 
-/// Vapi's id of a call (`Call.id`), the same for the call's whole life.
+/// Vapi's id of a call (`Call.id`), the same during the whole call.
 ///
-/// A UUID today; Vapi promises no form, so anything that is safe in a key, a log and a path is accepted.
+/// Today a UUID. Vapi guarantees no format, so any text that is safe in a key, a log and a path is accepted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct VapiCallId(String);
@@ -127,16 +127,16 @@ impl fmt::Display for VapiCallId {
     }
 }
 
-/// The idempotency key of a stored event: derived from its content, so that equal keys mean equal facts.
+/// The idempotency key of a stored event. It is derived from the event's content, so that equal keys mean equal facts.
 ///
-/// It reads `{type}:{call id}:...:{sha256}`. The call id stands before the hash so that a call's keys are neighbours in
-/// the index.
+/// The format is `{type}:{call id}:...:{sha256}`. The call id comes before the hash so that the keys of a call are
+/// adjacent in the index.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventKey(String);
 
 impl EventKey {
-    /// A key as the events module makes it, or as the log gives it back.
+    /// Wraps a key that the events module computed or that was read from the log.
     #[must_use]
     pub fn new(key: String) -> Self {
         Self(key)
@@ -155,7 +155,7 @@ impl fmt::Display for EventKey {
     }
 }
 
-/// Only letters, digits, dots, underscores and hyphens: safe to stand in a key, a log line or a metric.
+/// Only letters, digits, dots, underscores and hyphens: safe in a key, a log line or a metric.
 pub(crate) fn is_token(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }

@@ -1,19 +1,19 @@
-//! The few pieces of a body that are kept as JSON, and numbers.
+//! Parses the parts of a body that are stored as JSON, and numbers.
 
 use serde_json::Value;
 
-/// How much of somebody else's JSON is kept.
+/// Limits for JSON from outside that is stored.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
-    /// Length of its text.
+    /// The length of the JSON text.
     pub(crate) bytes: usize,
-    /// Objects and lists inside each other, the outermost included.
+    /// The nesting depth of objects and lists, including the outermost.
     pub(crate) depth: usize,
 }
 
 /// A JSON object or list within the limits.
 ///
-/// They are checked on the text: reading deep JSON first would recurse as deep.
+/// The limits are checked on the text, because parsing deeply nested JSON would recurse as deeply.
 pub(crate) fn collection(json: &str, limits: Limits) -> Option<Value> {
     let fits = json.starts_with(['{', '[']) && json.len() <= limits.bytes && depth(json) <= limits.depth;
     if fits { serde_json::from_str(json).ok() } else { None }
@@ -32,7 +32,7 @@ pub(crate) fn number(json: &str) -> Option<f64> {
     if !json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
         return None;
     }
-    // Adding zero turns -0 into 0: they are the same fact.
+    // Adding zero turns -0 into 0, because both are the same fact.
     json.parse::<f64>().ok().map(|number| number + 0.0).filter(|number| number.is_finite())
 }
 

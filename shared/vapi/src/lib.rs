@@ -1,11 +1,10 @@
-//! What Vapi sends: messages, ids, event keys, call state and failure codes. No I/O, no async.
+//! Vapi's messages, ids, event keys, call state and failure codes. No I/O, no async.
 //!
-//! [`parse()`] is the way in. It takes the raw bytes of a webhook and answers with a [`Message`], typed and stripped of
-//! everything that Ringfence does not keep: assistant configuration and credentials never get past it, and links to recordings, which
-//! expire, stand beside the event and not in it.
-//! The parser is tolerant on purpose. Vapi's enums are open and real bodies differ from the published schema, so a field
-//! of a wrong type counts as absent and is named in [`Parsed::unreadable`]; only three faults refuse a body
-//! ([`BadRequest`]).
+//! The entry point is [`parse()`]. It takes the raw bytes of a webhook and returns a typed [`Message`] with only the
+//! data that Ringfence stores. Assistant configuration and credentials are removed. Links to recordings expire, so
+//! they are returned beside the event and are not part of it. The parser is tolerant, because Vapi's enums are open
+//! and real bodies differ from the published schema. A field of a wrong type is treated as absent and listed in
+//! [`Parsed::unreadable`]; only three errors cause a body to be refused ([`BadRequest`]).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod events;

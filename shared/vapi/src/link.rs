@@ -1,26 +1,26 @@
 //! Links to recordings.
 
-/// The part of a recording's link that is the same in every delivery: https, without query and fragment.
+/// The part of a recording's link that is the same in every delivery: an https URL without query and fragment.
 ///
-/// A presigned link carries its signature in the query and is made anew for each delivery, so it is neither a fact nor
-/// worth keeping. `None` for what is not a plain https link.
+/// A presigned link has its signature in the query and differs in each delivery, so it is not a fact and is not
+/// stored. `None` if the text is not a plain https link.
 pub(crate) fn stable(link: &str) -> Option<String> {
     const MAX: usize = 2048;
     let stable = link.split(['?', '#']).next()?;
     let host = stable.strip_prefix("https://")?.split('/').next()?;
-    // A name before an @ would be a credential, or a host in disguise.
+    // Text before an @ could be a credential, or could hide the real host.
     let plain = !host.is_empty() && !host.contains('@') && stable.bytes().all(is_plain) && stable.len() <= MAX;
     plain.then(|| stable.to_owned())
 }
 
-/// The whole of a link that is to be fetched by. Where it may lead is decided by who fetches.
+/// A complete link, for fetching the recording. The function that fetches it checks the host.
 pub(crate) fn usable(link: &str) -> Option<String> {
     const MAX: usize = 4096;
     let is_link = link.starts_with("https://") || link.starts_with("http://");
     (is_link && link.len() <= MAX && link.bytes().all(is_plain)).then(|| link.to_owned())
 }
 
-/// Some parsers read a backslash as a slash and so see another host.
+/// Excludes the backslash: some parsers read it as a slash and then see another host.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'\\'
 }

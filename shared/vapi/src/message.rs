@@ -1,41 +1,40 @@
-//! What a webhook's body turned out to be.
+//! The result of parsing a webhook's body.
 
 use crate::events::{PartialTranscript, StoredEvent};
 use crate::failure::FailureCode;
 use crate::interactive::Interactive;
 
-/// A webhook's body, read.
+/// A parsed webhook body.
 #[derive(Clone, Debug)]
 pub struct Parsed {
-    /// Vapi's `message.type` as metrics and logs name it: at most 64 safe characters, `transcript` for both literals of
-    /// the final transcript, `unknown` for what is longer or unsafe.
+    /// Vapi's `message.type` for metrics and logs: at most 64 safe characters. It is `transcript` for both type
+    /// literals of the final transcript, and `unknown` for a longer or unsafe text.
     pub message_type: String,
-    /// The message.
     pub message: Message,
-    /// The fields that were of a wrong type or had an impossible value, and so count as absent: `cost`,
-    /// `call.customer.number`. Each is named once.
+    /// The fields that had a wrong type or an impossible value and are treated as absent, such as `cost` or
+    /// `call.customer.number`. Each is listed once.
     pub unreadable: Vec<&'static str>,
 }
 
-/// A Vapi server message (`ServerMessage`), by what Ringfence does with it.
+/// A Vapi server message (`ServerMessage`), by the way in which Ringfence handles it.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "one message lives per request; a box would only be in the way")]
 pub enum Message {
-    /// Stored under its event key by its event's function.
+    /// The event's function stores it under its event key.
     Stored(StoredEvent),
-    /// A transcript that is still being spoken: pushed to viewers, never stored.
+    /// A partial transcript. It is pushed to viewers and not stored.
     Partial(PartialTranscript),
-    /// Vapi waits for the answer.
+    /// Vapi waits for the response.
     Interactive(Interactive),
-    /// `voice-request`: its answer is raw audio, which Ringfence does not make.
+    /// `voice-request`. Its response is raw audio, which Ringfence does not produce.
     NotServed,
-    /// Known and of no interest beyond its count.
+    /// A known type that is only counted.
     Informational,
-    /// Not a type known here: acknowledged and counted, since Vapi adds types.
+    /// An unknown type. It is acknowledged and counted, because Vapi adds types.
     Unknown,
 }
 
-/// The only faults for which a body is refused (HTTP 400). No text of the body is echoed.
+/// The only errors for which Ringfence refuses a body (HTTP 400). The error contains no text of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
     /// The body is not JSON.
@@ -44,13 +43,13 @@ pub enum BadRequest {
     /// There is no text at `message.type`.
     #[error("message.type is missing or not a text")]
     MessageTypeMissing,
-    /// The message is of a stored type and `message.call.id` is not usable.
+    /// The message is of a stored type, and `message.call.id` is missing or invalid.
     #[error("message.call.id is missing or not 1 to 128 letters, digits, dots, underscores or hyphens")]
     CallIdMissing,
 }
 
 impl BadRequest {
-    /// The failure code under which the fault is logged and answered.
+    /// The failure code for the log and the response.
     #[must_use]
     pub const fn code(self) -> FailureCode {
         match self {

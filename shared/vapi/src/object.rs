@@ -1,8 +1,8 @@
-//! Reading a JSON object field by field, where a field of a wrong type counts as absent.
+//! Reads the fields of a JSON object. A field of a wrong type is treated as absent.
 //!
-//! Nothing is parsed before it is asked for. A body of a megabyte, most of it assistant configuration and message
-//! history, is skipped at the speed of a scan, and a number out of range or a duplicate name in a field that nobody
-//! reads cannot refuse it.
+//! Values are parsed only when a caller reads them. The rest of a body, mostly assistant configuration and message
+//! history, is scanned and not parsed. A number out of range or a duplicate name in an unread field therefore causes
+//! no error.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use crate::json::{self, Limits};
 use crate::sensitive::Sensitive;
 use crate::{phone, time};
 
-/// What reading one body needs and leaves behind.
+/// The state for reading one body.
 pub(crate) struct Context {
     received_at: Timestamp,
     unreadable: RefCell<Vec<&'static str>>,
@@ -28,7 +28,7 @@ impl Context {
         Self { received_at, unreadable: RefCell::default() }
     }
 
-    /// The fields that counted as absent, each once.
+    /// The unreadable fields, which are treated as absent. Each is listed once.
     pub(crate) fn into_unreadable(self) -> Vec<&'static str> {
         self.unreadable.into_inner()
     }
@@ -43,26 +43,26 @@ impl Context {
 
 /// A JSON object whose values are read on demand.
 ///
-/// Fields are named by their dotted path from the message, `call.customer.number`: the last segment is looked up, and the
-/// whole path is what a report of an unreadable field says. `null`, an empty text, an empty object and an empty list all
-/// count as absent.
+/// A field has a dotted path from the message, such as `call.customer.number`. The last segment is the name to look
+/// up; the report of an unreadable field has the whole path. `null`, an empty text, an empty object and an empty list
+/// are treated as absent.
 pub(crate) struct Object<'a> {
     fields: HashMap<String, &'a RawValue>,
     context: &'a Context,
 }
 
 impl<'a> Object<'a> {
-    /// The body's outermost object; empty if the body is JSON of another kind.
+    /// The body's outermost object. Empty if the body is JSON of another type.
     pub(crate) fn of_body(body: &'a RawValue, context: &'a Context) -> Self {
         Self { fields: as_fields(body).unwrap_or_default(), context }
     }
 
-    /// An object; empty if absent, so that look-ups chain.
+    /// An object. Empty if absent, so that calls can be chained.
     pub(crate) fn object(&self, path: &'static str) -> Self {
         Self { fields: self.read(path, as_fields).unwrap_or_default(), context: self.context }
     }
 
-    /// The objects of a list; `None` if there is no list. Items of another kind are left out.
+    /// The objects of a list. `None` if there is no list. Items that are not objects are skipped.
     pub(crate) fn objects(&self, path: &'static str) -> Option<Vec<Self>> {
         let items = self.read(path, as_items)?;
         let objects = items.into_iter().filter_map(|item| {
@@ -90,28 +90,28 @@ impl<'a> Object<'a> {
         self.text(path).map(Sensitive::from)
     }
 
-    /// An id or a name of Vapi's: a text of up to 128 characters.
+    /// An id or name that Vapi assigns: a text of up to 128 characters.
     pub(crate) fn id(&self, path: &'static str) -> Option<String> {
         self.text_where(path, |text| text.chars().count() <= 128)
     }
 
-    /// A value of one of Vapi's open enums: a text of up to 64 characters that is safe in a key or a metric.
+    /// A value of an open enum of Vapi: a text of up to 64 characters that is safe in a key or a metric.
     pub(crate) fn token(&self, path: &'static str) -> Option<String> {
         self.text_where(path, |text| text.len() <= 64 && is_token(text))
     }
 
-    /// A phone number, in E.164 where it is one, or a SIP URI.
+    /// A phone number, in E.164 if possible, or a SIP URI.
     pub(crate) fn phone(&self, path: &'static str) -> Option<Sensitive<String>> {
         let number = self.short_text(path).map(|text| phone::normalise(&text));
         number.filter(|number| !number.is_empty()).map(Sensitive::from)
     }
 
-    /// A text that has a type of its own.
+    /// A text, parsed as a type with `FromStr`.
     pub(crate) fn parsed<T: FromStr>(&self, path: &'static str) -> Option<T> {
         self.converted(path, |text| text.parse().ok())
     }
 
-    /// A text that becomes something else, or counts as unreadable.
+    /// A text, converted by a function. The field is unreadable if the conversion fails.
     pub(crate) fn converted<T>(&self, path: &'static str, convert: impl Fn(&str) -> Option<T>) -> Option<T> {
         let text = self.text(path)?;
         let converted = convert(&text);
@@ -121,7 +121,7 @@ impl<'a> Object<'a> {
         converted
     }
 
-    /// A text, or a yes-no or a number as text.
+    /// A text, or a boolean or a number as text.
     pub(crate) fn scalar_text(&self, path: &'static str) -> Option<String> {
         self.read(path, as_scalar_text).filter(|text| !text.is_empty())
     }
@@ -131,17 +131,17 @@ impl<'a> Object<'a> {
         self.read(path, |raw| json::number(raw.get()).filter(|number| (0.0..=max).contains(number)))
     }
 
-    /// A yes or no.
+    /// A boolean.
     pub(crate) fn boolean(&self, path: &'static str) -> Option<bool> {
         self.read(path, as_boolean)
     }
 
-    /// Whether a field that is not Vapi's own, and so may be anything, is `true`.
+    /// Whether a customer's own field, which may have any type, is `true`.
     pub(crate) fn is_true(&self, key: &str) -> bool {
         self.fields.get(key).is_some_and(|raw| as_boolean(raw) == Some(true))
     }
 
-    /// A time in any of Vapi's notations, if it is plausible.
+    /// A time in any of Vapi's formats, if it is plausible.
     pub(crate) fn time(&self, path: &'static str) -> Option<Timestamp> {
         let received_at = self.context.received_at;
         self.read(path, |raw| match as_text(raw) {
@@ -150,13 +150,13 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// A JSON object or list to be kept as it is.
+    /// A JSON object or list, stored unchanged.
     pub(crate) fn json(&self, path: &'static str, limits: Limits) -> Option<Value> {
         let value = self.read(path, |raw| json::collection(raw.get(), limits));
         value.filter(|value| !json::is_empty(value))
     }
 
-    /// A JSON object to be kept as it is.
+    /// A JSON object, stored unchanged.
     pub(crate) fn map(&self, path: &'static str, limits: Limits) -> Option<Map<String, Value>> {
         let map = self.read(path, |raw| match json::collection(raw.get(), limits)? {
             Value::Object(map) => Some(map),
@@ -165,13 +165,13 @@ impl<'a> Object<'a> {
         map.filter(|map| !map.is_empty())
     }
 
-    /// The field's JSON text, for what has no fixed type.
+    /// The field's JSON text, for a field without a fixed type.
     pub(crate) fn raw(&self, path: &'static str) -> Option<&'a RawValue> {
         let raw = *self.fields.get(key(path))?;
         (raw.get() != "null").then_some(raw)
     }
 
-    /// Each field's name and JSON text, in no order.
+    /// Each field's name and JSON text, in no particular order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.fields.iter().map(|(name, raw)| (name.as_str(), *raw))
     }
@@ -221,7 +221,7 @@ fn as_scalar_text(raw: &RawValue) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Reads something from a body, and says which fields were unreadable.
+    /// Reads a value from a body and returns the unreadable fields.
     fn read<T>(body: &str, read: impl Fn(&Object<'_>) -> T) -> (T, Vec<&'static str>) {
         let context = Context::new(Timestamp::UNIX_EPOCH);
         let body: &RawValue = serde_json::from_str(body).unwrap();

@@ -1,4 +1,4 @@
-//! From a webhook's bytes to a message.
+//! Parses the bytes of a webhook into a message.
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -11,14 +11,14 @@ use crate::message::{BadRequest, Message, Parsed};
 use crate::object::{Context, Object};
 use crate::sanitise::sanitise;
 
-/// Reads a webhook's body.
+/// Parses a webhook's body.
 ///
-/// `received_at` bounds the times that are believed; it never becomes part of an event or its key.
+/// `received_at` limits which times are plausible. It is never part of an event or its key.
 ///
 /// # Errors
 ///
-/// Only if the body is not JSON, has no `message.type`, or is of a stored type without a usable call id. A field that is
-/// wrong in any other way counts as absent and is named in [`Parsed::unreadable`].
+/// Fails only if the body is not JSON, has no `message.type`, or is of a stored type without a valid call id. Any
+/// other invalid field is treated as absent and listed in [`Parsed::unreadable`].
 pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Parsed, BadRequest> {
     let body = sanitise(body);
     let body: &RawValue = serde_json::from_str(&body).map_err(|_| BadRequest::NotJson)?;
@@ -27,7 +27,7 @@ pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Parsed, BadRequest> 
     Ok(Parsed { message_type: label(&name), message, unreadable: context.into_unreadable() })
 }
 
-/// The message and its type's name.
+/// The message and the name of its type.
 fn read(body: &Object<'_>) -> Result<(String, Message), BadRequest> {
     let message = body.object("message");
     let Some(name) = message.text("type") else {
@@ -38,7 +38,7 @@ fn read(body: &Object<'_>) -> Result<(String, Message), BadRequest> {
     Ok((name, message))
 }
 
-/// Simulations post without the envelope: their type stands at the top.
+/// Simulations send no envelope: their type is at the top level.
 fn simulation_hook(body: &Object<'_>) -> Option<String> {
     body.text("type").filter(|name| name.starts_with("simulation."))
 }
@@ -62,13 +62,13 @@ fn read_event(event_type: EventType, message: &Object<'_>) -> Result<Message, Ba
     match CallFacts::read(message) {
         Some(call) if is_partial => Ok(Message::Partial(PartialTranscript::read(message, call))),
         Some(call) => Ok(Message::Stored(StoredEvent::read(event_type, message, call))),
-        // It would only have been pushed to the call's viewers, and there is no telling which.
+        // A partial transcript is only pushed to viewers of its call, and this one names no call.
         None if is_partial => Ok(Message::Informational),
         None => Err(BadRequest::CallIdMissing),
     }
 }
 
-/// Types that Vapi documents and that are only counted.
+/// Types that Vapi documents and that Ringfence only counts.
 fn is_informational(name: &str) -> bool {
     const NAMES: [&str; 7] = [
         "assistant.speechStarted",
@@ -83,7 +83,8 @@ fn is_informational(name: &str) -> bool {
     NAMES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
-/// A type's name as logs and metrics may carry it: what a sender may choose freely is not printed.
+/// The name of a type for logs and metrics. A text that is not a safe token is replaced, because the sender chooses
+/// it.
 fn label(name: &str) -> String {
     const MAX: usize = 64;
     match EventType::from_name(name) {

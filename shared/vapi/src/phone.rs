@@ -1,8 +1,8 @@
 //! Phone numbers.
 
-/// The number in E.164 if it is one once spaces, dots, dashes and brackets are dropped, else the text as it is.
+/// The number in E.164, if it is one without its spaces, dots, dashes and brackets. Otherwise the trimmed text.
 ///
-/// No country is guessed: a national number stays what it is, and so does a SIP URI.
+/// No country code is added: a national number and a SIP URI stay unchanged.
 pub(crate) fn normalise(text: &str) -> String {
     let compact: String = text.chars().filter(|&c| !is_decoration(c)).collect();
     if is_e164(&compact) { compact } else { text.trim().to_owned() }

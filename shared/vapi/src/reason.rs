@@ -1,4 +1,4 @@
-//! Why a call ended, in a dozen families.
+//! Classifies the reason why a call ended.
 
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr, VariantNames};
@@ -11,7 +11,7 @@ use self::ReasonFamily::{
 
 /// The family of an `endedReason`.
 ///
-/// Vapi has some 600 reasons and adds more, so a reason is sorted by what its text begins with or contains, never by a
+/// Vapi has about 600 reasons and adds more. The family therefore depends on the start or a part of the text, not on a
 /// closed list.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumIter, IntoStaticStr, VariantNames,
@@ -23,19 +23,19 @@ pub enum ReasonFamily {
     CustomerEnded,
     /// The assistant ended the call.
     AssistantEnded,
-    /// Nobody answered, or the line was busy, wrong or refused.
+    /// The call was not answered, or the line was busy, wrong or refused.
     NotReached,
     /// An answering machine.
     Voicemail,
-    /// Silence or the longest permitted duration.
+    /// Silence, or the maximum duration was reached.
     Limit,
     /// The call was transferred or forwarded, or should have been.
     Transfer,
-    /// Our server gave no usable assistant.
+    /// The server (Ringfence) returned no usable assistant.
     AssistantRequest,
     /// Cancelled, deleted or shut down.
     Administrative,
-    /// A fault of Vapi's (`vapifault`).
+    /// A fault of Vapi (`vapifault`).
     ErrorVapi,
     /// A fault of one of the providers that Vapi calls (`providerfault`).
     ErrorProvider,
@@ -43,11 +43,11 @@ pub enum ReasonFamily {
     ErrorPipeline,
     /// Any other failure.
     Error,
-    /// None of these.
+    /// No other family matches.
     Other,
 }
 
-/// Where in a reason's text a word must stand.
+/// The position of a word in the text of a reason.
 enum Pattern {
     Begins(&'static str),
     Contains(&'static str),
@@ -62,8 +62,9 @@ impl Pattern {
     }
 }
 
-/// The first pattern that matches decides, so the more telling ones come first: whose server failed before that something
-/// failed, failures before what was going on when they happened, transfers before who hung up during one.
+/// The first matching pattern decides, so specific patterns come first: the party whose server failed before the
+/// failure, failures before the activity during which they occurred, transfers before the party that hung up during
+/// one.
 const PATTERNS: [(Pattern, ReasonFamily); 33] = [
     (Begins("assistant-request-"), AssistantRequest),
     (Begins("assistant-not-"), AssistantRequest),
@@ -87,7 +88,7 @@ const PATTERNS: [(Pattern, ReasonFamily); 33] = [
     (Contains("misdialed"), NotReached),
     (Contains("rejected"), NotReached),
     (Begins("customer-ended-call"), CustomerEnded),
-    // A carrier reports the call completed: the line was hung up at its other end.
+    // A carrier reports the call as completed: the other end hung up.
     (Contains("-completed"), CustomerEnded),
     (Begins("assistant-ended-call"), AssistantEnded),
     (Begins("assistant-said-"), AssistantEnded),
@@ -122,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// Every plain value of Vapi's `endedReason`, and a few of each generated kind.
+    /// Every fixed value of Vapi's `endedReason`, and some values of each generated kind.
     const REASONS: [(ReasonFamily, &[&str]); 13] = [
         (
             CustomerEnded,

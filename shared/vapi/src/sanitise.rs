@@ -1,11 +1,11 @@
-//! Making a body storable before it is parsed.
+//! Makes a body storable before it is parsed.
 //!
-//! PostgreSQL stores neither U+0000 nor half a surrogate pair, and a JSON parser refuses a text that holds one. Neither is
-//! a reason to lose an event, so both become U+FFFD, as does what is not UTF-8.
+//! PostgreSQL cannot store U+0000 or half a surrogate pair, and a JSON parser refuses a text with one of them. To
+//! avoid losing the event, both are replaced with U+FFFD, like bytes that are not UTF-8.
 
 use std::borrow::Cow;
 
-/// The body as text that can be parsed and stored. Allocates only if there is something to replace.
+/// The body as text that can be parsed and stored. Allocates only if something must be replaced.
 pub(crate) fn sanitise(body: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(body);
     match replace_escapes(&text) {
@@ -14,7 +14,7 @@ pub(crate) fn sanitise(body: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// `None` if there is nothing to replace.
+/// `None` if nothing must be replaced.
 fn replace_escapes(text: &str) -> Option<String> {
     let mut clean = String::new();
     let mut copied = 0;
@@ -36,7 +36,7 @@ fn replace_escapes(text: &str) -> Option<String> {
     Some(clean)
 }
 
-/// An escape sequence of JSON, from its backslash.
+/// An escape sequence of JSON, starting at its backslash.
 struct Escape {
     len: usize,
     storable: bool,
@@ -50,8 +50,8 @@ impl Escape {
             Some(0xD800..=0xDBFF) => Self::after_high_surrogate(&bytes[Self::UNICODE_LEN..]),
             Some(0 | 0xDC00..=0xDFFF) => Self { len: Self::UNICODE_LEN, storable: false },
             Some(_) => Self { len: Self::UNICODE_LEN, storable: true },
-            // Both characters of `\\` and `\"` are passed, lest the second one be taken for a backslash of its own. What
-            // is not ASCII is no escape; the parser will say so.
+            // Skips both characters of `\\` and `\"`, so that the second is not read as the start of another escape. A
+            // non-ASCII character after the backslash is not an escape; the parser reports it.
             None if bytes.get(1).is_some_and(u8::is_ascii) => Self { len: 2, storable: true },
             None => Self { len: 1, storable: true },
         }

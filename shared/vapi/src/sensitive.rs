@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 /// A value that is stored and queued but never printed: its `Debug` is `[redacted]` and it has no `Display`.
 ///
-/// Every personal field of an event is wrapped in it, so an event can be logged or panic without leaking one.
+/// Every personal field of an event has this type, so that logging an event or a panic does not reveal personal data.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Sensitive<T>(T);
 
 impl<T> Sensitive<T> {
-    /// The value, at the few places that need it. The word stands out in review.
+    /// The value. The method's name makes each use easy to find in review.
     pub fn expose(&self) -> &T {
         &self.0
     }
 
-    /// The value, taken out of its wrapper.
+    /// The value, without the wrapper.
     pub fn into_exposed(self) -> T {
         self.0
     }

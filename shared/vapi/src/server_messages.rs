@@ -1,4 +1,4 @@
-//! The messages that an assistant should send to its server.
+//! The messages that an assistant must send to its server.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use strum::IntoEnumIterator as _;
 use crate::events::EventType;
 use crate::interactive::{InquiryKind, TOOL_CALLS};
 
-/// An assistant's `serverMessages`: every type that Ringfence stores or answers and that an assistant can subscribe to. Vapi's default
-/// also sends the whole conversation with each turn.
+/// An assistant's `serverMessages`: every type that Ringfence stores or answers and to which an assistant can
+/// subscribe. Vapi's default also sends the whole conversation with each turn.
 #[must_use]
 pub fn server_messages() -> BTreeSet<&'static str> {
     let stored = EventType::iter().map(EventType::server_message);
@@ -62,7 +62,7 @@ mod tests {
             let message = parse(body.as_bytes(), Timestamp::UNIX_EPOCH).unwrap().message;
             matches!(message, Message::Stored(_) | Message::Interactive(_))
         };
-        // `tool-calls` has replaced `function-call`, and an assistant that sent both would call twice.
+        // `tool-calls` replaces `function-call`. An assistant that sent both would call each tool twice.
         let used = SUBSCRIBABLE.into_iter().filter(|name| *name != "function-call" && is_used(name)).collect();
         assert_eq!(server_messages(), used);
     }

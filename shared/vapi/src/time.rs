@@ -1,4 +1,5 @@
-//! Times: Vapi writes epoch milliseconds, ISO 8601 texts, and in older bodies the one where the other is due.
+//! Parses times. Vapi sends epoch milliseconds or ISO 8601 texts; older bodies have one format where the other is
+//! documented.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -6,20 +7,21 @@ use jiff::tz::Offset;
 
 use crate::json;
 
-/// 2015-01-01T00:00:00Z, before Vapi. Seconds taken for milliseconds land in 1970 and fall out here.
+/// 2015-01-01T00:00:00Z, before Vapi existed. Seconds that are read as milliseconds give a time in 1970 and are
+/// rejected.
 const EARLIEST_MS: i64 = 1_420_070_400_000;
 
-/// How far clocks may disagree.
+/// The largest accepted clock difference.
 const AHEAD_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Epoch milliseconds, whole or fractional, as JSON text.
+/// Parses epoch milliseconds, whole or fractional, from JSON text.
 pub(crate) fn from_number(json: &str, received_at: Timestamp) -> Option<Timestamp> {
     let ms = json::number(json)?;
     #[expect(clippy::cast_possible_truncation, reason = "fractions are dropped, and what saturates is not plausible")]
     plausible(ms as i64, received_at)
 }
 
-/// An ISO 8601 text; without an offset it is UTC.
+/// Parses an ISO 8601 text. Without an offset, it is in UTC.
 pub(crate) fn from_text(text: &str, received_at: Timestamp) -> Option<Timestamp> {
     let time = text.parse::<Timestamp>().ok().or_else(|| in_utc(text))?;
     plausible(time.as_millisecond(), received_at)

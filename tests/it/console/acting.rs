@@ -1,21 +1,22 @@
-//! What people do: each act is ordered from the function that administers, in the name of whoever did it, and for his org only.
+//! Actions of the console: each sends a command to the function `console-commands` in the name of the token's holder,
+//! for the token's org only.
 
 use lambda_http::http::StatusCode;
+use ringfence_harness::testing::Call;
+use ringfence_harness::testing::webhook::keys;
 use ringfence_protocol::admin::ConsoleRequest;
-use ringfence_testkit::Call;
-use ringfence_testkit::webhook::keys;
 use serde_json::{Value, json};
 
 use super::{Site, of};
 
-/// The function that carries commands out can read this one, which has the person's token.
+/// Checks that `console-commands` can parse the payload, which contains the token.
 fn is_understood(payload: Value) {
     let request: ConsoleRequest = serde_json::from_value(payload).unwrap();
     let verifier = keys().console_token_verifier().unwrap();
     assert_eq!(verifier.verify(request.token.expose(), jiff::Timestamp::now()).unwrap().holder, "ada");
 }
 
-/// B7: a dead letter, or all of a filter, is sent back: ordered, not waited for.
+/// B7: a redrive of one dead letter, or of all of a filter, is started asynchronously.
 #[tokio::test]
 async fn a_redrive_is_ordered_for_the_persons_org() {
     let site = Site::open().await;
@@ -26,7 +27,7 @@ async fn a_redrive_is_ordered_for_the_persons_org() {
         ("event_id=transcript%3Ac1%3A1".to_owned(), json!({"event_id": "transcript:c1:1"})),
         ("call_id=c1&before=2026-11-01T00:00:00Z".to_owned(), json!({"call_id": "c1"})),
         ("all=1".to_owned(), json!({})),
-        // Whatever else a form says: it is the org of the address.
+        // Other fields of the form do not matter: the org is the one of the URL.
         (format!("org_id={another}&code=RF1001"), json!({"code": "RF1001"})),
     ] {
         let reply = site.post(&of(site.acme), &path, &form).await;
@@ -54,7 +55,7 @@ async fn a_redrive_is_ordered_for_the_persons_org() {
     assert_eq!(site.lambda.invoked().len(), orders.len(), "a choice that is none does not choose all");
 }
 
-/// B7: a tool call whose fate nobody knew is in no queue: it is settled, not sent back.
+/// B7: a tool call with an unknown outcome is in no queue, so it is settled and not redriven.
 #[tokio::test]
 async fn a_tool_call_is_settled_and_not_sent_back() {
     let site = Site::open().await;
@@ -75,12 +76,12 @@ async fn a_tool_call_is_settled_and_not_sent_back() {
     is_understood(order);
 }
 
-/// D9: a call's events are replayed from its page.
+/// D9: the page of a call can replay the call's events.
 #[tokio::test]
 async fn a_replay_is_ordered_for_one_call() {
     let site = Site::open().await;
     let call = Call::default();
-    assert_eq!(site.door.post(site.acme, &call.status("ended", 0)).await.status, 200);
+    assert_eq!(site.webhook.post(site.acme, &call.status("ended", 0)).await.status, 200);
     let path = |call: &str| format!("/console/{}/calls/{call}/replay", site.acme);
     assert_eq!(site.post(&of(site.acme), &path(&call.id), "").await.status, StatusCode::SEE_OTHER);
     let order = site.lambda.invoked().pop().unwrap();
@@ -92,13 +93,13 @@ async fn a_replay_is_ordered_for_one_call() {
     assert_eq!(site.lambda.invoked().len(), 1);
 }
 
-/// The live page's script gets a token that watches this org and no other.
+/// The script of the live page receives a token for viewers of this org only.
 #[tokio::test]
 async fn the_live_page_gets_a_token_of_its_org() {
     let site = Site::open().await;
     let reply = site.post(&of(site.acme), &format!("/console/{}/live/token", site.acme), "").await;
     let answer: Value = serde_json::from_str(&reply.text).unwrap();
-    let tokens = ringfence_testkit::webhook::keys().live_tokens().unwrap();
+    let tokens = ringfence_harness::testing::webhook::keys().live_tokens().unwrap();
     let claims = tokens.verify(answer["token"].as_str().unwrap(), jiff::Timestamp::now()).unwrap();
     assert_eq!(claims.scope, site.acme);
 }

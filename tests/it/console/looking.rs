@@ -1,18 +1,18 @@
-//! What is shown, and to whom.
+//! Pages of the console, and who can open them.
 
 use lambda_http::http::StatusCode;
+use ringfence_harness::testing::Call;
 use ringfence_identity::Scope;
-use ringfence_testkit::Call;
 use serde_json::{Value, json};
 
 use super::{Site, of, token};
 
-/// A call with everything, and one that failed for good.
+/// A call with all kinds of data, and a call that failed permanently.
 async fn furnish(site: &Site) -> (Call, String) {
     let call = Call::default();
     let report = call.report(60_000, json!({"artifact": {"transcript": "AI: Hello."}}));
     for body in [call.status("in-progress", 0), call.transcript("A visit, please.", 5_000), report] {
-        assert_eq!(site.door.post(site.acme, &body).await.status, 200);
+        assert_eq!(site.webhook.post(site.acme, &body).await.status, 200);
     }
     let event = json!({"kind": "transcript", "event_type": "transcript", "text": "My PIN is 1234", "role": "user",
         "call": {"id": "failed-call", "customer_number": "+15555550199", "type": "inboundPhoneCall"}});
@@ -27,7 +27,7 @@ async fn furnish(site: &Site) -> (Call, String) {
     (call, "transcript:failed-call:1".to_owned())
 }
 
-/// Every address of an org.
+/// Every URL of an org.
 fn addresses(site: &Site, call: &Call, failure: &str) -> Vec<String> {
     let org = format!("/console/{}", site.acme);
     vec![
@@ -45,7 +45,7 @@ fn addresses(site: &Site, call: &Call, failure: &str) -> Vec<String> {
     ]
 }
 
-/// D3: an org's token gets nothing of another org's at any address, shown or done; it looks like what never was.
+/// D3: with an org's token, no URL shows or changes data of another org. The response is that for unknown data.
 #[tokio::test]
 async fn an_orgs_token_gets_nothing_of_another_org() {
     let site = Site::open().await;
@@ -66,10 +66,10 @@ async fn an_orgs_token_gets_nothing_of_another_org() {
         (format!("{org}/failures/settle"), format!("event_id={failure}")),
     ] {
         assert_eq!(site.post(&foreign, &path, &form).await.status, StatusCode::NOT_FOUND, "{path}");
-        // The same from whom it belongs to is something.
+        // The same request with a token of the owning org succeeds.
         assert_ne!(site.post(&own, &path, &form).await.status, StatusCode::NOT_FOUND, "{path}");
     }
-    // Its own pages are empty of it.
+    // The org's own pages contain no data of the other org.
     for section in ["calls", "failures", "numbers", "audit"] {
         let shown = site.get(&foreign, &format!("/console/{}/{section}", site.other)).await;
         assert_eq!(shown.status, StatusCode::OK);
@@ -82,7 +82,7 @@ async fn an_orgs_token_gets_nothing_of_another_org() {
     );
 }
 
-/// B9: an operator sees every org, and each look is in that org's audit log before he sees it.
+/// B9: an operator can open every org, and the audit log of the org records each access before the response.
 #[tokio::test]
 async fn an_operators_looks_are_audited() {
     let site = Site::open().await;
@@ -92,13 +92,13 @@ async fn an_operators_looks_are_audited() {
     assert!(orgs.text.contains("Acme") && orgs.text.contains("Other"), "{}", orgs.text);
     let addresses = addresses(&site, &call, &failure);
     for path in &addresses {
-        // The recording alone is not there.
+        // Only the recording does not exist.
         let expected = if path.ends_with("/mono") { StatusCode::NOT_FOUND } else { StatusCode::OK };
         assert_eq!(site.get(&operator, path).await.status, expected, "{path}");
     }
     let looks = format!("audit_log WHERE action = 'operator.view' AND actor = 'ada' AND org_id = '{}'", site.acme);
     assert_eq!(site.database.count(&looks).await, i64::try_from(addresses.len()).unwrap());
-    // What was looked at is named, and not what was searched for.
+    // The audit log names the viewed subject, but not the search terms.
     let subjects =
         "SELECT string_agg(DISTINCT subject, '; ' ORDER BY subject) FROM audit_log WHERE action = 'operator.view'";
     let subjects: String = site.database.superuser().await.query_one(subjects, &[]).await.unwrap().get(0);
@@ -117,7 +117,7 @@ async fn an_operators_looks_are_audited() {
     assert_eq!(nobodys.status, StatusCode::NOT_FOUND);
 }
 
-/// What cannot be read is named: an answer to another question would mislead.
+/// An invalid filter is an error that names it, because the answer to a different filter would mislead.
 #[tokio::test]
 async fn a_question_that_cannot_be_read_is_refused() {
     let site = Site::open().await;
@@ -138,14 +138,14 @@ async fn a_question_that_cannot_be_read_is_refused() {
     assert_eq!(day.status, StatusCode::OK);
 }
 
-/// The calls of an org are found by each of what people know of one.
+/// Each search field finds the calls of an org.
 #[tokio::test]
 async fn calls_are_found_by_what_is_known_of_them() {
     let site = Site::open().await;
     let (token, one, two) =
         (of(site.acme), Call::default(), Call { customer: Some("+15555550143".to_owned()), ..Call::default() });
     for body in [one.status("in-progress", 0), two.status("ringing", 0), two.report(60_000, json!({}))] {
-        assert_eq!(site.door.post(site.acme, &body).await.status, 200);
+        assert_eq!(site.webhook.post(site.acme, &body).await.status, 200);
     }
     let found = async |query: &str| -> Vec<String> {
         let (status, shown) = site.json(&token, &format!("/console/{}/calls?{query}", site.acme)).await;
@@ -166,7 +166,7 @@ async fn calls_are_found_by_what_is_known_of_them() {
     }
 }
 
-/// A list goes on where its page ended, and nothing is twice on two pages or on none.
+/// A list continues where the previous page ended, and every entry is on exactly one page.
 #[tokio::test]
 async fn a_long_list_is_read_page_by_page() {
     let site = Site::open().await;
@@ -187,7 +187,7 @@ async fn a_long_list_is_read_page_by_page() {
     assert_eq!((seen.len(), pages), (120, 3));
 }
 
-/// Failures of one moment are on one page or the next, too.
+/// Failures with the same time are also divided between pages without loss or repetition.
 #[tokio::test]
 async fn failures_of_one_moment_are_read_page_by_page() {
     let site = Site::open().await;
@@ -210,7 +210,7 @@ async fn failures_of_one_moment_are_read_page_by_page() {
     }
 }
 
-/// A call's page has what was said, what happened, and its recording.
+/// The page of a call shows its transcript, its timeline and its recording.
 #[tokio::test]
 async fn a_call_shows_all_that_is_known_of_it() {
     let site = Site::open().await;
@@ -225,7 +225,8 @@ async fn a_call_shows_all_that_is_known_of_it() {
     assert!(page.text.contains("A visit, please.") && page.text.contains("Wants a visit."));
 }
 
-/// B7: a failure shows where, why and how often; what may be personal is hidden until somebody asks for it by name.
+/// B7: a failure shows its function, code and number of attempts. Possibly personal content is masked until a user
+/// unmasks it.
 #[tokio::test]
 async fn a_failures_event_is_masked_until_somebody_unmasks_it() {
     let site = Site::open().await;
@@ -243,7 +244,7 @@ async fn a_failures_event_is_masked_until_somebody_unmasks_it() {
     assert!(!masked.contains("1234") && !masked.contains("+1555"), "{masked}");
     assert!(site.lambda.invoked().is_empty());
 
-    // The function that unmasks is invoked with the person's token, and waited for (console_commands.rs).
+    // The function that unmasks is invoked synchronously with the user's token (console_commands.rs).
     site.lambda.reply_with(json!({"reply": "unmasked", "event": {"text": "My PIN is 1234"}}));
     let whole = site.post(&token, &format!("{org}/failures/unmask"), &format!("event_id={failure}")).await;
     assert!(whole.text.contains("My PIN is 1234"));
@@ -252,7 +253,7 @@ async fn a_failures_event_is_masked_until_somebody_unmasks_it() {
     assert_eq!((invoked.kind.as_str(), invoked.payload), ("", json!({"token": token, "command": command})));
 }
 
-/// B7: the Failures page shows how the org's redrives and replays are coming on, and no other org's.
+/// B7: the Failures page shows the progress of the org's redrives and replays, and of no other org's.
 #[tokio::test]
 async fn an_org_sees_the_progress_of_its_operations() {
     let site = Site::open().await;
@@ -275,19 +276,19 @@ async fn an_org_sees_the_progress_of_its_operations() {
     assert!(page.text.contains("Redrives and replays") && page.text.contains(">41<"), "{}", page.text);
 
     let call = Call::default();
-    assert_eq!(site.door.post(site.acme, &call.status("ended", 0)).await.status, 200);
+    assert_eq!(site.webhook.post(site.acme, &call.status("ended", 0)).await.status, 200);
     let path = format!("/console/{}/calls/{}", site.acme, call.id);
     assert!(!site.get(&of(site.acme), &path).await.text.contains("Redrives and replays"));
     assert!(site.get(&of(site.acme), &format!("{path}?replayed=1")).await.text.contains("Redrives and replays"));
 }
 
-/// What people typed is shown as text, never as a part of the page.
+/// Texts of users are escaped, so they are never markup of the page.
 #[tokio::test]
 async fn what_was_said_is_no_markup() {
     let site = Site::open().await;
     let call = Call::default();
     let words = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>";
-    assert_eq!(site.door.post(site.acme, &call.transcript(words, 0)).await.status, 200);
+    assert_eq!(site.webhook.post(site.acme, &call.transcript(words, 0)).await.status, 200);
     let path = format!("/console/{}/calls", site.acme);
     let page = site.get(&of(site.acme), &format!("{path}/{}", call.id)).await;
     assert!(!page.text.contains("<script>alert") && !page.text.contains("<img"), "{}", page.text);
@@ -295,7 +296,7 @@ async fn what_was_said_is_no_markup() {
     assert!(!listed.text.contains("<script>alert"), "{}", listed.text);
 }
 
-/// B11: each failure code leads to its page of the runbook.
+/// B11: each failure code links to its page of the runbook.
 #[tokio::test]
 async fn a_code_leads_to_its_page() {
     let site = Site::open().await;
@@ -304,7 +305,7 @@ async fn a_code_leads_to_its_page() {
     assert_eq!(site.get(&of(site.acme), "/console/codes/RF9999").await.status, StatusCode::NOT_FOUND);
 }
 
-/// The database is away: a page says so, and nothing of it.
+/// While the database is unavailable, a page says so without details of the database.
 #[tokio::test]
 async fn without_a_database_a_page_says_so() {
     let mut site = Site::open().await;

@@ -1,4 +1,4 @@
-//! Who gets in, and how.
+//! Sign-in to the console.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use ringfence_identity::Scope;
 
 use super::{Site, of, token_for};
 
-/// B9, D5: a token becomes a cookie that no script sees and no other site sends, until it expires.
+/// B9, D5: a token becomes a cookie that scripts cannot read and other sites cannot send, until it expires.
 #[tokio::test]
 async fn a_token_becomes_a_cookie() {
     let site = Site::open().await;
@@ -29,11 +29,12 @@ async fn a_token_becomes_a_cookie() {
     assert!(gone.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
 }
 
-/// D5: without a token of the console nothing is shown, whatever it is for otherwise; a browser is led to the way in.
+/// D5: without a console token, no page is shown; a token for another purpose does not help. Browsers are redirected to
+/// the sign-in page.
 #[tokio::test]
 async fn without_a_token_of_the_console_there_is_only_the_way_in() {
     let site = Site::open().await;
-    let live_tokens = ringfence_testkit::webhook::keys().live_tokens().unwrap();
+    let live_tokens = ringfence_harness::testing::webhook::keys().live_tokens().unwrap();
     let (live, _) = live_tokens.mint(site.acme, "ada", Duration::from_mins(5), jiff::Timestamp::now()).unwrap();
     let over = token_for(Scope::Org(site.acme), Duration::ZERO);
     for token in ["", "a.b.c", &live, &over] {
@@ -49,7 +50,7 @@ async fn without_a_token_of_the_console_there_is_only_the_way_in() {
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
         assert!(!refused.headers.contains_key("set-cookie"));
     }
-    // A part that a page loads does not bring the way in into the middle of a list.
+    // The response for a part of a page does not insert the sign-in page into a list.
     let part = site.send(Method::GET, &format!("/console/{}/calls", site.acme), &[("hx-request", "true")], "").await;
     assert_eq!(
         (part.status, &part.headers["hx-redirect"]),
@@ -59,7 +60,7 @@ async fn without_a_token_of_the_console_there_is_only_the_way_in() {
     assert!(way_in.status == StatusCode::OK && way_in.text.contains("<form"));
 }
 
-/// What changes something is taken from the console's own pages only, where a browser brings the cookie along.
+/// A request with the cookie that changes data is accepted only from the console's own pages.
 #[tokio::test]
 async fn a_form_of_another_site_does_nothing() {
     let site = Site::open().await;
@@ -74,13 +75,13 @@ async fn a_form_of_another_site_does_nothing() {
         assert_eq!(begun.status, StatusCode::FORBIDDEN, "{origin:?}");
     }
     assert!(site.lambda.invoked().is_empty());
-    // A program that presents its token by itself is nobody's browser.
+    // A program with a bearer token is not a browser, so the check does not apply.
     let bearer = format!("Bearer {token}");
     let reply = site.send(Method::POST, &path, &[("authorization", &bearer)], "code=RF2001").await;
     assert_eq!(reply.status, StatusCode::SEE_OTHER);
 }
 
-/// Every answer forbids what no page does: code and styles in the page, frames, other hosts.
+/// Every response has a content security policy without inline code and styles, frames and other hosts.
 #[tokio::test]
 async fn every_answer_has_its_policy() {
     let site = Site::open().await;

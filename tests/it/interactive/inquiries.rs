@@ -1,18 +1,19 @@
-//! The questions that an org may answer itself: by an endpoint, else by its agent's configuration, else "nothing configured".
+//! Questions that an org may answer itself: the answer is from an endpoint, else from its agent's configuration, else
+//! "nothing configured".
 
+use ringfence_harness::testing::endpoint::Manner;
+use ringfence_harness::testing::{TestEndpoint, sample};
 use ringfence_protocol::admin::ToolKind;
-use ringfence_testkit::endpoint::Manner;
-use ringfence_testkit::{TestEndpoint, sample};
 use serde_json::json;
 
 use super::{agent, answer, open, register};
 
 const ASSISTANT: &str = "4dac6abb-472a-4a1d-8f6c-c2ed74e2cf44";
 
-/// The agent that has the call answers by its configuration.
+/// The configuration of the call's agent answers.
 #[tokio::test]
 async fn the_calls_agent_answers_by_its_configuration() {
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     let other = database.org("Other").await;
     let number = json!({"type": "number", "number": "+15555550155"});
     let billing = json!({"type": "assistant", "assistantName": "Billing"});
@@ -27,20 +28,20 @@ async fn the_calls_agent_answers_by_its_configuration() {
         (sample("handoff-destination-request"), json!({ "destination": billing })),
         (endpointing, json!({"timeoutSeconds": 0.25})),
     ] {
-        assert_eq!(answer(&message, &door.post(org, &message).await), expected);
-        assert_ne!(answer(&message, &door.post(other, &message).await), expected, "another org has none");
+        assert_eq!(answer(&message, &webhook.post(org, &message).await), expected);
+        assert_ne!(answer(&message, &webhook.post(other, &message).await), expected, "another org has none");
     }
 }
 
-/// An endpoint is asked first, knows whose call it is, and is told nothing that Vapi's configuration holds.
+/// The endpoint is asked first. The request contains the ids of the call, but none of Vapi's configuration.
 #[tokio::test]
 async fn an_endpoint_is_asked_with_what_it_needs_and_no_more() {
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     let number = json!({"destination": {"type": "number", "number": "+15555550177"}});
     let endpoint = TestEndpoint::start(Manner::Answers(number.clone())).await;
     register(&database, org, ToolKind::Message, "transfer-destination-request", &endpoint.url, false).await;
     let message = sample("transfer-destination-request");
-    assert_eq!(answer(&message, &door.post(org, &message).await), number);
+    assert_eq!(answer(&message, &webhook.post(org, &message).await), number);
 
     let request = endpoint.requests().remove(0);
     assert_eq!(request.body["type"], "transfer-destination-request");
@@ -52,16 +53,16 @@ async fn an_endpoint_is_asked_with_what_it_needs_and_no_more() {
         assert!(!request.text.contains(kept_back), "{kept_back}: {}", request.text);
     }
 
-    // A redelivery is the same message to the endpoint.
-    door.post(org, &message).await;
+    // A redelivery has the same message id for the endpoint.
+    webhook.post(org, &message).await;
     let ids: Vec<_> = endpoint.requests().iter().map(|request| request.headers["webhook-id"].clone()).collect();
     assert_eq!(ids[0], ids[1]);
 }
 
-/// Each kind of question is forwarded, and the answer reaches Vapi.
+/// Each kind of question is forwarded to the endpoint, and its answer is returned to Vapi.
 #[tokio::test]
 async fn each_question_can_be_answered_by_an_endpoint() {
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     let endpointing = json!({"message": {"type": "call.endpointing.request", "call": {"id": "c1"}}});
     for (message, given) in [
         (
@@ -75,19 +76,20 @@ async fn each_question_can_be_answered_by_an_endpoint() {
         let endpoint = TestEndpoint::start(Manner::Answers(given.clone())).await;
         let message_type = message["message"]["type"].as_str().unwrap();
         register(&database, org, ToolKind::Message, message_type, &endpoint.url, false).await;
-        assert_eq!(answer(&message, &door.post(org, &message).await), given);
+        assert_eq!(answer(&message, &webhook.post(org, &message).await), given);
     }
 }
 
-/// An endpoint that fails or says what Vapi would not understand leaves the question to the configuration, and to "nothing configured".
+/// If an endpoint fails or returns an answer that Vapi would reject, the configuration answers, or else "nothing
+/// configured".
 #[tokio::test]
 async fn an_endpoint_that_fails_leaves_the_question_to_the_configuration() {
-    let (database, door, org) = open().await;
+    let (database, webhook, org) = open().await;
     let endpoint = TestEndpoint::start(Manner::Fails(500, String::new())).await;
     register(&database, org, ToolKind::Message, "transfer-destination-request", &endpoint.url, false).await;
     let message = sample("transfer-destination-request");
     let nothing = json!({"error": "No transfer destination is configured."});
-    assert_eq!(answer(&message, &door.post(org, &message).await), nothing);
+    assert_eq!(answer(&message, &webhook.post(org, &message).await), nothing);
 
     let number = json!({"type": "number", "number": "+15555550155"});
     agent(&database, org, json!({"assistant_id": ASSISTANT, "configuration": {"transfer_destination": number}})).await;
@@ -100,7 +102,7 @@ async fn an_endpoint_that_fails_leaves_the_question_to_the_configuration() {
         Manner::Endless,
     ] {
         endpoint.behave(manner);
-        assert_eq!(answer(&message, &door.post(org, &message).await), json!({ "destination": number }));
+        assert_eq!(answer(&message, &webhook.post(org, &message).await), json!({ "destination": number }));
     }
     assert_eq!(endpoint.requests().len(), 7, "a redirect is not followed");
 }

@@ -1,4 +1,4 @@
-//! The interactive functions' own routes: their own messages are answered, and no other is lost.
+//! Routes of the interactive functions: each answers its own messages, and no other message is lost.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use assistant_request::{Answers, Fallback};
 use lambda_http::http::Request as HttpRequest;
 use lambda_http::{Body, RequestExt as _};
 use ringfence_egress::{EgressClient, EgressPolicy, Endpoints};
+use ringfence_harness::testing::webhook::{authenticator, keys, masters, org_key};
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, sample};
 use ringfence_runtime::Reception;
 use ringfence_runtime::route::{Respond, Route};
-use ringfence_testkit::webhook::{authenticator, keys, masters, org_key};
-use ringfence_testkit::{Call, TestDatabase, TestQueues, sample};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Value, json};
 use tool_calls::Tools;
@@ -23,7 +23,7 @@ fn reception<R>(queues: &TestQueues, responder: R) -> Reception<Route<R>> {
     Reception { authenticator: authenticator(), handler }
 }
 
-/// Posts a body to a function's own route. Status and body of the answer.
+/// Posts a body to a function's route. Returns status and body of the answer.
 async fn post<R: Respond + Sync>(route: &Reception<Route<R>>, org: OrgId, key: &str, body: &Value) -> (u16, Value) {
     let request = HttpRequest::post("https://ringfence.example/").header("x-vapi-secret", key);
     let request = request.body(Body::Text(body.to_string())).unwrap();
@@ -50,7 +50,7 @@ async fn open() -> Site {
     Site { database, queues, org, assistant, tools }
 }
 
-/// Each answers its own messages, and those of the other as if nothing were configured.
+/// Each function answers its own messages, and those of the other function as if nothing were configured.
 #[tokio::test]
 async fn a_route_answers_its_own_messages() {
     let Site { database, org, assistant, tools, .. } = open().await;
@@ -66,7 +66,7 @@ async fn a_route_answers_its_own_messages() {
     assert_eq!((status, answer["results"].as_array().unwrap().len()), (200, 1));
 }
 
-/// An event that came to the wrong URL waits in its own function's queue; nothing is asked of the database.
+/// An event at the wrong URL is sent to the queue of its function, without a statement to the database.
 #[tokio::test]
 async fn an_event_at_the_wrong_url_goes_to_its_queue() {
     let Site { database, queues, org, assistant, tools } = open().await;
@@ -83,7 +83,7 @@ async fn an_event_at_the_wrong_url_goes_to_its_queue() {
     }
 }
 
-/// D5: no route is open without a key.
+/// D5: every route requires a key.
 #[tokio::test]
 async fn a_route_wants_the_orgs_key() {
     let Site { database, org, assistant, tools, .. } = open().await;

@@ -1,15 +1,15 @@
 //! Many viewers.
 
 use futures_util::future::join_all;
-use ringfence_testkit::Call;
+use ringfence_harness::testing::Call;
 
 use super::*;
 
 const VIEWERS: usize = 100;
 const WEBHOOKS: usize = 200;
 
-/// D7: a hundred viewers have every frame of two hundred webhooks, in the log's order and none twice once they have dropped what came
-/// again (a push whose answer was late is pushed again).
+/// D7: a hundred viewers receive every frame of two hundred webhooks, in the log's order and without duplicates after
+/// they have dropped repeated frames (a push with a late answer is pushed again).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_viewers_have_every_frame() {
     let stage = Stage::new().await;
@@ -21,7 +21,7 @@ async fn a_hundred_viewers_have_every_frame() {
     let watching = async {
         tokio::join!(stage.post(&bodies), join_all(viewers.iter_mut().map(|viewer| viewer.wait_for(WEBHOOKS))));
     };
-    // As many at once as its mapping allows.
+    // As many concurrent batches as the event source mapping allows.
     let broadcasting = join_all((0..5).map(|_| stage.broadcast()));
     tokio::select! {
         _ = broadcasting => unreachable!(),

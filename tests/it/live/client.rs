@@ -1,15 +1,15 @@
-//! The client module, as Node runs it.
+//! The client module in Node.
 
 use std::process::Stdio;
 
-use ringfence_testkit::Call;
+use ringfence_harness::testing::Call;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use super::*;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions/live/client");
-/// Prints a line for each frame, and one when it is connected.
+/// Prints a line for each frame, and one after it has connected.
 const SCRIPT: &str = r#"
     const { RingfenceLive } = await import(process.argv[1]);
     new RingfenceLive({
@@ -28,19 +28,19 @@ fn node() -> Command {
     node
 }
 
-/// D7: the client's own tests, with a clock and sockets of their own.
+/// D7: the client module's own tests, with a simulated clock and simulated sockets.
 #[tokio::test]
 async fn the_browser_module_keeps_its_promises() {
     let output = node().arg("--test").arg(FOLDER).output().await.expect("Node.js, which the README asks for");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// D7: against the real function: what is pushed, and what was committed while nobody pushed.
+/// D7: with the real function, the client receives pushed frames and frames that were committed without a push.
 #[tokio::test]
 async fn the_browser_module_has_every_frame() {
     let stage = Stage::new().await;
     let mut node = node();
-    // Browsers and later versions have WebSocket without being asked.
+    // Browsers and later versions of Node need no flag for WebSocket.
     node.args(["--experimental-websocket", "--input-type=module", "--eval", SCRIPT]);
     node.arg(format!("{FOLDER}/ringfence-live.js")).arg(stage.gateway.url()).arg(token(stage.org, PATIENCE));
     let mut child = node.stdout(Stdio::piped()).spawn().expect("Node.js, which the README asks for");
@@ -50,7 +50,7 @@ async fn the_browser_module_has_every_frame() {
     while stage.count("live_connections WHERE state = 'active'").await == 0 {}
 
     let call = Call::default();
-    ringfence_testkit::database::apply(&stage.app, stage.org, &call.status("ringing", 0)).await;
+    ringfence_harness::testing::database::apply(&stage.app, stage.org, &call.status("ringing", 0)).await;
     stage.post(&[call.transcript("Yes.", 5_000), call.report(60_000, json!({}))]).await;
     let mut frames = Vec::new();
     while frames.len() < 3 {

@@ -1,11 +1,11 @@
-//! Who gets in, and as whose viewer.
+//! Authentication of connections, and the org of a connection.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use ringfence_testkit::Call;
+use ringfence_harness::testing::Call;
 
 use super::*;
 
-/// D7: a viewer is pending until its first message; then it is active, and gone when it disconnects.
+/// D7: a viewer is pending until its first message, then active, and is removed when it disconnects.
 #[tokio::test]
 async fn a_viewer_comes_and_goes() {
     let stage = Stage::new().await;
@@ -13,7 +13,7 @@ async fn a_viewer_comes_and_goes() {
     assert_eq!(stage.count(&format!("live_connections WHERE state = 'pending' AND org_id = '{}'", stage.org)).await, 1);
     assert_eq!(stage.count("live_connections WHERE expires_at < now() + interval '5 minutes 1 second'").await, 1);
 
-    // What happens before its first message is not pushed to it.
+    // Events before its first message are not pushed to it.
     stage.post(&[Call::default().status("ringing", 0)]).await;
     let pages = viewer.resume().await;
     assert_eq!((pages[0]["type"].as_str(), viewer.frames.len()), (Some("page"), 0));
@@ -27,7 +27,7 @@ async fn a_viewer_comes_and_goes() {
     }
 }
 
-/// D7: without a token that is valid now nobody gets in, and nothing is left of the attempt.
+/// D7: without a valid token a connection is refused, and no row remains.
 #[tokio::test]
 async fn a_forged_or_expired_token_is_refused() {
     let stage = Stage::new().await;
@@ -46,7 +46,7 @@ async fn a_forged_or_expired_token_is_refused() {
     assert_eq!((stage.count("live_connections").await, stage.gateway.connections()), (0, 0));
 }
 
-/// D3, D7: a connection stays its org's: another org's valid token with the same connection id changes nothing.
+/// D3, D7: a connection remains with its org: another org's valid token with the same connection id changes nothing.
 #[tokio::test]
 async fn a_connection_cannot_be_taken_over() {
     let stage = Stage::new().await;
@@ -63,14 +63,15 @@ async fn a_connection_cannot_be_taken_over() {
     assert_eq!(stage.count(&format!("live_connections WHERE org_id = '{}'", stage.org)).await, 1);
     assert_eq!(stage.count("live_connections").await, 1);
 
-    assert_eq!(stage.door.post(other, &Call::default().status("ringing", 0)).await.status, 200);
+    assert_eq!(stage.webhook.post(other, &Call::default().status("ringing", 0)).await.status, 200);
     stage.post(&[Call::default().status("ringing", 0)]).await;
     viewer.wait_for(1).await;
     viewer.resume().await;
     assert_eq!(viewer.frames.len(), 1);
 }
 
-/// D7: a viewer whose time is over is told so, closed, and pushed to no more. Those whose end nobody told are swept.
+/// D7: a viewer whose token has expired receives a message, is closed, and receives no further pushes. Viewers without
+/// a `$disconnect` event are removed by maintenance.
 #[tokio::test]
 async fn an_expired_viewer_is_told_so_and_closed() {
     let stage = Stage::new().await;
@@ -89,7 +90,7 @@ async fn an_expired_viewer_is_told_so_and_closed() {
     assert_eq!(stage.count("live_connections WHERE connection_id LIKE 'forgotten%'").await, 0);
 }
 
-/// D7, D12: what is no message of the protocol is answered, and costs the connection nothing.
+/// D7, D12: an invalid message is answered with an error, and the connection stays open.
 #[tokio::test]
 async fn a_message_that_is_none_is_answered() {
     let stage = Stage::new().await;
@@ -102,12 +103,12 @@ async fn a_message_that_is_none_is_answered() {
     assert_eq!(viewer.next().await.unwrap()["type"], "pong");
 }
 
-/// D7: without a database nobody gets in, and hears that it is not their token's fault.
+/// D7: while the database is unavailable, connections are refused with a status that does not blame the token.
 #[tokio::test]
 async fn without_a_database_a_viewer_is_told_to_come_again() {
     let stage = Stage::new().await;
-    let away = stage.database.app_at(Some("127.0.0.1:1"));
-    let live = Live::new(masters().live_tokens(), away, stage.queues.connections());
+    let unavailable = stage.database.app_at(Some("127.0.0.1:1"));
+    let live = Live::new(masters().live_tokens(), unavailable, stage.queues.connections());
     let event: ApiGatewayWebsocketProxyRequest = serde_json::from_value(json!({
         "requestContext": {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": "a=", "connectedAt": 1, "requestTimeEpoch": 1},
         "headers": {"Sec-WebSocket-Protocol": format!("ringfence.v1, {}", token(stage.org, Duration::from_mins(5)))},

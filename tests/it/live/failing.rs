@@ -1,14 +1,14 @@
 //! Pushes that fail.
 
 use broadcast_retry::MAX_FAILURES;
+use ringfence_harness::testing::Call;
 use ringfence_protocol::Broadcast;
 use ringfence_protocol::broadcast::Subject;
-use ringfence_testkit::Call;
 use ringfence_vapi::EventKey;
 
 use super::*;
 
-/// B3: a push that failed goes through the queue to those that did not get it, and ends right.
+/// B3: a push that failed is repeated through the queue to the viewers that did not receive it.
 #[tokio::test]
 async fn a_failed_push_is_retried_by_the_queue() {
     let stage = Stage::new().await;
@@ -28,7 +28,7 @@ async fn a_failed_push_is_retried_by_the_queue() {
     assert_eq!(stage.queues.dead_broadcasts().await, 0);
 }
 
-/// B3: what keeps failing is given up, and in the dead-letter queue; the viewer has it after its next resume.
+/// B3: a push that fails permanently ends in the dead-letter queue. The viewer receives the frame with its next resume.
 #[tokio::test]
 async fn a_push_that_keeps_failing_is_a_dead_letter() {
     let stage = Stage::new().await;
@@ -57,7 +57,7 @@ async fn a_push_that_keeps_failing_is_a_dead_letter() {
     assert_eq!(viewer.frames.len(), 1);
 }
 
-/// B3, D7: a connection that is gone is forgotten, by the webhook and by the queue, and is no failure.
+/// B3, D7: the webhook and the queue's consumer remove a closed connection without a failure.
 #[tokio::test]
 async fn a_gone_connection_is_forgotten() {
     let stage = Stage::new().await;
@@ -74,15 +74,15 @@ async fn a_gone_connection_is_forgotten() {
     assert!(stage.queues.take_broadcasts().await.records.is_empty());
 }
 
-/// B3: what a resume covers already is not pushed again.
+/// B3: a frame that a resume has already covered is not pushed again.
 #[tokio::test]
 async fn what_was_resumed_is_dropped() {
     let stage = Stage::new().await;
     let mut viewer = stage.viewer(stage.org).await;
     stage.gateway.fail_next_pushes(1, 500);
     stage.post(&[Call::default().status("ringing", 0)]).await;
-    // With the cursor that it was given it says that it has everything before it; when that is beyond the event depends on what else
-    // the server is doing.
+    // With the cursor of the page the viewer confirms everything before it. Other activity on the server decides when
+    // the cursor is beyond the event.
     while stage.count("live_connections, processed_webhook_events WHERE covered_before > xact").await == 0 {
         viewer.resume().await;
     }
@@ -98,7 +98,8 @@ async fn what_was_resumed_is_dropped() {
     assert_eq!(viewer.next().await.unwrap()["type"], "pong", "nothing was pushed before");
 }
 
-/// B3: what is no broadcast is a dead letter and costs its neighbours nothing; without a database a broadcast stays.
+/// B3: an invalid broadcast becomes a dead letter without an effect on others. While the database is unavailable, a
+/// broadcast stays in the queue.
 #[tokio::test]
 async fn a_bad_broadcast_does_not_fail_its_neighbours() {
     let stage = Stage::new().await;
@@ -107,9 +108,12 @@ async fn a_bad_broadcast_does_not_fail_its_neighbours() {
     stage.queues.put_broadcast(&serde_json::to_string(&of_nothing).unwrap()).await;
     let batch = stage.queues.take_broadcasts().await;
     assert_eq!(batch.records.len(), 2);
-    let away = stage.database.app_at(Some("127.0.0.1:1"));
-    let worker =
-        Broadcaster { database: away, connections: stage.queues.connections(), queues: stage.queues.of_broadcasts() };
+    let unavailable = stage.database.app_at(Some("127.0.0.1:1"));
+    let worker = Broadcaster {
+        database: unavailable,
+        connections: stage.queues.connections(),
+        queues: stage.queues.of_broadcasts(),
+    };
     let without = stage.queues.broadcast_consumer(worker);
     assert_eq!(without.consume(batch.clone(), in_time()).await.batch_item_failures.len(), 1);
     assert_eq!(stage.queues.dead_broadcasts().await, 1);

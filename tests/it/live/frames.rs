@@ -1,8 +1,8 @@
-//! What viewers are told.
+//! Messages to viewers.
 
 use ringfence_core::recordings::{self, Finished, StoredObject};
+use ringfence_harness::testing::Call;
 use ringfence_protocol::Recording;
-use ringfence_testkit::Call;
 use ringfence_vapi::RecordingKind;
 
 use super::*;
@@ -17,7 +17,8 @@ fn assert_valid(messages: impl IntoIterator<Item = Value>) {
     }
 }
 
-/// D7: a viewer sees its org's call from ringing to report, and nothing of another org's; a duplicate is no news.
+/// D7: a viewer receives its org's call from ringing to report, and nothing of another org's. A duplicate event causes
+/// no frame.
 #[tokio::test]
 async fn a_viewer_sees_its_orgs_calls_and_no_others() {
     let stage = Stage::new().await;
@@ -34,8 +35,8 @@ async fn a_viewer_sees_its_orgs_calls_and_no_others() {
         call.report(60_000, json!({})),
     ];
     for body in &bodies {
-        assert_eq!(stage.door.post(stage.org, body).await.status, 200);
-        assert_eq!(stage.door.post(other, &Call::default().status("ringing", 0)).await.status, 200);
+        assert_eq!(stage.webhook.post(stage.org, body).await.status, 200);
+        assert_eq!(stage.webhook.post(other, &Call::default().status("ringing", 0)).await.status, 200);
     }
     viewer.wait_for(5).await;
     let pages = viewer.resume().await;
@@ -49,7 +50,7 @@ async fn a_viewer_sees_its_orgs_calls_and_no_others() {
     assert!(others.frames.values().all(|frame| frame["call_id"] != call.id.as_str()));
 }
 
-/// D7: a pushed frame and the same one resumed are one frame.
+/// D7: a pushed frame and the same frame of a resume are equal.
 #[tokio::test]
 async fn a_resumed_frame_is_the_pushed_one() {
     let stage = Stage::new().await;
@@ -64,7 +65,7 @@ async fn a_resumed_frame_is_the_pushed_one() {
     assert_eq!(later.frames, pushed.frames);
 }
 
-/// B7, D7: viewers are told when an event begins to fail and when it is given up, pushed or resumed.
+/// B7, D7: viewers receive a frame when an event first fails and when it becomes a dead letter, pushed or resumed.
 #[tokio::test]
 async fn a_failed_operation_is_told() {
     let stage = Stage::new().await;
@@ -89,7 +90,7 @@ async fn a_failed_operation_is_told() {
     assert_valid([frame]);
 }
 
-/// D7, D8: viewers are told when a recording can be played back, pushed or resumed, and once.
+/// D7, D8: viewers receive one frame when a recording can be played back, pushed or resumed.
 #[tokio::test]
 async fn a_recording_that_is_kept_is_told() {
     let stage = Stage::new().await;

@@ -1,21 +1,22 @@
-//! The log is the truth: whatever a push missed, a resume has.
+//! The org's log is authoritative: a resume contains every frame that a push missed.
 
-use ringfence_testkit::{Call, database};
+use ringfence_harness::testing::{Call, database};
 
 use super::*;
 
-/// D7: a function that died between its commit and its push loses no frame for a viewer that resumes.
+/// D7: if a function dies between its commit and its push, a viewer that resumes still receives the frame.
 #[tokio::test]
 async fn a_commit_without_a_push_is_resumed() {
     let stage = Stage::new().await;
     let mut viewer = stage.viewer(stage.org).await;
-    // Committed by the same statement, by somebody who tells nobody.
+    // Committed by the same statement, without a push.
     database::apply(&stage.app, stage.org, &Call::default().status("ringing", 0)).await;
     viewer.resume().await;
     assert_eq!(viewer.types(), ["call.status"]);
 }
 
-/// D7: a viewer that is cut off in the middle of a thousand frames has all of them after it resumes, page by page.
+/// D7: a viewer that is disconnected in the middle of a thousand frames receives all of them after it resumes, page by
+/// page.
 #[tokio::test]
 async fn a_viewer_cut_off_misses_nothing() {
     const FRAMES: usize = 1_000;
@@ -40,7 +41,7 @@ async fn a_viewer_cut_off_misses_nothing() {
     assert_eq!(texts, (0..FRAMES).map(|number| format!("Sentence {number}.")).collect::<Vec<_>>());
 }
 
-/// D7: what a transaction wrote that was open while later ones committed is not jumped over.
+/// D7: the events of a transaction that was open while later ones committed are not skipped.
 #[tokio::test]
 async fn a_transaction_held_open_hides_nothing() {
     let stage = Stage::new().await;
@@ -74,7 +75,7 @@ async fn a_transaction_held_open_hides_nothing() {
     assert_eq!(first["call_id"], late.id, "it has the lowest sequence of all, and came last");
 }
 
-/// D7: a page is no longer than a message may be.
+/// D7: a page does not exceed the maximum size of a message.
 #[tokio::test]
 async fn long_frames_make_short_pages() {
     let stage = Stage::new().await;
@@ -88,8 +89,8 @@ async fn long_frames_make_short_pages() {
     assert!(pages.len() > 2 && pages.iter().all(|page| page.to_string().len() < 128 * 1024), "{}", pages.len());
 }
 
-/// D7: a cursor that the log does not reach back to, and one of another database, is an explicit reset, from which the viewer
-/// goes on.
+/// D7: a cursor before the beginning of the log, or of another database, causes an explicit reset, from which the
+/// viewer continues.
 #[tokio::test]
 async fn a_cursor_beyond_the_log_is_a_reset() {
     let stage = Stage::new().await;
@@ -97,7 +98,7 @@ async fn a_cursor_beyond_the_log_is_a_reset() {
     let early: u64 = viewer.cursor.as_deref().unwrap().parse().unwrap();
     let cleaned = format!("UPDATE organizations SET log_start = '{}'", early + 1);
     stage.database.superuser().await.batch_execute(&cleaned).await.unwrap();
-    // Where the log ends depends on what else the server is doing.
+    // Other activity on the server affects the end of the log.
     let ends_later = async || {
         stage.count(&format!("pg_database WHERE pg_snapshot_xmin(pg_current_snapshot()) > '{early}'::xid8")).await > 0
     };
@@ -116,7 +117,7 @@ async fn a_cursor_beyond_the_log_is_a_reset() {
     }
 }
 
-/// D3, D7: the log is read by its index also behind the fence.
+/// D3, D7: the log is read by its index under row-level security, too.
 #[tokio::test]
 async fn the_log_is_read_by_its_index() {
     let stage = Stage::new().await;

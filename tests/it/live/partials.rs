@@ -1,6 +1,6 @@
-//! What is being said, before it is final.
+//! Partial transcripts.
 
-use ringfence_testkit::Call;
+use ringfence_harness::testing::Call;
 
 use super::*;
 
@@ -10,14 +10,15 @@ fn partial(call: &Call, text: &str) -> Value {
 }
 
 impl Stage {
-    /// Lets the last partial transcript of each call have passed so many milliseconds ago.
+    /// Sets the time of each call's last pushed partial transcript to this number of milliseconds ago.
     async fn passed_ago(&self, ms: i32) {
         let change = format!("UPDATE partial_gates SET passed_at = clock_timestamp() - interval '{ms} ms'");
         self.database.superuser().await.batch_execute(&change).await.unwrap();
     }
 }
 
-/// D7: partial transcripts are pushed four times a second and call at most, stored nowhere; final ones always pass.
+/// D7: partial transcripts are pushed at most four times per second and call, and are not stored. Final transcripts are
+/// always pushed.
 #[tokio::test]
 async fn partials_pass_a_gate_and_finals_always() {
     let stage = Stage::new().await;
@@ -36,7 +37,7 @@ async fn partials_pass_a_gate_and_finals_always() {
     assert_eq!(viewer.types(), ["transcript.final"; 2]);
 }
 
-/// D7: an org without viewers costs a partial transcript one read, and nothing is written.
+/// D7: for an org without viewers, a partial transcript causes one read and no write.
 #[tokio::test]
 async fn without_viewers_nothing_is_written() {
     let stage = Stage::new().await;
@@ -49,16 +50,17 @@ async fn without_viewers_nothing_is_written() {
     assert_eq!(viewer.next().await.unwrap()["type"], "pong", "and another org's viewer sees nothing");
 }
 
-/// D5, D13: a platform event's partial is its call's org's, and what comes with a revoked key is shown to nobody.
+/// D5, D13: the partial transcript of a platform event belongs to the org of its call. With a revoked key it is not
+/// pushed.
 #[tokio::test]
 async fn a_partial_is_its_orgs() {
     let stage = Stage::new().await;
     let mut viewer = stage.viewer(stage.org).await;
     let call = Call::default();
     stage.database.agent(stage.org, call.assistant.as_deref().unwrap()).await;
-    assert_eq!(stage.door.post_platform(&partial(&call, "By the platform")).await.status, 200);
+    assert_eq!(stage.webhook.post_platform(&partial(&call, "By the platform")).await.status, 200);
     let nobodys = Call { assistant: None, phone_number: None, ..Call::default() };
-    assert_eq!(stage.door.post_platform(&partial(&nobodys, "Nobody's")).await.status, 200);
+    assert_eq!(stage.webhook.post_platform(&partial(&nobodys, "Nobody's")).await.status, 200);
     stage.database.admin().await.rotate_key(stage.org, Duration::ZERO).await.unwrap();
     stage.post(&[partial(&Call::default(), "Revoked")]).await;
     viewer.send(&json!({"action": "ping"})).await;
@@ -67,7 +69,7 @@ async fn a_partial_is_its_orgs() {
     assert_eq!(viewer.next().await.unwrap()["type"], "pong");
 }
 
-/// D7: with many viewers a partial takes the way by the queue, and is dropped there when it is no longer news.
+/// D7: with many viewers a partial transcript is pushed through the queue, and is dropped there when it is outdated.
 #[tokio::test]
 async fn partials_for_many_viewers_do_not_linger() {
     let stage = Stage::new().await;

@@ -1,13 +1,13 @@
-//! From the source to the bucket.
+//! Fetching recordings into the bucket.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use ringfence_egress::EgressPolicy;
-use ringfence_testkit::studio::{Asked, Reply};
-use ringfence_testkit::webhook::masters;
-use ringfence_testkit::{Call, Proxy};
+use ringfence_harness::testing::fake_vapi::{Asked, Reply};
+use ringfence_harness::testing::webhook::masters;
+use ringfence_harness::testing::{Call, Proxy};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -16,7 +16,7 @@ use super::{Stage, artifact, fetch_with, half_an_hour, sha256, wav};
 /// More than one part.
 const LARGE: usize = 20 * 1024 * 1024 + 123;
 
-/// A8, D8: a recording ends in one object, whole, with its length and checksum, and in the rows of its call.
+/// A8, D8: a recording becomes one complete object, and its length and checksum are in the rows of its call.
 #[tokio::test]
 async fn a_recording_is_fetched_and_kept() {
     for bytes in [1000, LARGE] {
@@ -37,55 +37,55 @@ async fn a_recording_is_fetched_and_kept() {
     }
 }
 
-/// D8: a link that has expired is not tried: Vapi's API answers with another, and the org's key goes to nobody but Vapi.
+/// D8: an expired link is not tried. Vapi's API returns a new one, and the org's key is sent to Vapi only.
 #[tokio::test]
 async fn with_the_orgs_key_an_expired_link_is_no_loss() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(5000));
     let sealed = masters().api_key_sealer().seal(stage.org, "private-key").unwrap();
     assert!(stage.database.admin().await.set_vapi_key(stage.org, Some(&sealed)).await.unwrap());
-    let fresh = stage.studio.put("/fresh.wav", Reply::File(file.clone()));
+    let fresh = stage.vapi.put("/fresh.wav", Reply::File(file.clone()));
     let endpoint = format!("/call/{}/mono-recording", call.id);
-    stage.studio.put(&endpoint, Reply::Redirect(fresh));
+    stage.vapi.put(&endpoint, Reply::Redirect(fresh));
 
-    let dead = stage.studio.put("/dead.wav", Reply::File(wav(100)));
+    let dead = stage.vapi.put("/dead.wav", Reply::File(wav(100)));
     stage.report(&call, &dead, SignedDuration::from_secs(-1)).await;
     assert_eq!(stage.fetch().await, 0);
     let asked = |path: &str, authorization: Option<&str>| Asked {
         path: path.to_owned(),
         authorization: authorization.map(str::to_owned),
     };
-    assert_eq!(stage.studio.asked(), [asked(&endpoint, Some("Bearer private-key")), asked("/fresh.wav", None)]);
+    assert_eq!(stage.vapi.asked(), [asked(&endpoint, Some("Bearer private-key")), asked("/fresh.wav", None)]);
     assert_eq!(stage.row(&call).await["sha256"], format!("\\x{}", sha256(&file)));
     let everything = format!("{:?}", stage.database.everything_of(stage.org).await);
     assert!(!everything.contains("private-key"), "{everything}");
 }
 
-/// D8: a link that lags its report is not lost to a key of the org's that Vapi does not know any more.
+/// D8: a link that does not work yet is tried again, even if the org's key is no longer valid at Vapi.
 #[tokio::test]
 async fn a_bad_key_does_not_spoil_a_link_that_lags() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(5000));
     let sealed = masters().api_key_sealer().seal(stage.org, "revoked").unwrap();
     stage.database.admin().await.set_vapi_key(stage.org, Some(&sealed)).await.unwrap();
-    stage.studio.put(&format!("/call/{}/mono-recording", call.id), Reply::Status(401));
-    let link = stage.studio.put("/file.wav", Reply::Status(404));
+    stage.vapi.put(&format!("/call/{}/mono-recording", call.id), Reply::Status(401));
+    let link = stage.vapi.put("/file.wav", Reply::Status(404));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
     assert_eq!(fetch_with(&stage.uploader(), batch.clone()).await, 1);
     let row = stage.row(&call).await;
     assert_eq!((&row["state"], &row["code"]), (&json!("pending"), &json!("RF8002")));
-    stage.studio.put("/file.wav", Reply::File(file));
+    stage.vapi.put("/file.wav", Reply::File(file));
     assert_eq!(fetch_with(&stage.uploader(), batch).await, 0);
     assert_eq!(stage.row(&call).await["state"], "stored");
 }
 
-/// D8: what takes too long is aborted, and tried again.
+/// D8: a fetch that takes too long is aborted and repeated later.
 #[tokio::test]
 async fn a_recording_that_takes_too_long_leaves_no_part() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
-    let link = stage.studio.put("/file.wav", Reply::Stalls(file[..LARGE / 2].to_vec()));
+    let link = stage.vapi.put("/file.wav", Reply::Stalls(file[..LARGE / 2].to_vec()));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
-    // Two seconds more than are kept in reserve.
+    // Two seconds more than the reserve.
     let response = stage.uploader().consume(batch, Instant::now() + Duration::from_secs(32)).await;
     assert_eq!(response.batch_item_failures.len(), 1);
     let row = stage.row(&call).await;
@@ -95,28 +95,28 @@ async fn a_recording_that_takes_too_long_leaves_no_part() {
     assert_eq!(uploads.uploads.unwrap_or_default().len(), 0);
 }
 
-/// D8: a link that the storage refuses has expired, whatever its time says.
+/// D8: a link that the storage refuses is treated as expired, whatever its expiry time is.
 #[tokio::test]
 async fn a_link_that_is_refused_has_expired() {
     let (stage, call) = (Stage::new().await, Call::default());
-    let link = stage.studio.put("/refused.wav", Reply::Status(403));
+    let link = stage.vapi.put("/refused.wav", Reply::Status(403));
     stage.report(&call, &link, half_an_hour()).await;
     assert_eq!(stage.fetch().await, 0);
     assert_eq!(stage.queues.dead_recordings().await, ["RF8001"]);
     assert_eq!(stage.row(&call).await["state"], "dead");
 }
 
-/// D8: two workers on one recording: one fetches it, the other waits, and there is one object and one row.
+/// D8: if two workers receive one recording, one fetches it and the other waits. There is one object and one row.
 #[tokio::test]
 async fn two_workers_fetch_a_recording_once() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
     let permits = Arc::new(Semaphore::new(0));
-    let link = stage.studio.put("/slow.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
+    let link = stage.vapi.put("/slow.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
     let (one, other) = (stage.uploader(), stage.uploader());
     let second = async {
-        stage.studio.until(1).await;
+        stage.vapi.until(1).await;
         let again = fetch_with(&other, batch.clone()).await;
         permits.add_permits(2);
         again
@@ -124,22 +124,22 @@ async fn two_workers_fetch_a_recording_once() {
     let (first, second) = tokio::join!(fetch_with(&one, batch.clone()), second);
     assert_eq!((first, second), (0, 1));
     assert_eq!(fetch_with(&other, batch.clone()).await, 0, "and then there is nothing left to do");
-    assert_eq!((stage.studio.asked().len(), stage.queues.stored().await.len()), (1, 1));
+    assert_eq!((stage.vapi.asked().len(), stage.queues.stored().await.len()), (1, 1));
     assert_eq!(stage.row(&call).await["attempts"], 1);
 }
 
-/// D8: a worker that was given up and is not dead: whoever finishes, there is one object and the same rows.
+/// D8: if a worker's lease has ended but the worker finishes, there is still one object, and the rows are the same.
 #[tokio::test]
 async fn a_worker_that_was_taken_for_dead_changes_nothing() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
     let permits = Arc::new(Semaphore::new(0));
-    let link = stage.studio.put("/slow.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
+    let link = stage.vapi.put("/slow.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
     let (slow, quick) = (stage.uploader(), stage.uploader());
     let takeover = async {
-        stage.studio.until(1).await;
-        stage.studio.put("/slow.wav", Reply::File(file.clone()));
+        stage.vapi.until(1).await;
+        stage.vapi.put("/slow.wav", Reply::File(file.clone()));
         stage.execute("UPDATE recording_upload_queue SET lease_until = now() - interval '1 second'").await;
         assert_eq!(fetch_with(&quick, batch.clone()).await, 0);
         let rows = stage.database.everything_of(stage.org).await;
@@ -153,11 +153,12 @@ async fn a_worker_that_was_taken_for_dead_changes_nothing() {
     assert_eq!(rows["recording_upload_queue"].matches("\"attempts\": 2").count(), 1);
 }
 
-/// D8: who dies in the middle leaves no object; the next one begins anew. (The drill `recordings` kills a real process.)
+/// D8: a worker that dies during the upload leaves no object, and the next one starts again. (The drill `recordings`
+/// kills a real process.)
 #[tokio::test]
 async fn a_worker_that_dies_leaves_no_half_object() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
-    let link = stage.studio.put("/file.wav", Reply::Stalls(file[..LARGE / 2].to_vec()));
+    let link = stage.vapi.put("/file.wav", Reply::Stalls(file[..LARGE / 2].to_vec()));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
     let uploader = stage.uploader();
@@ -168,31 +169,32 @@ async fn a_worker_that_dies_leaves_no_half_object() {
     };
     tokio::select! {
         _ = died => panic!("the source says nothing"),
-        // It has begun to put parts.
+        // It has begun to upload parts.
         () = async { while uploads().await == 0 { tokio::task::yield_now().await } } => {}
     }
     assert!(stage.queues.stored().await.is_empty());
     assert_eq!(stage.row(&call).await["state"], "pending");
 
-    stage.studio.put("/file.wav", Reply::File(file.clone()));
+    stage.vapi.put("/file.wav", Reply::File(file.clone()));
     stage.execute("UPDATE recording_upload_queue SET lease_until = now() - interval '1 second'").await;
     assert_eq!(fetch_with(&stage.uploader(), batch).await, 0);
     assert_eq!(stage.row(&call).await["sha256"], format!("\\x{}", sha256(&file)));
 }
 
-/// D8: the object is there and the database did not hear of it. The next attempt finds it whole, and fetches nothing.
+/// D8: the object exists but the database was not updated. The next attempt finds the complete object and does not
+/// fetch the recording again.
 #[tokio::test]
 async fn an_object_that_is_there_is_not_fetched_again() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(LARGE));
     let permits = Arc::new(Semaphore::new(0));
-    let link = stage.studio.put("/file.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
+    let link = stage.vapi.put("/file.wav", Reply::FileLater(Arc::clone(&permits), file.clone()));
     stage.report(&call, &link, half_an_hour()).await;
     let batch = stage.queues.take_recording().await;
     let proxy = Proxy::start().await;
     let uploader =
         stage.uploader_with(stage.database.app_at(Some(&proxy.address)), EgressPolicy::Anywhere, "127.0.0.1");
     let cut = async {
-        stage.studio.until(1).await;
+        stage.vapi.until(1).await;
         proxy.refuse(true);
         proxy.cut();
         permits.add_permits(1);
@@ -201,7 +203,7 @@ async fn an_object_that_is_there_is_not_fetched_again() {
     assert_eq!((again, stage.queues.stored().await.len()), (1, 1));
     assert_eq!(stage.row(&call).await["state"], "pending");
 
-    stage.studio.put("/file.wav", Reply::Status(410));
+    stage.vapi.put("/file.wav", Reply::Status(410));
     stage.execute("UPDATE recording_upload_queue SET lease_until = now() - interval '1 second'").await;
     assert_eq!(fetch_with(&stage.uploader(), batch).await, 0);
     let row = stage.row(&call).await;
@@ -210,15 +212,15 @@ async fn an_object_that_is_there_is_not_fetched_again() {
         (&json!("stored"), &json!("audio/wav"), &json!(LARGE))
     );
     assert_eq!(row["sha256"], format!("\\x{}", sha256(&file)));
-    assert_eq!(stage.studio.asked().len(), 1);
+    assert_eq!(stage.vapi.asked().len(), 1);
 }
 
-/// D2, D8: which of several recordings a call shows is decided by what they are, not by which came first.
+/// D2, D8: the kinds of a call's recordings decide which one is shown, not their order of arrival.
 #[tokio::test]
 async fn the_mono_recording_is_shown_whichever_comes_first() {
     for order in [["mono", "stereo"], ["stereo", "mono"]] {
         let (stage, call) = (Stage::new().await, Call::default());
-        let link = |kind: &str| stage.studio.put(&format!("/{kind}.wav"), Reply::File(wav(1000)));
+        let link = |kind: &str| stage.vapi.put(&format!("/{kind}.wav"), Reply::File(wav(1000)));
         let body = call.report(
             60_000,
             artifact(&json!({
@@ -226,7 +228,7 @@ async fn the_mono_recording_is_shown_whichever_comes_first() {
                 "presignedUrlsExpiresAt": jiff::Timestamp::now() + half_an_hour(),
             })),
         );
-        assert_eq!(stage.door().post(stage.org, &body).await.status, 200);
+        assert_eq!(stage.webhook().post(stage.org, &body).await.status, 200);
         let batches = [stage.queues.take_recording().await, stage.queues.take_recording().await];
         for kind in order {
             let is_it = |body: &Option<String>| body.as_ref().is_some_and(|body| body.contains(kind));

@@ -1,15 +1,15 @@
-//! How long a recording is kept.
+//! Retention of recordings.
 
 use ringfence_core::recordings::{self, Finished, StoredObject};
+use ringfence_harness::testing::Call;
 use ringfence_protocol::admin::{Replayable, RetainedData, Selection};
 use ringfence_protocol::maintenance::Job;
-use ringfence_testkit::Call;
 use ringfence_vapi::RecordingKind;
 use serde_json::json;
 
 use super::{Stage, wav};
 
-/// D8: recordings are removed after the retention of their org, and nothing brings them back: not a replay of the report either.
+/// D8: recordings are removed after the retention of their org. Nothing restores them, not even a replay of the report.
 #[tokio::test]
 async fn a_recording_is_removed_after_its_orgs_retention() {
     let (stage, old, new) = (Stage::new().await, Call::default(), Call::default());
@@ -42,7 +42,7 @@ async fn a_recording_is_removed_after_its_orgs_retention() {
     assert_eq!(stage.database.count("audit_log WHERE action = 'retention.set'").await, 1);
 }
 
-/// D8: what cannot be removed is said, by an error that an alarm sees, and keeps nobody else's.
+/// D8: an object that cannot be removed causes an error for the alarm, and does not block other recordings.
 #[tokio::test]
 async fn an_object_that_cannot_be_removed_keeps_no_other() {
     let (stage, locked, other) = (Stage::new().await, Call::default(), Call::default());
@@ -50,7 +50,7 @@ async fn an_object_that_cannot_be_removed_keeps_no_other() {
         assert_eq!(stage.record(call, &wav(1000)).await, 0);
     }
     stage.database.admin().await.set_retention(stage.org, RetainedData::Recordings, Some(1)).await.unwrap();
-    // No object has no name: S3 refuses it, and the row is the older one.
+    // S3 refuses an empty key, and the row with it is the older one.
     let age = format!(
         "UPDATE recording_upload_queue SET stored_at = now() - interval '2 days';
         UPDATE recording_upload_queue SET stored_at = now() - interval '3 days', storage_key = '' WHERE vapi_call_id = '{}'",
@@ -66,7 +66,7 @@ async fn an_object_that_cannot_be_removed_keeps_no_other() {
     );
 }
 
-/// D11: whoever finishes or removes a recording of a call that is gone brings none of its rows back.
+/// D11: finishing or removing a recording of an erased call restores none of its rows.
 #[tokio::test]
 async fn a_call_that_is_gone_does_not_come_back() {
     let (stage, call) = (Stage::new().await, Call::default());
@@ -80,7 +80,7 @@ async fn a_call_that_is_gone_does_not_come_back() {
     }
 }
 
-/// Whoever removed the object and died before he said so: the next run says so.
+/// If a run removes the object and dies before it updates the row, the next run updates it.
 #[tokio::test]
 async fn an_object_that_is_gone_already_is_no_obstacle() {
     let (stage, call) = (Stage::new().await, Call::default());

@@ -1,4 +1,4 @@
-//! Playback.
+//! Playback of recordings.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use console::{Commands, Console};
 use jiff::Timestamp;
 use lambda_http::http::Request as HttpRequest;
 use lambda_http::{Body, RequestExt as _};
-use ringfence_testkit::Call;
-use ringfence_testkit::webhook::keys;
+use ringfence_harness::testing::Call;
+use ringfence_harness::testing::webhook::keys;
 use ringfence_vapi::OrgId;
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn token(org: OrgId) -> String {
     keys().live_tokens().unwrap().mint(org, "grace", Duration::from_mins(5), Timestamp::now()).unwrap().0
 }
 
-/// Asks the console for a recording. Status and body of the answer.
+/// Requests a recording from the console. Returns status and body of the answer.
 async fn play(stage: &Stage, token: Option<&str>, call: &str, kind: &str) -> (u16, Value) {
     let console = Console {
         console_tokens: keys().console_token_verifier().unwrap(),
@@ -41,7 +41,8 @@ async fn play(stage: &Stage, token: Option<&str>, call: &str, kind: &str) -> (u1
     (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
 }
 
-/// B9, D8: an org's token gets a link that plays the recording, and that it did is in the audit log with the name of its holder.
+/// B9, D8: with an org's token, the answer is a link that plays the recording. The audit log records the access with
+/// the name of the token's holder.
 #[tokio::test]
 async fn a_token_of_the_org_plays_a_recording_and_is_audited() {
     let (stage, call, file) = (Stage::new().await, Call::default(), wav(2000));
@@ -60,7 +61,7 @@ async fn a_token_of_the_org_plays_a_recording_and_is_audited() {
     assert_eq!(stage.text(audited).await, format!("grace recording.play recording:{}:mono", call.id));
 }
 
-/// D3, D8: for another org's token the recording does not exist, no more than one that never was; and nothing is audited.
+/// D3, D8: for another org's token the answer is that of a recording that does not exist, and nothing is audited.
 #[tokio::test]
 async fn another_orgs_token_is_told_that_there_is_no_such_recording() {
     let (stage, call) = (Stage::new().await, Call::default());
@@ -81,7 +82,7 @@ async fn another_orgs_token_is_told_that_there_is_no_such_recording() {
     assert_eq!(stage.database.count("audit_log WHERE action LIKE 'recording%'").await, 0);
 }
 
-/// D5: without a valid token there is nothing.
+/// D5: without a valid token the request is refused.
 #[tokio::test]
 async fn without_a_token_nothing_is_played() {
     let (stage, call) = (Stage::new().await, Call::default());

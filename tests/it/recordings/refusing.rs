@@ -1,26 +1,26 @@
-//! What is not fetched, and what becomes of it.
+//! Recordings that are not fetched, and the resulting states.
 
 use jiff::SignedDuration;
 use recording_upload::MAX_BYTES;
 use ringfence_egress::EgressPolicy;
+use ringfence_harness::testing::Call;
+use ringfence_harness::testing::fake_vapi::Reply;
+use ringfence_harness::testing::webhook::masters;
 use ringfence_protocol::admin::{Command, Selection};
-use ringfence_testkit::Call;
-use ringfence_testkit::studio::Reply;
-use ringfence_testkit::webhook::masters;
 use serde_json::json;
 
 use super::{Stage, fetch_with, half_an_hour, wav};
 use crate::administration::administration;
 
-/// D8: a link to the instance's metadata, to this machine by its address or by a name, or to a host that is not Vapi's is refused
-/// before anything is sent, and so is one that redirects there.
+/// D8: a link to the instance's metadata, to this machine by address or name, or to a host that is not Vapi's is
+/// refused before a request is sent. The same holds for a link that redirects there.
 #[tokio::test]
 async fn a_link_into_this_network_is_refused() {
     let stage = Stage::new().await;
-    let port = stage.studio.url.rsplit(':').next().unwrap().to_owned();
+    let port = stage.vapi.url.rsplit(':').next().unwrap().to_owned();
     let (away, inside) = (
-        stage.studio.put("/away.wav", Reply::Redirect("http://169.254.169.254/latest/meta-data".to_owned())),
-        stage.studio.put("/inside.wav", Reply::Redirect(format!("{}/file.wav", stage.studio.url))),
+        stage.vapi.put("/away.wav", Reply::Redirect("http://169.254.169.254/latest/meta-data".to_owned())),
+        stage.vapi.put("/inside.wav", Reply::Redirect(format!("{}/file.wav", stage.vapi.url))),
     );
     let everywhere = "127.0.0.1,localhost,169.254.169.254";
     for (link, reach, hosts, asked) in [
@@ -32,13 +32,13 @@ async fn a_link_into_this_network_is_refused() {
         (away, EgressPolicy::Anywhere, everywhere, 1),
         (inside, EgressPolicy::Anywhere, everywhere, 1),
     ] {
-        let (call, before) = (Call::default(), stage.studio.asked().len());
+        let (call, before) = (Call::default(), stage.vapi.asked().len());
         stage.report(&call, &link, half_an_hour()).await;
         let uploader = stage.uploader_with(stage.database.app(), reach, hosts);
         assert_eq!(fetch_with(&uploader, stage.queues.take_recording().await).await, 0, "{link}");
         let row = stage.row(&call).await;
         assert_eq!((&row["state"], &row["code"]), (&json!("dead"), &json!("RF8003")), "{link}");
-        assert_eq!(stage.studio.asked().len() - before, asked, "{link}");
+        assert_eq!(stage.vapi.asked().len() - before, asked, "{link}");
         assert_eq!(stage.queues.dead_recordings().await, ["RF8003"], "{link}");
     }
     assert!(stage.queues.stored().await.is_empty());
@@ -52,12 +52,12 @@ async fn stage_with_api_key() -> Stage {
     stage
 }
 
-/// D8: what Vapi's API redirects to is checked in the same way.
+/// D8: redirects of Vapi's API are checked in the same way.
 #[tokio::test]
 async fn where_vapis_api_leads_is_checked_too() {
     for (reply, code, state) in [
         (Some(Reply::Redirect("http://169.254.169.254/".to_owned())), "RF8003", "dead"),
-        // A host that redirects onwards.
+        // A host that redirects again.
         (None, "RF8003", "dead"),
         (Some(Reply::Redirect("/relative".to_owned())), "RF8003", "dead"),
         (Some(Reply::Status(401)), "RF8007", "dead"),
@@ -65,12 +65,12 @@ async fn where_vapis_api_leads_is_checked_too() {
         (Some(Reply::Status(429)), "RF8006", "pending"),
         (Some(Reply::Status(500)), "RF8006", "pending"),
     ] {
-        // A queue of its own: the message of a case that failed comes back.
+        // A separate queue, because the message of a failed case is delivered again.
         let stage = stage_with_api_key().await;
-        let onwards = || Reply::Redirect(stage.studio.put("/onwards", Reply::Redirect(stage.studio.url.clone())));
+        let onwards = || Reply::Redirect(stage.vapi.put("/onwards", Reply::Redirect(stage.vapi.url.clone())));
         let call = Call::default();
-        stage.studio.put(&format!("/call/{}/mono-recording", call.id), reply.unwrap_or_else(onwards));
-        stage.report(&call, &stage.studio.url, SignedDuration::from_secs(-1)).await;
+        stage.vapi.put(&format!("/call/{}/mono-recording", call.id), reply.unwrap_or_else(onwards));
+        stage.report(&call, &stage.vapi.url, SignedDuration::from_secs(-1)).await;
         let batch = stage.queues.take_recording().await;
         let again =
             fetch_with(&stage.uploader_with(stage.database.app(), EgressPolicy::Anywhere, "127.0.0.1"), batch).await;
@@ -80,17 +80,18 @@ async fn where_vapis_api_leads_is_checked_too() {
     }
 }
 
-/// D8: an API key that was sealed with another master key does not open.
+/// D8: an API key that was sealed with another master key cannot be opened.
 #[tokio::test]
 async fn an_api_key_of_another_master_is_refused() {
     let (stage, call) = (stage_with_api_key().await, Call::default());
     stage.execute("UPDATE vapi_credentials SET api_key = 'z.AAAA'").await;
-    stage.report(&call, &stage.studio.url, SignedDuration::from_secs(-1)).await;
+    stage.report(&call, &stage.vapi.url, SignedDuration::from_secs(-1)).await;
     stage.fetch().await;
     assert_eq!(stage.row(&call).await["code"], "RF8007");
 }
 
-/// D8: a file that is too large is not begun with; one that ends early is tried again, and no object is made of what came.
+/// D8: the fetch of a file that is too large is not started. A file that ends early is fetched again, and no object is
+/// created from its part.
 #[tokio::test]
 async fn a_file_that_is_too_large_or_cut_short_makes_no_object() {
     for (reply, code, state) in [
@@ -101,10 +102,10 @@ async fn a_file_that_is_too_large_or_cut_short_makes_no_object() {
         (Reply::Status(404), "RF8002", "pending"),
         (Reply::Status(503), "RF8006", "pending"),
     ] {
-        // A queue of its own: the message of a case that failed comes back.
+        // A separate queue, because the message of a failed case is delivered again.
         let stage = Stage::new().await;
         let call = Call::default();
-        let link = stage.studio.put("/file.wav", reply);
+        let link = stage.vapi.put("/file.wav", reply);
         stage.report(&call, &link, half_an_hour()).await;
         let again = stage.fetch().await;
         let row = stage.row(&call).await;
@@ -118,21 +119,21 @@ async fn a_file_that_is_too_large_or_cut_short_makes_no_object() {
     }
 }
 
-/// D8: Vapi's recordings may lag their report, but not for ever.
+/// D8: Vapi's recordings may become available after their report, but only within two hours.
 #[tokio::test]
 async fn what_vapi_has_not_after_two_hours_it_never_will() {
     let (stage, call) = (Stage::new().await, Call::default());
-    stage.report(&call, &format!("{}/nothing.wav", stage.studio.url), half_an_hour()).await;
+    stage.report(&call, &format!("{}/nothing.wav", stage.vapi.url), half_an_hour()).await;
     stage.execute("UPDATE recording_upload_queue SET created_at = now() - interval '121 minutes'").await;
     assert_eq!(stage.fetch().await, 0);
     assert_eq!(stage.queues.dead_recordings().await, ["RF8002"]);
 }
 
-/// A bucket that refuses is an outage like any other.
+/// An unavailable bucket is a transient failure.
 #[tokio::test]
-async fn a_bucket_that_is_away_is_waited_for() {
+async fn a_bucket_that_is_unavailable_is_waited_for() {
     let (stage, call) = (Stage::new().await, Call::default());
-    let link = stage.studio.put("/file.wav", Reply::File(wav(1000)));
+    let link = stage.vapi.put("/file.wav", Reply::File(wav(1000)));
     stage.report(&call, &link, half_an_hour()).await;
     let mut uploader = stage.uploader();
     uploader.worker.bucket.name = "no-such-bucket".to_owned();
@@ -140,7 +141,7 @@ async fn a_bucket_that_is_away_is_waited_for() {
     assert_eq!(stage.row(&call).await["code"], "RF8005");
 }
 
-/// What is no message about a recording is a dead letter at once.
+/// A message that is not about a recording becomes a dead letter at once.
 #[tokio::test]
 async fn a_message_that_names_no_recording_is_a_dead_letter() {
     let stage = Stage::new().await;
@@ -149,12 +150,12 @@ async fn a_message_that_names_no_recording_is_a_dead_letter() {
     assert_eq!(stage.queues.dead_recordings().await, ["RF2003"]);
 }
 
-/// B7, D8: a recording that failed is a failed operation with its attempts; sent back from its dead-letter queue it is fetched, and the
-/// failure is closed. Its messages and rows can be told by its org, its call and its code.
+/// B7, D8: a recording that failed is a failed operation with its attempts. After a redrive it is fetched, and the
+/// failure is resolved. Its messages and rows can be selected by org, call and code.
 #[tokio::test]
 async fn a_recording_that_failed_is_seen_and_redriven() {
     let (stage, call) = (Stage::new().await, Call::default());
-    let link = stage.studio.put("/file.wav", Reply::Status(403));
+    let link = stage.vapi.put("/file.wav", Reply::Status(403));
     stage.report(&call, &link, half_an_hour()).await;
     assert_eq!(stage.fetch().await, 0);
     let failures =
@@ -179,7 +180,7 @@ async fn a_recording_that_failed_is_seen_and_redriven() {
         (operation.done, operation.failed)
     };
     assert_eq!(redrive("another").await, (0, 0));
-    stage.studio.put("/file.wav", Reply::File(wav(1000)));
+    stage.vapi.put("/file.wav", Reply::File(wav(1000)));
     assert_eq!(redrive(&call.id).await, (1, 0));
     assert_eq!(stage.fetch().await, 0);
     assert_eq!(stage.row(&call).await["state"], "stored");

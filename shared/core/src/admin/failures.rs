@@ -87,7 +87,7 @@ impl Admin {
     }
 
     /// Writes the result of a redrive to the audit log.
-    pub async fn note_redrive(&self, org_id: Option<OrgId>, outcome: &Value) -> Result<(), Failure> {
+    pub async fn record_redrive_pass(&self, org_id: Option<OrgId>, outcome: &Value) -> Result<(), Failure> {
         let parameters: [&(dyn ToSql + Sync); 3] = [&self.actor, &org_id.map(|org| *org.as_uuid()), &Json(outcome)];
         self.client.execute("SELECT audit($1, 'event.redrive_pass', $2, 'dead letters', $3)", &parameters).await?;
         Ok(())

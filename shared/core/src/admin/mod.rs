@@ -116,7 +116,7 @@ impl Admin {
     }
 
     /// Records in the audit log that this many assistants and numbers of an org are about to be set up at Vapi.
-    pub async fn note_connect(&self, org_id: OrgId, changes: usize) -> Result<(), Failure> {
+    pub async fn record_connect(&self, org_id: OrgId, changes: usize) -> Result<(), Failure> {
         let detail = Json(serde_json::json!({"changes": changes}));
         let statement = "SELECT audit($1, 'vapi.connect', $2, $3, $4)";
         let parameters: [&(dyn ToSql + Sync); 4] = [&self.actor, org_id.as_uuid(), &org_id.to_string(), &detail];

@@ -22,7 +22,7 @@ impl ConsoleTokenMinter {
         Ok(Self { kid: seed.kid.clone(), key: private_key(&seed.key)? })
     }
 
-    /// A lifetime above [`MAX_LIFETIME`](super::MAX_LIFETIME) is cut.
+    /// A lifetime above [`MAX_TOKEN_LIFETIME`](ringfence_protocol::admin::MAX_TOKEN_LIFETIME) is cut.
     pub fn mint(
         &self,
         scope: Scope,
@@ -67,7 +67,7 @@ fn sign(key: &PKey<Private>, message: &str) -> Result<Vec<u8>, ErrorStack> {
     Signer::new_without_digest(key)?.sign_oneshot_to_vec(message.as_bytes())
 }
 
-/// A signature that OpenSSL cannot read is no signature.
+/// A signature that OpenSSL cannot read is invalid.
 fn is_signed(key: &PKey<Public>, message: &str, signature: &[u8]) -> bool {
     let verified = Verifier::new_without_digest(key)
         .and_then(|mut verifier| verifier.verify_oneshot(signature, message.as_bytes()));
@@ -148,7 +148,7 @@ mod tests {
         jwt::with_signature(&unsigned, &sign(&unsigned))
     }
 
-    /// Each is made with what the console or `live` holds: the public key and the key of live-view tokens.
+    /// Each token is made with a key that the console or `live` holds: the public key, or the key of live-view tokens.
     #[test]
     fn the_keys_of_the_console_make_no_console_token() {
         let ring: KeyRing = masters(A).key_ring(Ring::Console.purposes()).unwrap();

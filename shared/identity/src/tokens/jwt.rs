@@ -5,16 +5,17 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
+use ringfence_protocol::admin::MAX_TOKEN_LIFETIME;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Audience, Claims, InvalidToken, MAX_LIFETIME, MintError};
+use super::{Audience, Claims, InvalidToken, MintError};
 use crate::keys::Kid;
 
 const ISSUER: &str = "ringfence";
 
-/// A token that names another algorithm than its audience's is refused, so that a public key is never taken for an HMAC
-/// key.
+/// A token that names an algorithm other than that of its audience is refused, so that a public key is never used as
+/// an HMAC key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Algorithm {
     #[serde(rename = "HS256")]
@@ -51,7 +52,7 @@ struct Payload<S> {
     exp: i64,
 }
 
-/// A token that is not signed yet, and what it says. A lifetime above [`MAX_LIFETIME`] is cut.
+/// The claims of a token that is not signed yet. A lifetime above [`MAX_TOKEN_LIFETIME`] is cut.
 pub(super) fn unsigned<S: Clone + Serialize>(
     audience: Audience,
     kid: &Kid,
@@ -59,7 +60,7 @@ pub(super) fn unsigned<S: Clone + Serialize>(
     lifetime: Duration,
     now: Timestamp,
 ) -> Result<(String, Claims<S>), MintError> {
-    let lifetime = SignedDuration::try_from(lifetime.min(MAX_LIFETIME))?;
+    let lifetime = SignedDuration::try_from(lifetime.min(MAX_TOKEN_LIFETIME))?;
     let (iat, exp) = (now.as_second(), now.as_second().saturating_add(lifetime.as_secs()));
     let claims = Claims { scope: scope.clone(), holder: holder.to_owned(), expires_at: Timestamp::from_second(exp)? };
     let header = Header { alg: audience.algorithm(), typ: Some("JWT".to_owned()), kid: kid.to_string() };
@@ -72,7 +73,8 @@ pub(super) fn with_signature(unsigned: &str, signature: &[u8]) -> String {
     format!("{unsigned}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// What a token says, if `verify(kid, signed, signature)` accepts its signature and it is valid for the audience now.
+/// The claims of a token, if `verify(kid, signed, signature)` accepts its signature and the token is valid for the
+/// audience now.
 pub(super) fn read<S: DeserializeOwned>(
     audience: Audience,
     token: &str,

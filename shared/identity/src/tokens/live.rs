@@ -18,7 +18,7 @@ impl LiveTokens {
         Self(keys)
     }
 
-    /// A lifetime above [`MAX_LIFETIME`](super::MAX_LIFETIME) is cut.
+    /// A lifetime above [`MAX_TOKEN_LIFETIME`](ringfence_protocol::admin::MAX_TOKEN_LIFETIME) is cut.
     pub fn mint(
         &self,
         org_id: OrgId,

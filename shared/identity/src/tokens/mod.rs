@@ -1,12 +1,10 @@
-//! Short-lived tokens for people's screens: JWT (RFC 7519). Live-view tokens are signed with HMAC-SHA256, and always
-//! for one org. Console tokens are signed with Ed25519: the console has the public key, so it cannot make one.
+//! Short-lived tokens for people: JWT (RFC 7519). Live-view tokens are signed with HMAC-SHA256 and are always for one
+//! org. Console tokens are signed with Ed25519: the console has only the public key, so it cannot create one.
 
 mod jwt;
 
 pub mod console;
 pub mod live;
-
-use std::time::Duration;
 
 use jiff::Timestamp;
 use ringfence_vapi::OrgId;
@@ -18,10 +16,7 @@ use crate::keys::CryptoError;
 pub use console::{ConsoleTokenMinter, ConsoleTokenVerifier};
 pub use live::LiveTokens;
 
-/// No token is valid for longer.
-pub const MAX_LIFETIME: Duration = Duration::from_hours(12);
-
-/// What a token is for. A token for one audience is not valid for the other.
+/// The use of a token. A token for one audience is not valid for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// The WebSocket API and the playback API.
@@ -31,7 +26,7 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// As a token names it.
+    /// The name in a token.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,13 +36,13 @@ impl Audience {
     }
 }
 
-/// Whose data the holder of a console token may see.
+/// The orgs whose data the holder of a console token may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Scope {
-    /// One org's.
+    /// One org.
     Org(OrgId),
-    /// Any org's. Each access is audited.
+    /// All orgs. Each access is audited.
     Operator,
 }
 
@@ -68,14 +63,14 @@ impl TryFrom<String> for Scope {
     }
 }
 
-/// What a valid token says.
+/// The claims of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims<S> {
-    /// Whose data its holder may see.
+    /// The orgs whose data the holder may see.
     pub scope: S,
-    /// For whom it was made: the name in the audit log.
+    /// The holder: the name in the audit log.
     pub holder: String,
-    /// It is not valid from then on.
+    /// The time from which the token is not valid.
     pub expires_at: Timestamp,
 }
 
@@ -83,8 +78,8 @@ pub struct Claims<S> {
 pub type LiveClaims = Claims<OrgId>;
 pub type ConsoleClaims = Claims<Scope>;
 
-/// The text is no token, was signed with another key or for another audience, or has expired. The error does not say
-/// which.
+/// The text is not a token, or the token was signed with another key or for another audience, or has expired. The
+/// error does not say which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no valid token")]
 pub struct InvalidToken;

@@ -30,18 +30,18 @@ pub struct ListedAgent {
     pub agent: NewAgent,
 }
 
-/// A new agent, and what became of the unresolved events that name it.
+/// A new agent, with the results for the unresolved events that name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedAgent {
     pub id: AgentId,
     pub events: Resolved,
 }
 
-/// What became of unresolved events.
+/// The results of applying unresolved events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
     pub applied: u64,
-    /// Still unresolved, since applying them failed. The log has the code of each.
+    /// Still unresolved, because applying them failed. The log has the code of each.
     pub failed: u64,
 }
 
@@ -65,6 +65,6 @@ pub struct Tool {
     pub endpoint: String,
     /// 1 to 15.
     pub timeout_seconds: i32,
-    /// Whether two requests with one idempotency key have the effect of one.
+    /// Whether two requests with the same idempotency key have the effect of one.
     pub is_idempotent: bool,
 }

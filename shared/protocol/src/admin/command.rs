@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{NewAgent, Replayable, RetainedData, Selection, Target, Tool, ToolKind};
 
-/// A secret in a command. It does not print itself.
+/// A secret in a command. Its `Debug` output does not contain the secret.
 pub type Secret = Sensitive<String>;
 
 /// A command. `actor` is the name that the audit log records.
@@ -43,7 +43,7 @@ pub enum Command {
         #[serde(default)]
         metadata: Map<String, Value>,
     },
-    /// Changes a lead. An absent field stays as it is.
+    /// Changes a lead. An absent field stays unchanged.
     ChangeLead {
         actor: String,
         org_id: OrgId,
@@ -54,7 +54,7 @@ pub enum Command {
     },
     /// Lists the agents of an org.
     ListAgents { org_id: OrgId },
-    /// Changes an agent. An absent field stays as it is.
+    /// Changes an agent. An absent field stays unchanged.
     ConfigureAgent {
         actor: String,
         org_id: OrgId,
@@ -89,13 +89,13 @@ pub enum Command {
     },
     /// Sets whether Vapi retains nothing of an org's calls.
     SetZeroRetention { actor: String, org_id: OrgId, is_zero: bool },
-    /// Checks how an org's assistants and numbers are set up at Vapi, and with `run` changes what is wrong.
+    /// Checks the settings of an org's assistants and numbers at Vapi. With `run`, corrects them.
     Connect { actor: String, org_id: OrgId, run: bool },
     /// Reports the depth of the dead-letter queues and the clock difference to the database.
     Inspect {},
     /// Erases a call, or a number with its calls. Without `run` it only counts.
     Erase { actor: String, org_id: OrgId, target: Target, run: bool },
-    /// Closes the failure of a tool call whose outcome somebody found out.
+    /// Closes the failure of a tool call whose outcome a person has found out.
     SettleToolCall { actor: String, org_id: OrgId, event_id: String },
     /// Creates a token for the live view of an org's calls.
     MintToken {
@@ -106,7 +106,7 @@ pub enum Command {
     },
     /// Creates a link that signs in to the console.
     MintConsoleToken {
-        /// Also the name that the audit log records for what is done with the link.
+        /// Also the name that the audit log records for actions with the link.
         actor: String,
         /// None: an operator's link, which opens the pages of every org.
         org_id: Option<OrgId>,
@@ -125,12 +125,12 @@ pub enum Command {
     /// Starts an operation that moves dead letters back to their retry queues.
     StartRedrive {
         actor: String,
-        /// The new operation's id, chosen by the caller: the same id starts one operation however often it is sent.
+        /// The id of the new operation, chosen by the caller. Commands with the same id start one operation.
         id: Uuid,
         selection: Selection,
         /// Messages per second, at most.
         per_second: u32,
-        /// Leaves what became a dead letter later. None: later than now.
+        /// Leaves messages that became dead letters later. None: later than now.
         #[serde(default)]
         before: Option<Timestamp>,
     },
@@ -146,7 +146,7 @@ pub enum Command {
         /// Events per second, at most.
         per_second: u32,
     },
-    /// Continues the operations on which no invocation works. A schedule sends it every minute.
+    /// Continues the operations that no invocation processes. A schedule sends the command every minute.
     ContinueOperations {},
     /// Lists operations, newest first. An absent field selects all.
     ListOperations { id: Option<Uuid>, org_id: Option<OrgId>, limit: i64 },

@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use super::{Operation, Secret};
 
-/// What the console sends to `console-commands`. It names no actor: that is the token's holder.
+/// A request of the console to `console-commands`. It has no actor: the actor is the token's holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConsoleRequest {
-    /// The console token of the person who acts.
+    /// The console token of the acting person.
     pub token: Secret,
     pub command: ConsoleCommand,
 }
@@ -24,12 +24,12 @@ pub enum ConsoleCommand {
         call_id: Option<String>,
         code: Option<FailureCode>,
         event_id: Option<String>,
-        /// Leaves what became a dead letter later.
+        /// Leaves messages that became dead letters later.
         before: Timestamp,
     },
-    /// Applies the effects of a call's events once more.
+    /// Applies the effects of a call's events again.
     Replay { org_id: OrgId, call_id: String },
-    /// Closes the failure of a tool call whose outcome somebody found out.
+    /// Closes the failure of a tool call whose outcome a person has found out.
     Settle { org_id: OrgId, event_id: String },
     /// Returns the event of a failure with its personal data.
     Unmask { org_id: OrgId, event_id: String },

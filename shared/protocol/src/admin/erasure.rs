@@ -1,7 +1,7 @@
 use ringfence_vapi::Sensitive;
 use serde::{Deserialize, Serialize};
 
-/// What is erased.
+/// The subject of an erasure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
@@ -11,7 +11,7 @@ pub enum Target {
     Number(Sensitive<String>),
 }
 
-/// Counts what is stored of calls.
+/// The amounts of stored data of calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erasable {
     /// Calls with rows.
@@ -41,13 +41,13 @@ impl std::ops::AddAssign for Erasable {
     }
 }
 
-/// What was erased, or in a dry run would be.
+/// The erased data, or in a dry run the data that would be erased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erasure {
     pub known: Erasable,
     pub leads: u64,
-    /// Dead letters. A dry run counts none, since only the tombstone tells which they are.
+    /// Dead letters. A dry run counts none, because only the tombstone identifies them.
     pub dead_letters: u64,
-    /// Dead letters may be left, since the time was up: run the erasure again.
+    /// Dead letters may remain because the time limit was reached. Run the erasure again.
     pub more: bool,
 }

@@ -44,29 +44,31 @@ pub struct FailedOperation {
     pub last_failed_at: Timestamp,
 }
 
-/// What a pass over the dead-letter queues found and did.
+/// The result of a pass over the dead-letter queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetters {
-    /// The pass left what became a dead letter later. The next pass of the same redrive takes the same time: an event whose cause
-    /// is not fixed becomes a dead letter again at once, and would otherwise be redriven without end.
+    /// The pass leaves messages that became dead letters after this time. The next pass of the same redrive uses the
+    /// same time: an event whose cause is not fixed becomes a dead letter again at once, and would otherwise be
+    /// redriven without end.
     pub before: Timestamp,
     /// Messages that the selection chose.
     pub selected: u64,
-    /// Of these, those that went back to their retry queue; in an erasure, those that were deleted.
+    /// The selected messages that were moved back to their retry queue; in an erasure, those that were deleted.
     pub redriven: u64,
-    /// Messages that are neither an event nor a recording, that belong to no known org, or that cannot be read now. They stay.
+    /// Messages that are neither an event nor a recording, that belong to no known org, or that cannot be read now.
+    /// The pass leaves them in the queue.
     pub unknown: u64,
     /// The pass ran out of time.
     pub more: bool,
 }
 
-/// Which events a replay takes.
+/// The events that a replay takes.
 #[derive(Clone, Copy, Debug, Display, IntoStaticStr, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Replayable {
     /// Retained events that were applied.
     Applied,
-    /// Events that failed and were not applied since.
+    /// Events that failed and have not been applied since.
     Failed,
 }

@@ -1,4 +1,6 @@
-//! Administration: the commands that the admin function takes, and its replies.
+//! Administration: the commands of the function `admin`, and its replies.
+
+use std::time::Duration;
 
 mod agents;
 mod command;
@@ -19,3 +21,6 @@ pub use operations::{Operation, OperationKind, OperationState};
 pub use organizations::{Finding, Organization, OrganizationKey, RetainedData};
 pub use reply::Reply;
 pub use vapi::{Connection, ServerCheck};
+
+/// The longest lifetime of a live-view token or a console token.
+pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(12);

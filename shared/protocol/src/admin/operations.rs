@@ -13,7 +13,7 @@ pub struct Operation {
     pub org_id: Option<OrgId>,
     pub actor: String,
     pub state: OperationState,
-    /// Events that were applied, or dead letters that went back to their retry queue.
+    /// Events that were applied, or dead letters that were moved back to their retry queue.
     pub done: u64,
     /// Events that failed again, or dead letters that cannot be read. The log has the code of each.
     pub failed: u64,
@@ -38,6 +38,6 @@ pub enum OperationKind {
 pub enum OperationState {
     Running,
     Done,
-    /// Given up, because it did not advance.
+    /// Ended because it made no progress.
     Failed,
 }

@@ -23,12 +23,12 @@ pub struct OrganizationKey {
     pub webhook_url: String,
 }
 
-/// What has a retention of its own in each org.
+/// The kinds of data that have their own retention in each org.
 #[derive(Clone, Copy, Debug, Display, IntoStaticStr, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum RetainedData {
-    /// Counted from when the recording was stored.
+    /// Counted from the time at which the recording was stored.
     Recordings,
     /// Transcripts and summaries, counted from the first event of the call.
     Transcripts,

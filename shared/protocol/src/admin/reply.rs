@@ -59,17 +59,17 @@ pub enum Reply {
     DeadLetters(DeadLetters),
     /// How many events a replay would take.
     Count { events: i64 },
-    /// An operation as it stands when the invocation leaves it.
+    /// The state of an operation at the end of the invocation.
     Operation(Operation),
     /// Operations: those that were continued, or a list.
     Operations { operations: Vec<Operation> },
-    /// What was erased, or would be.
+    /// The erased data, or in a dry run the data that would be erased.
     Erased(Erasure),
-    /// How an org is set up at Vapi.
+    /// The settings of an org at Vapi.
     Connected(Connection),
     /// Queues and clocks.
     Inspected {
-        /// Function and number of messages of each dead-letter queue.
+        /// The function and the number of messages of each dead-letter queue.
         dead_letters: Vec<(String, i64)>,
         /// How far the database's clock is ahead of the function's.
         clock_skew_ms: i64,

@@ -1,4 +1,4 @@
-//! What only a call's timeline shows.
+//! Timeline events.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,24 +9,23 @@ use crate::fingerprint::Fingerprint;
 use crate::object::Object;
 use crate::sensitive::Sensitive;
 
-/// Something that happened to a call and changes no row but its timeline.
+/// An event that changes only the timeline of its call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallEvent {
-    /// What happened.
     pub event_type: EventType,
     /// `timestamp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_time: Option<Timestamp>,
     /// The call.
     pub call: CallFacts,
-    /// What is worth showing of it.
+    /// The values that the timeline shows.
     pub detail: Detail,
-    /// The recordings that can be fetched since it happened.
+    /// The recordings that can be fetched after this event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recordings: Vec<RecordingKind>,
 }
 
-/// The few values of a [`CallEvent`] that are worth showing. Each belongs to one type of message.
+/// The values of a [`CallEvent`] that the timeline shows. Each belongs to one message type.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
     /// `ServerMessageStatusUpdate.status`: `not-found` or `deletion-failed`.
@@ -38,14 +37,14 @@ pub struct Detail {
     /// `ServerMessageUserInterrupted.turnId`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn_id: Option<String>,
-    /// The name of the assistant that takes over: `newAssistant` of `assistant.started`, `toAssistant` of
+    /// The name of the assistant that takes over: `newAssistant` of `assistant.started`, or `toAssistant` of
     /// `ServerMessageTransferUpdate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_assistant: Option<String>,
     /// The name of the assistant that hands over: `ServerMessageTransferUpdate.fromAssistant`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_assistant: Option<String>,
-    /// `ServerMessageTransferUpdate.destination`: a number, a SIP URI or an assistant's name.
+    /// `ServerMessageTransferUpdate.destination`: a number, a SIP URI or the name of an assistant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Sensitive<String>>,
     /// `ServerMessageCallArtifactUpload.artifacts`.
@@ -53,7 +52,7 @@ pub struct Detail {
     pub artifacts: Vec<ArtifactUpload>,
 }
 
-/// Whether Vapi could put an artifact into the customer's own storage (`CallArtifactUploadItem`).
+/// The result of an upload to the customer's own storage (`CallArtifactUploadItem`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactUpload {
     /// `type`: `recording-mono`, `log` and others.
@@ -79,9 +78,9 @@ impl CallEvent {
         }
     }
 
-    /// Every fact, for the event key.
+    /// Feeds all facts to the event key.
     pub(super) fn feed(&self, fingerprint: &mut Fingerprint) {
-        let Self { event_type: _, message_time, call, detail, recordings: _ } = self; // they follow from the detail
+        let Self { event_type: _, message_time, call, detail, recordings: _ } = self; // derived from the detail
         call.feed(fingerprint);
         fingerprint.time("message_time", *message_time);
         detail.feed(fingerprint);

@@ -1,4 +1,4 @@
-//! What a call cost.
+//! The cost of a call.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use crate::fingerprint::Fingerprint;
 use crate::json;
 use crate::object::Object;
 
-/// Far above any call's cost in US dollars, and any count of tokens: what is larger is a mistake.
+/// A bound far above any call's cost in US dollars and any token count. A larger value is an error.
 const MAX_AMOUNT: f64 = 1e9;
 
-/// The numbers of Vapi's `CostBreakdown`: US dollars by part, and counts of tokens and characters.
+/// Vapi's `CostBreakdown`: US dollars by part, and counts of tokens and characters.
 ///
-/// Vapi adds parts, so they are kept by name.
+/// Vapi adds parts, so each is stored by its name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CostBreakdown {
     /// `CostBreakdown.analysisCostBreakdown`.
@@ -26,19 +26,19 @@ pub struct CostBreakdown {
     pub parts: BTreeMap<String, Number>,
 }
 
-/// `cost`, or the breakdown's total. Never the cost of the embedded call, which is 0 since its creation.
+/// `cost`, or the breakdown's total. The cost of the embedded call is not read: it is 0 since the call's creation.
 pub(super) fn total(message: &Object<'_>) -> Option<f64> {
     let total = || message.object("costBreakdown").amount("costBreakdown.total", MAX_AMOUNT);
     message.amount("cost", MAX_AMOUNT).or_else(total)
 }
 
 impl CostBreakdown {
-    /// `None` if there is no number in it.
+    /// `None` if the breakdown has no number.
     pub(super) fn read(message: &Object<'_>) -> Option<Self> {
         let breakdown = message.object("costBreakdown");
         let analysis = breakdown.object("costBreakdown.analysisCostBreakdown");
         let mut parts = numbers(&breakdown);
-        // Should it be a number: under its name stands a section, and a queued event must be read back.
+        // This name is reserved for the section. A number under it would make a queued event unreadable.
         parts.remove("analysisCostBreakdown");
         let read = Self { analysis: numbers(&analysis), parts };
         (read != Self::default()).then_some(read)
@@ -54,14 +54,14 @@ impl CostBreakdown {
     }
 }
 
-/// The fields that are numbers, under names like Vapi's.
+/// The numeric fields whose names are at most `MAX_NAME` bytes long.
 fn numbers(object: &Object<'_>) -> BTreeMap<String, Number> {
     const MAX_NAME: usize = 64;
     let named = object.fields().filter(|(name, _)| name.len() <= MAX_NAME);
     named.filter_map(|(name, raw)| Some((name.to_owned(), amount(raw)?))).collect()
 }
 
-/// A count stays an integer: `1830`, not `1830.0`.
+/// A plausible number. An integer stays an integer: `1830`, not `1830.0`.
 fn amount(raw: &RawValue) -> Option<Number> {
     let plausible = json::number(raw.get()).is_some_and(|number| (0.0..=MAX_AMOUNT).contains(&number));
     if plausible { serde_json::from_str(raw.get()).ok() } else { None }

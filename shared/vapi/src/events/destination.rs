@@ -1,9 +1,9 @@
-//! Where a call is transferred to.
+//! The destination of a transfer.
 
 use crate::object::Object;
 use crate::sensitive::Sensitive;
 
-/// A message's `destination` in a word: its number, its SIP URI or its assistant's name, by its type
+/// A message's `destination` as text: the number, the SIP URI or the name of the assistant, depending on its type
 /// (`TransferDestinationNumber`, `TransferDestinationSip`, `TransferDestinationAssistant`).
 pub(super) fn read(message: &Object<'_>) -> Option<Sensitive<String>> {
     let destination = message.object("destination");

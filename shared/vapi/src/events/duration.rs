@@ -1,16 +1,16 @@
-//! How long a call lasted.
+//! The duration of a call.
 
 use jiff::Timestamp;
 
 use crate::object::Object;
 
-/// Seconds as a column of SQL's `integer` holds them.
+/// The largest value of SQL's `integer`.
 const MAX_SECONDS: f64 = 2_147_483_647.0;
 
 /// A report's duration in whole seconds, rounded half up.
 ///
-/// The duration is not in Vapi's schema. Bodies carry it in up to three units, of which `durationSeconds` is exact enough
-/// and the least rounded; a body without any still tells it by its times.
+/// The duration is not in Vapi's schema. Bodies have it in up to three units. `durationSeconds` is preferred: it is
+/// exact enough and the least rounded. Without any of them, the duration is computed from start and end.
 pub(super) fn read(message: &Object<'_>, started_at: Option<Timestamp>, ended_at: Option<Timestamp>) -> Option<i64> {
     message
         .amount("durationSeconds", MAX_SECONDS)

@@ -1,12 +1,12 @@
-//! The types of message that are stored.
+//! Types of stored messages.
 
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-/// The other literal for a final transcript: an assistant that subscribes to it may be sent it as the type.
+/// The other type literal of a final transcript. An assistant that subscribes to it may receive it as the type.
 pub(crate) const FINAL_TRANSCRIPT: &str = "transcript[transcriptType=\"final\"]";
 
-/// The types of message that are stored, by Vapi's names.
+/// The types of stored messages, by Vapi's names.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumIter, EnumString, IntoStaticStr,
 )]
@@ -15,15 +15,15 @@ pub(crate) const FINAL_TRANSCRIPT: &str = "transcript[transcriptType=\"final\"]"
 pub enum EventType {
     /// `ServerMessageStatusUpdate`.
     StatusUpdate,
-    /// `ServerMessageTranscript`, under either of its type literals.
+    /// `ServerMessageTranscript`, with either of its type literals.
     Transcript,
     /// `ServerMessageEndOfCallReport`.
     EndOfCallReport,
-    /// `ClientMessageAssistantStarted`, sent to servers too.
+    /// `ClientMessageAssistantStarted`, which servers also receive.
     #[serde(rename = "assistant.started")]
     #[strum(serialize = "assistant.started")]
     AssistantStarted,
-    /// `ServerMessageHang`: the assistant stalls. Not a hang-up.
+    /// `ServerMessageHang`: the assistant stalls. The message does not mean a hang-up.
     Hang,
     /// `ServerMessageUserInterrupted`.
     UserInterrupted,
@@ -60,7 +60,8 @@ impl EventType {
         self.into_str()
     }
 
-    /// Its name in an assistant's `serverMessages`. Partial transcripts are left out: they are many, and they are not stored.
+    /// The type's name in an assistant's `serverMessages`. Partial transcripts are left out, because they are many and
+    /// are not stored.
     pub(crate) const fn server_message(self) -> &'static str {
         match self {
             Self::Transcript => FINAL_TRANSCRIPT,

@@ -10,18 +10,18 @@ use strum::{Display, EnumCount, EnumIter, IntoStaticStr};
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Function {
-    /// Calls that begin or go on, and most of the timeline.
+    /// Calls that begin or continue, and most timeline events.
     CallStarted,
     /// Calls that end or are deleted.
     CallEnded,
     /// Final transcripts.
     Transcript,
-    /// Reports and what becomes of their artifacts.
+    /// End-of-call reports and uploads of artifacts.
     EndOfCallReport,
 }
 
 impl Function {
-    /// The function's name, as in the tree and in its queue's name.
+    /// The function's name in the source tree and in the name of its queue.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.into_str()

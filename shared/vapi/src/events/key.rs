@@ -1,11 +1,11 @@
-//! Event keys: a function of an event's facts and of nothing else.
+//! Event keys, which depend only on an event's facts.
 
 use super::Event;
 use crate::fingerprint::Fingerprint;
 use crate::ids::EventKey;
 
-/// The key of an event. The time of receipt and the links that differ by delivery are no facts, so a redelivery has the
-/// same key.
+/// The key of an event. The time of receipt and the recording links differ between deliveries and are not facts, so a
+/// redelivery has the same key.
 pub(super) fn of(event: &Event) -> EventKey {
     let event_type = event.event_type();
     let call = &event.call().id;

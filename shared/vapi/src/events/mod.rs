@@ -1,7 +1,7 @@
-//! The events that Ringfence keeps, one file per kind.
+//! Stored events, one file per kind.
 //!
-//! An event is what is stored, queued and replayed: only the fields that its handler needs, and no secret, since Vapi's
-//! bodies carry credentials. A field that Vapi left out is left out of the JSON too; it is never `null`.
+//! An event is stored, queued and replayed. It has only the fields that its handler needs and no secrets, because
+//! Vapi's bodies contain credentials. A field that Vapi left out is also left out of the JSON; it is never `null`.
 
 mod call_event;
 mod cost;
@@ -33,20 +33,20 @@ use crate::call::CallFacts;
 use crate::ids::EventKey;
 use crate::object::Object;
 
-/// An event together with the key under which it is claimed.
+/// An event with the key under which it is claimed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredEvent {
     /// Equal keys mean equal facts.
     pub key: EventKey,
-    /// The facts.
     pub event: Event,
-    /// What fetches the recordings that the event names. Secrets that differ by delivery: neither facts nor kept with them.
+    /// Links to the recordings that the event names. They are secrets that differ between deliveries, so they are not
+    /// facts and are not stored with the event.
     #[serde(skip)]
     pub links: Vec<RecordingLink>,
 }
 
 impl StoredEvent {
-    /// Reads an event of a stored type, under the key of its facts.
+    /// Reads an event of a stored type and computes its key.
     pub(crate) fn read(event_type: EventType, message: &Object<'_>, call: CallFacts) -> Self {
         let event = Event::read(event_type, message, call);
         let links = match &event {
@@ -57,15 +57,15 @@ impl StoredEvent {
     }
 }
 
-/// What happened to a call.
+/// A typed event of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Event {
-    /// A `status-update` with which a call begins or goes on, known to us or not.
+    /// A `status-update` of a call that begins or continues. The status may be unknown to Ringfence.
     CallStarted(StatusUpdate),
-    /// The `status-update` `ended`.
+    /// The `status-update` with the status `ended`.
     CallEnded(StatusUpdate),
-    /// Something for the call's timeline only.
+    /// An event for the call's timeline only.
     CallEvent(CallEvent),
     /// A final `transcript`.
     Transcript(FinalTranscript),
@@ -74,7 +74,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Reads an event of a stored type. A partial transcript is none: the caller tells it apart.
+    /// Reads an event of a stored type. The caller must handle partial transcripts separately.
     fn read(event_type: EventType, message: &Object<'_>, call: CallFacts) -> Self {
         match event_type {
             EventType::StatusUpdate => status_update::read(message, call),
@@ -84,7 +84,7 @@ impl Event {
         }
     }
 
-    /// Vapi's name of the message's type.
+    /// Vapi's name of the message type.
     #[must_use]
     pub fn event_type(&self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ impl Event {
         .as_str()
     }
 
-    /// The call it happened to.
+    /// The facts about the event's call.
     #[must_use]
     pub fn call(&self) -> &CallFacts {
         match self {
@@ -107,7 +107,7 @@ impl Event {
         }
     }
 
-    /// The same, to be completed.
+    /// The facts about the event's call, to be completed.
     pub fn call_mut(&mut self) -> &mut CallFacts {
         match self {
             Self::CallStarted(event) | Self::CallEnded(event) => &mut event.call,
@@ -117,7 +117,7 @@ impl Event {
         }
     }
 
-    /// When Vapi made the message (`message.timestamp`), in whole milliseconds.
+    /// The time at which Vapi created the message (`message.timestamp`), in whole milliseconds.
     #[must_use]
     pub fn message_time(&self) -> Option<Timestamp> {
         match self {
@@ -128,7 +128,7 @@ impl Event {
         }
     }
 
-    /// The recordings that it says there are.
+    /// The recordings that the event names.
     #[must_use]
     pub fn recordings(&self) -> &[RecordingKind] {
         match self {
@@ -138,7 +138,7 @@ impl Event {
         }
     }
 
-    /// The function whose handler applies it, and on whose retry queue it waits.
+    /// The function whose handler applies the event and whose retry queue holds it after a failure.
     #[must_use]
     pub fn function(&self) -> Function {
         match self {

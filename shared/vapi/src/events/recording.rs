@@ -1,4 +1,4 @@
-//! Recordings that a message names, and the links to fetch them by.
+//! Recordings that a message names, and the links to fetch them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,8 @@ use crate::link;
 use crate::object::Object;
 use crate::sensitive::Sensitive;
 
-/// What was recorded. The tracks of one party alone are left out: both are in the stereo recording, a channel each.
+/// A kind of recording. The recordings of a single party are left out, because the stereo recording has each party in
+/// its own channel.
 #[derive(
     Clone,
     Copy,
@@ -31,25 +32,25 @@ use crate::sensitive::Sensitive;
 pub enum RecordingKind {
     /// Both parties in one channel.
     Mono,
-    /// A channel for each party.
+    /// One channel for each party.
     Stereo,
-    /// The picture of a web call.
+    /// The video of a web call.
     Video,
 }
 
-/// A text is not the name of a kind of recording.
+/// The text is not the name of a recording kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a recording is mono, stereo or video")]
 pub struct UnknownRecordingKind;
 
 impl RecordingKind {
-    /// Its name.
+    /// The kind's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.into_str()
     }
 
-    /// The last part of Vapi's endpoint for it: `GET /call/{id}/mono-recording`.
+    /// The last segment of the path of Vapi's endpoint: `GET /call/{id}/mono-recording`.
     #[must_use]
     pub const fn endpoint(self) -> &'static str {
         match self {
@@ -59,7 +60,7 @@ impl RecordingKind {
         }
     }
 
-    /// Where `Artifact` has a link that works for half an hour.
+    /// The field of `Artifact` with the presigned link, which is valid for half an hour.
     const fn presigned(self) -> &'static str {
         match self {
             Self::Mono => "artifact.presignedMonoUrl",
@@ -68,7 +69,7 @@ impl RecordingKind {
         }
     }
 
-    /// Its name in `call.artifact.upload`.
+    /// The kind's name in `call.artifact.upload`.
     const fn artifact(self) -> &'static str {
         match self {
             Self::Mono => "recording-mono",
@@ -82,19 +83,18 @@ fn unknown_kind(_: &str) -> UnknownRecordingKind {
     UnknownRecordingKind
 }
 
-/// A link that works for a while, and for whoever has it: a secret, and no part of an event.
+/// A temporary link that gives access to anyone who has it. It is a secret and not part of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordingLink {
-    /// What it leads to.
+    /// The kind of the recording.
     pub kind: RecordingKind,
-    /// The link.
     pub url: Sensitive<String>,
     /// `Artifact.presignedUrlsExpiresAt`.
     pub expires_at: Option<Timestamp>,
 }
 
 impl RecordingLink {
-    /// The links of a report. They are made anew for each delivery.
+    /// The links of a report. Each delivery has new ones.
     pub(super) fn read_all(message: &Object<'_>) -> Vec<Self> {
         let artifact = message.object("artifact");
         let expires_at = artifact.time("artifact.presignedUrlsExpiresAt");
@@ -106,7 +106,7 @@ impl RecordingLink {
     }
 }
 
-/// The kinds that a report says there are: by a link, or by a stable identifier.
+/// The kinds of recordings that a report names, by a link or by a stable identifier.
 pub(super) fn kinds_of_report(message: &Object<'_>, mono: bool, stereo: bool) -> Vec<RecordingKind> {
     let artifact = message.object("artifact");
     let video = artifact.text("artifact.videoRecordingUrl").is_some()
@@ -120,7 +120,7 @@ pub(super) fn kinds_of_report(message: &Object<'_>, mono: bool, stereo: bool) ->
     RecordingKind::iter().filter(|kind| is_named(kind) || is_linked(kind)).collect()
 }
 
-/// The kinds that were put into the customer's own storage.
+/// The kinds of recordings that were uploaded to the customer's own storage.
 pub(super) fn kinds_of_uploads(artifacts: &[ArtifactUpload]) -> Vec<RecordingKind> {
     let is_there = |kind: &RecordingKind| {
         artifacts

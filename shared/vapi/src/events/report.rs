@@ -13,12 +13,12 @@ use crate::object::Object;
 use crate::reason::ReasonFamily;
 use crate::sensitive::Sensitive;
 
-/// What an analysis or a structured output may hold. Its shape is the customer's.
+/// Limits for an analysis or a structured output, whose shape the customer defines.
 const OUTPUT: Limits = Limits { bytes: 256 * 1024, depth: 64 };
 
-/// What a call came to (`ServerMessageEndOfCallReport`, and the fields that real bodies carry beyond it).
+/// The result of a call (`ServerMessageEndOfCallReport`, and undocumented fields of real bodies).
 ///
-/// A call may have several, a preliminary one first, so every field may be absent.
+/// A call may have several reports, of which the first is preliminary, so every field is optional.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Always `end-of-call-report`.
@@ -28,22 +28,23 @@ pub struct Report {
     pub message_time: Option<Timestamp>,
     /// The call.
     pub call: CallFacts,
-    /// `endedReason`, Vapi's text: the enum is open.
+    /// `endedReason`, as Vapi's text, because the enum is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_reason: Option<String>,
-    /// What kind of reason it is.
+    /// The family of the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_family: Option<ReasonFamily>,
-    /// `startedAt`. A call that never connected has none.
+    /// `startedAt`. Absent if the call never connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// `endedAt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// `durationSeconds`, `durationMs`, `durationMinutes`, or the time between start and end; whole seconds.
+    /// The duration in whole seconds: `durationSeconds`, `durationMs`, `durationMinutes`, or the time between start
+    /// and end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<i64>,
-    /// `cost`, or `costBreakdown.total`; US dollars.
+    /// `cost`, or `costBreakdown.total`, in US dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
     /// `costBreakdown`.
@@ -52,7 +53,7 @@ pub struct Report {
     /// `summary`, or `Analysis.summary`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Sensitive<String>>,
-    /// `Analysis.successEvaluation`: `true`, `8`, `Pass`, by the assistant's rubric.
+    /// `Analysis.successEvaluation`, such as `true`, `8` or `Pass`, depending on the assistant's rubric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub success_evaluation: Option<Sensitive<String>>,
     /// `Analysis.structuredData`.
@@ -61,22 +62,23 @@ pub struct Report {
     /// `Artifact.structuredOutputs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structured_outputs: Option<Sensitive<Value>>,
-    /// `transcript`, or `Artifact.transcript`: the whole conversation, a line per turn.
+    /// `transcript`, or `Artifact.transcript`: the whole conversation, one line per turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transcript: Option<Sensitive<String>>,
-    /// `recordingUrl`, or `Artifact.recording.mono.combinedUrl`: the stable identifier, not a link that works.
+    /// `recordingUrl`, or `Artifact.recording.mono.combinedUrl`: a stable identifier, not a working link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording_url: Option<Sensitive<String>>,
-    /// `stereoRecordingUrl`, or `Artifact.recording.stereoUrl`, likewise.
+    /// `stereoRecordingUrl`, or `Artifact.recording.stereoUrl`: a stable identifier, not a working link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stereo_recording_url: Option<Sensitive<String>>,
-    /// What was recorded, as far as the report has a link or an identifier of it.
+    /// The recordings for which the report has a link or an identifier.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recordings: Vec<RecordingKind>,
 }
 
 impl Report {
-    /// Reads the message first, then its artifact and its analysis: real bodies copy their fields up.
+    /// Reads a field from the message first, then from its artifact or analysis, because real bodies repeat the fields
+    /// in the message.
     pub(super) fn read(message: &Object<'_>, call: CallFacts) -> Self {
         let artifact = message.object("artifact");
         let analysis = message.object("analysis");
@@ -108,14 +110,14 @@ impl Report {
         }
     }
 
-    /// Every fact, for the event key.
+    /// Feeds all facts to the event key.
     pub(super) fn feed(&self, fingerprint: &mut Fingerprint) {
         let Self {
-            event_type: _, // stands in the key itself
+            event_type: _, // part of the key itself
             message_time,
             call,
             ended_reason,
-            reason_family: _, // follows from the reason
+            reason_family: _, // derived from the reason
             started_at,
             ended_at,
             duration_seconds,
@@ -128,7 +130,7 @@ impl Report {
             transcript,
             recording_url,
             stereo_recording_url,
-            recordings: _, // follows from the links, which differ by delivery
+            recordings: _, // derived from the links, which differ between deliveries
         } = self;
         call.feed(fingerprint);
         fingerprint

@@ -10,7 +10,7 @@ use crate::object::Object;
 use crate::reason::ReasonFamily;
 use crate::sensitive::Sensitive;
 
-/// A call's new status (`ServerMessageStatusUpdate`).
+/// A new status of a call (`ServerMessageStatusUpdate`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusUpdate {
     /// Always `status-update`.
@@ -20,22 +20,22 @@ pub struct StatusUpdate {
     pub message_time: Option<Timestamp>,
     /// The call.
     pub call: CallFacts,
-    /// `status`, Vapi's text: the enum is open. `unknown` if there is none.
+    /// `status`, as Vapi's text, because the enum is open. `unknown` if absent.
     pub status: String,
-    /// `endedReason`, given with `ended` only.
+    /// `endedReason`, only present with `ended`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_reason: Option<String>,
-    /// What kind of reason it is.
+    /// The family of the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_family: Option<ReasonFamily>,
-    /// Where the call goes, given with `forwarding` only: a number, a SIP URI or an assistant's name.
+    /// The destination, only present with `forwarding`: a number, a SIP URI or the name of an assistant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Sensitive<String>>,
 }
 
-/// Reads a status update as the event that its status makes it.
+/// Reads a status update. Its status determines the kind of the event.
 pub(super) fn read(message: &Object<'_>, call: CallFacts) -> Event {
-    // A status of a wrong type counts as absent and must not lose the call's other facts.
+    // A status of a wrong type is treated as absent, so that the call's other facts are not lost.
     let status = message.token("status").unwrap_or_else(|| "unknown".to_owned());
     match status.as_str() {
         "not-found" | "deletion-failed" => Event::CallEvent(CallEvent::read(EventType::StatusUpdate, message, call)),
@@ -58,15 +58,15 @@ impl StatusUpdate {
         }
     }
 
-    /// Every fact, for the event key.
+    /// Feeds all facts to the event key.
     pub(super) fn feed(&self, fingerprint: &mut Fingerprint) {
         let Self {
-            event_type: _, // stands in the key itself
+            event_type: _, // part of the key itself
             message_time,
             call,
             status,
             ended_reason,
-            reason_family: _, // follows from the reason
+            reason_family: _, // derived from the reason
             destination,
         } = self;
         call.feed(fingerprint);

@@ -1,4 +1,4 @@
-//! `transcript`, final and partial.
+//! `transcript` messages, final and partial.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::fingerprint::Fingerprint;
 use crate::object::Object;
 use crate::sensitive::Sensitive;
 
-/// Something said, as it stays (`ServerMessageTranscript` with `transcriptType` `final`).
+/// A final transcript (`ServerMessageTranscript` with `transcriptType` `final`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinalTranscript {
     /// Always `transcript`.
@@ -20,19 +20,19 @@ pub struct FinalTranscript {
     pub message_time: Option<Timestamp>,
     /// The call.
     pub call: CallFacts,
-    /// `role`: `user`, `assistant`, or one that Vapi adds. `unknown` if there is none.
+    /// `role`: `user`, `assistant`, or one that Vapi adds. `unknown` if absent.
     pub role: String,
-    /// `transcript`, whole. Empty if there is none.
+    /// `transcript`, complete. Empty if absent.
     pub text: Sensitive<String>,
-    /// Where in `artifact.messages` the text stands; only given when there is no time, in whose place it tells a
-    /// repetition from a redelivery.
+    /// The index of the text in `artifact.messages`. Set only if the message has no time; it then distinguishes a
+    /// repeated utterance from a redelivery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<i64>,
-    /// The hash in the event key: SHA-256 over role, time or position, and text, in hexadecimal.
+    /// The hash in the event key: SHA-256 of the role, the time or position, and the text, in hexadecimal.
     pub content_sha256: String,
 }
 
-/// Something that is still being said (`ServerMessageTranscript` with `transcriptType` `partial`).
+/// A partial transcript, of speech that continues (`ServerMessageTranscript` with `transcriptType` `partial`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartialTranscript {
     /// `timestamp`.
@@ -42,12 +42,12 @@ pub struct PartialTranscript {
     pub call: CallFacts,
     /// `role`, as in [`FinalTranscript::role`].
     pub role: String,
-    /// `transcript`, so far.
+    /// `transcript`, the text so far.
     pub text: Sensitive<String>,
 }
 
-/// Whether a transcript stays as it is. Only a `transcriptType` that says otherwise makes it a partial one: storing what
-/// may have been final loses nothing.
+/// Whether a transcript is final. It is partial only if its `transcriptType` says so: storing a possibly final
+/// transcript loses no data.
 pub(crate) fn is_final(message: &Object<'_>) -> bool {
     let literal = message.text("type").is_some_and(|name| name == FINAL_TRANSCRIPT);
     literal || message.token("transcriptType").is_none_or(|kind| kind == "final")
@@ -85,24 +85,25 @@ fn text(message: &Object<'_>) -> String {
     message.text("transcript").unwrap_or_default()
 }
 
-/// Only what was said, by whom and when: a call's facts may be told differently in a redelivery, the words are the same.
+/// Hashes only the text, its speaker and its time or position. The facts about the call are left out, because a
+/// redelivery may give them differently.
 fn content_sha256(time: Option<Timestamp>, position: Option<i64>, role: &str, text: &str) -> String {
     let mut fingerprint = Fingerprint::new();
     fingerprint.text("role", Some(role)).time("time", time).integer("position", position).text("text", Some(text));
     fingerprint.finish()
 }
 
-/// The index of the text in `artifact.messages`, or the one that it is about to take.
+/// The index of the text in `artifact.messages`, or the index that it will get.
 ///
-/// Vapi sends a final transcript before or after it appends it. An equal text further up is an earlier utterance, so only
-/// the last message can be this one.
+/// Vapi sends a final transcript before or after it appends the text to the list. An equal text at an earlier index is
+/// an earlier utterance, so only the last message can be this one.
 fn position(message: &Object<'_>, role: &str, text: &str) -> Option<i64> {
     let messages = message.object("artifact").objects("artifact.messages")?;
     let is_last = messages.last().is_some_and(|last| says(last, role, text));
     i64::try_from(messages.len() - usize::from(is_last)).ok()
 }
 
-/// Whether one of `artifact.messages` is this text of this speaker. Its fields are named differently in REST bodies.
+/// Whether a message of `artifact.messages` has this text and this speaker. REST bodies use other field names.
 fn says(message: &Object<'_>, role: &str, text: &str) -> bool {
     let speaker = message.token("artifact.messages.role").map(|speaker| match speaker.as_str() {
         "bot" => "assistant".to_owned(),

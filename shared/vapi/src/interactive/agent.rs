@@ -1,4 +1,4 @@
-//! Who answers, and what is known of who calls.
+//! Agents, which answer calls, and leads, which are known callers.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -7,54 +7,53 @@ use super::inquiry;
 use crate::ids::{AgentId, LeadId};
 use crate::sensitive::Sensitive;
 
-/// An agent of an org, as far as Vapi is told of it.
+/// The data of an agent that is needed to answer Vapi.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Agent {
-    /// Its id.
     pub id: AgentId,
-    /// Vapi's id of its assistant.
+    /// Vapi's id of the assistant.
     pub assistant_id: Option<String>,
-    /// Vapi's id of its squad.
+    /// Vapi's id of the squad.
     pub squad_id: Option<String>,
-    /// What it answers beyond that.
+    /// Further data for the answers.
     #[serde(deserialize_with = "Configuration::tolerant")]
     pub configuration: Configuration,
 }
 
-/// What an agent answers Vapi with beyond its ids: `agents.configuration`.
+/// The data for an agent's answers in addition to its ids: `agents.configuration`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Configuration {
     /// `assistantOverrides.variableValues`, for `{{name}}` in prompts. The caller's lead is added as `lead`.
     pub variables: Map<String, Value>,
-    /// A transient assistant (`CreateAssistantDTO`), for an agent that has no id of Vapi's.
+    /// A transient assistant (`CreateAssistantDTO`), for an agent that has no id at Vapi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assistant: Option<Map<String, Value>>,
-    /// Where calls are transferred: `TransferDestinationNumber`, `-Sip` or `-Assistant`. A number or SIP URI also takes the calls of
-    /// an agent that has no assistant.
+    /// The destination of transfers: `TransferDestinationNumber`, `-Sip` or `-Assistant`. Calls to an agent without an
+    /// assistant are forwarded to a number or SIP URI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer_destination: Option<Value>,
-    /// Who takes over: `HandoffDestinationAssistant` or `-Squad`.
+    /// The destination of handoffs: `HandoffDestinationAssistant` or `-Squad`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handoff_destination: Option<Value>,
-    /// How long a silence means that the user has finished, 0 to 15 seconds.
+    /// The length of the silence after which the user has finished, 0 to 15 seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpointing_seconds: Option<f64>,
 }
 
-/// A configuration that Vapi would not understand.
+/// A configuration that Vapi would reject.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidConfiguration {
-    /// Not JSON, or of a wrong type somewhere.
+    /// Not JSON, or a value has a wrong type.
     #[error("the configuration is not a JSON object with fields of the right types: {0}")]
     Unreadable(String),
-    /// A field that means nothing.
+    /// An unknown field.
     #[error("the configuration has an unknown field: {0}")]
     UnknownField(String),
-    /// A destination without what its type needs.
+    /// A destination lacks a field that its type needs.
     #[error("{0} is not a destination that Vapi knows: it needs a type, and that type's own fields")]
     Destination(&'static str),
-    /// Out of range.
+    /// `endpointing_seconds` is out of range.
     #[error("endpointing_seconds must be from 0 to 15")]
     Endpointing,
     /// Too large.
@@ -63,7 +62,7 @@ pub enum InvalidConfiguration {
 }
 
 impl Configuration {
-    /// As people write it: whatever would be ignored or refused later is an error.
+    /// Parses a configuration that a person wrote. A value that would be ignored or refused later is an error.
     pub fn from_json(text: &str) -> Result<Self, InvalidConfiguration> {
         const FIELDS: [&str; 5] =
             ["variables", "assistant", "transfer_destination", "handoff_destination", "endpointing_seconds"];
@@ -89,30 +88,30 @@ impl Configuration {
         Ok(configuration)
     }
 
-    /// As it is kept. One that another release wrote must not leave a caller without an answer.
+    /// Deserializes a stored configuration. One that another release wrote and this one cannot read becomes the
+    /// default, so that the caller still gets an answer.
     fn tolerant<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let kept = Value::deserialize(deserializer)?;
         Ok(serde_json::from_value(kept).unwrap_or_default())
     }
 }
 
-/// Somebody whom the org knows by the number.
+/// A person whom the org knows by phone number.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Lead {
-    /// Its id.
     pub id: LeadId,
     /// The lead's name.
     pub name: Option<Sensitive<String>>,
     /// E.164.
     pub phone: Sensitive<String>,
-    /// `new`, `contacted`, or what the org calls it.
+    /// `new`, `contacted`, or a status that the org defines.
     pub status: String,
-    /// The org's own.
+    /// Free-form data of the org.
     pub metadata: Sensitive<Map<String, Value>>,
 }
 
 impl Lead {
-    /// The lead as a variable of prompts: `{{lead.name}}`.
+    /// The lead as a variable for prompts: `{{lead.name}}`.
     pub(super) fn variable(&self) -> Value {
         let Self { id, name, phone, status, metadata } = self;
         json!({"id": id, "name": name, "phone": phone, "status": status, "metadata": metadata})

@@ -1,16 +1,17 @@
-//! The answers, in Vapi's shapes. Each is sent with status 200: Vapi ignores the bodies of other statuses.
+//! Responses in Vapi's formats. Each has status 200, because Vapi ignores the body of any other status.
 
 use serde_json::{Map, Value, json};
 
 use super::{Agent, InquiryKind, Interactive, Lead, Question, ToolCall, ToolResult};
 
-/// Spoken where nobody takes a call.
+/// The sentence for a caller whose call no assistant takes.
 const NOBODY: &str = "Sorry, nobody can take this call right now. Please try again later.";
-/// What a model is told of a tool that its org has not registered.
+/// The error for a tool that the org has not registered.
 const NO_SUCH_TOOL: &str = "This tool is not configured.";
 
-/// The answer to an assistant request (`ServerMessageResponseAssistantRequest`): the agent's assistant, squad or transient assistant
-/// with what is known as variables, or else where it forwards. `None`: the agent has none of these.
+/// The response to an assistant request (`ServerMessageResponseAssistantRequest`): the agent's assistant, squad or
+/// transient assistant with variables, or else the number or SIP URI to forward to. `None` if the agent has none of
+/// these.
 #[must_use]
 pub fn assistant(agent: &Agent, lead: Option<&Lead>) -> Option<Value> {
     let configuration = &agent.configuration;
@@ -40,7 +41,7 @@ pub fn assistant(agent: &Agent, lead: Option<&Lead>) -> Option<Value> {
     destination.filter(is_reachable).map(|to| json!({"destination": to}))
 }
 
-/// Forwards a call to a number (E.164) or a SIP URI without any assistant.
+/// Forwards a call to a number (E.164) or a SIP URI, without an assistant.
 #[must_use]
 pub fn transfer_to(address: &str) -> Value {
     if address.starts_with("sip:") || address.starts_with("sips:") {
@@ -50,13 +51,14 @@ pub fn transfer_to(address: &str) -> Value {
     }
 }
 
-/// Says a sentence to the caller, after which the call ends. An empty one would make Vapi say something of its own.
+/// Vapi speaks the sentence to the caller and ends the call. An empty text is replaced, because Vapi would speak a
+/// sentence of its own.
 #[must_use]
 pub fn sentence(text: Option<&str>) -> Value {
     json!({"error": text.filter(|text| !text.is_empty()).unwrap_or(NOBODY)})
 }
 
-/// The answer to tool calls or to a legacy function call, of a result for each call.
+/// The response to tool calls or to a legacy function call, with a result for each call.
 #[must_use]
 pub fn tool_results(question: &Question, results: &[(&ToolCall, ToolResult)]) -> Value {
     if let Question::FunctionCall(_) = question {
@@ -65,7 +67,7 @@ pub fn tool_results(question: &Question, results: &[(&ToolCall, ToolResult)]) ->
     json!({"results": results.iter().filter_map(|(call, result)| result.entry(call)).collect::<Vec<_>>()})
 }
 
-/// A valid answer to a message for which nothing is configured, in the message's own shape.
+/// A valid response to a message for which nothing is configured, in the format of the message's type.
 #[must_use]
 pub fn nothing_configured(message: &Interactive) -> Value {
     match &message.question {
@@ -76,9 +78,9 @@ pub fn nothing_configured(message: &Interactive) -> Value {
             InquiryKind::TransferDestination => json!({"error": "No transfer destination is configured."}),
             InquiryKind::HandoffDestination => json!({"error": "No handoff destination is configured."}),
             InquiryKind::KnowledgeBase => json!({"documents": []}),
-            // A wait between interrupting the user and leaving a silence.
+            // A compromise: a shorter wait interrupts the user, a longer one leaves a silence.
             InquiryKind::Endpointing => json!({"timeoutSeconds": 0.5}),
-            // Nobody is dialled by default.
+            // By default no contact is dialled.
             InquiryKind::CampaignPredial => json!({"eligible": false}),
         },
     }

@@ -1,4 +1,4 @@
-//! The questions that an org may answer itself, by an endpoint or by its agent's configuration.
+//! Questions that an org can answer with an endpoint or with its agent's configuration.
 
 use serde_json::{Map, Value, json};
 use strum::{EnumIter, EnumString, IntoStaticStr, VariantNames};
@@ -9,21 +9,22 @@ use crate::object::Object;
 use crate::sanitise::sanitise;
 use crate::sensitive::Sensitive;
 
-/// `customEndpointingRule`'s own limits (`ServerMessageResponseCallEndpointingRequest`).
+/// The range that `customEndpointingRule` allows (`ServerMessageResponseCallEndpointingRequest`).
 pub(super) const ENDPOINTING_SECONDS: std::ops::RangeInclusive<f64> = 0.0..=15.0;
-/// What the model wrote, and a contact's variables.
+/// Limits for the parameters that the model wrote and for a contact's variables.
 const SMALL: Limits = Limits { bytes: 16 * 1024, depth: 32 };
-/// The latest turns of a conversation, and how much of them; a knowledge base needs no more, and an endpoint has little time.
+/// The most turns and bytes of a conversation, counted from its end. A knowledge base needs no more, and an endpoint
+/// has little time.
 const MAX_TURNS: usize = 50;
 const MAX_CONVERSATION_BYTES: usize = 64 * 1024;
 
-/// A question.
+/// A question of Vapi.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inquiry {
-    /// Which.
     pub kind: InquiryKind,
-    /// What an endpoint is told of it: of a conversation what was said (`conversation`: `role`, `text`), the model's `parameters`,
-    /// and of a campaign `campaign_id` and `contact`. Assistants' configuration and credentials stay behind.
+    /// The details that an endpoint receives: the spoken turns of the conversation (`conversation`: `role`, `text`),
+    /// the model's `parameters`, and for a campaign `campaign_id` and `contact`. Assistant configuration and
+    /// credentials are left out.
     pub details: Sensitive<Map<String, Value>>,
 }
 
@@ -31,19 +32,19 @@ pub struct Inquiry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, EnumString, IntoStaticStr, VariantNames)]
 #[strum(const_into_str)]
 pub enum InquiryKind {
-    /// `ServerMessageTransferDestinationRequest`: where to?
+    /// `ServerMessageTransferDestinationRequest`: the destination of a transfer.
     #[strum(serialize = "transfer-destination-request")]
     TransferDestination,
-    /// `ServerMessageHandoffDestinationRequest`: which assistant takes over?
+    /// `ServerMessageHandoffDestinationRequest`: the assistant that takes over.
     #[strum(serialize = "handoff-destination-request")]
     HandoffDestination,
-    /// `ServerMessageKnowledgeBaseRequest`: which documents help?
+    /// `ServerMessageKnowledgeBaseRequest`: the documents that help to answer.
     #[strum(serialize = "knowledge-base-request")]
     KnowledgeBase,
-    /// `ServerMessageCallEndpointingRequest`: has the user finished?
+    /// `ServerMessageCallEndpointingRequest`: whether the user has finished speaking.
     #[strum(serialize = "call.endpointing.request")]
     Endpointing,
-    /// `ServerMessageCampaignPredial`: may this contact be dialled?
+    /// `ServerMessageCampaignPredial`: whether Vapi may dial the contact.
     #[strum(serialize = "campaign.predial")]
     CampaignPredial,
 }
@@ -55,7 +56,8 @@ impl InquiryKind {
         self.into_str()
     }
 
-    /// Its name in an assistant's `serverMessages`. None: Vapi sends it to a server that is configured elsewhere.
+    /// The type's name in an assistant's `serverMessages`. `None` if Vapi sends the message to a server that is
+    /// configured elsewhere.
     pub(crate) const fn server_message(self) -> Option<&'static str> {
         match self {
             Self::TransferDestination | Self::HandoffDestination => Some(self.into_str()),
@@ -63,13 +65,13 @@ impl InquiryKind {
         }
     }
 
-    /// The kind of a message type.
+    /// The kind that a message type names.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         name.parse().ok()
     }
 
-    /// An endpoint's answer, reduced to what Vapi may be told; `None`: Vapi would not understand it.
+    /// An endpoint's response, reduced to the fields that Vapi accepts. `None` if Vapi would reject it.
     #[must_use]
     pub fn read_answer(self, body: &[u8]) -> Option<Value> {
         let answer: Map<String, Value> = serde_json::from_str(&sanitise(body)).ok()?;
@@ -85,7 +87,7 @@ impl InquiryKind {
         self.is_answer(&answer).then_some(Value::Object(answer))
     }
 
-    /// What an agent's configuration answers.
+    /// The answer from an agent's configuration.
     #[must_use]
     pub fn configured_answer(self, agent: &Agent) -> Option<Value> {
         let configuration = &agent.configuration;
@@ -158,10 +160,10 @@ impl Inquiry {
     }
 }
 
-/// Roles whose text nobody says.
+/// Roles of messages that are not spoken.
 const PROMPTS: [&str; 2] = ["system", "developer"];
 
-/// What was said, the latest turns of it.
+/// The latest spoken turns of the conversation.
 fn conversation(message: &Object<'_>) -> Vec<Value> {
     let turns = message
         .objects("messages")

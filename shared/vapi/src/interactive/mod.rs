@@ -1,4 +1,4 @@
-//! The messages for whose answer Vapi waits, and their answers (`ServerMessageResponse*`).
+//! Messages to which Vapi needs a response, and the responses (`ServerMessageResponse*`).
 
 mod agent;
 mod answer;
@@ -18,25 +18,25 @@ use crate::object::Object;
 /// The type of `ServerMessageToolCalls`.
 pub(crate) const TOOL_CALLS: &str = "tool-calls";
 
-/// A message whose answer's body matters.
+/// A message to which Vapi needs a response body.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interactive {
-    /// The call that it is about; `None` without a usable call id. A campaign asks before there is a call.
+    /// The call of the message. `None` without a valid call id: a campaign's message arrives before its call exists.
     pub call: Option<CallFacts>,
-    /// What Vapi wants to know.
     pub question: Question,
 }
 
-/// What Vapi wants to know.
+/// The question of an interactive message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Question {
-    /// `ServerMessageAssistantRequest`: which assistant takes this call? Vapi waits 7.5 seconds.
+    /// `ServerMessageAssistantRequest`: the assistant for a call. Vapi waits 7.5 seconds.
     Assistant,
-    /// `ServerMessageToolCalls`: run these tools.
+    /// `ServerMessageToolCalls`: tools to execute.
     ToolCalls(Vec<ToolCall>),
-    /// `function-call`, the predecessor of `tool-calls`. It has no id, so it is given one that is the same in each delivery.
+    /// `function-call`, the predecessor of `tool-calls`. It has no id, so it gets one that is the same in each
+    /// delivery.
     FunctionCall(ToolCall),
-    /// One of the questions that an org may answer itself.
+    /// A question that an org can answer itself.
     Inquiry(Inquiry),
 }
 
@@ -49,7 +49,7 @@ impl Interactive {
             "function-call" => Question::FunctionCall(ToolCall::read_function_call(message)),
             name => Question::Inquiry(Inquiry::read(InquiryKind::from_name(name)?, message)),
         };
-        // A campaign's contact has not been called.
+        // A campaign's contact has no call yet.
         let has_call = !matches!(&question, Question::Inquiry(inquiry) if inquiry.kind == InquiryKind::CampaignPredial);
         Some(Self { call: has_call.then(|| CallFacts::read(message)).flatten(), question })
     }

@@ -1,4 +1,4 @@
-//! The tool calls of a `tool-calls` message, in all the shapes in which they arrive.
+//! Parses the tool calls of a `tool-calls` message in each of their formats.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -9,20 +9,20 @@ use crate::object::Object;
 use crate::sanitise::sanitise;
 use crate::sensitive::Sensitive;
 
-/// A tool that the model calls (`ToolCall`).
+/// A call of a tool by the model (`ToolCall`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolCall {
-    /// `id`, which the result must echo.
+    /// `id`, which the result must repeat.
     pub id: Option<String>,
-    /// `function.name`, or the flattened forms' `name`.
+    /// `function.name`, or `name` in the flat formats.
     pub name: Option<String>,
-    /// `function.arguments`, or the flattened forms' `arguments` or `parameters`. An object, unless the model wrote
-    /// something else or was cut off: then what it wrote, as a text.
+    /// `function.arguments`, or `arguments` or `parameters` in the flat formats. An object; or, if the model wrote
+    /// something else or was cut off, the written text.
     pub arguments: Sensitive<Value>,
 }
 
 impl ToolCall {
-    /// Bodies carry the same calls up to three times; the plainest list that has any is read.
+    /// Reads the first list that is not empty, because a body has the same calls up to three times.
     pub(super) fn read_all(message: &Object<'_>) -> Vec<Self> {
         [Self::read_list(message, "toolCallList"), Self::read_list(message, "toolCalls"), Self::read_tools(message)]
             .into_iter()
@@ -30,7 +30,7 @@ impl ToolCall {
             .unwrap_or_default()
     }
 
-    /// `function-call` has no id: what is called, with what and when stands for it.
+    /// Reads a `function-call`. It has no id, so a hash of its name, arguments and timestamp replaces the id.
     pub(super) fn read_function_call(message: &Object<'_>) -> Self {
         let call = message.object("functionCall");
         let name = call.id("functionCall.name");
@@ -43,7 +43,8 @@ impl ToolCall {
         Self { id: Some(format!("function-call-{}", fingerprint.finish())), name, arguments }
     }
 
-    /// The idempotency key of its execution, `tool-calls:{call}:{id}`. `None`: a call without an id is told from no other.
+    /// The idempotency key of the execution, `tool-calls:{call}:{id}`. `None` if the tool call has no id, because it
+    /// cannot be distinguished from others.
     #[must_use]
     pub fn execution_id(&self, call: Option<&VapiCallId>) -> Option<String> {
         let id = self.id.as_deref()?;
@@ -51,7 +52,7 @@ impl ToolCall {
         if is_token(id) {
             return Some(format!("tool-calls:{call}:{id}"));
         }
-        // Whatever else Vapi may use one day, in a form that is safe in a key.
+        // An id that is not safe in a key is hashed.
         let mut fingerprint = Fingerprint::new();
         fingerprint.text("id", Some(id));
         Some(format!("tool-calls:{call}:{}", fingerprint.finish()))
@@ -62,7 +63,8 @@ impl ToolCall {
         calls.iter().map(Self::read).collect()
     }
 
-    /// `toolWithToolCallList`: the tools' definitions, each with its call. The call's name may stand in the definition.
+    /// Reads `toolWithToolCallList`: tool definitions, each with its call. The definition may have the name instead of
+    /// the call.
     fn read_tools(message: &Object<'_>) -> Vec<Self> {
         let tools = message.objects("toolWithToolCallList").unwrap_or_default();
         tools
@@ -88,16 +90,16 @@ fn name(call: &Object<'_>) -> Option<String> {
     call.object("toolCall.function").id("toolCall.function.name").or_else(|| call.id("toolCall.name"))
 }
 
-/// A call's arguments, written as JSON or as a text that holds JSON.
+/// A call's arguments, which are JSON or a text that contains JSON.
 pub(super) fn arguments(written: Option<&RawValue>) -> Sensitive<Value> {
     let Some(written) = written else { return Sensitive::from(Value::Object(serde_json::Map::new())) };
     let value = match serde_json::from_str(written.get()) {
-        // The text has escapes of its own, which the pre-pass over the body could not see.
-        // Some models write nothing for a tool without parameters.
+        // The text has its own escapes, which the sanitiser did not see in the body. Some models write no text for a
+        // tool without parameters.
         Ok(Value::String(text)) if matches!(text.trim(), "" | "null") => Value::Object(serde_json::Map::new()),
         Ok(Value::String(text)) => serde_json::from_str(&sanitise(text.as_bytes())).unwrap_or(Value::String(text)),
         Ok(value) => value,
-        // Too deep, or a number out of range.
+        // The JSON is nested too deeply, or a number is out of range.
         Err(_) => Value::String(written.get().to_owned()),
     };
     Sensitive::from(value)

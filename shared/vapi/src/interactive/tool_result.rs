@@ -1,4 +1,4 @@
-//! What a model is told of a tool call (`ToolCallResult`).
+//! The result of a tool call, as Vapi expects it (`ToolCallResult`).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use super::ToolCall;
 use crate::sanitise::sanitise;
 use crate::sensitive::Sensitive;
 
-/// A result or an error, and what is said and passed on with it.
+/// A result or an error, with an optional message to speak and optional metadata.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ToolResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -21,20 +21,21 @@ pub struct ToolResult {
 }
 
 impl ToolResult {
-    /// An error in words that a model can speak about.
+    /// An error with a text for the model.
     #[must_use]
     pub fn error(text: &str) -> Self {
         Self { error: Some(Sensitive::from(text.to_owned())), ..Self::default() }
     }
 
-    /// An endpoint's answer: an object with `result` or `error`, each a text or any JSON; `message` and `metadata` as Vapi has them. An
-    /// empty one says that it was done and that there is nothing to say about it. `None`: it is something else.
+    /// Reads an endpoint's response: an object with `result` or `error`, each a text or any JSON, and with `message`
+    /// and `metadata` in Vapi's format. An empty body or object means success without a result. `None` if the body is
+    /// anything else.
     #[must_use]
     pub fn read(body: &[u8]) -> Option<Self> {
         let body = sanitise(body);
         let body = if body.trim().is_empty() { "{}" } else { &body };
         let mut answer: Map<String, Value> = serde_json::from_str(body).ok()?;
-        // Whatever else it is, it is no answer to this.
+        // An object with only unknown fields is not a tool result.
         let is_known = |field: &String| ["result", "error", "message", "metadata"].contains(&field.as_str());
         if !answer.contains_key("result") && !answer.contains_key("error") && !answer.keys().all(is_known) {
             return None;
@@ -42,7 +43,7 @@ impl ToolResult {
         let error = answer.remove("error").filter(|error| *error != Value::Bool(false)).and_then(|error| line(&error));
         let result = answer.remove("result").and_then(|result| line(&result));
         Some(Self {
-            // Vapi takes an empty result for none.
+            // Vapi treats an empty result as a missing one.
             result: error.is_none().then(|| Sensitive::from(result.unwrap_or_else(|| "Done.".to_owned()))),
             error: error.map(Sensitive::from),
             message: answer.remove("message").filter(is_spoken).map(Sensitive::from),
@@ -50,12 +51,12 @@ impl ToolResult {
         })
     }
 
-    /// Its text alone, the answer to a legacy function call.
+    /// The text of the result or the error, for the response to a legacy function call.
     pub(super) fn text(&self) -> &str {
         self.result.as_ref().or(self.error.as_ref()).map_or("", |text| text.expose())
     }
 
-    /// The entry of `results` for a call. `None`: a call without an id cannot be answered.
+    /// The call's entry in `results`. `None` if the call has no id, because such a call cannot be answered.
     pub(super) fn entry(&self, call: &ToolCall) -> Option<Value> {
         let mut entry = json!(self);
         entry["toolCallId"] = json!(call.id.as_ref()?);
@@ -66,12 +67,12 @@ impl ToolResult {
     }
 }
 
-/// `ToolMessageComplete` or `ToolMessageFailed`.
+/// Whether the message is a `ToolMessageComplete` or a `ToolMessageFailed`.
 fn is_spoken(message: &Value) -> bool {
     matches!(message.get("type").and_then(Value::as_str), Some("request-complete" | "request-failed"))
 }
 
-/// A text, or the JSON of anything else, in one line; `None`: there is nothing in it.
+/// A text, or the JSON of another value, as a single line. `None` if it is empty.
 fn line(value: &Value) -> Option<String> {
     let line = match value {
         Value::Null => String::new(),
@@ -81,7 +82,7 @@ fn line(value: &Value) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
-/// A line break makes Vapi drop a result.
+/// Joins the lines of a text, because Vapi drops a result that contains a line break.
 fn single_line(text: &str) -> String {
     let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}');
     let lines = text.split(is_break).map(str::trim).filter(|line| !line.is_empty());
@@ -124,7 +125,7 @@ mod tests {
         for body in ["ok", "[1]", "\"ok\"", "<html>", "{\"result\":", r#"{"results":[{"result":"ok"}]}"#] {
             assert_eq!(ToolResult::read(body.as_bytes()), None, "{body}");
         }
-        // As a 204 has it.
+        // The body of a 204 response.
         assert_eq!(json!(ToolResult::read(b"").unwrap()), json!({"result": "Done."}));
     }
 }

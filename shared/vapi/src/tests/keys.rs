@@ -1,4 +1,4 @@
-//! Equal facts, equal key; different facts, different key.
+//! Equal facts have equal keys; different facts have different keys.
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ fn key_received_at(body: &Value, received_at: Timestamp) -> EventKey {
     }
 }
 
-/// What a transcript's key stands for.
+/// The facts in a transcript's key.
 #[derive(Clone, Debug, PartialEq)]
 struct Said {
     call: &'static str,
@@ -36,7 +36,7 @@ impl Said {
     }
 }
 
-/// Few values each, so that two of them are often equal.
+/// Few values each, so that two generated ones are often equal.
 fn said() -> impl Strategy<Value = Said> {
     let call = prop::sample::select(vec!["call-1", "call-2"]);
     let role = prop::sample::select(vec!["user", "assistant"]);
@@ -48,7 +48,7 @@ fn said() -> impl Strategy<Value = Said> {
     })
 }
 
-/// What a report's key stands for, in part.
+/// Some of the facts in a report's key.
 #[derive(Clone, Debug, PartialEq)]
 struct Reported {
     time_ms: i64,
@@ -212,7 +212,7 @@ fn a_status_updates_key_tells_its_facts_apart() {
     assert_eq!(key(&redelivered), key(&body));
 }
 
-/// A change of the derivation would apply redeliveries a second time across a deploy.
+/// If the derivation changed, redeliveries during a deployment would be applied twice.
 #[test]
 fn the_key_of_a_known_body_stays_the_same() {
     for (name, hash) in [

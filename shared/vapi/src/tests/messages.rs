@@ -1,4 +1,4 @@
-//! How messages are told apart, and the facts that all of them carry.
+//! Message types, and the facts that all messages have.
 
 use serde_json::{Value, json};
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{BadRequest, Event, Message, Parsed, Report, StoredEvent, parse};
 
-/// A day on which all samples are in the past, and not by long.
+/// A day shortly after the times of all samples.
 fn received_at() -> Timestamp {
     "2026-09-14T18:00:00Z".parse().unwrap()
 }

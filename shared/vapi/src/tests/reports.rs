@@ -1,4 +1,4 @@
-//! What a report's fields are read from.
+//! The sources of a report's fields.
 
 use serde_json::{Value, json};
 

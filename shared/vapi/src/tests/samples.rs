@@ -1,4 +1,4 @@
-//! Every sample body is what the design's table says.
+//! Each sample body is parsed as the design's table specifies.
 
 use std::fs;
 
@@ -6,7 +6,8 @@ use super::{parse_text, sample, sample_json, samples_dir, stored};
 use crate::interactive::{Interactive, Question};
 use crate::{BadRequest, FailureCode, Message, Parsed, StoredEvent};
 
-/// Each sample, and what it is: `stored`, its event's kind, and the function that applies it; or the message's fate.
+/// Each sample with the expected result: `stored`, the kind of the event and its function; or the handling of the
+/// message.
 const SAMPLES: [(&str, &str); 50] = [
     ("assistant-request.inbound-twilio", "interactive assistant-request"),
     ("assistant-request.inbound-vapi-number", "interactive assistant-request"),
@@ -85,7 +86,7 @@ fn describe_interactive(interactive: &Interactive) -> String {
     }
 }
 
-/// The samples that are stored, by name.
+/// The stored samples, by name.
 fn stored_samples() -> impl Iterator<Item = (&'static str, StoredEvent)> {
     let stored_ones = SAMPLES.into_iter().filter(|(_, fate)| fate.starts_with("stored"));
     stored_ones.map(|(name, _)| (name, stored(&sample_json(name))))
@@ -129,7 +130,7 @@ fn a_stored_event_survives_its_queue() {
     for (name, event) in stored_samples() {
         let queued = serde_json::to_string(&event).unwrap();
         assert!(!queued.contains("null"), "{name}: {queued}");
-        // Without its links, which are secrets.
+        // The links are left out, because they are secrets.
         assert!(!queued.contains("X-Amz-Signature"), "{name}: {queued}");
         let facts = StoredEvent { links: Vec::new(), ..event };
         assert_eq!(serde_json::from_str::<StoredEvent>(&queued).unwrap(), facts, "{name}");

@@ -1,11 +1,11 @@
-//! No field of a wrong type or shape refuses a body.
+//! A field of a wrong type or shape never causes a body to be refused.
 
 use serde_json::{Value, json};
 
 use super::{parse_text, received_at, sample, sample_json, stored_text};
 use crate::{BadRequest, Event, Message, Parsed, parse};
 
-/// JSON of every type, absurd values among it.
+/// JSON values of every type, including extreme ones.
 const WRONG: [&str; 12] = [
     "null",
     "true",
@@ -21,13 +21,13 @@ const WRONG: [&str; 12] = [
     r#"{"id":{},"number":[],"metadata":3}"#,
 ];
 
-/// Without these a report is refused; with them wrong, rightly.
+/// The fields without which a report is refused, also if their values are invalid.
 const NEEDED: [&str; 4] = ["/message", "/message/type", "/message/call", "/message/call/id"];
 
-/// Between them they have every field that is read.
+/// Together, these bodies have every field that is read.
 const REPORTS: [&str; 2] = ["end-of-call-report.outbound-full", "wild.end-of-call-report.carries-secrets"];
 
-/// The pointers of all fields that an object has, to some depth. Of a list only the first item is taken.
+/// The JSON pointers of all fields of an object, to a limited depth. Of a list, only the first item is included.
 fn pointers(value: &Value, at: &str, depth: usize) -> Vec<String> {
     let children: Vec<(String, &Value)> = match value {
         Value::Object(map) => map.iter().map(|(name, value)| (format!("{at}/{name}"), value)).collect(),
@@ -40,7 +40,7 @@ fn pointers(value: &Value, at: &str, depth: usize) -> Vec<String> {
     children.into_iter().flat_map(|(at, value)| [vec![at.clone()], pointers(value, &at, depth - 1)].concat()).collect()
 }
 
-/// A body with one field replaced by JSON that [`Value`] may be unable to hold.
+/// A body in which one field is replaced by JSON that [`Value`] may not be able to represent.
 fn with(body: &Value, pointer: &str, json: &str) -> String {
     const PLACEHOLDER: &str = "the-field-to-replace";
     let mut body = body.clone();
@@ -48,7 +48,7 @@ fn with(body: &Value, pointer: &str, json: &str) -> String {
     body.to_string().replace(&format!("\"{PLACEHOLDER}\""), json)
 }
 
-/// Everything that is not looked at: it only makes the test slow.
+/// Removes the fields that are not read, which only make the test slow.
 fn without_bulk(name: &str) -> Value {
     let mut body = sample_json(name);
     for bulk in ["messages", "costs"] {
@@ -74,7 +74,7 @@ fn no_wrong_field_refuses_a_report() {
                 let Ok(Parsed { message: Message::Stored(stored), .. }) = parsed else {
                     panic!("{name} with {field} = {wrong}: {parsed:?}");
                 };
-                // It may have to wait in a queue.
+                // The event may be queued and must be readable again.
                 let queued = serde_json::to_string(&stored).unwrap();
                 let read_back = serde_json::from_str(&queued);
                 assert_eq!(read_back.ok(), Some(stored), "{name} with {field} = {wrong}: {queued}");
@@ -83,7 +83,8 @@ fn no_wrong_field_refuses_a_report() {
     }
 }
 
-/// The statement and the queue must see one number: a cost that changed in the queue would be another fact under the same key.
+/// The SQL statement and the queue must have the same number: if the cost changed in the queue, one key would have two
+/// facts.
 #[test]
 fn a_cost_survives_the_queue_to_the_last_digit() {
     for cost in [0.477_000_000_000_000_04, 0.1 + 0.2, 0.1 + 0.7, 1.0 / 3.0, 0.037, 1e-7] {

@@ -1,0 +1,93 @@
+//! Environment variables of the functions.
+
+use ringfence_vapi::Function;
+use strum::IntoEnumIterator as _;
+
+use super::backing::Backing;
+use super::buckets;
+use super::gateway::{connections_endpoint, live_url};
+use super::queues::{
+    ACCESS_KEY, BROADCASTS, Queues, RECORDINGS, REGION, dead_letter_queue, dead_letters_of, queue_of, retry_queue,
+};
+use crate::error::Result;
+
+/// Simulated calls have their recordings on this machine, real calls at Vapi.
+const RECORDING_HOSTS: &str = "127.0.0.1,*.vapi.ai,*.r2.cloudflarestorage.com";
+
+/// Names and values, in the order in which they are printed.
+pub type Environment = Vec<(String, String)>;
+
+/// Environment of the functions: the variables of the template and those of this machine. `base_url` is the URL of the
+/// functions.
+pub fn of_functions(backing: &Backing, base_url: &str) -> Result<Environment> {
+    let mut environment = vec![
+        ("DATABASE_URL".to_owned(), backing.database.app_url.clone()),
+        ("DATABASE_OWNER_URL".to_owned(), backing.database.owner_url.clone()),
+        ("RINGFENCE_APP_PASSWORD".to_owned(), backing.secrets.app_password.clone()),
+        ("RINGFENCE_MASTER_KEYS".to_owned(), backing.secrets.master_keys_variable()),
+        ("RINGFENCE_KEYS".to_owned(), backing.secrets.keys_variable()?),
+        ("PUBLIC_BASE_URL".to_owned(), base_url.to_owned()),
+    ];
+    environment.extend(of_waiting_work(&backing.queues));
+    environment.push(("CONNECTIONS_ENDPOINT".to_owned(), connections_endpoint(backing.gateway_port)));
+    environment.push(("LIVE_URL".to_owned(), live_url(backing.gateway_port)));
+    environment.push(("CONSOLE_COMMANDS_FUNCTION_NAME".to_owned(), "console-commands".to_owned()));
+    // Endpoints under development run on this machine.
+    environment.push(("EGRESS_POLICY".to_owned(), "anywhere".to_owned()));
+    environment.push(("RECORDING_HOSTS".to_owned(), RECORDING_HOSTS.to_owned()));
+    // The functions are invoked at another endpoint than the queues.
+    environment.push(("AWS_ENDPOINT_URL_LAMBDA".to_owned(), base_url.to_owned()));
+    environment.extend(of_aws(&backing.sqs_endpoint));
+    environment.push(("PATH".to_owned(), backing.tools.path_variable()));
+    Ok(environment)
+}
+
+/// Variables with the addresses of the queues, of the bucket of parked events and of the bucket of recordings.
+#[must_use]
+pub fn of_waiting_work(queues: &Queues) -> Environment {
+    let buckets = [("PARKING_BUCKET", buckets::PARKING), ("RECORDINGS_BUCKET", buckets::RECORDINGS)];
+    let mut environment: Environment = buckets.map(|(name, bucket)| (name.to_owned(), bucket.to_owned())).to_vec();
+    for function in Function::iter() {
+        let name = function.as_str().to_uppercase().replace('-', "_");
+        let url = |queue: &str| queues.get(queue).cloned().unwrap_or_default();
+        environment.push((format!("{name}_QUEUE_URL"), url(&retry_queue(function))));
+        environment.push((format!("{name}_DLQ_URL"), url(&dead_letter_queue(function))));
+        environment.push((format!("{name}_FUNCTION_NAME"), function.to_string()));
+    }
+    let others = [
+        ("BROADCAST_QUEUE_URL", queue_of(BROADCASTS)),
+        ("BROADCAST_DLQ_URL", dead_letters_of(BROADCASTS)),
+        ("RECORDING_UPLOAD_QUEUE_URL", queue_of(RECORDINGS)),
+        ("RECORDING_UPLOAD_DLQ_URL", dead_letters_of(RECORDINGS)),
+    ];
+    environment.extend(others.map(|(name, queue)| (name.to_owned(), queues.get(&queue).cloned().unwrap_or_default())));
+    environment
+}
+
+/// Variables that direct the AWS SDK to the local endpoint only.
+#[must_use]
+pub fn of_aws(endpoint: &str) -> Environment {
+    let variables = [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_REGION", REGION),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", ACCESS_KEY),
+    ];
+    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+}
+
+/// An `export` line for a shell, with the value quoted.
+#[must_use]
+pub fn export_line(name: &str, value: &str) -> String {
+    format!("export {name}='{}'", value.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_back_what_was_exported() {
+        assert_eq!(export_line("NAME", "it's $HOME"), r"export NAME='it'\''s $HOME'");
+    }
+}
