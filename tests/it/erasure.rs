@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringfence_harness::testing::Call;
 use ringfence_harness::testing::call::delivery;
+use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_protocol::admin::{Command, Erasure, NewAgent, Replayable, Reply, Selection, Target};
 use ringfence_protocol::maintenance::Job;
 use ringfence_vapi::{EventType, Function, RecordingKind};
