@@ -592,7 +592,7 @@ CREATE TABLE orphaned_objects (
     org_id      uuid        NOT NULL,
     storage_key text        NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
-    seen_to_at  timestamptz,
+    first_deleted_at  timestamptz,
     CONSTRAINT orphaned_objects_pkey PRIMARY KEY (org_id, storage_key),
     CONSTRAINT orphaned_objects_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
 );

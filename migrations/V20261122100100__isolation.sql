@@ -75,7 +75,7 @@ GRANT SELECT, INSERT, UPDATE (state, covered_before, expires_at), DELETE ON live
 GRANT SELECT, INSERT, UPDATE, DELETE ON partial_gates TO ringfence_app;
 GRANT SELECT ON erasures, admin_operations TO ringfence_app;
 GRANT SELECT, UPDATE (state, code, next_attempt_at, finished_at) ON reconciliations TO ringfence_app;
-GRANT SELECT, UPDATE (seen_to_at), DELETE ON orphaned_objects TO ringfence_app;
+GRANT SELECT, UPDATE (first_deleted_at), DELETE ON orphaned_objects TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE ON rollup_cursors, event_rollups TO ringfence_app;
 GRANT SELECT, INSERT, DELETE ON call_rollups TO ringfence_app;
 GRANT SELECT, UPDATE (status, last_contacted_at) ON leads TO ringfence_app;

@@ -164,11 +164,11 @@ COMMENT ON FUNCTION erase_lead_v1 IS
     'Deletes the lead with a number and returns the count. Called after the calls are erased. p_run false: a dry run.';
 
 -- The objects of erased calls. An upload that was in progress during the erasure may create the object again, so
--- maintenance deletes each object twice: at once, and after a day. seen_to_at is the time of the first deletion.
+-- maintenance deletes each object twice: at once, and after a day. first_deleted_at is the time of the first deletion.
 
 CREATE FUNCTION find_orphaned_objects_v1(p_limit integer) RETURNS TABLE (org_id uuid, storage_key text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT o.org_id, o.storage_key FROM orphaned_objects o WHERE o.seen_to_at IS NULL OR o.created_at < now() - interval '1 day'
+    SELECT o.org_id, o.storage_key FROM orphaned_objects o WHERE o.first_deleted_at IS NULL OR o.created_at < now() - interval '1 day'
         ORDER BY o.created_at LIMIT least(p_limit, 1000)
 $$;
 COMMENT ON FUNCTION find_orphaned_objects_v1 IS
@@ -177,9 +177,9 @@ COMMENT ON FUNCTION find_orphaned_objects_v1 IS
 CREATE FUNCTION record_orphan_removal_v1(p_org_id uuid, p_storage_key text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM enter_org(p_org_id);
-    DELETE FROM orphaned_objects WHERE org_id = p_org_id AND storage_key = p_storage_key AND seen_to_at IS NOT NULL;
+    DELETE FROM orphaned_objects WHERE org_id = p_org_id AND storage_key = p_storage_key AND first_deleted_at IS NOT NULL;
     IF NOT FOUND THEN
-        UPDATE orphaned_objects SET seen_to_at = now() WHERE org_id = p_org_id AND storage_key = p_storage_key;
+        UPDATE orphaned_objects SET first_deleted_at = now() WHERE org_id = p_org_id AND storage_key = p_storage_key;
     END IF;
     RETURN FOUND;
 END

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_what_was_done_and_its_cause() {
+    fn an_error_names_the_operation_and_its_cause() {
         let failed: std::result::Result<(), _> = Err(std::io::Error::other("disk full"));
         let error = failed.context("write the file").unwrap_err();
         assert_eq!(error.to_string(), "could not write the file\n  because: disk full");

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_what_to_write() {
+    fn invalid_input_is_refused_with_an_example() {
         for (line, says) in [
             ("org rotate-key not-a-uuid", "UUID"),
             ("org rotate-key ORG --overlap soon", "24h"),

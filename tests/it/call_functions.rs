@@ -108,7 +108,7 @@ async fn completing_a_call_updates_every_table() {
 
 /// A5: recording, transcript and type are added. A NULL argument does not change a known value.
 #[tokio::test]
-async fn a_recording_is_added_and_null_leaves_what_is_known() {
+async fn a_recording_is_added_and_null_preserves_known_values() {
     let fixture = Fixture::new().await;
     fixture.create(fixture.org, "call-1", None, None).await;
     let row = fixture.record(fixture.org, "call-1", Some("https://storage.example/r.wav"), None).await;
@@ -146,7 +146,7 @@ async fn without_a_row_of_that_org_nothing_is_written() {
 
 /// A1, A5, A8: a failure rolls everything back, and the message contains SQLSTATE and constraint name, but no value.
 #[tokio::test]
-async fn a_failure_is_rolled_back_and_told_by_state_and_constraint() {
+async fn a_failure_is_rolled_back_and_reports_state_and_constraint() {
     let fixture = Fixture::new().await;
     let other = fixture.database.org("Other").await;
     let their_agent = fixture.database.agent(other, "assistant-1").await;

@@ -165,7 +165,7 @@ async fn started_and_ended_at_the_same_moment_lose_nothing() {
 
 /// A4: the second claimant waits for the first, and applies the event if the first one's transaction aborts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_claimant_applies_what_the_first_one_aborts() {
+async fn a_second_claimant_applies_an_event_that_the_first_one_aborted() {
     let database = TestDatabase::new().await;
     let org = database.org("Acme").await;
     let body = Call::default().status("in-progress", 4_000);

@@ -226,7 +226,7 @@ async fn a_database_that_refuses_is_unhealthy() {
 
 /// A7: a database that accepts and never answers, or stops answering, is 503, too, and the check returns.
 #[tokio::test]
-async fn a_database_that_says_nothing_is_unhealthy() {
+async fn a_database_without_an_answer_is_unhealthy() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://ringfence_app:app@{}/ringfence", silent.local_addr().unwrap());
     let response = check_at(&url).await;

@@ -230,7 +230,7 @@ async fn a_call_that_vapi_deletes_is_erased() {
 /// D11, D13: Vapi deleted a call before its org was known. Its events are dropped, whether an event or `agent add`
 /// resolves the org.
 #[tokio::test]
-async fn a_deleted_call_of_nobody_ends_when_its_org_is_known() {
+async fn an_unresolved_deleted_call_ends_when_its_org_is_known() {
     let stage = Stage::new().await;
     let admin = stage.database.admin().await;
     let agent = |assistant: &str| NewAgent {
@@ -293,7 +293,7 @@ async fn events_beside_an_erasure_leave_nothing() {
 /// The list of stored types, by which an erasure finds a call's events, is complete, and objects have the name that the
 /// uploader chooses.
 #[tokio::test]
-async fn what_erasure_goes_by_is_what_the_code_goes_by() {
+async fn erasure_in_sql_uses_the_names_of_the_code() {
     let stage = Stage::new().await;
     let (call, _) = whole_call(&stage).await;
     let mut types: Vec<&str> = EventType::iter().map(EventType::as_str).collect();

@@ -279,7 +279,7 @@ async fn a_replay_opens_nothing_to_a_revoked_key() {
 
 /// B7: if Vapi delivers a failed event again and it applies, its row is resolved. Its dead letter is then a duplicate.
 #[tokio::test]
-async fn a_row_closes_whoever_delivers_the_event() {
+async fn a_row_is_resolved_by_any_delivery_of_its_event() {
     let setting = Setting::new().await;
     let body = Call::default().status("ended", 0);
     setting.break_ends(true).await;

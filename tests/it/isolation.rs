@@ -90,7 +90,7 @@ fn violated<T>(result: Result<T, Error>) -> String {
 
 /// D3: every table with an org has forced row-level security. The check also covers tables that are added later.
 #[tokio::test]
-async fn every_table_with_an_org_is_fenced() {
+async fn every_table_with_an_org_has_row_level_security() {
     const UNFENCED: &str = "SELECT c.relname::text FROM pg_class c
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
             AND NOT (c.relrowsecurity AND c.relforcerowsecurity)";
@@ -334,7 +334,7 @@ async fn a_row_without_an_org_is_refused_by_name() {
 /// D3, B9: the functions' role cannot read data of several orgs: the directory, the routes, the unresolved events, and
 /// the audit log.
 #[tokio::test]
-async fn the_functions_cannot_read_what_crosses_orgs() {
+async fn the_functions_cannot_read_tables_of_all_orgs() {
     let (database, acme, _) = two_orgs().await;
     let app = database.client("ringfence_app").await;
     // In `organizations` each org can read only its own row, and only the beginning of its log.

@@ -54,7 +54,7 @@ async fn old_claims_go_and_their_effects_stay() {
 
 /// Expired rows are removed, and others are not.
 #[tokio::test]
-async fn what_is_over_is_cleaned() {
+async fn expired_rows_are_deleted() {
     let stage = Stage::new().await;
     // This org's events may be replayed for longer: without a row for the removed recording, a replayed report would
     // request it again.
@@ -122,8 +122,8 @@ async fn a_tool_call_of_a_dead_function_is_settled() {
                 ('{org}', 'tool-calls:c1:alive', 'book', gen_random_uuid(), now() + interval '10 seconds')"
         ))
         .await;
-    assert_eq!(stage.maintain(Job::SettleLeases, true).await.found, 1);
-    let (one, two) = tokio::join!(stage.maintain(Job::SettleLeases, false), stage.maintain(Job::SettleLeases, false));
+    assert_eq!(stage.maintain(Job::ExpireLeases, true).await.found, 1);
+    let (one, two) = tokio::join!(stage.maintain(Job::ExpireLeases, false), stage.maintain(Job::ExpireLeases, false));
     assert_eq!(one.done + two.done, 1);
     let failed =
         "SELECT string_agg(event_id || ' ' || state || ' ' || code || ' ' || vapi_call_id, ',') FROM failed_operations";
@@ -137,7 +137,7 @@ async fn a_tool_call_of_a_dead_function_is_settled() {
 /// The texts of calls are removed from rows and events after the retention of the org, and a replay does not restore
 /// them.
 #[tokio::test]
-async fn what_was_said_goes_after_its_retention() {
+async fn transcripts_are_deleted_after_their_retention() {
     let stage = Stage::new().await;
     let mut calls = Vec::new();
     for _ in 0..2 {
@@ -207,10 +207,10 @@ pub(crate) async fn go_wrong(stage: &Stage) -> OrgId {
 /// The problems of the alarms are reported: unresolved events, failures, expiring links, and orgs that receive no more
 /// events. The depth of each queue is stored for the console.
 #[tokio::test]
-async fn what_is_wrong_is_told() {
+async fn problems_are_reported() {
     let stage = Stage::new().await;
     let nothing = ringfence_core::maintenance::watch(&stage.database.app(), &[]).await.unwrap();
-    assert_eq!(nothing, ringfence_core::maintenance::Watched::default());
+    assert_eq!(nothing, ringfence_core::maintenance::Gauges::default());
     let quiet = go_wrong(&stage).await;
     let watched = ringfence_core::maintenance::watch(&stage.database.app(), &[]).await.unwrap();
     assert_eq!((watched.unresolved_events, watched.recording_links_expiring), (1, 1));

@@ -108,7 +108,7 @@ async fn a_migration_that_fails_leaves_nothing_behind() {
 
 /// A7: a migration that fails changes no password, because the earlier code, which stays deployed, uses the old one.
 #[tokio::test]
-async fn a_migration_that_fails_locks_nobody_out() {
+async fn a_failed_migration_leaves_no_lock() {
     let database = TestDatabase::empty().await;
     database.superuser().await.batch_execute("CREATE TABLE call_logs (id int)").await.unwrap();
     // Passwords belong to the whole server, and every migration sets this one.

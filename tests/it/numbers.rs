@@ -29,7 +29,7 @@ async fn shown(database: &TestDatabase, org: OrgId, agent: Option<AgentId>) -> N
 /// Calls are counted once, however often they change, with their last known values. Calls of other orgs are not
 /// included.
 #[tokio::test]
-async fn numbers_say_what_the_rows_say() {
+async fn numbers_equal_the_rows() {
     let database = TestDatabase::new().await;
     let (org, other) = (database.org("Acme").await, database.org("Other").await);
     let agent = database.agent(org, "assistant-1").await;

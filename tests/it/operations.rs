@@ -40,7 +40,7 @@ fn each_alarm_is_in_the_runbook() {
 /// C4: alarms and dashboard use metrics that the code publishes, by name and namespace, and the logging charter lists
 /// all of them.
 #[test]
-fn what_is_watched_is_published() {
+fn watched_metrics_are_published() {
     let published: BTreeSet<&str> =
         Metric::iter().map(<&str>::from).chain(Measure::iter().map(<&str>::from)).chain([FAILED]).collect();
     let template = read("template.yaml");

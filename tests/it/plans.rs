@@ -300,7 +300,7 @@ async fn the_indexes_are_used_by_plans_for_one_call() {
 /// A6, A8 ("the indexes are used"): in the generic plans of a warm connection, which do not use the values. The
 /// functions' role uses generic plans only.
 #[tokio::test]
-async fn the_indexes_are_used_by_plans_that_are_kept() {
+async fn cached_plans_use_the_indexes() {
     let app = large().await.database.client("ringfence_app").await;
     let mode: String = app.query_one("SHOW plan_cache_mode", &[]).await.unwrap().get(0);
     assert_eq!(mode, "force_generic_plan");

@@ -49,7 +49,7 @@ async fn orgs_of(database: &TestDatabase, call: &Call) -> Option<String> {
 /// D13: an unresolved event is stored, and is applied when `agent add` registers an id that it names. The audit log
 /// records the action.
 #[tokio::test]
-async fn an_event_of_nobody_is_kept_and_applied_when_its_agent_is_added() {
+async fn an_unresolved_event_is_stored_and_applied_when_its_agent_is_added() {
     let (database, webhook, acme, _) = open().await;
     let call = call(Some(ASSISTANT), None);
     let bodies = [call.status("in-progress", 0), call.transcript("A visit.", 5_000), call.report(60_000, json!({}))];
@@ -82,7 +82,7 @@ async fn an_event_of_nobody_is_kept_and_applied_when_its_agent_is_added() {
 
 /// D13: an agent with other ids does not resolve the event.
 #[tokio::test]
-async fn a_kept_event_waits_for_what_it_names() {
+async fn an_unresolved_event_waits_for_its_agent() {
     let (database, webhook, acme, _) = open().await;
     let call = call(Some(ASSISTANT), None);
     post(&webhook, &call.status("ended", 0)).await;
@@ -123,7 +123,7 @@ async fn each_registered_id_leads_to_its_org() {
 
 /// D13: an event that names ids of two orgs is unresolved (RF5002) and in no org's rows.
 #[tokio::test]
-async fn an_event_that_names_two_orgs_is_kept() {
+async fn an_event_that_names_two_orgs_is_unresolved() {
     let (database, webhook, acme, other) = open().await;
     let admin = database.admin().await;
     admin.add_agent(acme, &agent(None, Some(NUMBER))).await.unwrap();
@@ -165,7 +165,7 @@ async fn later_events_follow_the_calls_route() {
 /// D2, D13: unresolved events of a call are applied together with the first event that names its org, in the same
 /// statement, whatever their type. The rows are those of the same events in chronological order.
 #[tokio::test]
-async fn an_event_that_names_its_org_takes_the_calls_kept_ones_along() {
+async fn an_event_that_names_its_org_applies_the_calls_unresolved_events() {
     let (database, webhook, acme, other) = open().await;
     let admin = database.admin().await;
     admin.add_agent(acme, &agent(None, Some(NUMBER))).await.unwrap();
@@ -204,7 +204,7 @@ async fn an_event_that_names_its_org_takes_the_calls_kept_ones_along() {
 
 /// D13: an event that is stored as unresolved while another event of its call resolves the org is applied, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_kept_at_the_moment_of_its_route_is_never_stranded() {
+async fn an_unresolved_event_stored_beside_its_route_is_applied() {
     let (database, _, acme, _) = open().await;
     database.admin().await.add_agent(acme, &agent(Some(ASSISTANT), None)).await.unwrap();
     for _ in 0..40 {
@@ -303,7 +303,7 @@ async fn an_id_of_another_org_cannot_be_registered() {
 
 /// D13: an agent that is added while an event is being stored as unresolved waits for the event and applies it.
 #[tokio::test]
-async fn an_agent_added_while_an_event_is_being_kept_applies_it() {
+async fn an_agent_added_while_an_event_is_being_stored_applies_it() {
     let (database, _door, acme, _) = open().await;
     let call = call(Some(ASSISTANT), None);
     let keeping = database.client("ringfence_app").await;
@@ -325,7 +325,7 @@ async fn an_agent_added_while_an_event_is_being_kept_applies_it() {
 
 /// D13: an event that arrives while its agent is being added waits for the agent and finds it.
 #[tokio::test]
-async fn an_event_that_comes_while_its_agent_is_being_added_finds_it() {
+async fn an_event_received_while_its_agent_is_being_added_finds_it() {
     let (database, webhook, acme, _) = open().await;
     let call = call(Some(ASSISTANT), None);
     let adding = database.superuser().await;

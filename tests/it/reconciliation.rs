@@ -126,7 +126,7 @@ async fn a_report_that_never_came_is_asked_for() {
 /// A call that has not ended is asked for again. A call that Vapi does not have is marked with its reason and does not
 /// block other orgs' calls.
 #[tokio::test]
-async fn what_vapi_says_decides_what_becomes_of_it() {
+async fn vapis_answer_decides_the_state() {
     let stage = Stage::new().await;
     give_key(&stage, stage.org).await;
     let (going_on, gone, busy) =
@@ -155,7 +155,7 @@ async fn what_vapi_says_decides_what_becomes_of_it() {
 /// Without a key, Vapi is not asked until there is one. A refused key is tried once per run, and other orgs are
 /// processed.
 #[tokio::test]
-async fn a_key_that_is_missing_or_refused_is_said() {
+async fn a_missing_or_refused_key_is_reported() {
     let stage = Stage::new().await;
     let other = stage.database.org("Other").await;
     let without = stuck(&stage, stage.org).await;

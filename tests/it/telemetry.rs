@@ -32,7 +32,7 @@ fn dsn(endpoint: &TestEndpoint) -> String {
 }
 
 /// Events that Sentry received.
-fn told(endpoint: &TestEndpoint) -> Vec<Value> {
+fn reports(endpoint: &TestEndpoint) -> Vec<Value> {
     let requests = endpoint.requests();
     requests.iter().map(|request| serde_json::from_str(request.text.lines().nth(2).unwrap()).unwrap()).collect()
 }
@@ -49,11 +49,16 @@ fn failed(org: OrgId, code: FailureCode, reporter: &Reporter) {
     });
 }
 
+fn reporter(sentry: &TestEndpoint, flush_timeout: Duration) -> Reporter {
+    let client = EgressClient::new(EgressPolicy::Anywhere);
+    Reporter::new(dsn(sentry).parse().unwrap(), client, Some("webhook".to_owned()), flush_timeout)
+}
+
 /// B4: Sentry receives ids and codes, and at most a few events of one kind per minute.
 #[tokio::test]
-async fn sentry_is_told_ids_and_codes() {
+async fn sentry_receives_ids_and_codes() {
     let sentry = TestEndpoint::start(Manner::Answers(json!({}))).await;
-    let reporter = Reporter::new(dsn(&sentry).parse().unwrap(), EgressClient::new(EgressPolicy::Anywhere), "webhook");
+    let reporter = reporter(&sentry, Duration::from_mins(1));
     let org = OrgId::from(uuid::Uuid::new_v4());
     reporter.flush().await;
     assert!(sentry.requests().is_empty(), "nothing has failed");
@@ -62,9 +67,9 @@ async fn sentry_is_told_ids_and_codes() {
     }
     reporter.panicked("src/lib.rs:7:9");
     reporter.flush().await;
-    let told = told(&sentry);
-    assert_eq!(told.len(), 4, "{told:?}");
-    let mut event = told[0].clone();
+    let reports = reports(&sentry);
+    assert_eq!(reports.len(), 4, "{reports:?}");
+    let mut event = reports[0].clone();
     for changing in ["event_id", "timestamp"] {
         assert!(event.as_object_mut().unwrap().remove(changing).is_some());
     }
@@ -78,7 +83,7 @@ async fn sentry_is_told_ids_and_codes() {
                 "db.constraint": "nobody_ends", "trace.id": "1-2-3"},
         })
     );
-    assert_eq!(told[3]["tags"], json!({"panic.location": "src/lib.rs:7:9"}));
+    assert_eq!(reports[3]["tags"], json!({"panic.location": "src/lib.rs:7:9"}));
     let authorization = sentry.requests()[0].headers["x-sentry-auth"].to_str().unwrap().to_owned();
     assert!(authorization.contains("sentry_key=public"), "{authorization}");
 }
@@ -86,9 +91,9 @@ async fn sentry_is_told_ids_and_codes() {
 /// B4: a Sentry that hangs, refuses or is unavailable does not delay the function, and unsent events are not retained
 /// without a limit.
 #[tokio::test]
-async fn a_sentry_that_hangs_holds_nobody_up() {
+async fn a_hanging_sentry_delays_nothing() {
     let sentry = TestEndpoint::start(Manner::Hangs).await;
-    let reporter = Reporter::new(dsn(&sentry).parse().unwrap(), EgressClient::new(EgressPolicy::Anywhere), "webhook");
+    let reporter = reporter(&sentry, Duration::from_millis(500));
     let org = OrgId::from(uuid::Uuid::new_v4());
     failed(org, FailureCode::ConstraintViolated, &reporter);
     // Without a limit it would hang.
@@ -96,10 +101,10 @@ async fn a_sentry_that_hangs_holds_nobody_up() {
     sentry.behave(Manner::Answers(json!({})));
     let before = sentry.requests().len();
     reporter.flush().await;
-    assert_eq!(sentry.requests().len(), before, "what could not be told is let go");
+    assert_eq!(sentry.requests().len(), before, "unsent events are dropped");
     failed(org, FailureCode::StatementRefused, &reporter);
     reporter.flush().await;
-    assert_eq!(told(&sentry).last().unwrap()["tags"]["failure.code"], "RF2002");
+    assert_eq!(reports(&sentry).last().unwrap()["tags"]["failure.code"], "RF2002");
 }
 
 /// Personal or secret values of a sample, at any depth.
@@ -150,7 +155,7 @@ fn needles(key: &str, value: &Value, found: &mut BTreeSet<String>) {
 /// B4, invariant 5: for all samples, applied and failed, at the most verbose log level, no output contains personal
 /// data or a secret.
 #[tokio::test]
-async fn nothing_personal_is_said_anywhere() {
+async fn no_personal_data_is_logged() {
     let mut found = BTreeSet::from(["Sam Example".to_owned(), "Dana Example".to_owned()]);
     for name in sample_names() {
         needles("", &serde_json::from_slice(&sample_bytes(&name)).unwrap(), &mut found);
@@ -229,7 +234,7 @@ async fn speak() -> (String, Vec<Value>) {
     let output = speaker.output().await.unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
-    let told = told(&sentry);
+    let told = reports(&sentry);
     (said, told)
 }
 
@@ -306,7 +311,7 @@ fn sealed(delivery: &Delivery) -> String {
 
 /// One trace connects the webhook function, the queue and the consumer. A message without a trace is accepted, too.
 #[tokio::test]
-async fn a_trace_goes_with_its_event() {
+async fn a_trace_is_propagated_with_its_event() {
     let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
     let org = database.org("Acme").await;
     let webhook = TestWebhook::new(database.app_at(Some("127.0.0.1:1")), &queues);

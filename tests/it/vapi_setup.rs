@@ -111,7 +111,7 @@ async fn an_org_is_set_up_at_vapi() {
 
 /// Ids that Vapi does not know are reported and do not stop the command. Ids of other orgs are not requested.
 #[tokio::test]
-async fn what_vapi_does_not_know_is_said() {
+async fn calls_that_vapi_does_not_know_are_reported() {
     let setting = Setting::new().await;
     setting.give_key(API_KEY).await;
     setting.vapi.remove_resource("/assistant/assistant-1");

@@ -26,7 +26,7 @@ fn content_type(reply: &Reply) -> &str {
 /// D12: 400 only for a body that is not JSON, has no type, or has a stored type without a usable call id. The error is
 /// clear and repeats no part of the body.
 #[tokio::test]
-async fn a_refusal_says_what_is_wrong_in_its_own_words() {
+async fn a_refusal_gives_its_reason() {
     let (database, webhook, org) = open().await;
     let call_id = json!({"message": {"type": "status-update", "status": "ended", "call": {"id": "hunter2 hunter2"}}});
     let mut problems = Map::new();

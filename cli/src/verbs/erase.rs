@@ -7,7 +7,7 @@ use ringfence_vapi::OrgId;
 
 use crate::arguments;
 use crate::backend::{Administrator, Backend, unexpected};
-use crate::error::Result;
+use crate::error::{Context, Error, Result};
 
 /// Erases the data of a call, or of a number's calls, everywhere; without --run, only counts it.
 #[derive(Debug, clap::Args)]
@@ -37,13 +37,14 @@ impl Erase {
         let Self { org, call, number, run, json, administrator } = self;
         let erase = match (call, number) {
             (Some(call), _) => What::Call(call),
-            (None, number) => What::Number(number.unwrap_or_default().into()),
+            (None, Some(number)) => What::Number(number.into()),
+            (None, None) => return Err(Error::new("--call or --number is required")),
         };
         let reply =
             administrator.perform(backend, |actor| Command::Erase { actor, org_id: org, target: erase, run }).await?;
         let Reply::Erased(erasure) = reply else { return Err(unexpected(&reply)) };
         if json {
-            println!("{}", serde_json::to_string(&erasure).unwrap_or_default());
+            println!("{}", serde_json::to_string(&erasure).context("write the result")?);
         } else {
             print(&erasure, run);
         }

@@ -8,7 +8,7 @@ use ringfence_vapi::OrgId;
 
 use crate::arguments;
 use crate::backend::{Administrator, Backend, unexpected};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 
 /// Registers, lists and removes tools.
 #[derive(Debug, clap::Args)]
@@ -52,10 +52,11 @@ struct Named {
 }
 
 impl Named {
-    fn kind_and_name(self) -> (ToolKind, String) {
-        match self.message {
-            Some(message) => (ToolKind::Message, message),
-            None => (ToolKind::Tool, self.name.unwrap_or_default()),
+    fn kind_and_name(self) -> Result<(ToolKind, String)> {
+        match (self.message, self.name) {
+            (Some(message), _) => Ok((ToolKind::Message, message)),
+            (None, Some(name)) => Ok((ToolKind::Tool, name)),
+            (None, None) => Err(Error::new("--name or --message is required")),
         }
     }
 }
@@ -82,7 +83,7 @@ impl Add {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { named, endpoint, timeout, idempotent, administrator } = self;
         let org_id = named.org;
-        let (kind, name) = named.kind_and_name();
+        let (kind, name) = named.kind_and_name()?;
         let tool = Registered { kind, name, endpoint, timeout_seconds: timeout, is_idempotent: idempotent };
         let reply = administrator.perform(backend, |actor| Command::SetTool { actor, org_id, tool }).await?;
         let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
@@ -121,7 +122,7 @@ impl Remove {
     async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         let Self { named, administrator } = self;
         let org_id = named.org;
-        let (kind, name) = named.kind_and_name();
+        let (kind, name) = named.kind_and_name()?;
         let reply = administrator.perform(backend, |actor| Command::RemoveTool { actor, org_id, kind, name }).await?;
         let Reply::Done {} = reply else { return Err(unexpected(&reply)) };
         println!("The tool is removed.");

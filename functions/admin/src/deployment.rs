@@ -47,7 +47,7 @@ pub struct Properties {
 
 impl Request {
     /// Whether the stack goes back to an earlier release: a rollback, by CloudFormation or by a person.
-    fn goes_back(&self) -> bool {
+    fn is_rollback(&self) -> bool {
         // Versions are dates of equal length, so their texts compare as they do.
         self.old_resource_properties
             .as_ref()
@@ -110,7 +110,7 @@ async fn carry_out(administration: &Administration, request: &Request) -> Result
     let applied = match request.request_type {
         // Nothing reads the attributes of a deleted resource.
         RequestType::Delete => return Ok(Done { applied: Vec::new(), rings: Rings::new() }),
-        RequestType::Update if request.goes_back() => {
+        RequestType::Update if request.is_rollback() => {
             administration.restore_password().await;
             Vec::new()
         }
@@ -221,7 +221,7 @@ mod tests {
 
     /// Nobody serves that port: what matters is that the client knows the scheme.
     #[tokio::test]
-    async fn cloudformation_is_told_over_tls() {
+    async fn cloudformation_receives_the_response_over_tls() {
         let error = reqwest::Client::new().put("https://127.0.0.1:1/answer").send().await.unwrap_err();
         let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
         let told: Vec<String> = causes.map(ToString::to_string).collect();
@@ -229,14 +229,14 @@ mod tests {
     }
 
     #[test]
-    fn going_back_is_told_from_going_forward() {
-        assert!(update("20261201100000", "20261122100600").goes_back());
-        assert!(!update("20261122100600", "20261201100000").goes_back());
-        assert!(!update("20261122100600", "20261122100600").goes_back());
+    fn a_rollback_is_distinguished_from_an_upgrade() {
+        assert!(update("20261201100000", "20261122100600").is_rollback());
+        assert!(!update("20261122100600", "20261201100000").is_rollback());
+        assert!(!update("20261122100600", "20261122100600").is_rollback());
     }
 
     #[test]
-    fn neither_a_deployment_nor_an_act_is_refused() {
+    fn an_invocation_that_is_no_deployment_and_no_command_is_refused() {
         for event in ["{}", r#"{"command":"drop-everything"}"#, r#"{"RequestType":"Update"}"#, r#"{"Records":[]}"#] {
             assert!(serde_json::from_str::<Invocation>(event).is_err(), "{event}");
         }

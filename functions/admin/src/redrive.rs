@@ -143,19 +143,19 @@ impl<'a> Redrive<'a> {
             return Ok(false);
         }
         // A message that cannot be read does not stop the pass.
-        let letter = self.open(message).await;
-        let org_id = match &letter {
-            Some(letter) => self.org_of(letter).await?,
+        let dead_letter = self.open(message).await;
+        let org_id = match &dead_letter {
+            Some(dead_letter) => self.org_of(dead_letter).await?,
             None => None,
         };
-        let Some((letter, org_id)) = letter.zip(org_id) else {
+        let Some((dead_letter, org_id)) = dead_letter.zip(org_id) else {
             self.found.unknown += 1;
             return Ok(false);
         };
-        if !self.admin.selects(self.selection, &letter, org_id, message.code).await? {
+        if !self.admin.selects(self.selection, &dead_letter, org_id, message.code).await? {
             return Ok(false);
         }
-        if self.manner.erasing && !self.admin.is_erased(org_id, &letter).await? {
+        if self.manner.erasing && !self.admin.is_erased(org_id, &dead_letter).await? {
             return Ok(false);
         }
         self.found.selected += 1;
@@ -167,7 +167,7 @@ impl<'a> Redrive<'a> {
             self.found.redriven += 1;
             return Ok(true);
         }
-        self.send_back(queues, message, org_id, &letter).await?;
+        self.send_back(queues, message, org_id, &dead_letter).await?;
         self.found.redriven += 1;
         self.advance(1).await?;
         let pace = Duration::from_secs(1) / self.manner.per_second.max(1);
@@ -182,11 +182,11 @@ impl<'a> Redrive<'a> {
         queues: &FunctionQueues,
         message: &Received,
         org_id: OrgId,
-        letter: &DeadLetter,
+        dead_letter: &DeadLetter,
     ) -> Result<(), CommandError> {
-        self.admin.mark_redriven(org_id, letter).await?;
+        self.admin.mark_redriven(org_id, dead_letter).await?;
         if let Err(error) = queues.retries.send_text(message.body.clone(), message.code).await {
-            self.admin.unmark_redriven(org_id, letter).await?;
+            self.admin.unmark_redriven(org_id, dead_letter).await?;
             return Err(error.into());
         }
         Ok(queues.dead_letters.delete(&message.receipt_handle).await?)
@@ -199,8 +199,8 @@ impl<'a> Redrive<'a> {
         self.parking.open(&message.body).await.ok().map(|delivery| DeadLetter::Event(Box::new(delivery)))
     }
 
-    async fn org_of(&self, letter: &DeadLetter) -> Result<Option<OrgId>, CommandError> {
-        match letter {
+    async fn org_of(&self, dead_letter: &DeadLetter) -> Result<Option<OrgId>, CommandError> {
+        match dead_letter {
             DeadLetter::Recording { recording, .. } => Ok(Some(recording.org_id)),
             DeadLetter::Event(delivery) => match delivery.credential {
                 Credential::Org { org_id, .. } => Ok(Some(org_id)),

@@ -65,7 +65,7 @@ pub(crate) fn list(
                 }
                 @if filter.code.is_none() && filter.call_id.is_none() { input type="hidden" name="all" value="1"; }
                 input type="hidden" name="before" value=(Timestamp::now());
-                button.act { "Redrive dead letters (" (shown.dead) ")" }
+                button.primary { "Redrive dead letters (" (shown.dead) ")" }
             }
         }
         div #list {
@@ -124,13 +124,13 @@ pub(crate) fn show(org: OrgId, event_id: &str, shown: &ShownFailure) -> Markup {
             p.note { "The tool call was interrupted, and Ringfence does not repeat it. Find out whether the endpoint performed it, and then settle it here." }
             form method="post" action={ (path) "/settle" } {
                 input type="hidden" name="event_id" value=(event_id);
-                button.act { "Settle this tool call" }
+                button.primary { "Settle this tool call" }
             }
         } @else if row("state") == "dead" {
             h2 { "Redrive" }
             form method="post" action={ (path) "/redrive" } {
                 input type="hidden" name="event_id" value=(event_id);
-                button.act { "Redrive this event" }
+                button.primary { "Redrive this event" }
             }
         }
         h2 { "Event" }

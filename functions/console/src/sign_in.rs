@@ -9,7 +9,7 @@ pub(crate) fn form(is_invalid: bool) -> Markup {
         @if is_invalid { p.notice role="alert" { "The token is invalid or has expired." } }
         form.filter method="post" action="/console/session" {
             label { "Token" input name="token" type="password" autocomplete="off" required; }
-            button.act { "Sign in" }
+            button.primary { "Sign in" }
         }
         p.note { "The command " code { "cargo ringfence console" } " prints a sign-in link." }
         script type="module" src=(asset("sign-in.js")) {}

@@ -38,7 +38,7 @@ impl Maintenance {
         run_batches(report, until, ROWS_PER_STATEMENT, batch).await
     }
 
-    pub(crate) async fn settle_leases(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
+    pub(crate) async fn expire_leases(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
         let batch = async |limit, run| maintenance::interrupt_expired_tool_calls(&self.database, limit, run).await;
         let result = run_batches(report, until, CALLS_PER_STATEMENT, batch).await;
         emit(Metric::ToolFailed, report);

@@ -48,7 +48,7 @@ impl Maintenance {
             Job::ExpireTranscripts => self.expire_transcripts(&mut report, until).await?,
             Job::CleanClaims => self.clean_claims(&mut report, until).await?,
             Job::CleanRows => self.clean_rows(&mut report, until).await?,
-            Job::SettleLeases => self.settle_leases(&mut report, until).await?,
+            Job::ExpireLeases => self.expire_leases(&mut report, until).await?,
             Job::Reconcile => self.reconcile(&mut report, until).await?,
             Job::RollUp => self.roll_up(&mut report, until).await?,
             Job::Watch => self.watch(&mut report).await?,

@@ -30,7 +30,7 @@ impl Maintenance {
         let mut counts = Counts::default();
         counts.add(Metric::UnresolvedEvents, watched.unresolved_events);
         counts.add(Metric::OldestRetrySeconds, watched.oldest_retry_seconds);
-        counts.add(Metric::RecordingLinksDying, watched.recording_links_expiring);
+        counts.add(Metric::RecordingLinksExpiring, watched.recording_links_expiring);
         counts.add(Metric::OrgsSilent, watched.silent_orgs.len() as u64);
         counts.add(Metric::MaintenanceRan, 1);
         counts.emit();

@@ -38,7 +38,11 @@ impl Invoker {
             tracing::error!(function, error, "a function failed");
             return Err(InvokeError::Failed);
         }
-        Ok(reply.payload.map(Blob::into_inner).unwrap_or_default())
+        let payload = reply.payload.ok_or_else(|| {
+            tracing::error!(function, "a function returned no payload");
+            InvokeError::Failed
+        })?;
+        Ok(payload.into_inner())
     }
 
     /// Starts a function asynchronously. Lambda has accepted the invocation when this returns.

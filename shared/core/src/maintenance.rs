@@ -21,7 +21,7 @@ pub struct QueueState {
 
 /// The values behind the alarms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watched {
+pub struct Gauges {
     /// Platform events whose org is unknown, up to 10 000.
     pub unresolved_events: u64,
     /// The age of the oldest event that keeps failing. 0: there is none.
@@ -61,7 +61,7 @@ pub async fn expire_transcripts(database: &Database, limit: i32, run: bool) -> R
 }
 
 /// Stores the states of the queues for the console and returns the values behind the alarms.
-pub async fn watch(database: &Database, queues: &[QueueState]) -> Result<Watched, Failure> {
+pub async fn watch(database: &Database, queues: &[QueueState]) -> Result<Gauges, Failure> {
     answer(database, "SELECT collect_metrics_v1($1)", &[(&Json(queues), Type::JSONB)]).await
 }
 
@@ -80,5 +80,5 @@ pub async fn record_orphan_removal(database: &Database, org: OrgId, storage_key:
 
 async fn count(database: &Database, statement: &str, limit: i32, run: bool) -> Result<u64, Failure> {
     let row = database.query_one(statement, &[(&limit, Type::INT4), (&run, Type::BOOL)]).await?;
-    Ok(u64::try_from(row.try_get::<_, i32>(0)?).unwrap_or_default())
+    Ok(u64::from(row.try_get::<_, i32>(0)?.unsigned_abs()))
 }

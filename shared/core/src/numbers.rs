@@ -140,5 +140,5 @@ pub async fn find_orgs(database: &Database, limit: i32) -> Result<Vec<OrgId>, Fa
 pub async fn roll_up(database: &Database, org: OrgId, limit: i32) -> Result<u64, Failure> {
     let row =
         database.query_one("SELECT roll_up_v1($1, $2)", &[(org.as_uuid(), Type::UUID), (&limit, Type::INT4)]).await?;
-    Ok(u64::try_from(row.try_get::<_, i32>(0)?).unwrap_or_default())
+    Ok(u64::from(row.try_get::<_, i32>(0)?.unsigned_abs()))
 }

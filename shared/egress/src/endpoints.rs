@@ -25,6 +25,9 @@ pub enum EndpointError {
     /// The endpoint redirects, which is not followed.
     #[error("the endpoint redirects")]
     Redirected,
+    /// The request was not sent: its signature is no header value.
+    #[error("the request could not be signed")]
+    NotSigned,
     /// The request was not sent: there is no connection.
     #[error("no connection")]
     Unreachable,
@@ -85,7 +88,7 @@ impl Endpoints {
         let timeout = timeout.min(left);
         let now = Timestamp::now();
         let body = json!({"type": notice.kind, "timestamp": now, "data": notice.data}).to_string();
-        let headers = signed_headers(notice, self.secrets.all(notice.org_id), now.as_second(), &body);
+        let headers = signed_headers(notice, self.secrets.all(notice.org_id), now.as_second(), &body)?;
         let exchange = self.ask(url, headers, body);
         tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(EndpointError::Timeout))
     }
@@ -119,20 +122,20 @@ fn signed_headers(
     secrets: impl Iterator<Item = EndpointSecret>,
     timestamp: i64,
     body: &str,
-) -> HeaderMap {
+) -> Result<HeaderMap, EndpointError> {
     let id = message_id(notice);
     let signed = format!("{id}.{timestamp}.{body}");
     let signatures: Vec<String> = secrets.map(|secret| secret.sign(&signed)).collect();
-    let text = |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""));
-    HeaderMap::from_iter([
+    let text = |text: &str| HeaderValue::from_str(text).map_err(|_| EndpointError::NotSigned);
+    Ok(HeaderMap::from_iter([
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::ACCEPT, HeaderValue::from_static("application/json")),
         (header::USER_AGENT, HeaderValue::from_static("ringfence")),
-        (HeaderName::from_static("webhook-id"), text(&id)),
+        (HeaderName::from_static("webhook-id"), text(&id)?),
         (HeaderName::from_static("webhook-timestamp"), HeaderValue::from(timestamp)),
-        (HeaderName::from_static("webhook-signature"), text(&signatures.join(" "))),
-        (HeaderName::from_static("idempotency-key"), text(&id)),
-    ])
+        (HeaderName::from_static("webhook-signature"), text(&signatures.join(" "))?),
+        (HeaderName::from_static("idempotency-key"), text(&id)?),
+    ]))
 }
 
 /// Contains no dot, because a dot separates the signed parts. Contains the org, because two orgs may use one service.
@@ -157,7 +160,7 @@ mod tests {
         let org: OrgId = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11".parse().unwrap();
         let other: OrgId = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c12".parse().unwrap();
         let notice = |org_id| Notice { org_id, id: "tool-calls:c.1:t1", kind: "tool-call", data: json!({}) };
-        let headers = signed_headers(&notice(org), masters.endpoint_secrets().all(org), 1_614_265_330, "{}");
+        let headers = signed_headers(&notice(org), masters.endpoint_secrets().all(org), 1_614_265_330, "{}").unwrap();
         let text = |name: &str| headers[name].to_str().unwrap().to_owned();
         assert_eq!(text("webhook-id"), text("idempotency-key"));
         assert!(!text("webhook-id").contains('.'));

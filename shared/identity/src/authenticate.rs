@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_needs_a_fresh_timestamp_unless_the_deployment_says_otherwise() {
+    fn a_signature_needs_a_fresh_timestamp_unless_configured_otherwise() {
         let key = key(ORG);
         let body_only = sign(&key, &[BODY]);
         assert_eq!(verify(Some(ORG), &[("x-signature", &body_only)], false), Err(Unauthorised));

@@ -234,7 +234,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_ring_reads_back_what_it_writes(
+        fn a_ring_round_trips(
             masters in prop::collection::vec(any::<[u8; 32]>(), 1..=2),
             purposes in prop::sample::subsequence(Purpose::ALL.to_vec(), 1..=Purpose::ALL.len()),
         ) {

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest_is_no_signature() {
+    fn a_signature_that_is_no_digest_is_refused() {
         for text in ["", "sha256=", "abc", "zz", "00", "sha1=2fd4e1c67a2d28fced849ee1bb76e7391b93eb12"] {
             assert!(Signature::parse(text).is_none(), "{text}");
         }

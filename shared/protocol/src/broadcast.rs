@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_names_the_event_and_says_nothing_of_it() {
+    fn a_message_names_the_event_without_its_content() {
         let org_id: OrgId = "8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11".parse().unwrap();
         let event_key = EventKey::new("transcript:c1:ab".to_owned());
         let first = Broadcast::to_all(org_id, Subject::Event { event_key });

@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_frame_stays_below_what_a_websocket_frame_may_hold() {
+    fn the_longest_frame_is_below_the_websocket_limit() {
         // Each character takes six bytes in JSON.
         let text = "\u{1}".repeat(100_000);
         let frame = frame(&transcript("final", &text)).unwrap();
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_log_holds_is_read_back() {
+    fn log_entries_round_trip() {
         let failed = json!({"kind": "operation-failed", "call": {"id": "c1"}, "event_type": "transcript",
             "code": "RF2001", "state": "dead"});
         let logged: Logged = serde_json::from_value(failed).unwrap();

@@ -42,7 +42,7 @@ pub enum Job {
     /// Removes finished rows that are no longer read.
     CleanRows,
     /// Turns tool calls whose function ended without a result into failed operations.
-    SettleLeases,
+    ExpireLeases,
     /// Requests missing reports of calls from Vapi.
     Reconcile,
     /// Updates the hourly and daily metrics of each org.
@@ -60,7 +60,7 @@ impl Job {
                 Duration::from_hours(1)
             }
             Self::Reconcile => Duration::from_mins(15),
-            Self::SweepRecordings | Self::SettleLeases | Self::RollUp => Duration::from_mins(5),
+            Self::SweepRecordings | Self::ExpireLeases | Self::RollUp => Duration::from_mins(5),
             Self::Watch => Duration::from_mins(1),
         }
     }

@@ -38,7 +38,7 @@ impl Coded for EndpointError {
     fn code(&self) -> FailureCode {
         match self {
             Self::AddressRefused | Self::Redirected => FailureCode::ToolAddressRefused,
-            Self::Unreachable => FailureCode::ToolUnreachable,
+            Self::Unreachable | Self::NotSigned => FailureCode::ToolUnreachable,
             Self::ConnectionLost => FailureCode::ToolConnectionLost,
             Self::Timeout => FailureCode::ToolTimeout,
             Self::Status(_) => FailureCode::ToolFailed,

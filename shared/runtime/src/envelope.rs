@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_compress_is_oversize_and_can_be_opened_all_the_same() {
+    fn an_incompressible_event_is_oversize_and_can_be_opened() {
         let sent = report(std::iter::repeat_with(fastrand::alphanumeric).take(2_000_000).collect());
         let Sealed::Oversize(text) = seal(&sent).unwrap() else { panic!("it does not fit") };
         assert!(text.len() > MAX_MESSAGE_BYTES);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_unreadable() {
+    fn a_message_that_is_no_event_is_unreadable() {
         for message in ["", "{}", r#"{"v":"9"}"#, r#"{"v":"1z","gzip":"AAAA"}"#, r#"{"v":"1z","gzip":"?"}"#] {
             assert_eq!(open(message), Err(EnvelopeError::Unreadable), "{message}");
         }

@@ -84,7 +84,7 @@ pub enum Metric {
     /// Gauge: age in seconds of the oldest event that keeps failing.
     OldestRetrySeconds,
     /// Gauge: recordings that are not fetched and whose links expire soon.
-    RecordingLinksDying,
+    RecordingLinksExpiring,
     /// Gauge: orgs that had calls regularly and have had none for a day.
     OrgsSilent,
 }

@@ -41,7 +41,9 @@ pub struct FailedTransaction<'a> {
 pub struct Reporter {
     dsn: Dsn,
     client: EgressClient,
-    function: String,
+    /// None outside Lambda.
+    function: Option<String>,
+    flush_timeout: Duration,
     buffer: Mutex<Buffer>,
 }
 
@@ -56,12 +58,12 @@ static REPORTER: OnceLock<Reporter> = OnceLock::new();
 /// Starts reporting if `SENTRY_DSN` is set. An invalid DSN is logged, and nothing is reported.
 pub(crate) fn start() {
     let Some(dsn) = std::env::var("SENTRY_DSN").ok().filter(|dsn| !dsn.is_empty()) else { return };
-    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").ok();
     let Ok(dsn) = dsn.parse() else {
         tracing::error!("SENTRY_DSN is not the DSN of a Sentry project");
         return;
     };
-    install(Reporter::new(dsn, EgressClient::new(EgressPolicy::Anywhere), function));
+    install(Reporter::new(dsn, EgressClient::new(EgressPolicy::Anywhere), function, FLUSH_TIMEOUT));
 }
 
 /// Installs the process's reporter. A second call has no effect.
@@ -91,10 +93,11 @@ pub async fn flush() {
 }
 
 impl Reporter {
-    /// Reports to the project of `dsn`, as `function`.
+    /// Reports to the project of `dsn`. Each report names `function`. A flush that takes longer than `flush_timeout` is
+    /// abandoned.
     #[must_use]
-    pub fn new(dsn: Dsn, client: EgressClient, function: impl Into<String>) -> Self {
-        Self { dsn, client, function: function.into(), buffer: Mutex::default() }
+    pub fn new(dsn: Dsn, client: EgressClient, function: Option<String>, flush_timeout: Duration) -> Self {
+        Self { dsn, client, function, flush_timeout, buffer: Mutex::default() }
     }
 
     pub fn failed(&self, failed: &FailedTransaction<'_>) {
@@ -138,7 +141,7 @@ impl Reporter {
             }
             Some(())
         };
-        if !matches!(tokio::time::timeout(FLUSH_TIMEOUT, send).await, Ok(Some(()))) {
+        if !matches!(tokio::time::timeout(self.flush_timeout, send).await, Ok(Some(()))) {
             tracing::warn!(count, "reports to Sentry were not sent");
         }
     }
@@ -151,7 +154,7 @@ impl Reporter {
             fingerprint: fingerprint.iter().map(|part| (*part).to_owned().into()).collect::<Vec<_>>().into(),
             logger: Some("ringfence".to_owned()),
             release: Some(CLIENT.into()),
-            transaction: Some(self.function.clone()),
+            transaction: self.function.clone(),
             timestamp: SystemTime::now(),
             ..Event::default()
         }

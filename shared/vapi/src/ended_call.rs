@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_goes_on_has_no_report() {
+    fn an_active_call_has_no_report() {
         for call in [json!({"status": "in-progress"}), json!({"status": "queued", "endedReason": null}), json!({})] {
             assert_eq!(end_of_call_report(&call), None, "{call}");
         }

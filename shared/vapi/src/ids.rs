@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_id_is_checked_when_it_comes_back_from_a_queue() {
+    fn a_call_id_from_a_queue_is_validated() {
         assert!(serde_json::from_str::<VapiCallId>(r#""a-1""#).is_ok());
         assert!(serde_json::from_str::<VapiCallId>(r#""a:1""#).is_err());
     }

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_or_too_deep_is_not_kept() {
+    fn values_that_are_too_long_or_too_deep_are_dropped() {
         let limits = Limits { bytes: 12, depth: 2 };
         assert!(collection(r#"{"a":[1,2]}"#, limits).is_some());
         assert!(collection("[[[]]]", limits).is_none());

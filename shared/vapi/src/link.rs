@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_plain_https_link_is_refused() {
+    fn a_link_that_is_not_plain_https_is_refused() {
         for link in [
             "",
             "https://",

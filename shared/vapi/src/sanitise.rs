@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_becomes_the_replacement_character() {
+    fn invalid_utf_8_becomes_the_replacement_character() {
         assert_eq!(sanitise(b"\"a\xffb\""), "\"a\u{fffd}b\"");
         assert_eq!(sanitise(b"\"\\\xff\\u0000\""), "\"\\\u{fffd}\\ufffd\"");
     }

@@ -56,7 +56,7 @@ mod tests {
     ];
 
     #[test]
-    fn an_assistant_sends_what_is_stored_or_answered() {
+    fn an_assistant_sends_only_stored_or_answered_messages() {
         let is_used = |name: &str| {
             let body = json!({"message": {"type": name, "call": {"id": "c1"}}}).to_string();
             let message = parse(body.as_bytes(), Timestamp::UNIX_EPOCH).unwrap().message;

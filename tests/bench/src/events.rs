@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_gives_back_what_was_cut_with_its_gaps_filled() {
+    fn a_template_round_trips_with_its_variables_filled() {
         let template = Template::cut(&format!("a{CALL_MARK}b{NUMBER_MARK}{CUSTOMER_MARK}c{CALL_MARK}"));
         assert_eq!(template.fill(Place { call: 1, number: 2, customer: 3 }), "a1b23c1");
     }

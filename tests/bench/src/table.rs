@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_markdown_and_a_goal_says_whether_it_is_met() {
+    fn a_table_is_markdown_and_a_goal_is_met_or_missed() {
         let mut report = Report::default();
         report.goal("webhook CPU, us", 150.4, Limit::AtMost(200.0));
         report.goal("ratio", 0.5, Limit::AtLeast(0.9));

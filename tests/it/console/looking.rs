@@ -140,7 +140,7 @@ async fn a_question_that_cannot_be_read_is_refused() {
 
 /// Each search field finds the calls of an org.
 #[tokio::test]
-async fn calls_are_found_by_what_is_known_of_them() {
+async fn calls_are_found_by_each_filter() {
     let site = Site::open().await;
     let (token, one, two) =
         (of(site.acme), Call::default(), Call { customer: Some("+15555550143".to_owned()), ..Call::default() });
@@ -284,7 +284,7 @@ async fn an_org_sees_the_progress_of_its_operations() {
 
 /// Texts of users are escaped, so they are never markup of the page.
 #[tokio::test]
-async fn what_was_said_is_no_markup() {
+async fn transcripts_are_escaped() {
     let site = Site::open().await;
     let call = Call::default();
     let words = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>";
@@ -307,7 +307,7 @@ async fn a_code_leads_to_its_page() {
 
 /// While the database is unavailable, a page says so without details of the database.
 #[tokio::test]
-async fn without_a_database_a_page_says_so() {
+async fn without_a_database_a_page_shows_an_error() {
     let mut site = Site::open().await;
     site.console.database = site.database.app_at(Some("127.0.0.1:1"));
     let page = site.get(&of(site.acme), &format!("/console/{}/calls", site.acme)).await;

@@ -35,7 +35,7 @@ async fn the_calls_agent_answers_by_its_configuration() {
 
 /// The endpoint is asked first. The request contains the ids of the call, but none of Vapi's configuration.
 #[tokio::test]
-async fn an_endpoint_is_asked_with_what_it_needs_and_no_more() {
+async fn an_endpoint_receives_only_the_fields_that_it_needs() {
     let (database, webhook, org) = open().await;
     let number = json!({"destination": {"type": "number", "number": "+15555550177"}});
     let endpoint = TestEndpoint::start(Manner::Answers(number.clone())).await;

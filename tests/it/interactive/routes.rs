@@ -68,7 +68,7 @@ async fn a_route_answers_its_own_messages() {
 
 /// An event at the wrong URL is sent to the queue of its function, without a statement to the database.
 #[tokio::test]
-async fn an_event_at_the_wrong_url_goes_to_its_queue() {
+async fn an_event_at_the_wrong_url_is_sent_to_its_queue() {
     let Site { database, queues, org, assistant, tools } = open().await;
     let (key, call) = (org_key(org, 1), Call::default());
     let report = call.report(60_000, json!({}));

@@ -222,7 +222,7 @@ async fn a_lease_that_ended_is_taken_over_once() {
 /// The result of a claimant that finishes after its lease has ended is stored, for every delivery and also after the
 /// execution was given up.
 #[tokio::test]
-async fn what_was_done_counts_also_when_it_comes_late() {
+async fn a_late_tool_result_counts() {
     for (is_idempotent, given_up) in [(true, ""), (false, "RF7008")] {
         let (database, webhook, org) = open().await;
         let permits = Arc::new(Semaphore::new(0));
@@ -275,7 +275,7 @@ async fn a_database_that_hangs_does_not_hold_a_result_back() {
 /// If the connection ends after the endpoint has answered, the model receives the result, and the execution is open
 /// until its lease ends.
 #[tokio::test]
-async fn a_result_that_cannot_be_stored_is_told_all_the_same() {
+async fn a_result_that_cannot_be_stored_is_still_answered() {
     let (database, proxy) = (TestDatabase::new().await, Proxy::start().await);
     let webhook = TestWebhook::new(database.app_at(Some(&proxy.address)), &TestQueues::new().await);
     let org = database.org("Acme").await;

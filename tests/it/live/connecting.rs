@@ -7,7 +7,7 @@ use super::*;
 
 /// D7: a viewer is pending until its first message, then active, and is removed when it disconnects.
 #[tokio::test]
-async fn a_viewer_comes_and_goes() {
+async fn a_viewer_connects_and_disconnects() {
     let stage = Stage::new().await;
     let mut viewer = stage.connect(&token(stage.org, Duration::from_mins(5))).await.unwrap();
     assert_eq!(stage.count(&format!("live_connections WHERE state = 'pending' AND org_id = '{}'", stage.org)).await, 1);
@@ -73,7 +73,7 @@ async fn a_connection_cannot_be_taken_over() {
 /// D7: a viewer whose token has expired receives a message, is closed, and receives no further pushes. Viewers without
 /// a `$disconnect` event are removed by maintenance.
 #[tokio::test]
-async fn an_expired_viewer_is_told_so_and_closed() {
+async fn an_expired_viewer_is_notified_and_closed() {
     let stage = Stage::new().await;
     let mut viewer = stage.viewer(stage.org).await;
     let expire = "UPDATE live_connections SET expires_at = now() - interval '1 second'";
@@ -105,7 +105,7 @@ async fn a_message_that_is_none_is_answered() {
 
 /// D7: while the database is unavailable, connections are refused with a status that does not blame the token.
 #[tokio::test]
-async fn without_a_database_a_viewer_is_told_to_come_again() {
+async fn without_a_database_a_viewer_is_asked_to_retry() {
     let stage = Stage::new().await;
     let unavailable = stage.database.app_at(Some("127.0.0.1:1"));
     let live = Live::new(masters().live_tokens(), unavailable, stage.queues.connections());

@@ -59,7 +59,7 @@ async fn a_push_that_keeps_failing_is_a_dead_letter() {
 
 /// B3, D7: the webhook and the queue's consumer remove a closed connection without a failure.
 #[tokio::test]
-async fn a_gone_connection_is_forgotten() {
+async fn a_closed_connection_is_deleted() {
     let stage = Stage::new().await;
     let gone = format!(
         "INSERT INTO live_connections (connection_id, org_id, state, expires_at)
@@ -76,7 +76,7 @@ async fn a_gone_connection_is_forgotten() {
 
 /// B3: a frame that a resume has already covered is not pushed again.
 #[tokio::test]
-async fn what_was_resumed_is_dropped() {
+async fn resumed_frames_are_dropped() {
     let stage = Stage::new().await;
     let mut viewer = stage.viewer(stage.org).await;
     stage.gateway.fail_next_pushes(1, 500);

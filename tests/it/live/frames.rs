@@ -67,7 +67,7 @@ async fn a_resumed_frame_is_the_pushed_one() {
 
 /// B7, D7: viewers receive a frame when an event first fails and when it becomes a dead letter, pushed or resumed.
 #[tokio::test]
-async fn a_failed_operation_is_told() {
+async fn a_failed_operation_is_pushed_to_viewers() {
     let stage = Stage::new().await;
     let mut viewer = stage.viewer(stage.org).await;
     let rule = "ALTER TABLE calls ADD CONSTRAINT nobody_ends CHECK (status <> 'completed')";
@@ -92,7 +92,7 @@ async fn a_failed_operation_is_told() {
 
 /// D7, D8: viewers receive one frame when a recording can be played back, pushed or resumed.
 #[tokio::test]
-async fn a_recording_that_is_kept_is_told() {
+async fn a_stored_recording_is_pushed_to_viewers() {
     let stage = Stage::new().await;
     let call = Call::default();
     stage.post(&[call.report(60_000, json!({}))]).await;

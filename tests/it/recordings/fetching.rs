@@ -18,7 +18,7 @@ const LARGE: usize = 20 * 1024 * 1024 + 123;
 
 /// A8, D8: a recording becomes one complete object, and its length and checksum are in the rows of its call.
 #[tokio::test]
-async fn a_recording_is_fetched_and_kept() {
+async fn a_recording_is_fetched_and_stored() {
     for bytes in [1000, LARGE] {
         let (stage, call, file) = (Stage::new().await, Call::default(), wav(bytes));
         assert_eq!(stage.record(&call, &file).await, 0);
@@ -217,7 +217,7 @@ async fn an_object_that_is_there_is_not_fetched_again() {
 
 /// D2, D8: the kinds of a call's recordings decide which one is shown, not their order of arrival.
 #[tokio::test]
-async fn the_mono_recording_is_shown_whichever_comes_first() {
+async fn the_mono_recording_is_shown_in_any_order() {
     for order in [["mono", "stereo"], ["stereo", "mono"]] {
         let (stage, call) = (Stage::new().await, Call::default());
         let link = |kind: &str| stage.vapi.put(&format!("/{kind}.wav"), Reply::File(wav(1000)));

@@ -68,7 +68,7 @@ async fn an_object_that_cannot_be_removed_keeps_no_other() {
 
 /// D11: finishing or removing a recording of an erased call restores none of its rows.
 #[tokio::test]
-async fn a_call_that_is_gone_does_not_come_back() {
+async fn an_erased_call_is_not_restored() {
     let (stage, call) = (Stage::new().await, Call::default());
     let (app, recording) = (stage.database.app(), stage.recording(&call, RecordingKind::Mono));
     let object =
@@ -82,7 +82,7 @@ async fn a_call_that_is_gone_does_not_come_back() {
 
 /// If a run removes the object and dies before it updates the row, the next run updates it.
 #[tokio::test]
-async fn an_object_that_is_gone_already_is_no_obstacle() {
+async fn an_object_that_no_longer_exists_is_ignored() {
     let (stage, call) = (Stage::new().await, Call::default());
     assert_eq!(stage.record(&call, &wav(1000)).await, 0);
     stage.database.admin().await.set_retention(stage.org, RetainedData::Recordings, Some(1)).await.unwrap();

@@ -63,7 +63,7 @@ async fn a_token_of_the_org_plays_a_recording_and_is_audited() {
 
 /// D3, D8: for another org's token the answer is that of a recording that does not exist, and nothing is audited.
 #[tokio::test]
-async fn another_orgs_token_is_told_that_there_is_no_such_recording() {
+async fn another_orgs_token_gets_not_found() {
     let (stage, call) = (Stage::new().await, Call::default());
     assert_eq!(stage.record(&call, &wav(2000)).await, 0);
     let other = token(stage.database.org("Other").await);

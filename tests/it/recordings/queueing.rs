@@ -30,7 +30,7 @@ async fn a_call_without_a_recording_queues_nothing() {
 /// A8, D8: the report's transaction queues each kind once, with an encrypted link. One message requests each. A
 /// duplicate of the report changes nothing.
 #[tokio::test]
-async fn a_report_queues_each_kind_once_with_a_link_that_nobody_can_read() {
+async fn a_report_queues_each_kind_once_with_a_sealed_link() {
     let (stage, call) = (Stage::new().await, Call::default());
     let body = call.report(60_000, artifact(&json!({
         "recording": {"stereoUrl": "https://storage.example/stereo.wav", "mono": {"combinedUrl": "https://storage.example/mono.wav"}},
@@ -195,7 +195,7 @@ async fn a_lost_message_is_sent_by_maintenance() {
 
 /// D8: a worker that died during a fetch is replaced, and stored recordings are not queued again.
 #[tokio::test]
-async fn what_nobody_fetches_any_more_is_swept_and_what_is_kept_is_not() {
+async fn abandoned_recordings_are_queued_again_and_stored_ones_are_not() {
     let (stage, kept, left) = (Stage::new().await, Call::default(), Call::default());
     assert_eq!(stage.record(&kept, &wav(1000)).await, 0);
     stage.report(&left, &stage.vapi.url, half_an_hour()).await;

@@ -121,7 +121,7 @@ async fn a_file_that_is_too_large_or_cut_short_makes_no_object() {
 
 /// D8: Vapi's recordings may become available after their report, but only within two hours.
 #[tokio::test]
-async fn what_vapi_has_not_after_two_hours_it_never_will() {
+async fn a_recording_missing_for_two_hours_is_a_dead_letter() {
     let (stage, call) = (Stage::new().await, Call::default());
     stage.report(&call, &format!("{}/nothing.wav", stage.vapi.url), half_an_hour()).await;
     stage.execute("UPDATE recording_upload_queue SET created_at = now() - interval '121 minutes'").await;
@@ -131,7 +131,7 @@ async fn what_vapi_has_not_after_two_hours_it_never_will() {
 
 /// An unavailable bucket is a transient failure.
 #[tokio::test]
-async fn a_bucket_that_is_unavailable_is_waited_for() {
+async fn a_recording_waits_for_an_unavailable_bucket() {
     let (stage, call) = (Stage::new().await, Call::default());
     let link = stage.vapi.put("/file.wav", Reply::File(wav(1000)));
     stage.report(&call, &link, half_an_hour()).await;

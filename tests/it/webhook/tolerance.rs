@@ -40,7 +40,7 @@ async fn odd_fields_do_not_lose_a_report() {
 /// D12: an out-of-range number, a duplicate field and a hundred thousand nested lists are in fields that Ringfence
 /// ignores.
 #[tokio::test]
-async fn what_nobody_reads_cannot_refuse_a_report() {
+async fn unread_fields_cannot_refuse_a_report() {
     let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for junk in ["1e999".to_owned(), r#"1,"junk":2"#.to_owned(), nested] {
         let (database, webhook, org) = open().await;

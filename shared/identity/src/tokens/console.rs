@@ -207,7 +207,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn a_token_says_what_it_was_minted_with(holder in ".{0,40}", id in any::<Option<u128>>(), seconds in 1..43_200_u64) {
+        fn a_token_round_trips(holder in ".{0,40}", id in any::<Option<u128>>(), seconds in 1..43_200_u64) {
             let org = |id| uuid::Uuid::from_u128(id).to_string().parse().unwrap();
             let scope = id.map_or(Scope::Operator, |id| Scope::Org(org(id)));
             let minter = masters(A).console_token_minter().unwrap();

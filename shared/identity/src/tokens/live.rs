@@ -143,7 +143,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_says_what_it_was_minted_with(holder in ".{0,40}", id in any::<u128>(), seconds in 1..43_200_u64) {
+        fn a_token_round_trips(holder in ".{0,40}", id in any::<u128>(), seconds in 1..43_200_u64) {
             let org: OrgId = uuid::Uuid::from_u128(id).to_string().parse().unwrap();
             let (token, claims) = tokens(A).mint(org, &holder, Duration::from_secs(seconds), now()).unwrap();
             prop_assert_eq!((claims.scope, &claims.holder), (org, &holder));

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_release_wrote_leaves_the_agent_readable() {
+    fn an_unreadable_configuration_leaves_the_agent_readable() {
         let kept = json!({"id": uuid::Uuid::nil(), "assistant_id": "a1", "squad_id": null,
             "configuration": {"variables": 7, "later": true}});
         let agent: Agent = serde_json::from_value(kept).unwrap();

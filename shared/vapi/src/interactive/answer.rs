@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn one_selector_is_sent_with_what_is_known_as_variables() {
+    fn one_selector_is_sent_with_known_facts_as_variables() {
         let variables = json!({"variables": {"shop": "Acme"}, "assistant": {"name": "Desk"},
             "transfer_destination": {"type": "number", "number": "+15555550155"}});
         let answer = assistant(&agent(Some("a1"), Some("s1"), &variables), Some(&lead())).unwrap();

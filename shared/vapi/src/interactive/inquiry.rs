@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_told_what_was_said_and_no_prompt() {
+    fn an_endpoint_receives_the_conversation_without_the_prompt() {
         let messages = json!([{"role": "system", "message": "secret prompt"}, {"role": "bot", "message": "Hello"},
             {"role": "user", "content": "My heater leaks"}, {"role": "user"}, 7]);
         let expected = json!([{"role": "bot", "text": "Hello"}, {"role": "user", "text": "My heater leaks"}]);

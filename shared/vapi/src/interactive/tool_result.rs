@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_something_else_is_no_answer() {
+    fn an_unknown_reply_is_an_error() {
         for body in ["ok", "[1]", "\"ok\"", "<html>", "{\"result\":", r#"{"results":[{"result":"ok"}]}"#] {
             assert_eq!(ToolResult::read(body.as_bytes()), None, "{body}");
         }

@@ -165,7 +165,7 @@ fn both_literals_and_both_notations_of_a_time_give_one_key() {
 }
 
 #[test]
-fn a_transcripts_key_ignores_what_else_is_told_about_the_call() {
+fn a_transcripts_key_ignores_other_facts_of_the_call() {
     let body = sample_json("transcript.user-final");
     let mut again = body.clone();
     again["message"]["customer"] = json!(null);

@@ -17,7 +17,7 @@ fn call(body: &Value) -> CallFacts {
 }
 
 #[test]
-fn what_is_not_json_is_refused() {
+fn invalid_json_is_refused() {
     for body in ["", "{", "nonsense", "{\"message\":{\"type\":\"hang\"}} trailing", "{\"a\":\"raw\u{0}nul\"}"] {
         assert_eq!(parse_text(body).unwrap_err(), BadRequest::NotJson, "{body}");
     }
@@ -97,7 +97,7 @@ fn a_status_decides_the_event() {
 }
 
 #[test]
-fn a_status_update_says_why_and_where_to() {
+fn a_status_update_has_its_reason_and_destination() {
     let Event::CallStarted(update) = stored(&sample_json("status-update.forwarding")).event else { panic!() };
     assert_eq!(update.destination.unwrap().expose(), "+15555550155");
     let Event::CallEnded(update) = stored(&sample_json("status-update.ended")).event else { panic!() };
@@ -143,7 +143,7 @@ fn the_facts_of_a_call_are_read() {
 }
 
 #[test]
-fn the_message_comes_before_the_stale_call() {
+fn the_message_has_priority_over_the_stale_call() {
     let facts = call(&message(json!({
         "type": "hang",
         "customer": {"number": "+1 (555) 555-0001"},
@@ -163,7 +163,7 @@ fn the_message_comes_before_the_stale_call() {
 }
 
 #[test]
-fn the_call_fills_in_what_the_message_lacks() {
+fn the_call_supplies_missing_facts() {
     let facts = call(&message(json!({
         "type": "hang",
         "customer": {"sipUri": "sip:sam@pbx.example.com"},
@@ -194,7 +194,7 @@ fn only_a_true_flag_makes_a_test_call() {
 }
 
 #[test]
-fn metadata_is_kept_within_its_limits() {
+fn metadata_is_limited() {
     let deep = (0..33).fold(json!({}), |inner, _| json!({"a": inner}));
     let large = json!({"a": "x".repeat(16 * 1024)});
     for metadata in [deep, large, json!("text"), json!([1])] {
@@ -207,7 +207,7 @@ fn metadata_is_kept_within_its_limits() {
 }
 
 #[test]
-fn only_a_type_that_says_so_makes_a_transcript_partial() {
+fn only_an_explicit_type_makes_a_transcript_partial() {
     for (kind, is_partial) in
         [(json!("final"), false), (json!(null), false), (json!(7), false), (json!("partial"), true)]
     {

@@ -42,7 +42,7 @@ fn a_full_report_is_read_whole() {
 }
 
 #[test]
-fn a_call_that_nobody_answered_has_little() {
+fn an_unanswered_call_has_few_facts() {
     let report = serde_json::to_value(report(&sample_json("end-of-call-report.outbound-no-answer"))).unwrap();
     assert_eq!(report["duration_seconds"], 0);
     assert_eq!(report["cost"].as_f64(), Some(0.0));
@@ -96,7 +96,7 @@ fn a_breakdown_keeps_its_numbers_only() {
 }
 
 #[test]
-fn artifact_and_analysis_fill_in_what_the_message_lacks() {
+fn artifact_and_analysis_supply_missing_facts() {
     let report = read(json!({
         "summary": "",
         "analysis": {"summary": "Booked.", "successEvaluation": true},
@@ -115,7 +115,7 @@ fn artifact_and_analysis_fill_in_what_the_message_lacks() {
 }
 
 #[test]
-fn the_call_snapshot_comes_last() {
+fn the_call_snapshot_has_the_lowest_priority() {
     let call = json!({"id": "c", "endedReason": "voicemail", "endedAt": "2026-09-14T15:00:00Z"});
     let report = read(json!({"call": call, "endedReason": "customer-busy"}));
     assert_eq!(report.ended_reason.as_deref(), Some("customer-busy"));
@@ -123,14 +123,14 @@ fn the_call_snapshot_comes_last() {
 }
 
 #[test]
-fn a_link_that_is_not_plain_https_is_not_kept() {
+fn a_link_that_is_not_plain_https_is_dropped() {
     let body = body(json!({"recordingUrl": "http://s.example/m.wav", "artifact": {"recordingUrl": 7}}));
     assert_eq!(report(&body).recording_url, None);
     assert_eq!(parse_json(&body).unreadable, ["recordingUrl", "artifact.recordingUrl"]);
 }
 
 #[test]
-fn an_output_is_kept_within_its_limits() {
+fn an_output_is_limited() {
     let deep = (0..64).fold(json!({}), |inner, _| json!([inner]));
     let large = json!(["x".repeat(256 * 1024)]);
     for output in [deep, large, json!("text"), json!(7)] {

@@ -93,7 +93,7 @@ fn stored_samples() -> impl Iterator<Item = (&'static str, StoredEvent)> {
 }
 
 #[test]
-fn every_sample_is_what_the_table_says() {
+fn every_sample_matches_its_row_of_the_table() {
     for (name, fate) in SAMPLES {
         assert_eq!(describe(&parse_text(&sample(name))), fate, "{name}");
     }
@@ -181,7 +181,7 @@ fn an_event_can_be_logged() {
 }
 
 #[test]
-fn a_refusal_says_what_is_wrong_and_echoes_nothing() {
+fn a_refusal_gives_its_reason_and_no_input() {
     let cases = [
         ("{\"message\": hunter2}", BadRequest::NotJson, FailureCode::BodyNotJson),
         (r#"{"message":{"type":{"hunter2":1}}}"#, BadRequest::MessageTypeMissing, FailureCode::MessageTypeMissing),

@@ -98,7 +98,7 @@ fn a_cost_survives_the_queue_to_the_last_digit() {
 }
 
 #[test]
-fn what_is_needed_is_refused_by_name() {
+fn a_missing_variable_is_reported_by_name() {
     let body = without_bulk(REPORTS[0]);
     for (field, refusal) in [
         ("/message", BadRequest::MessageTypeMissing),
@@ -150,7 +150,7 @@ fn depth_in_any_field_neither_refuses_nor_overflows() {
 }
 
 #[test]
-fn what_postgres_cannot_store_is_replaced() {
+fn characters_that_postgres_cannot_store_are_replaced() {
     let text = r#""a\u0000b\ud800c\\u0000""#;
     let body = with(&sample_json("transcript.user-final"), "/message/transcript", text);
     let Event::Transcript(transcript) = stored_text(&body).event else { panic!() };
@@ -158,7 +158,7 @@ fn what_postgres_cannot_store_is_replaced() {
 }
 
 #[test]
-fn what_is_not_utf_8_is_replaced() {
+fn invalid_utf_8_is_replaced() {
     let body = sample("transcript.user-final").replace("Hi,", "H@,");
     let bytes: Vec<u8> = body.bytes().map(|byte| if byte == b'@' { 0xff } else { byte }).collect();
     assert!(parse(&bytes, received_at()).is_ok());

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_text_is_encoded() {
+    fn binary_data_is_encoded() {
         for (content_type, body) in [("application/octet-stream", b"plain".as_slice()), ("application/json", b"\xff")] {
             let event = event(content_type, body);
             assert_eq!(event["isBase64Encoded"], true, "{content_type}");

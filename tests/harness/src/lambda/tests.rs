@@ -64,7 +64,7 @@ impl Meeting {
 }
 
 #[tokio::test]
-async fn a_function_gets_its_event_and_its_answer_comes_back() {
+async fn a_function_gets_its_event_and_its_answer_is_returned() {
     let host = host(spec("f", 1)).await;
     let answer = invoke(&host, json!({"some": ["event"]})).await.unwrap();
     assert_eq!(answer["event"], json!({"some": ["event"]}));
@@ -112,7 +112,7 @@ async fn a_process_that_dies_fails_its_invocation_and_is_replaced() {
 }
 
 #[tokio::test]
-async fn killing_a_function_fails_what_runs_and_the_next_invocation_meets_new_processes() {
+async fn killing_a_function_fails_its_invocations_and_starts_new_processes() {
     let (host, meeting) = (host(spec("f", 2)).await, Meeting::new().await);
     let before = host.pids("f");
     let kill = async {
@@ -137,7 +137,7 @@ async fn an_invocation_that_takes_too_long_ends_with_its_process() {
 }
 
 #[tokio::test]
-async fn what_cannot_start_is_told_with_its_reason() {
+async fn a_failed_start_is_reported_with_its_reason() {
     let variables = vec![("FAIL_IN_INIT".to_owned(), "1".to_owned())];
     let log = std::env::temp_dir().join(format!("ringfence-test-{}.log", Uuid::new_v4()));
     let failing = FunctionSpec { variables, log: log.clone(), ..spec("f", 1) };

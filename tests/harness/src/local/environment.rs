@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_reads_back_what_was_exported() {
+    fn exported_variables_round_trip_through_a_shell() {
         assert_eq!(export_line("NAME", "it's $HOME"), r"export NAME='it'\''s $HOME'");
     }
 }

@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_preferred_port_is_kept_unless_taken() {
+    fn the_preferred_port_is_used_unless_taken() {
         let free_port = free(None).unwrap();
         assert_eq!(free(Some(free_port)).unwrap(), free_port);
         let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port)).unwrap();

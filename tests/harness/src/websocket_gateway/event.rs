@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disconnect_event_says_why() {
+    fn a_disconnect_event_has_a_reason() {
         let event = caller().disconnect(&Closing::going_away());
         assert_eq!(event["requestContext"]["disconnectStatusCode"], 1001);
         assert_eq!(event["requestContext"]["disconnectReason"], "Going away");

@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_status_is_none() {
+    fn an_unknown_status_is_none() {
         for answer in [json!(null), json!({"statusCode": "200"}), json!({"statusCode": 70_000}), json!({})] {
             assert_eq!(Answer(answer.clone()).status(), None, "{answer}");
         }

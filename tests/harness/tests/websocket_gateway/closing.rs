@@ -20,7 +20,7 @@ async fn disconnected(scene: &Scene) -> (u64, String) {
 }
 
 #[tokio::test]
-async fn the_function_is_told_what_the_client_said() {
+async fn the_function_receives_the_clients_message() {
     let scene = Scene::new(content).await;
     let (mut socket, _) = scene.connected().await;
     socket.close(Some(CloseFrame { code: CloseCode::from(4001), reason: "bye".into() })).await;

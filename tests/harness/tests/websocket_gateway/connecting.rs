@@ -43,14 +43,14 @@ async fn a_client_is_refused_with_the_functions_status() {
 }
 
 #[tokio::test]
-async fn what_is_no_upgrade_reaches_no_function() {
+async fn a_request_without_upgrade_reaches_no_function() {
     let scene = Scene::new(|_| panic!("invoked")).await;
     let answer = reqwest::get(scene.gateway.endpoint()).await.unwrap();
     assert!(answer.status().is_client_error());
 }
 
 #[tokio::test]
-async fn while_it_connects_a_connection_is_gone() {
+async fn a_pending_connection_is_reported_as_gone() {
     let (sender, mut outcomes) = mpsc::unbounded_channel();
     let (tell, endpoint) = tokio::sync::watch::channel(String::new());
     let invoke = move |event: Value| {

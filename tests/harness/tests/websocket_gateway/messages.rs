@@ -51,7 +51,7 @@ async fn messages_reach_the_function_in_order() {
 }
 
 #[tokio::test]
-async fn a_failed_message_is_told_to_the_client() {
+async fn a_failed_message_is_reported_to_the_client() {
     for answer in [Err("it panicked".to_owned()), Ok(json!({"statusCode": 500}))] {
         let scene = Scene::new(move |event| match event["requestContext"]["eventType"].as_str() {
             Some("MESSAGE") => answer.clone(),
@@ -67,7 +67,7 @@ async fn a_failed_message_is_told_to_the_client() {
 }
 
 #[tokio::test]
-async fn what_a_message_is_answered_with_is_not_sent() {
+async fn an_answer_is_not_sent_to_the_client() {
     let scene = Scene::new(|_| Ok(json!({"statusCode": 403, "body": "no"}))).await;
     assert!(scene.connect_with(&[]).await.is_err(), "a refused connection has no messages");
 

@@ -26,7 +26,7 @@ async fn a_push_reaches_its_client_only() {
 }
 
 #[tokio::test]
-async fn the_sdk_reads_that_a_connection_is_gone() {
+async fn the_sdk_recognises_a_closed_connection() {
     let scene = Scene::new(content).await;
     let (mut socket, id) = scene.connected().await;
     socket.close(None).await;
@@ -98,7 +98,7 @@ async fn the_sdk_describes_and_deletes_a_connection() {
 }
 
 #[tokio::test]
-async fn pushes_fail_when_told_to() {
+async fn pushes_fail_on_request() {
     let scene = Scene::new(content).await;
     let (mut socket, id) = scene.connected().await;
     scene.gateway.fail_next_pushes(2, 429);
