@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfence_core::admin::operations::{Progress, Work};
-use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook, eventually};
 use ringfence_protocol::admin::{Command, Operation, OperationState, Replayable, Reply, Selection};
 use ringfence_vapi::{Function, OrgId};
 use uuid::Uuid;
@@ -210,13 +210,12 @@ async fn a_redrive_waits_for_another_one() {
         "waiting is no failed attempt"
     );
     drop(other);
-    let finished = loop {
+    // The server detects the closed connection with a delay.
+    let finished = eventually("the operation ends", async || {
         let operation = setting.resume(Duration::from_mins(1)).await.pop().unwrap();
-        // The server detects the closed connection with a delay.
-        if operation.state != OperationState::Running {
-            break operation;
-        }
-    };
+        (operation.state != OperationState::Running).then_some(operation)
+    })
+    .await;
     assert_eq!(progress(&finished), (OperationState::Done, 1, 0, Some(0)));
 }
 

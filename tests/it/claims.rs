@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ringfence_core::Outcome;
 use ringfence_harness::testing::database::{apply, try_apply};
-use ringfence_harness::testing::{Call, TestDatabase};
+use ringfence_harness::testing::{Call, TestDatabase, eventually};
 use ringfence_vapi::{FailureCode, OrgId};
 use serde_json::{Value, json};
 
@@ -181,9 +181,7 @@ async fn a_second_claimant_applies_an_event_that_the_first_one_aborted() {
     let connection = database.app();
     let second = tokio::spawn(async move { apply(&connection, org, &body).await });
     let waiting = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-    while database.count(waiting).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("the second claimant waits", async || (database.count(waiting).await > 0).then_some(())).await;
     transaction.rollback().await.unwrap();
     assert!(matches!(second.await.unwrap(), Outcome::Applied { .. }));
     assert_eq!(database.count("processed_webhook_events").await, 1);

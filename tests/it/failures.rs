@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aws_lambda_events::sqs::SqsEvent;
 use ringfence_core::Database;
 use ringfence_core::admin::replay::Replayed;
-use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook, eventually};
 use ringfence_protocol::admin::{Command, OperationState, Replayable, Reply, Selection};
 use ringfence_runtime::consumer::LAST_RECEIVE;
 use ringfence_vapi::{FailureCode, Function, OrgId};
@@ -221,9 +221,11 @@ async fn a_redrive_sends_each_dead_letter_back_once() {
     };
     assert_eq!(redriven, (3, 3, 0));
     assert_eq!(setting.audited("event.redrive").await, 3);
-    while setting.database.count("failed_operations WHERE state <> 'dead'").await > 0 {
+    eventually("all are dead letters again", async || {
         setting.consume().await;
-    }
+        (setting.database.count("failed_operations WHERE state <> 'dead'").await == 0).then_some(())
+    })
+    .await;
 }
 
 /// B2, B7: an event that fails at its last receive becomes a dead letter with a separate code, and its row contains the

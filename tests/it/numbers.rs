@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use ringfence_core::numbers::{self, By, Numbers};
-use ringfence_harness::testing::{Call, TestDatabase};
+use ringfence_harness::testing::{Call, TestDatabase, eventually};
 use ringfence_vapi::{AgentId, OrgId};
 use serde_json::json;
 
@@ -11,12 +11,13 @@ use serde_json::json;
 async fn roll_up(database: &TestDatabase, expected: u64) {
     let app = database.app();
     let mut events = 0;
-    while events < expected {
+    eventually("all events are counted", async || {
         for org in numbers::find_orgs(&app, 100).await.unwrap() {
             events += numbers::roll_up(&app, org, 3).await.unwrap();
         }
-        tokio::task::yield_now().await;
-    }
+        (events >= expected).then_some(())
+    })
+    .await;
     assert_eq!(events, expected);
     assert_eq!(numbers::find_orgs(&app, 100).await.unwrap(), [], "nothing is left to count");
 }
@@ -115,10 +116,12 @@ async fn nothing_is_counted_twice_or_passed_over() {
     open.commit().await.unwrap();
     let other = database.app();
     let mut counted = 0;
-    while counted < 21 {
+    eventually("all events are counted", async || {
         let both = tokio::join!(numbers::roll_up(&app, org, 4), numbers::roll_up(&other, org, 4));
         counted += both.0.unwrap() + both.1.unwrap();
-    }
+        (counted >= 21).then_some(())
+    })
+    .await;
     assert_eq!(counted, 21);
     let types = shown(&database, org, None).await.types;
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use ringfence_core::apply_event;
 use ringfence_harness::testing::call::delivery_with;
-use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook};
+use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook, eventually};
 use ringfence_protocol::Credential;
 use ringfence_protocol::admin::{NewAgent, Resolved};
 use ringfence_vapi::{FailureCode, Function, OrgId};
@@ -315,7 +315,7 @@ async fn an_agent_added_while_an_event_is_being_stored_applies_it() {
 
     let (admin, agent) = (database.admin().await, agent(Some(ASSISTANT), None));
     let commit = async {
-        until_somebody_waits(&database).await;
+        wait_for_blocked_statement(&database).await;
         keeping.batch_execute("COMMIT").await.unwrap();
     };
     let (added, ()) = tokio::join!(admin.add_agent(acme, &agent), commit);
@@ -336,7 +336,7 @@ async fn an_event_received_while_its_agent_is_being_added_finds_it() {
     adding.batch_execute(&add).await.unwrap();
     let body = call.status("ended", 0);
     let commit = async {
-        until_somebody_waits(&database).await;
+        wait_for_blocked_statement(&database).await;
         adding.batch_execute("COMMIT").await.unwrap();
     };
     tokio::join!(post(&webhook, &body), commit);
@@ -344,17 +344,13 @@ async fn an_event_received_while_its_agent_is_being_added_finds_it() {
     assert_eq!(database.count("unresolved_events").await, 0);
 }
 
-/// Returns when a statement in this database waits for a lock, or after a maximum number of polls.
-async fn until_somebody_waits(database: &TestDatabase) {
-    const LOOKS: usize = 500;
+/// Waits until a statement in this database waits for an advisory lock.
+async fn wait_for_blocked_statement(database: &TestDatabase) {
     let client = database.superuser().await;
     let waiting = "SELECT FROM pg_locks WHERE NOT granted AND locktype = 'advisory'
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    for _ in 0..LOOKS {
-        if !client.query(waiting, &[]).await.unwrap().is_empty() {
-            return;
-        }
-    }
+    let is_blocked = async || !client.query(waiting, &[]).await.unwrap().is_empty();
+    eventually("a statement waits", async || is_blocked().await.then_some(())).await;
 }
 
 /// D13: in a race between agent and event, the event is always applied.

@@ -1,5 +1,5 @@
-//! The consumer of an SQS queue. All functions behind a queue use it: one record never fails its neighbours, a record that fails is
-//! retried after its own delay, and a record that cannot succeed is moved to the dead-letter queue.
+//! The consumer of an SQS queue. All functions behind a queue use it: one record never fails the rest of its batch, a
+//! record that fails is retried after its own delay, and a record that cannot succeed is moved to the dead-letter queue.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -15,8 +15,10 @@ use crate::metrics::{Counts, Metric};
 use crate::queues::FunctionQueues;
 use crate::{sentry, start};
 
-/// How often a queue delivers a message before SQS itself moves it to the dead-letter queue (`maxReceiveCount` in template.yaml).
-pub const LAST_RECEIVE: u32 = 200;
+/// How often a queue delivers a message before SQS itself moves it to the dead-letter queue (`maxReceiveCount` in
+/// template.yaml). A record that is left for another invocation uses up a receive as well, so the count is far above the
+/// number of attempts in twelve hours.
+pub const LAST_RECEIVE: u32 = 500;
 
 /// A message of the queue.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +73,10 @@ impl<W: Worker> Consumer<W> {
         let mut counts = Counts::default();
         let mut response = SqsBatchResponse::default();
         for (index, message) in batch.records.into_iter().enumerate() {
-            // The first record is always tried, or a queue with slow records would never be drained.
-            let is_late = index > 0 && Instant::now() + W::LONGEST_RECORD > deadline;
+            // The first record is always tried, or a queue with slow records would never be drained. So is a record at
+            // its last receive, which SQS would otherwise move to the dead-letter queue without a code.
+            let is_tried = index == 0 || receive_count(&message) >= LAST_RECEIVE;
+            let is_late = !is_tried && Instant::now() + W::LONGEST_RECORD > deadline;
             let delay =
                 if is_late { Some(Duration::ZERO) } else { self.dispose(&message, deadline, &mut counts).await };
             if let Some(delay) = delay {
@@ -108,15 +112,18 @@ impl<W: Worker> Consumer<W> {
         match disposition {
             Disposition::Done => None,
             Disposition::Retry(delay) => Some(delay),
-            Disposition::DeadLetter(code) => {
-                let sent = self.queues.dead_letters.send_text(record.body.to_owned(), Some(code)).await;
-                if sent.is_err() {
-                    return Some(self.backoff.delay(record.receives));
-                }
-                counts.add(Metric::DeadLettered, 1);
-                None
-            }
+            Disposition::DeadLetter(code) => self.dead_letter(message, code, counts).await,
         }
+    }
+
+    /// Moves a message to the dead-letter queue. Returns a delay if that queue does not accept it.
+    async fn dead_letter(&self, message: &SqsMessage, code: FailureCode, counts: &mut Counts) -> Option<Duration> {
+        let body = message.body.clone().unwrap_or_default();
+        if self.queues.dead_letters.send_text(body, Some(code)).await.is_err() {
+            return Some(self.backoff.delay(receive_count(message)));
+        }
+        counts.add(Metric::DeadLettered, 1);
+        None
     }
 
     async fn postpone(&self, message: &SqsMessage, delay: Duration) {

@@ -99,7 +99,7 @@ impl Pusher {
         let frame = Frame::of_partial(partial.message_time.unwrap_or(received_at), partial);
         if viewers.len() > MAX_DIRECT {
             let subject = Subject::Partial { frame: Box::new(frame), received_at };
-            return in_time(self.hand_over(&Broadcast::to_all(org, subject), Duration::ZERO)).await;
+            return in_time(self.send_broadcast(&Broadcast::to_all(org, subject), Duration::ZERO)).await;
         }
         let Ok(text) = serde_json::to_string(&frame) else { return };
         let push = async {
@@ -116,18 +116,19 @@ impl Pusher {
     async fn push_to(&self, org: OrgId, key: &EventKey, viewers: &[ConnectionId], frame: &Frame, counts: &mut Counts) {
         let broadcast = Broadcast::to_all(org, Subject::Event { event_key: key.clone() });
         if viewers.len() > MAX_DIRECT {
-            return self.hand_over(&broadcast, Duration::ZERO).await;
+            return self.send_broadcast(&broadcast, Duration::ZERO).await;
         }
         let Ok(text) = serde_json::to_string(frame) else { return };
         let pushes = self.connections.push(viewers, &text).await;
-        settle(&self.database, org, &pushes, counts).await;
+        // Before the database is asked, which may be slow and use up the rest of the time.
         if !pushes.failed.is_empty() {
-            self.hand_over(&broadcast.again(pushes.failed), RETRY_DELAY).await;
+            self.send_broadcast(&broadcast.again(pushes.failed.clone()), RETRY_DELAY).await;
         }
+        settle(&self.database, org, &pushes, counts).await;
     }
 
     /// Sends a broadcast to the queue. If SQS refuses it, viewers receive the frame with their next resume.
-    async fn hand_over(&self, broadcast: &Broadcast, delay: Duration) {
+    async fn send_broadcast(&self, broadcast: &Broadcast, delay: Duration) {
         let Ok(message) = serde_json::to_string(broadcast) else { return };
         if self.broadcasts.send_later(message, delay).await.is_err() {
             let org = broadcast.org_id;

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use ringfence_harness::testing::Call;
+use ringfence_harness::testing::{Call, eventually};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
@@ -47,7 +47,8 @@ async fn the_browser_module_has_every_frame() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = async || tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("a line").unwrap().unwrap();
     while next().await != "open" {}
-    while stage.count("live_connections WHERE state = 'active'").await == 0 {}
+    let active = "live_connections WHERE state = 'active'";
+    eventually("the client is active", async || (stage.count(active).await > 0).then_some(())).await;
 
     let call = Call::default();
     ringfence_harness::testing::database::apply(&stage.app, stage.org, &call.status("ringing", 0)).await;

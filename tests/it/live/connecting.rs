@@ -1,7 +1,7 @@
 //! Authentication of connections, and the org of a connection.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use ringfence_harness::testing::Call;
+use ringfence_harness::testing::{Call, eventually};
 
 use super::*;
 
@@ -22,9 +22,7 @@ async fn a_viewer_connects_and_disconnects() {
     viewer.send(&json!({"action": "ping"})).await;
     assert_eq!(viewer.next().await.unwrap(), json!({"v": 1, "type": "pong"}));
     viewer.socket.close(None).await.unwrap();
-    while stage.count("live_connections").await > 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("the row is deleted", async || (stage.count("live_connections").await == 0).then_some(())).await;
 }
 
 /// D7: without a valid token a connection is refused, and no row remains.

@@ -1,7 +1,8 @@
 //! Pushes that fail.
 
+use aws_lambda_events::sqs::SqsMessage;
 use broadcast_retry::MAX_FAILURES;
-use ringfence_harness::testing::Call;
+use ringfence_harness::testing::{Call, eventually};
 use ringfence_protocol::Broadcast;
 use ringfence_protocol::broadcast::Subject;
 use ringfence_vapi::EventKey;
@@ -45,12 +46,12 @@ async fn a_push_that_keeps_failing_is_a_dead_letter() {
     };
     stage.gateway.fail_next_pushes(1, 500);
     stage.queues.put_broadcast(&serde_json::to_string(&last).unwrap()).await;
-    let batch = loop {
+    let is_last = |record: &SqsMessage| record.body.as_deref().is_some_and(|body| body.contains("\"failures\":5"));
+    let batch = eventually("the broadcast is received", async || {
         let batch = stage.queues.take_broadcasts().await;
-        if batch.records.iter().any(|record| record.body.as_deref().unwrap_or_default().contains("\"failures\":5")) {
-            break batch;
-        }
-    };
+        batch.records.iter().any(is_last).then_some(batch)
+    })
+    .await;
     assert_eq!(stage.broadcaster().consume(batch, in_time()).await.batch_item_failures.len(), 0);
     assert_eq!(stage.queues.dead_broadcasts().await, 1);
     viewer.resume().await;
@@ -83,16 +84,18 @@ async fn resumed_frames_are_dropped() {
     stage.post(&[Call::default().status("ringing", 0)]).await;
     // With the cursor of the page the viewer confirms everything before it. Other activity on the server decides when
     // the cursor is beyond the event.
-    while stage.count("live_connections, processed_webhook_events WHERE covered_before > xact").await == 0 {
+    let covered = "live_connections, processed_webhook_events WHERE covered_before > xact";
+    eventually("the cursor is beyond the event", async || {
         viewer.resume().await;
-    }
+        (stage.count(covered).await > 0).then_some(())
+    })
+    .await;
     assert_eq!(viewer.frames.len(), 1);
-    let batch = loop {
+    let batch = eventually("the broadcast is received", async || {
         let batch = stage.queues.take_broadcasts().await;
-        if !batch.records.is_empty() {
-            break batch;
-        }
-    };
+        (!batch.records.is_empty()).then_some(batch)
+    })
+    .await;
     assert_eq!(stage.broadcaster().consume(batch, in_time()).await.batch_item_failures.len(), 0);
     viewer.send(&json!({"action": "ping"})).await;
     assert_eq!(viewer.next().await.unwrap()["type"], "pong", "nothing was pushed before");

@@ -1,6 +1,6 @@
 //! The org's log is authoritative: a resume contains every frame that a push missed.
 
-use ringfence_harness::testing::{Call, database};
+use ringfence_harness::testing::{Call, database, eventually};
 
 use super::*;
 
@@ -102,9 +102,11 @@ async fn a_cursor_beyond_the_log_is_a_reset() {
     let ends_later = async || {
         stage.count(&format!("pg_database WHERE pg_snapshot_xmin(pg_current_snapshot()) > '{early}'::xid8")).await > 0
     };
-    while !ends_later().await {
+    eventually("the log ends later", async || {
         stage.post(&[Call::default().status("ringing", 0)]).await;
-    }
+        ends_later().await.then_some(())
+    })
+    .await;
     let middle = format!("{}.{early}.1", early + 1);
     for cursor in [Some(early.to_string()), Some(middle), Some(u64::MAX.to_string())] {
         viewer.cursor = cursor;

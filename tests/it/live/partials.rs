@@ -1,6 +1,6 @@
 //! Partial transcripts.
 
-use ringfence_harness::testing::Call;
+use ringfence_harness::testing::{Call, eventually};
 
 use super::*;
 
@@ -75,12 +75,11 @@ async fn partials_for_many_viewers_do_not_linger() {
     let stage = Stage::new().await;
     let mut viewers = futures_util::future::join_all((0..11).map(|_| stage.viewer(stage.org))).await;
     stage.post(&[partial(&Call::default(), "Now")]).await;
-    let batch = loop {
+    let batch = eventually("the broadcast is received", async || {
         let batch = stage.queues.take_broadcasts().await;
-        if !batch.records.is_empty() {
-            break batch;
-        }
-    };
+        (!batch.records.is_empty()).then_some(batch)
+    })
+    .await;
     let mut outdated = batch.clone();
     let mut body: Value = serde_json::from_str(outdated.records[0].body.as_deref().unwrap()).unwrap();
     body["received_at"] = json!("2026-01-01T00:00:00Z");

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use ringfence_egress::EgressPolicy;
 use ringfence_harness::testing::fake_vapi::{Asked, Reply};
 use ringfence_harness::testing::webhook::masters;
-use ringfence_harness::testing::{Call, Proxy};
+use ringfence_harness::testing::{Call, Proxy, eventually};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -170,7 +170,7 @@ async fn a_worker_that_dies_leaves_no_half_object() {
     tokio::select! {
         _ = died => panic!("the source says nothing"),
         // It has begun to upload parts.
-        () = async { while uploads().await == 0 { tokio::task::yield_now().await } } => {}
+        () = eventually("the upload begins", async || (uploads().await > 0).then_some(())) => {}
     }
     assert!(stage.queues.stored().await.is_empty());
     assert_eq!(stage.row(&call).await["state"], "pending");

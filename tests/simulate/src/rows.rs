@@ -31,7 +31,7 @@ pub(crate) const TABLES: [Table; 7] = [
     Table {
         name: "call_logs",
         key: &["vapi_call_id"],
-        query: "SELECT to_jsonb(t) - '{id,org_id,created_at,updated_at}'::text[]
+        query: "SELECT to_jsonb(t) - '{id,org_id,created_at,updated_at,folded_until,folded_report,folded_parties}'::text[]
                 || jsonb_build_object('recording_storage_path', replace(recording_storage_path, org_id || '/', ''))
             FROM call_logs t WHERE org_id = $1 AND vapi_call_id = ANY ($2) AND $3::text[] IS NOT NULL",
     },

@@ -21,6 +21,7 @@ pub mod webhook;
 
 mod program;
 
+pub use crate::wait::eventually;
 pub use bodies::{sample, sample_bytes, sample_names};
 pub use call::Call;
 pub use certificates::TestCa;
