@@ -262,10 +262,14 @@ BEGIN
     IF p_is_first THEN
         v_id := insert_call(p_org_id, v_call, event_facts(p_event));
     ELSIF NOT p_is_replay THEN
+        IF p_event ? 'conversation' THEN
+            -- Waits for transcripts that are being stored (store_transcript), so that store_conversation sees them.
+            PERFORM FROM call_logs WHERE org_id = p_org_id AND vapi_call_id = v_call FOR UPDATE;
+        END IF;
         v_id := merge_call(p_org_id, v_call, event_facts(p_event), true);
     END IF;
     IF v_id IS NULL THEN
-        -- It is neither the first event of its call nor the newest.
+        -- The event is neither the first nor the newest of its call, or this is a replay.
         v_id := lock_call(p_org_id, v_call);
         v_id := merge_call(p_org_id, v_call, retained_call_facts(p_org_id, v_call));
     END IF;
@@ -276,7 +280,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION fold_call IS
-    'Brings a status update or a report into the rows of its call, and queues the recordings that it names. Returns the call''s id.';
+    'Folds a status update or a report into the rows of its call, and queues the recordings that it names. Returns the call''s id.';
 
 CREATE FUNCTION begin_call(p_org_id uuid, p_vapi_call_id text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -301,30 +305,57 @@ BEGIN
         WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
 END
 $$;
-COMMENT ON FUNCTION begin_call IS 'Somebody speaks in a call, so it is in progress at least: inserts its rows, or raises their status.';
+COMMENT ON FUNCTION begin_call IS
+    'A transcript proves that its call is at least in progress. Inserts the rows of the call, or raises their status.';
 
 CREATE FUNCTION store_transcript(p_org_id uuid, p_event jsonb) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
-    v_call text := p_event #>> '{call,id}';
-    v_id   uuid;
+    v_call       text := p_event #>> '{call,id}';
+    v_text       text := p_event ->> 'text';
+    v_id         uuid;
+    v_has_report boolean;
 BEGIN
-    -- Most transcripts find their call in progress and need no lock on it. After begin_call, all do.
-    FOR attempt IN 1 .. 2 LOOP
-        INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
-            SELECT p_org_id, v_call, decode(p_event ->> 'content_sha256', 'hex'), l.id, p_event ->> 'role',
-                p_event ->> 'text', (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer
-            FROM call_logs l
-            WHERE l.org_id = p_org_id AND l.vapi_call_id = v_call
-                AND call_status_rank(l.status) >= call_status_rank('in-progress')
-            ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING
-            RETURNING call_log_id INTO v_id;
-        EXIT WHEN FOUND OR attempt = 2;
+    IF v_text = '' THEN
         PERFORM begin_call(p_org_id, v_call);
-    END LOOP;
+        RETURN NULL;
+    END IF;
+    -- Most transcripts arrive while their call is in progress and need no lock on it. The weakest lock, which the foreign
+    -- key takes anyway, makes this statement wait for a report that is being applied (fold_call) and then see it.
+    INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
+        SELECT p_org_id, v_call, decode(p_event ->> 'content_sha256', 'hex'), l.id, p_event ->> 'role',
+            v_text, (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer
+        FROM call_logs l
+        WHERE l.org_id = p_org_id AND l.vapi_call_id = v_call
+            AND call_status_rank(l.status) >= call_status_rank('in-progress') AND NOT l.folded_report
+        FOR KEY SHARE
+        ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING
+        RETURNING call_log_id INTO v_id;
+    IF FOUND THEN
+        RETURN v_id;
+    END IF;
+
+    -- The call is not known to be in progress yet, or has its report, or the row exists.
+    PERFORM begin_call(p_org_id, v_call);
+    SELECT id, folded_report INTO v_id, v_has_report FROM call_logs
+        WHERE org_id = p_org_id AND vapi_call_id = v_call FOR NO KEY UPDATE;
+    INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
+        VALUES (p_org_id, v_call, decode(p_event ->> 'content_sha256', 'hex'), v_id, p_event ->> 'role',
+            v_text, (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer)
+        ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING
+        RETURNING call_log_id INTO v_id;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    IF v_has_report THEN
+        -- Transcript events take precedence over the conversation of a report.
+        DELETE FROM call_transcripts WHERE org_id = p_org_id AND vapi_call_id = v_call AND source = 'report';
+    END IF;
     RETURN v_id;
 END
 $$;
-COMMENT ON FUNCTION store_transcript IS 'What somebody said is one row in call_transcripts. Returns the call''s id; NULL: the row was there.';
+COMMENT ON FUNCTION store_transcript IS
+    'Inserts the row of a transcript into call_transcripts. A transcript without words has no row, but begins its call. '
+    'Returns the call''s id. NULL: no row was inserted.';
 
 CREATE FUNCTION apply_effects(
     p_org_id uuid, p_event jsonb, p_links jsonb DEFAULT NULL, p_is_first boolean DEFAULT false, p_is_replay boolean DEFAULT false
@@ -408,9 +439,9 @@ DECLARE
     v_function text;
 BEGIN
     FOREACH v_function IN ARRAY ARRAY[
-        'call_status_rank', 'higher_status', 'newer', 'latest_known', 'higher_status_step', 'highest_status', 'parties_hash',
+        'call_status_rank', 'higher_status', 'newer', 'latest_known', 'higher_status_step', 'highest_status', 'merged_objects', 'parties_hash',
         'find_agent', 'find_lead', 'seconds_between', 'event_facts', 'retained_call_facts', 'insert_call', 'lock_call',
-        'contact_leads', 'merge_call', 'route_platform_event_v1', 'take_unresolved_events_v1', 'find_event_org_v1', 'is_key_valid',
+        'contact_leads', 'store_conversation', 'merge_call', 'route_platform_event_v1', 'take_unresolved_events_v1', 'find_event_org_v1', 'is_key_valid',
         'take_claim', 'apply_unresolved_events', 'enter_sender', 'claim_event', 'active_viewers', 'fold_call', 'begin_call',
         'store_transcript', 'apply_effects', 'apply_event_v1'
     ] LOOP
