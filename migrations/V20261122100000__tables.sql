@@ -175,16 +175,17 @@ COMMENT ON COLUMN call_logs.duration_seconds IS
     'NULL: unknown. A call that has not ended has no duration, and neither has one whose times contradict each other.';
 COMMENT ON COLUMN call_logs.cost IS 'In US dollars.';
 COMMENT ON COLUMN call_logs.structured_outputs IS
-    'The structured outputs of all reports, by their ids: {id: {name, result, ...}}. Of several reports, the newest that '
-    'has an output decides it.';
-COMMENT ON COLUMN call_logs.customer_external_id IS 'The id of the customer in the org''s own system (customer.externalId).';
+    'The structured outputs of all reports, by their ids: {id: {name, result, ...}}. Of several reports, the newest '
+    'that has an output decides it.';
+COMMENT ON COLUMN call_logs.customer_external_id IS
+    'The id of the customer in the org''s own system (customer.externalId).';
 COMMENT ON COLUMN call_logs.destination IS
     'The number, the SIP URI or the name of the assistant to which the call was last forwarded.';
 COMMENT ON COLUMN call_logs.details IS
-'Further facts (ringfence_vapi::events::Details), each key optional. Of several events, the newest that has a key decides it.
-structured_data_multi: Vapi''s list. recording_consent: {type, granted_at}. performance: {measures: {name: number}, turns:
-[{name: number}]}, latencies in milliseconds and counts. scorecards: Vapi''s object. transfers: [{destination, mode, status}].
-debugging: {name: text}, why an inbound call was not accepted.';
+'Further facts (ringfence_vapi::events::Details), each key optional. Of several events, the newest that has a key
+decides it. structured_data_multi: Vapi''s list. recording_consent: {type, granted_at}. performance: {measures: {name:
+number}, turns: [{name: number}]}, latencies in milliseconds and counts. scorecards: Vapi''s object. transfers:
+[{destination, mode, status}]. debugging: {name: text}, why an inbound call was not accepted.';
 COMMENT ON COLUMN call_logs.outcome IS 'The reason family of ended_reason.';
 COMMENT ON COLUMN call_logs.folded_until IS
     'Message time of the newest event in the row: of its reports if it has any (folded_report), else of its status updates. '
@@ -266,11 +267,12 @@ COMMENT ON COLUMN call_transcripts.content_sha256 IS
     'same hash. A sentence that is said again has another. From a report: of the whole turn.';
 COMMENT ON COLUMN call_transcripts.speaker IS
     'user, assistant, or another role of Vapi. From a report also tool_calls and tool_call_result.';
-COMMENT ON COLUMN call_transcripts.text IS 'What was said; the tool calls as name and arguments; or the result of a tool call.';
+COMMENT ON COLUMN call_transcripts.text IS
+    'What was said; the tool calls as name and arguments; or the result of a tool call.';
 COMMENT ON COLUMN call_transcripts.position IS
     'The index of the turn in artifact.messages. From a transcript event: only if Vapi sent no time.';
 COMMENT ON COLUMN call_transcripts.tool_calls IS
-    'From a report: [{id, name, arguments}], arguments as the text that the model wrote. Of a result without arguments.';
+    'From a report: [{id, name, arguments}], arguments as the text that the model wrote. A result has no arguments.';
 COMMENT ON COLUMN call_transcripts.source IS 'transcript: a transcript event. report: an end-of-call report.';
 
 -- A transaction cannot cover the upload of a recording, so each row has a state and a lease. The lease holder fetches

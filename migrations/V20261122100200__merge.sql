@@ -99,8 +99,8 @@ CREATE FUNCTION parties_hash(
         coalesce(p_is_test, false)), 0)
 $$;
 COMMENT ON FUNCTION parties_hash IS
-    'A hash of the parties of a call and of whether it is a test. Events with the same hash have the same agent and lead, so '
-    'neither is looked up again.';
+    'A hash of the parties of a call and of whether it is a test. Events with the same hash have the same agent and '
+    'lead, so neither is looked up again.';
 
 CREATE FUNCTION find_agent(
     p_org_id uuid, p_assistant_id text, p_squad_id text, p_phone_number_id text, p_phone_number text
@@ -144,8 +144,8 @@ DECLARE
     v_is_report boolean    := p_event ->> 'kind' = 'end-of-call-report';
 BEGIN
     v_facts.answered := CASE
-        WHEN v_facts.status IN ('in-progress', 'forwarding') OR v_facts.started_at IS NOT NULL OR v_facts.duration_seconds > 0
-            THEN true
+        WHEN v_facts.status IN ('in-progress', 'forwarding') OR v_facts.started_at IS NOT NULL
+            OR v_facts.duration_seconds > 0 THEN true
         WHEN v_facts.reason_family = 'not-reached' THEN false END;
     v_facts.called_at := coalesce(v_facts.created_at, v_facts.message_time);
     IF v_is_report OR v_facts.status = 'ended' THEN
@@ -175,13 +175,13 @@ DECLARE
     v_is_several boolean;
     v_parties    bigint;
 BEGIN
-    -- The total order: reports after status updates, because they state what status updates only imply; then the time of the
-    -- message; then the event key, which is a hash of the facts. The time of receipt has no influence.
+    -- The total order: reports after status updates, because they state what status updates only imply; then the time
+    -- of the message; then the event key, which is a hash of the facts. The time of receipt has no influence.
     v_said := ARRAY(
         SELECT f
         FROM (
-                -- Two ranges of the index, one query each. For one query with OR, a plan that was made while the table was
-                -- small reads all events of the org, and a connection keeps its plans. ';' follows ':'.
+                -- Two ranges of the index, one query each. For one query with OR, a plan that was made while the table
+                -- was small reads all events of the org, and a connection keeps its plans. ';' follows ':'.
                 SELECT s.* FROM processed_webhook_events s
                 WHERE s.org_id = p_org_id
                     AND s.event_id > 'status-update:' || p_vapi_call_id || ':' AND s.event_id < 'status-update:' || p_vapi_call_id || ';'
@@ -250,8 +250,8 @@ BEGIN
     v_facts.duration_seconds := coalesce(v_facts.duration_seconds, seconds_between(v_facts.started_at, v_facts.ended_at));
     v_facts.agent_id := find_agent(p_org_id, v_facts.assistant_id, v_facts.squad_id, v_facts.phone_number_id, v_facts.our_number);
     v_facts.lead_id := find_lead(p_org_id, v_facts.customer_number);
-    -- The latest parties may be unknown to the org while earlier ones are known, for example after a handover. Every fold
-    -- must find a link that an earlier fold found, or the rows would depend on the order of receipt.
+    -- The latest parties may be unknown to the org while earlier ones are known, for example after a handover. Every
+    -- fold must find a link that an earlier fold found, or the rows would depend on the order of receipt.
     IF v_facts.agent_id IS NULL OR v_facts.lead_id IS NULL THEN
         SELECT coalesce(v_facts.agent_id, latest_known(
                 find_agent(p_org_id, k.assistant_id, k.squad_id, k.phone_number_id, k.our_number))),
@@ -260,7 +260,8 @@ BEGIN
         FROM unnest(v_said) AS k WHERE k.folded_parties <> v_parties;
     END IF;
     IF v_is_several THEN
-        -- Each of these customers may have a lead to mark as contacted, so every event folds all events (folded_parties NULL).
+        -- Each of these customers may have a lead to mark as contacted, so every event folds all events, because
+        -- folded_parties stays NULL.
         v_facts.contacted_numbers := ARRAY(SELECT k.customer_number FROM unnest(v_said) AS k WHERE k.customer_number IS NOT NULL);
     ELSE
         v_facts.folded_parties := v_parties;
@@ -287,7 +288,8 @@ BEGIN
                 SELECT sha256(convert_to(t.turn::text, 'UTF8')) FROM jsonb_array_elements(p_conversation) AS t (turn));
     INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position,
             tool_calls, source)
-        SELECT p_call.org_id, p_call.vapi_call_id, sha256(convert_to(t.turn::text, 'UTF8')), p_call.id, t.turn ->> 'role',
+        SELECT p_call.org_id, p_call.vapi_call_id, sha256(convert_to(t.turn::text, 'UTF8')), p_call.id,
+            t.turn ->> 'role',
             coalesce(t.turn ->> 'text', (
                 SELECT string_agg(concat_ws(' ', c.call ->> 'name', c.call ->> 'arguments'), E'\n')
                 FROM jsonb_array_elements(t.turn -> 'tool_calls') AS c (call))),
@@ -297,8 +299,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION store_conversation IS
-    'Writes the conversation of a report (ringfence_vapi::events::Turn) as the turns of a call without transcript events. '
-    'Called under a lock on the call that excludes store_transcript.';
+    'Writes the conversation of a report (ringfence_vapi::events::Turn) as the turns of a call without transcript '
+    'events. Called under a lock on the call that excludes store_transcript.';
 
 CREATE FUNCTION insert_call(p_org_id uuid, p_vapi_call_id text, p_facts call_facts) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
@@ -308,8 +310,8 @@ DECLARE
 BEGIN
     INSERT INTO call_logs AS l (org_id, vapi_call_id, status, direction, from_number, to_number, started_at, ended_at,
             duration_seconds, ended_reason, outcome, summary, success_evaluation, structured_data, structured_outputs, cost,
-            cost_breakdown, transcript, recording_url, customer_name, customer_external_id, campaign_id, destination, details,
-            agent_id, lead_id, metadata, folded_until, folded_report, folded_parties)
+            cost_breakdown, transcript, recording_url, customer_name, customer_external_id, campaign_id, destination,
+            details, agent_id, lead_id, metadata, folded_until, folded_report, folded_parties)
         VALUES (p_org_id, p_vapi_call_id, coalesce(p_facts.status, 'unknown'), p_facts.direction,
             CASE p_facts.direction WHEN 'outbound' THEN v_ours ELSE v_theirs END,
             CASE p_facts.direction WHEN 'outbound' THEN v_theirs ELSE v_ours END,
@@ -318,7 +320,8 @@ BEGIN
             p_facts.ended_reason, p_facts.reason_family, p_facts.summary, p_facts.success_evaluation, p_facts.structured_data,
             p_facts.structured_outputs, p_facts.cost, p_facts.cost_breakdown, p_facts.transcript,
             coalesce(p_facts.recording_url, p_facts.stereo_recording_url),
-            p_facts.customer_name, p_facts.customer_external_id, p_facts.campaign_id, p_facts.destination, p_facts.details,
+            p_facts.customer_name, p_facts.customer_external_id, p_facts.campaign_id, p_facts.destination,
+            p_facts.details,
             find_agent(p_org_id, p_facts.assistant_id, p_facts.squad_id, p_facts.phone_number_id, p_facts.our_number),
             find_lead(p_org_id, p_facts.customer_number), p_facts.metadata,
             coalesce(p_facts.folded_until, '-infinity'), coalesce(p_facts.folded_report, false), p_facts.folded_parties)
@@ -352,8 +355,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION insert_call IS
-    'Inserts the three rows of a call that has none, and locks the call until the end of the transaction. Returns the id of '
-    'the call. NULL: the call has rows already. p_facts NULL: nothing is known about the call but its id.';
+    'Inserts the three rows of a call that has none, and locks the call until the end of the transaction. Returns the '
+    'id of the call. NULL: the call has rows already. p_facts NULL: nothing is known about the call but its id.';
 
 CREATE FUNCTION lock_call(p_org_id uuid, p_vapi_call_id text) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
@@ -459,8 +462,8 @@ BEGIN
             p_org_id, p_facts.assistant_id, p_facts.squad_id, p_facts.phone_number_id, p_facts.our_number) END),
         lead_id = coalesce(p_facts.lead_id, l.lead_id),
         metadata = coalesce(p_facts.metadata, l.metadata),
-        -- Once the row has a value that no event gave, every event folds all events, because a newer event could otherwise
-        -- replace such a value.
+        -- Once the row has a value that no event gave, every event folds all events, because a newer event could
+        -- otherwise replace such a value.
         folded_until = CASE WHEN l.folded_until IS NOT NULL THEN p_facts.folded_until END,
         folded_report = coalesce(p_facts.folded_report, l.folded_report),
         folded_parties = CASE WHEN l.folded_until IS NOT NULL THEN p_facts.folded_parties END,
@@ -469,8 +472,8 @@ BEGIN
         AND (NOT p_is_newest OR (
             (l.folded_report, l.folded_until) < (p_facts.folded_report, p_facts.folded_until)
             AND l.folded_parties = p_facts.folded_parties
-            -- The row does not record whether an earlier report stated the duration or its times, and whether the link is
-            -- that of the stereo recording.
+            -- The row does not record whether an earlier report stated the duration or its times, and whether the link
+            -- is that of the stereo recording.
             AND (NOT l.folded_report OR p_facts.duration_seconds IS NOT NULL
                 AND (p_facts.recording_url IS NOT NULL OR p_facts.stereo_recording_url IS NULL))
             -- A lead that was added since the call was completed is not marked as contacted yet.
@@ -496,7 +499,8 @@ BEGIN
         AND (t.status, t.phone_number, t.agent_id, t.lead_id, t.answered, t.called_at, t.started_at, t.ended_at,
                 t.duration_seconds, t.metadata)
             IS DISTINCT FROM (v_call.status, coalesce(p_facts.customer_number, t.phone_number), v_call.agent_id, v_call.lead_id,
-                coalesce(t.answered OR p_facts.answered, t.answered, p_facts.answered), least(t.called_at, p_facts.called_at), v_call.started_at,
+                coalesce(t.answered OR p_facts.answered, t.answered, p_facts.answered),
+                least(t.called_at, p_facts.called_at), v_call.started_at,
                 v_call.ended_at, v_call.duration_seconds, v_call.metadata);
 
     UPDATE calls AS c SET

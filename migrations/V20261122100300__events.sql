@@ -62,7 +62,7 @@ COMMENT ON FUNCTION route_platform_event_v1 IS
 CREATE FUNCTION take_unresolved_events_v1(p_vapi_call_id text) RETURNS SETOF unresolved_events
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    -- Nobody takes another org's events: the call must be routed to the org of this transaction.
+    -- Returns no events of another org: the call must be routed to the org of this transaction.
     RETURN QUERY DELETE FROM unresolved_events u USING call_routes r
         WHERE u.vapi_call_id = p_vapi_call_id AND r.vapi_call_id = p_vapi_call_id
             AND r.org_id = nullif(current_setting('ringfence.org_id', true), '')::uuid
@@ -243,7 +243,7 @@ COMMENT ON FUNCTION claim_event IS
 
 CREATE FUNCTION active_viewers(p_org_id uuid) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    -- Eleven tell that there are more than ten, for whom one message to the fan-out function is sent.
+    -- The eleventh shows that there are more than ten. The function broadcast-retry then pushes to all of them.
     RETURN ARRAY(
         SELECT connection_id FROM live_connections
         WHERE org_id = p_org_id AND state = 'active' AND expires_at > now()
@@ -251,7 +251,7 @@ BEGIN
 END
 $$;
 
--- The effects of an event on its call. Each may run again at any time, and ends in the same rows: replay does.
+-- The effects of an event on its call. Each is idempotent: a replay applies it again and ends in the same rows.
 
 CREATE FUNCTION fold_call(p_org_id uuid, p_event jsonb, p_links jsonb, p_is_first boolean, p_is_replay boolean)
 RETURNS uuid LANGUAGE plpgsql AS $$
@@ -280,7 +280,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION fold_call IS
-    'Folds a status update or a report into the rows of its call, and queues the recordings that it names. Returns the call''s id.';
+    'Folds a status update or a report into the rows of its call, and queues the recordings that it names. Returns the '
+    'call''s id.';
 
 CREATE FUNCTION begin_call(p_org_id uuid, p_vapi_call_id text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -319,8 +320,8 @@ BEGIN
         PERFORM begin_call(p_org_id, v_call);
         RETURN NULL;
     END IF;
-    -- Most transcripts arrive while their call is in progress and need no lock on it. The weakest lock, which the foreign
-    -- key takes anyway, makes this statement wait for a report that is being applied (fold_call) and then see it.
+    -- Most transcripts arrive while their call is in progress. The weakest lock on the call, which the foreign key takes
+    -- anyway, makes this statement wait for a report that is being applied (fold_call) and then see it.
     INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
         SELECT p_org_id, v_call, decode(p_event ->> 'content_sha256', 'hex'), l.id, p_event ->> 'role',
             v_text, (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer
@@ -354,8 +355,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION store_transcript IS
-    'Inserts the row of a transcript into call_transcripts. A transcript without words has no row, but begins its call. '
-    'Returns the call''s id. NULL: no row was inserted.';
+    'Inserts the row of a transcript into call_transcripts. A transcript without words has no row, but begins its '
+    'call. Returns the call''s id. NULL: no row was inserted.';
 
 CREATE FUNCTION apply_effects(
     p_org_id uuid, p_event jsonb, p_links jsonb DEFAULT NULL, p_is_first boolean DEFAULT false, p_is_replay boolean DEFAULT false
@@ -381,8 +382,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION apply_effects IS
-    'The effects of an event of any kind whose claim is held. An unknown kind is an error. p_links: what fetches the recordings that '
-    'a report names (queue_recordings). p_is_first: as in claim. p_is_replay: folds all retained events of the call. Returns the call''s id, if its rows were written.';
+    'Applies the effects of a claimed event of any kind. An unknown kind is an error. p_links: the links to the recordings '
+    'that a report names (queue_recordings). p_is_first: as in claim. p_is_replay: folds all retained events of the call. '
+    'Returns the call''s id if its rows were written.';
 
 CREATE FUNCTION apply_event_v1(
     p_org_id uuid, p_key_version integer, p_key text, p_event jsonb, p_received_at timestamptz,
@@ -439,9 +441,11 @@ DECLARE
     v_function text;
 BEGIN
     FOREACH v_function IN ARRAY ARRAY[
-        'call_status_rank', 'higher_status', 'newer', 'latest_known', 'higher_status_step', 'highest_status', 'merged_objects', 'parties_hash',
+        'call_status_rank', 'higher_status', 'newer', 'latest_known', 'higher_status_step', 'highest_status',
+        'merged_objects', 'parties_hash',
         'find_agent', 'find_lead', 'seconds_between', 'event_facts', 'retained_call_facts', 'insert_call', 'lock_call',
-        'contact_leads', 'store_conversation', 'merge_call', 'route_platform_event_v1', 'take_unresolved_events_v1', 'find_event_org_v1', 'is_key_valid',
+        'contact_leads', 'store_conversation', 'merge_call', 'route_platform_event_v1', 'take_unresolved_events_v1',
+        'find_event_org_v1', 'is_key_valid',
         'take_claim', 'apply_unresolved_events', 'enter_sender', 'claim_event', 'active_viewers', 'fold_call', 'begin_call',
         'store_transcript', 'apply_effects', 'apply_event_v1'
     ] LOOP

@@ -69,7 +69,8 @@ async fn effects(database: &TestDatabase, org: OrgId) -> String {
                 SELECT status FROM call_logs WHERE org_id = '{org}'
                 UNION ALL SELECT status FROM call_tracking WHERE org_id = '{org}'
                 UNION ALL SELECT status FROM calls WHERE org_id = '{org}') AS call_rows),
-            (SELECT speaker || ' spoke' FROM call_transcripts WHERE org_id = '{org}'))"
+            (SELECT speaker || ' spoke' FROM call_transcripts WHERE org_id = '{org}' AND source = 'transcript'),
+            (SELECT count(*) || ' turns' FROM call_transcripts WHERE org_id = '{org}' AND source = 'report' HAVING count(*) > 0))"
     );
     database.text(&query).await.unwrap()
 }
