@@ -300,7 +300,7 @@ END
 $$;
 COMMENT ON FUNCTION store_conversation IS
     'Writes the conversation of a report (ringfence_vapi::events::Turn) as the turns of a call without transcript '
-    'events. Called under a lock on the call that excludes store_transcript.';
+    'events. Called under locks that exclude store_transcript.';
 
 CREATE FUNCTION insert_call(p_org_id uuid, p_vapi_call_id text, p_facts call_facts) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
@@ -362,7 +362,7 @@ CREATE FUNCTION lock_call(p_org_id uuid, p_vapi_call_id text) RETURNS uuid LANGU
 DECLARE
     v_id uuid;
 BEGIN
-    -- One lock order everywhere: claim, call_logs, call_tracking, calls, transcripts, leads, recordings.
+    -- One lock order everywhere: claim, conversation, call_logs, call_tracking, calls, transcripts, leads, recordings.
     SELECT id INTO v_id FROM call_logs WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id FOR NO KEY UPDATE;
     IF v_id IS NULL THEN
         v_id := insert_call(p_org_id, p_vapi_call_id, NULL);

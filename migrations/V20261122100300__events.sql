@@ -259,13 +259,13 @@ DECLARE
     v_call text := p_event #>> '{call,id}';
     v_id   uuid;
 BEGIN
+    IF p_event ? 'conversation' THEN
+        -- Waits for transcripts that are being stored (store_transcript), so that store_conversation sees their rows.
+        PERFORM pg_advisory_xact_lock(hashtext('ringfence conversation'), hashtext(v_call));
+    END IF;
     IF p_is_first THEN
         v_id := insert_call(p_org_id, v_call, event_facts(p_event));
     ELSIF NOT p_is_replay THEN
-        IF p_event ? 'conversation' THEN
-            -- Waits for transcripts that are being stored (store_transcript), so that store_conversation sees them.
-            PERFORM FROM call_logs WHERE org_id = p_org_id AND vapi_call_id = v_call FOR UPDATE;
-        END IF;
         v_id := merge_call(p_org_id, v_call, event_facts(p_event), true);
     END IF;
     IF v_id IS NULL THEN
@@ -312,36 +312,39 @@ COMMENT ON FUNCTION begin_call IS
 CREATE FUNCTION store_transcript(p_org_id uuid, p_event jsonb) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
     v_call       text := p_event #>> '{call,id}';
-    v_text       text := p_event ->> 'text';
     v_id         uuid;
     v_has_report boolean;
 BEGIN
-    IF v_text = '' THEN
-        PERFORM begin_call(p_org_id, v_call);
-        RETURN NULL;
-    END IF;
-    -- Most transcripts arrive while their call is in progress. The weakest lock on the call, which the foreign key takes
-    -- anyway, makes this statement wait for a report that is being applied (fold_call) and then see it.
-    INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
-        SELECT p_org_id, v_call, decode(p_event ->> 'content_sha256', 'hex'), l.id, p_event ->> 'role',
-            v_text, (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer
-        FROM call_logs l
-        WHERE l.org_id = p_org_id AND l.vapi_call_id = v_call
-            AND call_status_rank(l.status) >= call_status_rank('in-progress') AND NOT l.folded_report
-        FOR KEY SHARE
-        ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING
-        RETURNING call_log_id INTO v_id;
-    IF FOUND THEN
-        RETURN v_id;
+    -- Most transcripts arrive while their call is in progress and need no lock on its row. The advisory lock excludes a
+    -- report with a conversation (fold_call); if there is one, this statement waits for the row of the call below.
+    IF pg_try_advisory_xact_lock_shared(hashtext('ringfence conversation'), hashtext(v_call)) THEN
+        INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
+            SELECT p_org_id, v_call, decode(p_event ->> 'content_sha256', 'hex'), l.id, p_event ->> 'role',
+                p_event ->> 'text', (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer
+            FROM call_logs l
+            WHERE l.org_id = p_org_id AND l.vapi_call_id = v_call
+                AND call_status_rank(l.status) >= call_status_rank('in-progress') AND NOT l.folded_report
+                AND p_event ->> 'text' <> ''
+            ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING
+            RETURNING call_log_id INTO v_id;
+        IF FOUND THEN
+            RETURN v_id;
+        END IF;
     END IF;
 
-    -- The call is not known to be in progress yet, or has its report, or the row exists.
+    -- The call is not known to be in progress yet, or has its report; or the row exists; or nothing was said.
     PERFORM begin_call(p_org_id, v_call);
+    IF p_event ->> 'text' = '' THEN
+        RETURN NULL;
+    END IF;
     SELECT id, folded_report INTO v_id, v_has_report FROM call_logs
         WHERE org_id = p_org_id AND vapi_call_id = v_call FOR NO KEY UPDATE;
+    IF v_id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'the call is erased';
+    END IF;
     INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
         VALUES (p_org_id, v_call, decode(p_event ->> 'content_sha256', 'hex'), v_id, p_event ->> 'role',
-            v_text, (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer)
+            p_event ->> 'text', (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer)
         ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING
         RETURNING call_log_id INTO v_id;
     IF NOT FOUND THEN
