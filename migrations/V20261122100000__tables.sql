@@ -147,6 +147,11 @@ CREATE TABLE call_logs (
     transcript             text,
     recording_url          text,
     recording_storage_path text,
+    customer_name          text,
+    customer_external_id   text,
+    campaign_id            text,
+    destination            text,
+    details                jsonb,
     agent_id               uuid,
     lead_id                uuid,
     metadata               jsonb,
@@ -160,11 +165,27 @@ CREATE TABLE call_logs (
     CONSTRAINT call_logs_agent_fkey FOREIGN KEY (org_id, agent_id) REFERENCES agents (org_id, id),
     CONSTRAINT call_logs_lead_fkey FOREIGN KEY (org_id, lead_id) REFERENCES leads (org_id, id),
     CONSTRAINT call_logs_duration_not_negative CHECK (duration_seconds >= 0),
-    CONSTRAINT call_logs_cost_not_negative CHECK (cost >= 0)
+    CONSTRAINT call_logs_cost_not_negative CHECK (cost >= 0),
+    CONSTRAINT call_logs_structured_outputs_object CHECK (jsonb_typeof(structured_outputs) = 'object'),
+    CONSTRAINT call_logs_details_object CHECK (jsonb_typeof(details) = 'object')
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE call_logs IS
     'The permanent record of each call. A transaction locks this row before any other row of the call.';
+COMMENT ON COLUMN call_logs.duration_seconds IS
+    'NULL: unknown. A call that has not ended has no duration, and neither has one whose times contradict each other.';
 COMMENT ON COLUMN call_logs.cost IS 'In US dollars.';
+COMMENT ON COLUMN call_logs.structured_outputs IS
+    'The structured outputs of all reports, by their ids: {id: {name, result, ...}}. Of several reports, the newest '
+    'that has an output decides it.';
+COMMENT ON COLUMN call_logs.customer_external_id IS
+    'The id of the customer in the org''s own system (customer.externalId).';
+COMMENT ON COLUMN call_logs.destination IS
+    'The number, the SIP URI or the name of the assistant to which the call was last forwarded.';
+COMMENT ON COLUMN call_logs.details IS
+'Further facts (ringfence_vapi::events::Details), each key optional. Of several events, the newest that has a key
+decides it. structured_data_multi: Vapi''s list. recording_consent: {type, granted_at}. performance: {measures: {name:
+number}, turns: [{name: number}]}, latencies in milliseconds and counts. scorecards: Vapi''s object. transfers:
+[{destination, mode, status}]. debugging: {name: text}, why an inbound call was not accepted.';
 COMMENT ON COLUMN call_logs.outcome IS 'The reason family of ended_reason.';
 COMMENT ON COLUMN call_logs.folded_until IS
     'Message time of the newest event in the row: of its reports if it has any (folded_report), else of its status updates. '
@@ -181,7 +202,7 @@ CREATE TABLE call_tracking (
     phone_number     text,
     agent_id         uuid,
     lead_id          uuid,
-    answered         boolean     NOT NULL DEFAULT false,
+    answered         boolean,
     called_at        timestamptz,
     started_at       timestamptz,
     ended_at         timestamptz,
@@ -194,6 +215,8 @@ CREATE TABLE call_tracking (
     CONSTRAINT call_tracking_duration_not_negative CHECK (duration_seconds >= 0)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE call_tracking IS 'The state of each call in progress. phone_number is the number of the other party.';
+COMMENT ON COLUMN call_tracking.answered IS
+    'true: an event shows that the call was answered. false: it ended because it was not. NULL: unknown.';
 
 -- One row per row of call_logs, with the same id.
 CREATE TABLE calls (
@@ -228,14 +251,29 @@ CREATE TABLE call_transcripts (
     text           text        NOT NULL,
     said_at        timestamptz,
     position       integer,
+    tool_calls     jsonb,
+    source         text        NOT NULL DEFAULT 'transcript',
     created_at     timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT call_transcripts_pkey PRIMARY KEY (org_id, vapi_call_id, content_sha256),
-    CONSTRAINT call_transcripts_call_log_fkey FOREIGN KEY (org_id, call_log_id) REFERENCES call_logs (org_id, id)
+    CONSTRAINT call_transcripts_call_log_fkey FOREIGN KEY (org_id, call_log_id) REFERENCES call_logs (org_id, id),
+    CONSTRAINT call_transcripts_source_known CHECK (source IN ('transcript', 'report')),
+    CONSTRAINT call_transcripts_tool_calls_list CHECK (jsonb_typeof(tool_calls) = 'array')
 );
+COMMENT ON TABLE call_transcripts IS
+    'The conversation of each call, one row per turn: from transcript events, or of a call without any from its newest '
+    'report that has a conversation. A call never has rows of both sources.';
 COMMENT ON COLUMN call_transcripts.content_sha256 IS
     'SHA-256 of the role, the time in whole milliseconds (or the position) and the whole text. A redelivery has the '
-    'same hash. A sentence that is said again has another.';
-COMMENT ON COLUMN call_transcripts.position IS 'The index of the text in artifact.messages, if Vapi sent no time.';
+    'same hash. A sentence that is said again has another. From a report: of the whole turn.';
+COMMENT ON COLUMN call_transcripts.speaker IS
+    'user, assistant, or another role of Vapi. From a report also tool_calls and tool_call_result.';
+COMMENT ON COLUMN call_transcripts.text IS
+    'What was said; the tool calls as name and arguments; or the result of a tool call.';
+COMMENT ON COLUMN call_transcripts.position IS
+    'The index of the turn in artifact.messages. From a transcript event: only if Vapi sent no time.';
+COMMENT ON COLUMN call_transcripts.tool_calls IS
+    'From a report: [{id, name, arguments}], arguments as the text that the model wrote. A result has no arguments.';
+COMMENT ON COLUMN call_transcripts.source IS 'transcript: a transcript event. report: an end-of-call report.';
 
 -- A transaction cannot cover the upload of a recording, so each row has a state and a lease. The lease holder fetches
 -- the recording. The storage key depends only on org, call and kind, so two uploads of a recording leave one object and
@@ -316,7 +354,7 @@ BEGIN
     ALTER TABLE processed_webhook_events ALTER COLUMN event SET COMPRESSION lz4;
     ALTER TABLE call_logs ALTER COLUMN transcript SET COMPRESSION lz4, ALTER COLUMN summary SET COMPRESSION lz4,
         ALTER COLUMN structured_data SET COMPRESSION lz4, ALTER COLUMN structured_outputs SET COMPRESSION lz4,
-        ALTER COLUMN metadata SET COMPRESSION lz4;
+        ALTER COLUMN details SET COMPRESSION lz4, ALTER COLUMN metadata SET COMPRESSION lz4;
     ALTER TABLE call_tracking ALTER COLUMN metadata SET COMPRESSION lz4;
 EXCEPTION WHEN feature_not_supported THEN
     NULL; -- a server that was built without lz4 keeps its default

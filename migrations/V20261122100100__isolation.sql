@@ -66,7 +66,11 @@ CREATE POLICY org_isolation ON audit_log FOR INSERT TO ringfence_app
 CREATE POLICY org_isolation ON organizations TO ringfence_app
     USING (id = nullif(current_setting('ringfence.org_id', true), '')::uuid);
 
--- ringfence_app gets the privileges that the functions use. It cannot delete rows of a call, and cannot change a claim.
+-- ringfence_app gets the privileges that the functions use. It cannot change a claim. Of the rows of a call it can delete
+-- only turns that were copied from a report, because transcript events take precedence over them.
+CREATE POLICY only_turns_of_reports ON call_transcripts AS RESTRICTIVE FOR DELETE TO ringfence_app
+    USING (source = 'report');
+GRANT DELETE ON call_transcripts TO ringfence_app;
 GRANT SELECT ON organization_keys, agents, tools, vapi_credentials TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE ON recording_upload_queue TO ringfence_app;
 GRANT INSERT ON audit_log TO ringfence_app;

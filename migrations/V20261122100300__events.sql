@@ -62,7 +62,7 @@ COMMENT ON FUNCTION route_platform_event_v1 IS
 CREATE FUNCTION take_unresolved_events_v1(p_vapi_call_id text) RETURNS SETOF unresolved_events
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    -- Nobody takes another org's events: the call must be routed to the org of this transaction.
+    -- Returns no events of another org: the call must be routed to the org of this transaction.
     RETURN QUERY DELETE FROM unresolved_events u USING call_routes r
         WHERE u.vapi_call_id = p_vapi_call_id AND r.vapi_call_id = p_vapi_call_id
             AND r.org_id = nullif(current_setting('ringfence.org_id', true), '')::uuid
@@ -243,7 +243,7 @@ COMMENT ON FUNCTION claim_event IS
 
 CREATE FUNCTION active_viewers(p_org_id uuid) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    -- Eleven tell that there are more than ten, for whom one message to the fan-out function is sent.
+    -- The eleventh shows that there are more than ten. The function broadcast-retry then pushes to all of them.
     RETURN ARRAY(
         SELECT connection_id FROM live_connections
         WHERE org_id = p_org_id AND state = 'active' AND expires_at > now()
@@ -251,7 +251,7 @@ BEGIN
 END
 $$;
 
--- The effects of an event on its call. Each may run again at any time, and ends in the same rows: replay does.
+-- The effects of an event on its call. Each is idempotent: a replay applies it again and ends in the same rows.
 
 CREATE FUNCTION fold_call(p_org_id uuid, p_event jsonb, p_links jsonb, p_is_first boolean, p_is_replay boolean)
 RETURNS uuid LANGUAGE plpgsql AS $$
@@ -259,13 +259,17 @@ DECLARE
     v_call text := p_event #>> '{call,id}';
     v_id   uuid;
 BEGIN
+    IF p_event ? 'conversation' THEN
+        -- Waits for transcripts that are being stored (store_transcript), so that store_conversation sees their rows.
+        PERFORM pg_advisory_xact_lock(hashtext('ringfence conversation'), hashtext(v_call));
+    END IF;
     IF p_is_first THEN
         v_id := insert_call(p_org_id, v_call, event_facts(p_event));
     ELSIF NOT p_is_replay THEN
         v_id := merge_call(p_org_id, v_call, event_facts(p_event), true);
     END IF;
     IF v_id IS NULL THEN
-        -- It is neither the first event of its call nor the newest.
+        -- The event is neither the first nor the newest of its call, or this is a replay.
         v_id := lock_call(p_org_id, v_call);
         v_id := merge_call(p_org_id, v_call, retained_call_facts(p_org_id, v_call));
     END IF;
@@ -276,7 +280,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION fold_call IS
-    'Brings a status update or a report into the rows of its call, and queues the recordings that it names. Returns the call''s id.';
+    'Folds a status update or a report into the rows of its call, and queues the recordings that it names. Returns the '
+    'call''s id.';
 
 CREATE FUNCTION begin_call(p_org_id uuid, p_vapi_call_id text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -301,30 +306,60 @@ BEGIN
         WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
 END
 $$;
-COMMENT ON FUNCTION begin_call IS 'Somebody speaks in a call, so it is in progress at least: inserts its rows, or raises their status.';
+COMMENT ON FUNCTION begin_call IS
+    'A transcript proves that its call is at least in progress. Inserts the rows of the call, or raises their status.';
 
 CREATE FUNCTION store_transcript(p_org_id uuid, p_event jsonb) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
-    v_call text := p_event #>> '{call,id}';
-    v_id   uuid;
+    v_call       text := p_event #>> '{call,id}';
+    v_id         uuid;
+    v_has_report boolean;
 BEGIN
-    -- Most transcripts find their call in progress and need no lock on it. After begin_call, all do.
-    FOR attempt IN 1 .. 2 LOOP
+    -- Most transcripts arrive while their call is in progress and need no lock on its row. The advisory lock excludes a
+    -- report with a conversation (fold_call); if there is one, this statement waits for the row of the call below.
+    IF pg_try_advisory_xact_lock_shared(hashtext('ringfence conversation'), hashtext(v_call)) THEN
         INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
             SELECT p_org_id, v_call, decode(p_event ->> 'content_sha256', 'hex'), l.id, p_event ->> 'role',
                 p_event ->> 'text', (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer
             FROM call_logs l
             WHERE l.org_id = p_org_id AND l.vapi_call_id = v_call
-                AND call_status_rank(l.status) >= call_status_rank('in-progress')
+                AND call_status_rank(l.status) >= call_status_rank('in-progress') AND NOT l.folded_report
+                AND p_event ->> 'text' <> ''
             ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING
             RETURNING call_log_id INTO v_id;
-        EXIT WHEN FOUND OR attempt = 2;
-        PERFORM begin_call(p_org_id, v_call);
-    END LOOP;
+        IF FOUND THEN
+            RETURN v_id;
+        END IF;
+    END IF;
+
+    -- The call is not known to be in progress yet, or has its report; or the row exists; or nothing was said.
+    PERFORM begin_call(p_org_id, v_call);
+    IF p_event ->> 'text' = '' THEN
+        RETURN NULL;
+    END IF;
+    SELECT id, folded_report INTO v_id, v_has_report FROM call_logs
+        WHERE org_id = p_org_id AND vapi_call_id = v_call FOR NO KEY UPDATE;
+    IF v_id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'the call is erased';
+    END IF;
+    INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position)
+        VALUES (p_org_id, v_call, decode(p_event ->> 'content_sha256', 'hex'), v_id, p_event ->> 'role',
+            p_event ->> 'text', (p_event ->> 'message_time')::timestamptz, (p_event ->> 'position')::integer)
+        ON CONFLICT (org_id, vapi_call_id, content_sha256) DO NOTHING
+        RETURNING call_log_id INTO v_id;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    IF v_has_report THEN
+        -- Transcript events take precedence over the conversation of a report.
+        DELETE FROM call_transcripts WHERE org_id = p_org_id AND vapi_call_id = v_call AND source = 'report';
+    END IF;
     RETURN v_id;
 END
 $$;
-COMMENT ON FUNCTION store_transcript IS 'What somebody said is one row in call_transcripts. Returns the call''s id; NULL: the row was there.';
+COMMENT ON FUNCTION store_transcript IS
+    'Inserts the row of a transcript into call_transcripts. A transcript without words has no row, but begins its '
+    'call. Returns the call''s id. NULL: no row was inserted.';
 
 CREATE FUNCTION apply_effects(
     p_org_id uuid, p_event jsonb, p_links jsonb DEFAULT NULL, p_is_first boolean DEFAULT false, p_is_replay boolean DEFAULT false
@@ -350,8 +385,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION apply_effects IS
-    'The effects of an event of any kind whose claim is held. An unknown kind is an error. p_links: what fetches the recordings that '
-    'a report names (queue_recordings). p_is_first: as in claim. p_is_replay: folds all retained events of the call. Returns the call''s id, if its rows were written.';
+    'Applies the effects of a claimed event of any kind. An unknown kind is an error. p_links: the links to the recordings '
+    'that a report names (queue_recordings). p_is_first: as in claim. p_is_replay: folds all retained events of the call. '
+    'Returns the call''s id if its rows were written.';
 
 CREATE FUNCTION apply_event_v1(
     p_org_id uuid, p_key_version integer, p_key text, p_event jsonb, p_received_at timestamptz,
@@ -408,9 +444,11 @@ DECLARE
     v_function text;
 BEGIN
     FOREACH v_function IN ARRAY ARRAY[
-        'call_status_rank', 'higher_status', 'newer', 'latest_known', 'higher_status_step', 'highest_status', 'parties_hash',
+        'call_status_rank', 'higher_status', 'newer', 'latest_known', 'higher_status_step', 'highest_status',
+        'merged_objects', 'parties_hash',
         'find_agent', 'find_lead', 'seconds_between', 'event_facts', 'retained_call_facts', 'insert_call', 'lock_call',
-        'contact_leads', 'merge_call', 'route_platform_event_v1', 'take_unresolved_events_v1', 'find_event_org_v1', 'is_key_valid',
+        'contact_leads', 'store_conversation', 'merge_call', 'route_platform_event_v1', 'take_unresolved_events_v1',
+        'find_event_org_v1', 'is_key_valid',
         'take_claim', 'apply_unresolved_events', 'enter_sender', 'claim_event', 'active_viewers', 'fold_call', 'begin_call',
         'store_transcript', 'apply_effects', 'apply_event_v1'
     ] LOOP

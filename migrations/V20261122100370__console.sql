@@ -97,7 +97,8 @@ BEGIN
         'lead', (SELECT jsonb_build_object('name', d.name, 'phone', d.phone, 'status', d.status)
             FROM leads d WHERE d.org_id = p_org_id AND d.id = v_call.lead_id),
         'transcript', (SELECT coalesce(jsonb_agg(jsonb_build_object('speaker', s.speaker, 'text', s.text, 'said_at', s.said_at)
-                ORDER BY s.said_at, s.position), '[]')
+                -- A report gives the order of its turns. Its times may be incomplete.
+                ORDER BY CASE s.source WHEN 'report' THEN s.position END, s.said_at, s.position), '[]')
             FROM (SELECT * FROM call_transcripts x WHERE x.org_id = p_org_id AND x.vapi_call_id = p_vapi_call_id LIMIT 5000) AS s),
         'recordings', (SELECT coalesce(jsonb_agg(jsonb_build_object('kind', q.kind, 'state', q.state, 'bytes', q.bytes, 'code', q.code)
                 ORDER BY q.kind), '[]')

@@ -173,7 +173,7 @@ BEGIN
     DELETE FROM processed_webhook_events e USING unnest(v_names) AS t (name)
         WHERE e.org_id = v_org AND e.event_id > 'transcript:' || t.name || ':' AND e.event_id < 'transcript:' || t.name || ';';
     -- Otherwise a replay would restore the texts.
-    UPDATE processed_webhook_events e SET event = e.event - '{transcript,summary}'::text[] FROM unnest(v_names) AS t (name)
+    UPDATE processed_webhook_events e SET event = e.event - '{transcript,conversation,summary}'::text[] FROM unnest(v_names) AS t (name)
         WHERE e.org_id = v_org AND e.event_id > 'end-of-call-report:' || t.name || ':' AND e.event_id < 'end-of-call-report:' || t.name || ';';
     UPDATE call_logs SET transcript = NULL, summary = NULL WHERE org_id = v_org AND id = ANY (v_calls) AND num_nonnulls(transcript, summary) > 0;
     DELETE FROM call_transcripts s USING unnest(v_names) AS t (name) WHERE s.org_id = v_org AND s.vapi_call_id = t.name;

@@ -21,7 +21,6 @@ BEGIN
     v_facts.agent_id := p_agent_id;
     v_facts.customer_number := p_phone_number;
     v_facts.lead_id := p_lead_id;
-    v_facts.called_at := now();
     v_facts.metadata := p_metadata;
 
     PERFORM enter_org(p_org_id);
@@ -51,8 +50,9 @@ DECLARE
     v_constraint text;
 BEGIN
     PERFORM enter_org(p_org_id);
-    -- Lock order: call_logs first (lock_call).
-    SELECT coalesce(ended_at, now()) INTO v_facts.ended_at FROM call_logs
+    -- Lock order: call_logs first (lock_call). The time of this statement is not the end of the call, so ended_at stays
+    -- unknown until an event gives it.
+    SELECT ended_at INTO v_facts.contacted_at FROM call_logs
         WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id FOR NO KEY UPDATE;
     IF NOT FOUND OR NOT EXISTS (
         SELECT FROM call_tracking t
@@ -64,7 +64,6 @@ BEGIN
 
     v_facts.status := 'completed';
     v_facts.duration_seconds := p_duration_seconds;
-    v_facts.contacted_at := v_facts.ended_at;
     PERFORM merge_call(p_org_id, p_vapi_call_id, v_facts);
     RETURN QUERY SELECT true, true, true, NULL::text;
 EXCEPTION WHEN OTHERS THEN

@@ -360,7 +360,7 @@ async fn the_functions_cannot_read_tables_of_all_orgs() {
     }
 }
 
-/// D3: the functions can delete no event data, and never change a claim.
+/// D3: the functions can delete no event data except turns that were copied from a report, and never change a claim.
 #[tokio::test]
 async fn the_functions_can_delete_nothing() {
     const DELETABLE: &str = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class
@@ -368,9 +368,12 @@ async fn the_functions_can_delete_nothing() {
             AND has_table_privilege('ringfence_app', oid, 'DELETE, TRUNCATE, TRIGGER')";
     let (database, acme, _) = two_orgs().await;
     // Rollups, viewers, objects to remove, and rate limits of partial transcripts. None of these tables contains an event.
-    let deletable = "call_rollups live_connections orphaned_objects partial_gates";
+    let deletable = "call_rollups call_transcripts live_connections orphaned_objects partial_gates";
     assert_eq!(database.text(DELETABLE).await.as_deref(), Some(deletable));
     let app = database.client("ringfence_app").await;
+    let transcripts = format!("call_transcripts WHERE org_id = '{acme}' AND source = 'transcript'");
+    assert!(database.count(&transcripts).await > 0);
+    assert_eq!(attempt(&app, Some(acme), &format!("DELETE FROM {transcripts}")).await, Ok(0));
     for statement in ["DELETE FROM call_logs", "TRUNCATE call_logs", "UPDATE processed_webhook_events SET event = '{}'"]
     {
         assert_eq!(attempt(&app, Some(acme), statement).await, Err(denied()), "{statement}");

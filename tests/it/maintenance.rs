@@ -144,7 +144,8 @@ async fn transcripts_are_deleted_after_their_retention() {
         let call = Call::default();
         let report = call.report(
             60_000,
-            json!({"artifact": {"transcript": "AI: Hello, Grace."}, "analysis": {"summary": "Grace called."}}),
+            json!({"artifact": {"transcript": "AI: Hello, Grace.", "messages": [{"role": "bot", "message": "Hello, Grace."}]},
+                "analysis": {"summary": "Grace called."}}),
         );
         for body in [call.status("in-progress", 0), call.transcript("Hello, Grace.", 5_000), report] {
             assert_eq!(stage.webhook().post(stage.org, &body).await.status, 200);

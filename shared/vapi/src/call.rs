@@ -39,13 +39,22 @@ pub struct CallFacts {
     /// Vapi's id of the org's phone number. Absent for web calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone_number_id: Option<String>,
-    /// The org's phone number, in E.164 if possible.
+    /// The org's phone number, in E.164 if possible. A number of Vapi's SIP kind has a SIP URI instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub our_number: Option<Sensitive<String>>,
     /// The number of the other party, for both directions (`CreateCustomerDTO`). In E.164 if possible, else Vapi's
-    /// text, such as a SIP URI. Absent for anonymous callers.
+    /// text, such as a SIP URI. Absent if the caller withheld it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer_number: Option<Sensitive<String>>,
+    /// `CreateCustomerDTO.name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_name: Option<Sensitive<String>>,
+    /// `CreateCustomerDTO.externalId`: the customer's id in the org's own system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_external_id: Option<Sensitive<String>>,
+    /// `Call.campaignId`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign_id: Option<String>,
     /// The keyed hashes of `customer_number`, as in its tombstones. They are computed by the function that holds the
     /// keys and are not facts of Vapi.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -97,6 +106,9 @@ impl CallFacts {
             phone_number_id: phone_number_id(message, &call),
             our_number: our_number(message, &call),
             customer_number: customer_number(message, &call),
+            customer_name: customer_text(message, &call, ["customer.name", "call.customer.name"]),
+            customer_external_id: customer_text(message, &call, ["customer.externalId", "call.customer.externalId"]),
+            campaign_id: call.id("call.campaignId").or_else(|| message.id("campaignId")),
             number_tombstones: Vec::new(),
             is_test: is_test(&overrides),
             metadata: metadata(&overrides, &call),
@@ -116,6 +128,9 @@ impl CallFacts {
             phone_number_id,
             our_number,
             customer_number,
+            customer_name,
+            customer_external_id,
+            campaign_id,
             number_tombstones: _, // derived from the number
             is_test,
             metadata,
@@ -129,6 +144,9 @@ impl CallFacts {
             .text("call.phone_number_id", phone_number_id.as_deref())
             .secret_text("call.our_number", our_number.as_ref())
             .secret_text("call.customer_number", customer_number.as_ref())
+            .secret_text("call.customer_name", customer_name.as_ref())
+            .secret_text("call.customer_external_id", customer_external_id.as_ref())
+            .text("call.campaign_id", campaign_id.as_deref())
             .flag("call.is_test", Some(*is_test))
             .map("call.metadata", metadata.as_ref().map(Sensitive::expose));
     }
@@ -143,8 +161,13 @@ fn phone_number_id(message: &Object<'_>, call: &Object<'_>) -> Option<String> {
 }
 
 fn our_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<String>> {
-    let number = message.object("phoneNumber").phone("phoneNumber.number");
-    number.or_else(|| call.object("call.phoneNumber").phone("call.phoneNumber.number"))
+    let number = message.object("phoneNumber");
+    let snapshot = call.object("call.phoneNumber");
+    number
+        .phone("phoneNumber.number")
+        .or_else(|| snapshot.phone("call.phoneNumber.number"))
+        .or_else(|| number.phone("phoneNumber.sipUri"))
+        .or_else(|| snapshot.phone("call.phoneNumber.sipUri"))
 }
 
 fn customer_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<String>> {
@@ -155,6 +178,12 @@ fn customer_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<
         .or_else(|| snapshot.phone("call.customer.number"))
         .or_else(|| customer.phone("customer.sipUri"))
         .or_else(|| snapshot.phone("call.customer.sipUri"))
+}
+
+/// A text about the customer: the message's own, or that of the call's snapshot.
+fn customer_text(message: &Object<'_>, call: &Object<'_>, paths: [&'static str; 2]) -> Option<Sensitive<String>> {
+    let text = message.object("customer").short_text(paths[0]);
+    text.or_else(|| call.object("call.customer").short_text(paths[1])).map(Sensitive::from)
 }
 
 fn is_test(overrides: &Object<'_>) -> bool {

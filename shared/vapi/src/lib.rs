@@ -16,6 +16,7 @@ pub mod sensitive;
 pub mod status;
 
 mod call;
+mod conversation;
 mod ended_call;
 mod fingerprint;
 mod json;
@@ -34,8 +35,9 @@ mod tests;
 pub use call::{CallFacts, Direction};
 pub use ended_call::end_of_call_report;
 pub use events::{
-    ArtifactUpload, CallEvent, CostBreakdown, Detail, Event, EventType, FinalTranscript, Function, PartialTranscript,
-    RecordingKind, RecordingLink, Report, StatusUpdate, StoredEvent, UnknownRecordingKind,
+    ArtifactUpload, CallEvent, CostBreakdown, Detail, Details, Event, EventType, FinalTranscript, Function,
+    PartialTranscript, Performance, RecordingConsent, RecordingKind, RecordingLink, Report, StatusUpdate, StoredEvent,
+    Transfer, Turn, TurnToolCall, UnknownRecordingKind,
 };
 pub use failure::{FailureClass, FailureCode};
 pub use ids::{AgentId, EventKey, LeadId, OrgId, VapiCallId};

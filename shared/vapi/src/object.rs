@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::ids::is_token;
 use crate::json::{self, Limits};
+use crate::sanitise::sanitise;
 use crate::sensitive::Sensitive;
 use crate::{phone, time};
 
@@ -51,6 +52,12 @@ pub(crate) struct Object<'a> {
     context: &'a Context,
 }
 
+/// An item of a list whose items have several types.
+pub(crate) enum Item<'a> {
+    Text(String),
+    Object(Object<'a>),
+}
+
 impl<'a> Object<'a> {
     /// The body's outermost object. Empty if the body is JSON of another type.
     pub(crate) fn of_body(body: &'a RawValue, context: &'a Context) -> Self {
@@ -60,6 +67,14 @@ impl<'a> Object<'a> {
     /// An object. Empty if absent, so that calls can be chained.
     pub(crate) fn object(&self, path: &'static str) -> Self {
         Self { fields: self.read(path, as_fields).unwrap_or_default(), context: self.context }
+    }
+
+    /// An object that some senders write as a text. Empty if absent or a text.
+    pub(crate) fn object_or_text(&self, path: &'static str) -> Self {
+        if self.is_text(path) {
+            return Self { fields: HashMap::new(), context: self.context };
+        }
+        self.object(path)
     }
 
     /// The objects of a list. `None` if there is no list. Items that are not objects are skipped.
@@ -100,10 +115,15 @@ impl<'a> Object<'a> {
         self.text_where(path, |text| text.len() <= 64 && is_token(text))
     }
 
-    /// A phone number, in E.164 if possible, or a SIP URI.
+    /// A text, cut to a number of characters.
+    pub(crate) fn cut_text(&self, path: &'static str, max: usize) -> Option<String> {
+        self.text(path).map(|text| cut(text, max))
+    }
+
+    /// A phone number, in E.164 if possible, or a SIP URI. Placeholders for a withheld number and fragments of a number
+    /// are treated as absent.
     pub(crate) fn phone(&self, path: &'static str) -> Option<Sensitive<String>> {
-        let number = self.short_text(path).map(|text| phone::normalise(&text));
-        number.filter(|number| !number.is_empty()).map(Sensitive::from)
+        self.short_text(path).and_then(|text| phone::normalise(&text)).map(Sensitive::from)
     }
 
     /// A text, parsed as a type with `FromStr`.
@@ -156,6 +176,36 @@ impl<'a> Object<'a> {
         value.filter(|value| !json::is_empty(value))
     }
 
+    /// A JSON object or list, stored unchanged, which may be written as JSON in a text.
+    pub(crate) fn written_json(&self, path: &'static str, limits: Limits) -> Option<Value> {
+        if !self.is_text(path) {
+            return self.json(path, limits);
+        }
+        // The text has its own escapes, which the sanitiser did not see in the body.
+        let value = self.converted(path, |text| json::collection(sanitise(text.as_bytes()).trim(), limits));
+        value.filter(|value| !json::is_empty(value))
+    }
+
+    /// Whether the field is a text.
+    pub(crate) fn is_text(&self, path: &'static str) -> bool {
+        self.raw(path).is_some_and(|raw| raw.get().starts_with('"'))
+    }
+
+    /// Whether the field is a list.
+    pub(crate) fn is_list(&self, path: &'static str) -> bool {
+        self.raw(path).is_some_and(|raw| raw.get().starts_with('['))
+    }
+
+    /// The texts and objects of a list. Other items are skipped. Empty if there is no list.
+    pub(crate) fn mixed(&self, path: &'static str) -> Vec<Item<'a>> {
+        let items = self.read(path, as_items).unwrap_or_default();
+        let item = |raw: &'a RawValue| {
+            let text = as_text(raw).map(Item::Text);
+            text.or_else(|| as_fields(raw).map(|fields| Item::Object(Object { fields, context: self.context })))
+        };
+        items.into_iter().filter_map(item).collect()
+    }
+
     /// A JSON object, stored unchanged.
     pub(crate) fn map(&self, path: &'static str, limits: Limits) -> Option<Map<String, Value>> {
         let map = self.read(path, |raw| match json::collection(raw.get(), limits)? {
@@ -176,6 +226,14 @@ impl<'a> Object<'a> {
         self.fields.iter().map(|(name, raw)| (name.as_str(), *raw))
     }
 
+    /// The names and values of all fields that are texts, booleans or numbers, as text of up to `max` characters.
+    pub(crate) fn scalar_fields(&self, max: usize) -> impl Iterator<Item = (String, String)> {
+        self.fields().filter_map(move |(name, raw)| {
+            let text = as_scalar_text(raw).filter(|text| !text.is_empty())?;
+            Some((name.to_owned(), cut(text, max)))
+        })
+    }
+
     fn text_where(&self, path: &'static str, usable: impl Fn(&str) -> bool) -> Option<String> {
         self.converted(path, |text| usable(text).then(|| text.to_owned()))
     }
@@ -188,6 +246,14 @@ impl<'a> Object<'a> {
         }
         value
     }
+}
+
+/// A text, cut to a number of characters.
+pub(crate) fn cut(mut text: String, max: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(max) {
+        text.truncate(end);
+    }
+    text
 }
 
 /// Vapi's names have no dots.

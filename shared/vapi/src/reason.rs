@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr, VariantNames};
 
+use crate::object::Object;
+
 use self::Pattern::{Begins, Contains};
 use self::ReasonFamily::{
     Administrative, AssistantEnded, AssistantRequest, CustomerEnded, Error, ErrorPipeline, ErrorProvider, ErrorVapi,
@@ -101,6 +103,17 @@ const PATTERNS: [(Pattern, ReasonFamily); 33] = [
     (Contains("closed-websocket"), Administrative),
     (Begins("phone-call-provider-"), Administrative),
 ];
+
+/// The longest reason that is kept, in characters.
+const MAX_REASON: usize = 1_000;
+
+/// An `endedReason` and its family. A reason is a word of an open enum; what some senders append to it is kept up to a
+/// length, and the family depends on the part that is kept.
+pub(crate) fn read(object: &Object<'_>, path: &'static str) -> Option<(String, ReasonFamily)> {
+    let reason = object.cut_text(path, MAX_REASON)?;
+    let family = ReasonFamily::from_reason(&reason);
+    Some((reason, family))
+}
 
 impl ReasonFamily {
     /// The family of a reason.

@@ -17,15 +17,15 @@ const TABLE: [(&str, u16, &str, &str); 49] = [
     ("campaign.predial", 200, "eligible", ""),
     ("chat.created", 200, "", ""),
     ("conversation-update", 200, "", ""),
-    ("end-of-call-report.duplicate-1-preliminary", 200, "", "claim end-of-call-report, 3 rows completed"),
-    ("end-of-call-report.duplicate-2-final", 200, "", "claim end-of-call-report, 3 rows completed"),
-    ("end-of-call-report.inbound-full", 200, "", "claim end-of-call-report, 3 rows completed"),
-    ("end-of-call-report.inbound-no-recording", 200, "", "claim end-of-call-report, 3 rows completed"),
-    ("end-of-call-report.large", 200, "", "claim end-of-call-report, 3 rows completed"),
+    ("end-of-call-report.duplicate-1-preliminary", 200, "", "claim end-of-call-report, 3 rows completed, 7 turns"),
+    ("end-of-call-report.duplicate-2-final", 200, "", "claim end-of-call-report, 3 rows completed, 7 turns"),
+    ("end-of-call-report.inbound-full", 200, "", "claim end-of-call-report, 3 rows completed, 7 turns"),
+    ("end-of-call-report.inbound-no-recording", 200, "", "claim end-of-call-report, 3 rows completed, 7 turns"),
+    ("end-of-call-report.large", 200, "", "claim end-of-call-report, 3 rows completed, 900 turns"),
     ("end-of-call-report.minimal-required", 400, "RF4004", ""),
-    ("end-of-call-report.outbound-full", 200, "", "claim end-of-call-report, 3 rows completed"),
+    ("end-of-call-report.outbound-full", 200, "", "claim end-of-call-report, 3 rows completed, 3 turns"),
     ("end-of-call-report.outbound-no-answer", 200, "", "claim end-of-call-report, 3 rows completed"),
-    ("end-of-call-report.web-full", 200, "", "claim end-of-call-report, 3 rows completed"),
+    ("end-of-call-report.web-full", 200, "", "claim end-of-call-report, 3 rows completed, 7 turns"),
     ("function-call.legacy", 200, "result", ""),
     ("handoff-destination-request", 200, "error", ""),
     ("hang", 200, "", "claim hang"),
@@ -56,7 +56,7 @@ const TABLE: [(&str, u16, &str, &str); 49] = [
     ("unknown.future-type", 200, "", ""),
     ("user-interrupted", 200, "", "claim user-interrupted"),
     ("voice-input", 200, "", ""),
-    ("wild.end-of-call-report.carries-secrets", 200, "", "claim end-of-call-report, 3 rows completed"),
+    ("wild.end-of-call-report.carries-secrets", 200, "", "claim end-of-call-report, 3 rows completed, 7 turns"),
     ("wild.tool-calls.arguments-object", 200, "results", ""),
 ];
 
@@ -69,7 +69,8 @@ async fn effects(database: &TestDatabase, org: OrgId) -> String {
                 SELECT status FROM call_logs WHERE org_id = '{org}'
                 UNION ALL SELECT status FROM call_tracking WHERE org_id = '{org}'
                 UNION ALL SELECT status FROM calls WHERE org_id = '{org}') AS call_rows),
-            (SELECT speaker || ' spoke' FROM call_transcripts WHERE org_id = '{org}'))"
+            (SELECT speaker || ' spoke' FROM call_transcripts WHERE org_id = '{org}' AND source = 'transcript'),
+            (SELECT count(*) || ' turns' FROM call_transcripts WHERE org_id = '{org}' AND source = 'report' HAVING count(*) > 0))"
     );
     database.text(&query).await.unwrap()
 }

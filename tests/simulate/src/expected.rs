@@ -66,7 +66,7 @@ fn call_tracking(call: &Call, cast: &Cast) -> Row {
             "phone_number": call.customer,
             "agent_id": cast.agent,
             "lead_id": lead(call, cast).map(|lead| lead.id),
-            "answered": call.conversation.is_some(),
+            "answered": answered(call),
             "called_at": call.began_at,
             "started_at": started_at(call),
             "ended_at": call.ended_at,
@@ -156,6 +156,11 @@ fn lead<'a>(call: &Call, cast: &'a Cast) -> Option<&'a Lead> {
 
 fn started_at(call: &Call) -> Option<Timestamp> {
     call.conversation.as_ref().map(|conversation| conversation.started_at)
+}
+
+/// Unknown for an answering machine.
+fn answered(call: &Call) -> Option<bool> {
+    if call.conversation.is_some() { Some(true) } else { (call.family == "not-reached").then_some(false) }
 }
 
 fn recording(call: &Call) -> Option<&Recording> {

@@ -55,7 +55,7 @@ impl CostBreakdown {
 }
 
 /// The numeric fields whose names are at most `MAX_NAME` bytes long.
-fn numbers(object: &Object<'_>) -> BTreeMap<String, Number> {
+pub(super) fn numbers(object: &Object<'_>) -> BTreeMap<String, Number> {
     const MAX_NAME: usize = 64;
     let named = object.fields().filter(|(name, _)| name.len() <= MAX_NAME);
     named.filter_map(|(name, raw)| Some((name.to_owned(), amount(raw)?))).collect()

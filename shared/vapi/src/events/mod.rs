@@ -6,26 +6,31 @@
 mod call_event;
 mod cost;
 mod destination;
+mod details;
 mod duration;
 mod event_type;
 mod function;
 mod key;
+mod outputs;
 mod recording;
 mod report;
 mod status_update;
 mod transcript;
+mod turn;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use call_event::{ArtifactUpload, CallEvent, Detail};
 pub use cost::CostBreakdown;
+pub use details::{Details, Performance, RecordingConsent, Transfer};
 pub use event_type::EventType;
 pub use function::Function;
 pub use recording::{RecordingKind, RecordingLink, UnknownRecordingKind};
 pub use report::Report;
 pub use status_update::StatusUpdate;
 pub use transcript::{FinalTranscript, PartialTranscript};
+pub use turn::{Turn, TurnToolCall};
 
 pub(crate) use transcript::is_final;
 
@@ -69,8 +74,8 @@ pub enum Event {
     CallEvent(CallEvent),
     /// A final `transcript`.
     Transcript(FinalTranscript),
-    /// An `end-of-call-report`.
-    EndOfCallReport(Report),
+    /// An `end-of-call-report`. Boxed, because it is several times as large as any other event.
+    EndOfCallReport(Box<Report>),
 }
 
 impl Event {
@@ -79,7 +84,7 @@ impl Event {
         match event_type {
             EventType::StatusUpdate => status_update::read(message, call),
             EventType::Transcript => Self::Transcript(FinalTranscript::read(message, call)),
-            EventType::EndOfCallReport => Self::EndOfCallReport(Report::read(message, call)),
+            EventType::EndOfCallReport => Self::EndOfCallReport(Box::new(Report::read(message, call))),
             timeline => Self::CallEvent(CallEvent::read(timeline, message, call)),
         }
     }

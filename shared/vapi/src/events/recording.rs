@@ -110,7 +110,7 @@ impl RecordingLink {
 pub(super) fn kinds_of_report(message: &Object<'_>, mono: bool, stereo: bool) -> Vec<RecordingKind> {
     let artifact = message.object("artifact");
     let video = artifact.text("artifact.videoRecordingUrl").is_some()
-        || artifact.object("artifact.recording").text("artifact.recording.videoUrl").is_some();
+        || artifact.object_or_text("artifact.recording").text("artifact.recording.videoUrl").is_some();
     let is_named = |kind: &RecordingKind| match kind {
         RecordingKind::Mono => mono,
         RecordingKind::Stereo => stereo,

@@ -4,13 +4,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CostBreakdown, EventType, RecordingKind, cost, duration, recording};
+use super::{CostBreakdown, Details, EventType, RecordingKind, Turn, cost, destination, duration, outputs, recording};
 use crate::call::CallFacts;
+use crate::conversation;
 use crate::fingerprint::Fingerprint;
 use crate::json::Limits;
 use crate::link;
 use crate::object::Object;
-use crate::reason::ReasonFamily;
+use crate::reason::{self, ReasonFamily};
 use crate::sensitive::Sensitive;
 
 /// Limits for an analysis or a structured output, whose shape the customer defines.
@@ -59,12 +60,21 @@ pub struct Report {
     /// `Analysis.structuredData`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structured_data: Option<Sensitive<Value>>,
-    /// `Artifact.structuredOutputs`.
+    /// `structuredOutputs` of the message, the artifact, the analysis or the call, by their ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structured_outputs: Option<Sensitive<Value>>,
+    /// `destination`: the number, the SIP URI or the name of the assistant to which the call was forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Sensitive<String>>,
+    /// Facts without a column of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
     /// `transcript`, or `Artifact.transcript`: the whole conversation, one line per turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transcript: Option<Sensitive<String>>,
+    /// `Artifact.messages`: the conversation turn by turn, for calls without `transcript` events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conversation: Vec<Turn>,
     /// `recordingUrl`, or `Artifact.recording.mono.combinedUrl`: a stable identifier, not a working link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording_url: Option<Sensitive<String>>,
@@ -83,7 +93,8 @@ impl Report {
         let artifact = message.object("artifact");
         let analysis = message.object("analysis");
         let snapshot = message.object("call");
-        let ended_reason = message.short_text("endedReason").or_else(|| snapshot.short_text("call.endedReason"));
+        let reason = reason::read(message, "endedReason").or_else(|| reason::read(&snapshot, "call.endedReason"));
+        let (ended_reason, reason_family) = reason.unzip();
         let started_at = message.time("startedAt").or_else(|| snapshot.time("call.startedAt"));
         let ended_at = message.time("endedAt").or_else(|| snapshot.time("call.endedAt"));
         let recording_url = recording_url(message, &artifact);
@@ -92,7 +103,7 @@ impl Report {
             event_type: EventType::EndOfCallReport,
             message_time: message.time("timestamp"),
             call,
-            reason_family: ended_reason.as_deref().map(ReasonFamily::from_reason),
+            reason_family,
             ended_reason,
             started_at,
             ended_at,
@@ -102,8 +113,12 @@ impl Report {
             summary: message.sensitive_text("summary").or_else(|| analysis.sensitive_text("analysis.summary")),
             success_evaluation: analysis.scalar_text("analysis.successEvaluation").map(Sensitive::from),
             structured_data: analysis.json("analysis.structuredData", OUTPUT).map(Sensitive::from),
-            structured_outputs: artifact.json("artifact.structuredOutputs", OUTPUT).map(Sensitive::from),
-            transcript: message.sensitive_text("transcript").or_else(|| artifact.sensitive_text("artifact.transcript")),
+            structured_outputs: outputs::read(message, OUTPUT),
+            destination: destination::read(message).or_else(|| destination::read(&snapshot)),
+            details: Details::of_report(message, OUTPUT),
+            transcript: conversation::transcript(message, "transcript")
+                .or_else(|| conversation::transcript(&artifact, "artifact.transcript")),
+            conversation: Turn::read_all(message, &artifact, &snapshot),
             recordings: recording::kinds_of_report(message, recording_url.is_some(), stereo_recording_url.is_some()),
             recording_url,
             stereo_recording_url,
@@ -127,7 +142,10 @@ impl Report {
             success_evaluation,
             structured_data,
             structured_outputs,
+            destination,
+            details,
             transcript,
+            conversation,
             recording_url,
             stereo_recording_url,
             recordings: _, // derived from the links, which differ between deliveries
@@ -144,26 +162,41 @@ impl Report {
             .secret_text("success_evaluation", success_evaluation.as_ref())
             .json("structured_data", structured_data.as_ref().map(Sensitive::expose))
             .json("structured_outputs", structured_outputs.as_ref().map(Sensitive::expose))
+            .secret_text("destination", destination.as_ref())
             .secret_text("transcript", transcript.as_ref())
             .secret_text("recording_url", recording_url.as_ref())
             .secret_text("stereo_recording_url", stereo_recording_url.as_ref());
         if let Some(cost_breakdown) = cost_breakdown {
             cost_breakdown.feed(fingerprint);
         }
+        if let Some(details) = details {
+            details.feed(fingerprint);
+        }
+        if !conversation.is_empty() {
+            fingerprint.json("conversation", serde_json::to_value(conversation).ok().as_ref());
+        }
     }
 }
 
 fn recording_url(message: &Object<'_>, artifact: &Object<'_>) -> Option<Sensitive<String>> {
-    let mono = || artifact.object("artifact.recording").object("artifact.recording.mono");
     stable_link(message, "recordingUrl")
         .or_else(|| stable_link(artifact, "artifact.recordingUrl"))
-        .or_else(|| stable_link(&mono(), "artifact.recording.mono.combinedUrl"))
+        .or_else(|| mono_link(artifact, "artifact.recording"))
+        .or_else(|| mono_link(message, "recording"))
+}
+
+/// The mono recording of a `recording`, which is an object, or the link to the mono recording itself.
+fn mono_link(object: &Object<'_>, path: &'static str) -> Option<Sensitive<String>> {
+    if object.is_text(path) {
+        return stable_link(object, path);
+    }
+    stable_link(&object.object(path).object_or_text("recording.mono"), "recording.mono.combinedUrl")
 }
 
 fn stereo_recording_url(message: &Object<'_>, artifact: &Object<'_>) -> Option<Sensitive<String>> {
     stable_link(message, "stereoRecordingUrl")
         .or_else(|| stable_link(artifact, "artifact.stereoRecordingUrl"))
-        .or_else(|| stable_link(&artifact.object("artifact.recording"), "artifact.recording.stereoUrl"))
+        .or_else(|| stable_link(&artifact.object_or_text("artifact.recording"), "artifact.recording.stereoUrl"))
 }
 
 fn stable_link(object: &Object<'_>, path: &'static str) -> Option<Sensitive<String>> {

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{CallEvent, Event, EventType, destination};
+use super::{CallEvent, Details, Event, EventType, destination};
 use crate::call::CallFacts;
 use crate::fingerprint::Fingerprint;
 use crate::object::Object;
-use crate::reason::ReasonFamily;
+use crate::reason::{self, ReasonFamily};
 use crate::sensitive::Sensitive;
 
 /// A new status of a call (`ServerMessageStatusUpdate`).
@@ -31,6 +31,9 @@ pub struct StatusUpdate {
     /// The destination, only present with `forwarding`: a number, a SIP URI or the name of an assistant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Sensitive<String>>,
+    /// Why an inbound call was not accepted, only present with `ended`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
 }
 
 /// Reads a status update. Its status determines the kind of the event.
@@ -46,15 +49,16 @@ pub(super) fn read(message: &Object<'_>, call: CallFacts) -> Event {
 
 impl StatusUpdate {
     fn read(status: String, message: &Object<'_>, call: CallFacts) -> Self {
-        let ended_reason = message.short_text("endedReason");
+        let (ended_reason, reason_family) = reason::read(message, "endedReason").unzip();
         Self {
             event_type: EventType::StatusUpdate,
             message_time: message.time("timestamp"),
             call,
             status,
-            reason_family: ended_reason.as_deref().map(ReasonFamily::from_reason),
+            reason_family,
             ended_reason,
             destination: destination::read(message),
+            details: Details::of_status_update(message),
         }
     }
 
@@ -68,6 +72,7 @@ impl StatusUpdate {
             ended_reason,
             reason_family: _, // derived from the reason
             destination,
+            details,
         } = self;
         call.feed(fingerprint);
         fingerprint
@@ -75,5 +80,8 @@ impl StatusUpdate {
             .text("status", Some(status))
             .text("ended_reason", ended_reason.as_deref())
             .secret_text("destination", destination.as_ref());
+        if let Some(details) = details {
+            details.feed(fingerprint);
+        }
     }
 }

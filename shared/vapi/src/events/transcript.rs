@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::EventType;
 use super::event_type::FINAL_TRANSCRIPT;
 use crate::call::CallFacts;
+use crate::conversation;
 use crate::fingerprint::Fingerprint;
 use crate::object::Object;
 use crate::sensitive::Sensitive;
@@ -22,7 +23,8 @@ pub struct FinalTranscript {
     pub call: CallFacts,
     /// `role`: `user`, `assistant`, or one that Vapi adds. `unknown` if absent.
     pub role: String,
-    /// `transcript`, complete. Empty if absent.
+    /// `transcript`, complete. Empty if nothing was said: the message has no text, or only white space. Such an event
+    /// makes no row in `call_transcripts`.
     pub text: Sensitive<String>,
     /// The index of the text in `artifact.messages`. Set only if the message has no time; it then distinguishes a
     /// repeated utterance from a redelivery.
@@ -82,7 +84,8 @@ fn role(message: &Object<'_>) -> String {
 }
 
 fn text(message: &Object<'_>) -> String {
-    message.text("transcript").unwrap_or_default()
+    let text = conversation::transcript(message, "transcript").map(Sensitive::into_exposed);
+    text.filter(|text| !text.trim().is_empty()).unwrap_or_default()
 }
 
 /// Hashes only the text, its speaker and its time or position. The facts about the call are left out, because a
@@ -105,10 +108,7 @@ fn position(message: &Object<'_>, role: &str, text: &str) -> Option<i64> {
 
 /// Whether a message of `artifact.messages` has this text and this speaker. REST bodies use other field names.
 fn says(message: &Object<'_>, role: &str, text: &str) -> bool {
-    let speaker = message.token("artifact.messages.role").map(|speaker| match speaker.as_str() {
-        "bot" => "assistant".to_owned(),
-        _ => speaker,
-    });
+    let speaker = message.token("artifact.messages.role").map(conversation::speaker);
     let said = message.text("artifact.messages.message").or_else(|| message.text("artifact.messages.content"));
     speaker.as_deref() == Some(role) && said.as_deref() == Some(text)
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use strum::{EnumIter, EnumString, IntoStaticStr, VariantNames};
 
 use super::Agent;
+use crate::conversation;
 use crate::json::Limits;
 use crate::object::Object;
 use crate::sanitise::sanitise;
@@ -160,24 +161,24 @@ impl Inquiry {
     }
 }
 
-/// Roles of messages that are not spoken.
-const PROMPTS: [&str; 2] = ["system", "developer"];
-
-/// The latest spoken turns of the conversation.
+/// The latest spoken turns of the conversation, of the first list that has any.
 fn conversation(message: &Object<'_>) -> Vec<Value> {
-    let turns = message
-        .objects("messages")
-        .or_else(|| message.object("artifact").objects("artifact.messages"))
-        .or_else(|| message.objects("messagesOpenAIFormatted"))
-        .unwrap_or_default();
+    let artifact = message.object("artifact");
+    let lists = [(message, "messages"), (&artifact, "artifact.messages"), (message, "messagesOpenAIFormatted")];
+    let turns = lists.into_iter().map(|(object, path)| spoken(object, path));
+    turns.into_iter().find(|turns| !turns.is_empty()).unwrap_or_default()
+}
+
+fn spoken(object: &Object<'_>, path: &'static str) -> Vec<Value> {
+    let turns = object.objects(path).unwrap_or_default();
     let said = |turn: &Object<'_>| {
-        let role = turn.token("messages.role").filter(|role| !PROMPTS.contains(&role.as_str()))?;
-        let text = turn.text("messages.message").or_else(|| turn.text("messages.content"))?;
+        let role = turn.token("messages.role").filter(|role| !conversation::is_prompt(role))?;
+        let text = conversation::text(turn)?;
         Some(json!({"role": role, "text": text}))
     };
     let mut bytes = 0;
     let fits = |turn: &Value| {
-        bytes += turn["text"].as_str().unwrap_or_default().len();
+        bytes += turn["text"].as_str().map_or(0, str::len);
         bytes <= MAX_CONVERSATION_BYTES
     };
     let mut said: Vec<Value> = turns.iter().rev().filter_map(said).take(MAX_TURNS).take_while(fits).collect();
@@ -247,6 +248,12 @@ mod tests {
             json!({"type": "transfer-destination-request", "artifact": {"messages": messages}}),
             json!({"type": "call.endpointing.request", "messagesOpenAIFormatted": messages}),
         ] {
+            assert_eq!(details(&message)["conversation"], expected, "{message}");
+        }
+        // An empty list, or one of prompts only, does not hide the next.
+        for empty in [json!([]), json!([{"role": "system", "message": "secret prompt"}])] {
+            let message = json!({"type": "knowledge-base-request", "messages": empty, "artifact": {"messages": []},
+                "messagesOpenAIFormatted": messages});
             assert_eq!(details(&message)["conversation"], expected, "{message}");
         }
         let parameters = json!({"type": "handoff-destination-request", "parameters": {"intent": "billing"}});

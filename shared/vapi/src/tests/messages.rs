@@ -137,6 +137,8 @@ fn the_facts_of_a_call_are_read() {
             "phone_number_id": "54b9aa37-92a5-48a6-856d-2d3cc4a27f48",
             "our_number": "+15555550100",
             "customer_number": "+15555550189",
+            "customer_name": "Dana Example",
+            "customer_external_id": "crm-4471",
             "metadata": {"tenant": "acme", "leadId": "lead_4471"},
         })
     );

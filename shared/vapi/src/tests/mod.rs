@@ -1,5 +1,6 @@
 //! Tests over whole bodies: Vapi's samples, mutations of them, and event keys.
 
+mod facts;
 mod keys;
 mod messages;
 mod reports;
@@ -55,7 +56,7 @@ fn stored_text(body: &str) -> StoredEvent {
 /// The report in a body.
 fn report(body: &Value) -> Report {
     match stored(body).event {
-        Event::EndOfCallReport(report) => report,
+        Event::EndOfCallReport(report) => *report,
         other => panic!("not a report: {other:?}"),
     }
 }
