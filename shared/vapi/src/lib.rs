@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod events;
+pub mod exact;
 pub mod failure;
 pub mod ids;
 pub mod interactive;
@@ -34,8 +35,8 @@ mod tests;
 pub use call::{CallFacts, Direction};
 pub use ended_call::end_of_call_report;
 pub use events::{
-    ArtifactUpload, CallEvent, CostBreakdown, Detail, Event, EventType, FinalTranscript, Function, PartialTranscript,
-    RecordingKind, RecordingLink, Report, StatusUpdate, StoredEvent, UnknownRecordingKind,
+    ArtifactUpload, CallEvent, Cost, CostBreakdown, Detail, Event, EventType, FinalTranscript, Function,
+    PartialTranscript, RecordingKind, RecordingLink, Report, StatusUpdate, StoredEvent, UnknownRecordingKind,
 };
 pub use failure::{FailureClass, FailureCode};
 pub use ids::{AgentId, EventKey, LeadId, OrgId, VapiCallId};
