@@ -144,6 +144,7 @@ CREATE TABLE call_logs (
     structured_outputs     jsonb,
     cost                   numeric,
     cost_breakdown         jsonb,
+    costs                  jsonb,
     transcript             text,
     recording_url          text,
     recording_storage_path text,
@@ -186,6 +187,9 @@ COMMENT ON COLUMN call_logs.details IS
 decides it. structured_data_multi: Vapi''s list. recording_consent: {type, granted_at}. performance: {measures: {name:
 number}, turns: [{name: number}]}, latencies in milliseconds and counts. scorecards: Vapi''s object. transfers:
 [{destination, mode, status}]. debugging: {name: text}, why an inbound call was not accepted.';
+COMMENT ON COLUMN call_logs.costs IS
+    'The items of the cost: [{type, subType, provider, model, amounts}]. amounts: cost in US dollars, and counts of '
+    'minutes, tokens and characters.';
 COMMENT ON COLUMN call_logs.outcome IS 'The reason family of ended_reason.';
 COMMENT ON COLUMN call_logs.folded_until IS
     'Message time of the newest event in the row: of its reports if it has any (folded_report), else of its status updates. '
@@ -447,17 +451,22 @@ COMMENT ON COLUMN tools.is_idempotent IS
 -- A transaction cannot cover the request to an endpoint, so each row has a state and a lease. The lease holder sends
 -- the request. The stored result then answers every delivery of the tool call.
 CREATE TABLE tool_executions (
-    org_id       uuid        NOT NULL,
-    execution_id text        COLLATE "C" NOT NULL,
-    tool         text        NOT NULL,
-    state        text        NOT NULL DEFAULT 'running',
-    attempt      integer     NOT NULL DEFAULT 1,
-    claimed_by   uuid        NOT NULL,
-    lease_until  timestamptz NOT NULL,
-    result       jsonb,
-    code         text,
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    finished_at  timestamptz,
+    org_id            uuid        NOT NULL,
+    execution_id      text        COLLATE "C" NOT NULL,
+    tool              text        NOT NULL,
+    vapi_call_id      text,
+    chat_id           text,
+    session_id        text,
+    number_tombstones text[],
+    state             text        NOT NULL DEFAULT 'running',
+    attempt           integer     NOT NULL DEFAULT 1,
+    claimed_by        uuid        NOT NULL,
+    lease_until       timestamptz NOT NULL,
+    -- Not jsonb, which would write numbers and spaces in another way: every delivery is answered with the same text.
+    result            json,
+    code              text,
+    created_at        timestamptz NOT NULL DEFAULT now(),
+    finished_at       timestamptz,
     CONSTRAINT tool_executions_pkey PRIMARY KEY (org_id, execution_id),
     CONSTRAINT tool_executions_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
     CONSTRAINT tool_executions_state_known CHECK (state IN ('running', 'done')),
@@ -468,7 +477,13 @@ CREATE INDEX tool_executions_running_idx ON tool_executions (org_id, lease_until
 CREATE INDEX tool_executions_finished_idx ON tool_executions (finished_at) WHERE state = 'done';
 COMMENT ON TABLE tool_executions IS 'Executions of tool calls, one row each, however often Vapi delivers the call.';
 COMMENT ON COLUMN tool_executions.execution_id IS
-    'tool-calls:{call}:{id of the tool call}. The endpoint receives it as the idempotency key.';
+    'tool-calls:{conversation}:{id of the tool call}:{hash}. conversation: the id of the call, else of the chat, else of '
+    'the session. hash: of these ids, the name of the tool and its canonical arguments, because models use an id again. '
+    'The idempotency key of the request to the endpoint is derived from it.';
+COMMENT ON COLUMN tool_executions.vapi_call_id IS
+    'The call, chat and session of the message, as far as it has them. An erasure finds the execution by them.';
+COMMENT ON COLUMN tool_executions.number_tombstones IS
+    'The keyed hashes of the number of the customer. An erasure finds the execution by them. NULL: no number is known.';
 COMMENT ON COLUMN tool_executions.claimed_by IS 'The lease holder: the id of one request.';
 COMMENT ON COLUMN tool_executions.result IS 'The answer to the model: result or error, message and metadata.';
 COMMENT ON COLUMN tool_executions.code IS 'The failure code. NULL: success.';

@@ -46,7 +46,8 @@ COMMENT ON FUNCTION close_viewers_v1 IS
 
 CREATE FUNCTION frame_event(p_event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     -- A frame shows 4 000 characters. One more lets the caller detect that the text was cut.
-    SELECT (p_event - '{transcript,conversation,structured_data,structured_outputs,details,cost_breakdown}'::text[]) #- '{call,metadata}'
+    SELECT (p_event - '{transcript,conversation,structured_data,structured_outputs,details,cost_breakdown,costs}'::text[])
+            #- '{call,metadata}'
         || coalesce((SELECT jsonb_object_agg(key, left(value #>> '{}', 4001)) FROM jsonb_each(p_event)
             WHERE key IN ('text', 'summary')), '{}')
 $$;

@@ -1,6 +1,7 @@
 -- Interactive messages. They are not stored as events: the org's configuration answers them, and each tool call has an
 -- execution. Both entry functions take p_org_id, p_key_version and p_received_at as the event functions do, and p_call,
--- the typed call of the message. They return the outcome of enter_sender: known, revoked or unresolved.
+-- the conversation of the message: id (of the call), chat_id, session_id, and the assistant, squad and numbers under the
+-- names of a typed call. They return the outcome of enter_sender: known, revoked or unresolved.
 
 CREATE FUNCTION find_inbound_agent(p_org_id uuid, p_phone_number_id text, p_phone_number text) RETURNS agents
     LANGUAGE sql STABLE AS $$
@@ -48,8 +49,9 @@ COMMENT ON FUNCTION find_answer_v1 IS
     'number, and the endpoint that the org registered for this type of message. Each is NULL if there is none.';
 
 CREATE FUNCTION claim_tool_calls_v1(
-    p_org_id uuid, p_key_version integer, p_call jsonb, p_tool_calls jsonb, p_received_at timestamptz, p_lease_holder uuid,
-    OUT outcome text, OUT event_org uuid, OUT lead_id uuid, OUT executions jsonb
+    p_org_id uuid, p_key_version integer, p_call jsonb, p_number_tombstones text[], p_tool_calls jsonb,
+    p_received_at timestamptz, p_lease_holder uuid,
+    OUT outcome text, OUT event_org uuid, OUT lead_id uuid, OUT executions json
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_call      record;
@@ -57,8 +59,8 @@ DECLARE
     v_execution tool_executions;
     v_state     text;
     v_lease     timestamptz;
+    v_claims    json[] := '{}';
 BEGIN
-    executions := '[]';
     SELECT s.* INTO outcome, event_org FROM enter_sender(p_org_id, p_key_version, p_call, p_received_at) s;
     IF outcome <> 'known' THEN
         RETURN;
@@ -75,8 +77,10 @@ BEGIN
         v_lease := clock_timestamp() + make_interval(secs => v_tool.timeout_seconds + 5);
         v_execution := NULL;
         IF v_tool.name IS NOT NULL THEN
-            INSERT INTO tool_executions (org_id, execution_id, tool, claimed_by, lease_until)
-                VALUES (event_org, v_call.execution_id, v_call.tool, p_lease_holder, v_lease)
+            INSERT INTO tool_executions (org_id, execution_id, tool, vapi_call_id, chat_id, session_id, number_tombstones,
+                    claimed_by, lease_until)
+                VALUES (event_org, v_call.execution_id, v_call.tool, p_call ->> 'id', p_call ->> 'chat_id',
+                    p_call ->> 'session_id', nullif(p_number_tombstones, '{}'), p_lease_holder, v_lease)
                 ON CONFLICT (org_id, execution_id) DO NOTHING
                 RETURNING * INTO v_execution;
         END IF;
@@ -103,13 +107,14 @@ BEGIN
                 RETURNING * INTO v_execution;
             v_state := 'claimed';
         ELSE
-            v_execution := interrupt_tool_call(p_key_version, p_call, v_execution, p_received_at);
+            v_execution := interrupt_tool_call(p_key_version, v_execution, p_received_at);
             v_state := 'interrupted';
         END IF;
-        executions := executions || jsonb_build_object('execution_id', v_call.execution_id, 'state', v_state,
+        v_claims := v_claims || json_build_object('execution_id', v_call.execution_id, 'state', v_state,
             'attempt', v_execution.attempt, 'result', v_execution.result,
-            'endpoint', jsonb_build_object('url', v_tool.endpoint, 'timeout_seconds', v_tool.timeout_seconds));
+            'endpoint', json_build_object('url', v_tool.endpoint, 'timeout_seconds', v_tool.timeout_seconds));
     END LOOP;
+    executions := array_to_json(v_claims);
 END
 $$;
 COMMENT ON FUNCTION claim_tool_calls_v1 IS
@@ -119,10 +124,10 @@ COMMENT ON FUNCTION claim_tool_calls_v1 IS
     'is not idempotent: result is an error, and a failed operation is recorded).';
 
 CREATE FUNCTION interrupt_tool_call(
-    p_key_version integer, p_call jsonb, p_execution tool_executions, p_received_at timestamptz
+    p_key_version integer, p_execution tool_executions, p_received_at timestamptz
 ) RETURNS tool_executions LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE tool_executions e SET state = 'done', finished_at = now(), code = 'RF7008', result = jsonb_build_object('error',
+    UPDATE tool_executions e SET state = 'done', finished_at = now(), code = 'RF7008', result = json_build_object('error',
             'It is not known whether this was done. Do not try it again; tell the caller that somebody will check.')
         WHERE e.org_id = p_execution.org_id AND e.execution_id = p_execution.execution_id
         RETURNING * INTO p_execution;
@@ -130,7 +135,7 @@ BEGIN
     -- the operator of the endpoint.
     PERFORM record_failed_operation(p_execution.org_id, p_key_version, p_execution.execution_id,
         jsonb_build_object('kind', 'tool-call', 'event_type', 'tool-calls', 'tool', p_execution.tool,
-            'call', jsonb_build_object('id', coalesce(p_call ->> 'id', '-'))),
+            'call', jsonb_build_object('id', coalesce(p_execution.vapi_call_id, '-'))),
         p_received_at,
         jsonb_build_object('function', 'tool-calls', 'receives', p_execution.attempt, 'attempts', jsonb_build_array(
             jsonb_build_object('failed_at', now(), 'function', 'tool-calls', 'code', p_execution.code))),
@@ -142,8 +147,8 @@ COMMENT ON FUNCTION interrupt_tool_call IS
     'Ends an execution whose result is unknown: stores an error as its result and records a failed operation (RF7008).';
 
 CREATE FUNCTION finish_tool_call_v1(
-    p_org_id uuid, p_execution_id text, p_lease_holder uuid, p_result jsonb, p_code text
-) RETURNS jsonb LANGUAGE plpgsql AS $$
+    p_org_id uuid, p_execution_id text, p_lease_holder uuid, p_result json, p_code text
+) RETURNS json LANGUAGE plpgsql AS $$
 DECLARE
     v_execution tool_executions;
 BEGIN

@@ -133,8 +133,7 @@ BEGIN
     LOOP
         v_count := v_count + 1;
         IF p_run THEN
-            -- execution_id is tool-calls:{call}:{id of the tool call}.
-            PERFORM interrupt_tool_call(NULL, jsonb_build_object('id', split_part(v_execution.execution_id, ':', 2)), v_execution, v_execution.created_at);
+            PERFORM interrupt_tool_call(NULL, v_execution, v_execution.created_at);
         END IF;
     END LOOP;
     RETURN v_count;

@@ -2,6 +2,7 @@
 //! once.
 
 mod assistant;
+mod identity;
 mod inquiries;
 mod routes;
 mod tools;

@@ -9,6 +9,7 @@ mod console;
 mod console_commands;
 mod deployment;
 mod erasure;
+mod exact_numbers;
 mod facts;
 mod failures;
 mod interactive;

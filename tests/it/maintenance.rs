@@ -117,9 +117,9 @@ async fn a_tool_call_of_a_dead_function_is_settled() {
     let org = stage.org;
     stage
         .execute(&format!(
-            "INSERT INTO tool_executions (org_id, execution_id, tool, claimed_by, lease_until) VALUES
-                ('{org}', 'tool-calls:c1:dead', 'book', gen_random_uuid(), now() - interval '2 minutes'),
-                ('{org}', 'tool-calls:c1:alive', 'book', gen_random_uuid(), now() + interval '10 seconds')"
+            "INSERT INTO tool_executions (org_id, execution_id, tool, vapi_call_id, claimed_by, lease_until) VALUES
+                ('{org}', 'tool-calls:c1:dead', 'book', 'c1', gen_random_uuid(), now() - interval '2 minutes'),
+                ('{org}', 'tool-calls:c1:alive', 'book', 'c1', gen_random_uuid(), now() + interval '10 seconds')"
         ))
         .await;
     assert_eq!(stage.maintain(Job::ExpireLeases, true).await.found, 1);

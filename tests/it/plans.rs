@@ -192,7 +192,7 @@ fn calls(org: OrgId) -> Vec<(&'static str, String)> {
     let find = |message: &str| format!("find_answer_v1('{org}', 1, '{message}', '{facts}', now())");
     let claim = |execution: &str| {
         let wanted = json!([{"execution_id": execution, "tool": "tool-4711"}]);
-        format!("claim_tool_calls_v1('{org}', 1, '{facts}', '{wanted}', now(), '{org}')")
+        format!("claim_tool_calls_v1('{org}', 1, '{facts}', '{{a.hash}}', '{wanted}', now(), '{org}')")
     };
     vec![
         ("find_answer_v1, assistant", find("assistant-request")),

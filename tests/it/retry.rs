@@ -152,7 +152,7 @@ async fn with_database_and_queue_unavailable_the_answer_is_503() {
     let reply =
         TestWebhook::new(database.app_at(UNAVAILABLE), &queues).post(org, &Call::default().status("ended", 0)).await;
     assert_eq!(reply.status, 503);
-    insta::assert_json_snapshot!(reply.body);
+    insta::assert_snapshot!(format!("{:#}", reply.body));
     assert_eq!(database.rows_of(org).await, "[]");
 
     // While the database is available, an unavailable queue has no effect.

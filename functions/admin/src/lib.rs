@@ -16,14 +16,17 @@ pub use console_commands::ConsoleCommands;
 pub use error::CommandError;
 
 use ringfence_protocol::admin::Command;
+use ringfence_vapi::exact_numbers;
 use serde::Deserialize;
 
 /// What the function is invoked with; anything else is refused.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, remote = "Self")]
 pub enum Invocation {
     /// CloudFormation creates, updates or deletes the custom resource.
     Deployment(deployment::Request),
     /// The operator's tool, or a schedule.
     Command(Command),
 }
+
+exact_numbers!(deserialize Invocation);

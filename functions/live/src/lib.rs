@@ -19,7 +19,7 @@ use ringfence_protocol::live::{ClientMessage, LiveReply, Logged, ServerMessage};
 use ringfence_protocol::{ConnectionId, Frame};
 use ringfence_runtime::problem::status_of;
 use ringfence_vapi::FailureCode;
-use serde::{Deserialize as _, Serialize};
+use serde::{Deserialize, Serialize};
 
 use self::request::{PROTOCOL, offered_token, read};
 
@@ -125,7 +125,7 @@ fn page_of_frames(mut page: Page) -> LiveReply {
     let (mut frames, mut bytes, mut taken) = (Vec::new(), 0, 0);
     for entry in &page.entries {
         // An entry that this release cannot read is skipped, because its clients could not read it either.
-        let logged = Logged::deserialize(&entry.event).ok();
+        let logged = <Logged as Deserialize>::deserialize(&entry.event).ok();
         if let Some(frame) = logged.and_then(|logged| Frame::of_logged(entry.seq, entry.at, logged)) {
             bytes += frame.json_bytes();
             if bytes > PAGE_BYTES && !frames.is_empty() {

@@ -5,5 +5,8 @@ use tool_calls::Tools;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    interactive_function(|_, database, endpoints| Ok(Tools::new(database, endpoints))).await
+    interactive_function(|environment, database, endpoints| {
+        Ok(Tools::new(database, endpoints, environment.keys()?.number_hasher()?))
+    })
+    .await
 }

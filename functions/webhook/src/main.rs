@@ -21,7 +21,7 @@ async fn main() -> Result<(), Error> {
         queues: RetryQueues::connect(&environment, &aws)?,
         sealer: environment.keys()?.delivery_sealer()?,
         answers: Answers::new(Arc::clone(&database), Arc::clone(&endpoints), Fallback::from_environment(&environment)?),
-        tools: Tools::new(Arc::clone(&database), endpoints),
+        tools: Tools::new(Arc::clone(&database), endpoints, environment.keys()?.number_hasher()?),
         pipeline: Pipeline {
             pusher: Pusher::connect(&environment, &database, &aws)?,
             recordings: Some(RecordingQueue::from_environment(&environment, &Client::new(&aws))?),

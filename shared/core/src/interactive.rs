@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ringfence_protocol::Credential;
-use ringfence_vapi::interactive::{Agent, Lead, ToolResult};
-use ringfence_vapi::{CallFacts, FailureCode, LeadId, OrgId};
+use ringfence_vapi::interactive::{Agent, Conversation, Lead, ToolResult};
+use ringfence_vapi::{FailureCode, LeadId, OrgId, exact_numbers};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
@@ -19,12 +19,12 @@ use crate::lease::LeaseHolder;
 /// Bounds a statement while a caller waits for its answer. Afterwards the database is treated as unavailable.
 const STATEMENT_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// The sender of a message and the call that the message names.
+/// The sender of a message and the conversation of the message.
 #[derive(Clone, Copy, Debug)]
 pub struct Sender<'a> {
     pub credential: Credential,
     pub received_at: Timestamp,
-    pub call: Option<&'a CallFacts>,
+    pub conversation: &'a Conversation,
 }
 
 /// Whether the sender may receive an answer.
@@ -83,12 +83,15 @@ pub struct Claimed {
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Execution {
     /// The idempotency key.
     pub execution_id: String,
     #[serde(flatten)]
     pub state: ExecutionState,
 }
+
+exact_numbers!(deserialize Execution);
 
 /// The state of an execution.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -116,7 +119,8 @@ pub enum ExecutionState {
     },
 }
 
-/// Finds the answer of the sender's org to a message of this type. `call` contains the called number and the caller.
+/// Finds the answer of the sender's org to a message of this type. The conversation has the called number and the
+/// caller.
 pub async fn find_answer(
     database: &Database,
     sender: &Sender<'_>,
@@ -131,7 +135,7 @@ pub async fn find_answer(
                 (&org_id, Type::UUID),
                 (&key_version, Type::INT4),
                 (&message_type, Type::TEXT),
-                (&Json(sender.call), Type::JSONB),
+                (&Json(sender.conversation), Type::JSONB),
                 (&sender.received_at, Type::TIMESTAMPTZ),
             ],
         )
@@ -141,22 +145,25 @@ pub async fn find_answer(
     })
 }
 
-/// Claims tool calls for `claimant`: unclaimed calls, and calls whose lease has expired if they may be sent again.
+/// Claims tool calls for `holder`: unclaimed calls, and calls whose lease has expired if they may be sent again.
+/// `number_tombstones` are the keyed hashes of the customer's number, by which an erasure finds the executions.
 pub async fn claim_tool_calls(
     database: &Database,
     sender: &Sender<'_>,
     holder: LeaseHolder,
+    number_tombstones: &[String],
     wanted: &[Wanted<'_>],
 ) -> Result<Admission<Claimed>, Failure> {
     let (org_id, key_version) = credential_columns(sender.credential);
     let row = database
         .query_one_within(
             STATEMENT_TIMEOUT,
-            "SELECT * FROM claim_tool_calls_v1($1, $2, $3, $4, $5, $6)",
+            "SELECT * FROM claim_tool_calls_v1($1, $2, $3, $4, $5, $6, $7)",
             &[
                 (&org_id, Type::UUID),
                 (&key_version, Type::INT4),
-                (&Json(sender.call), Type::JSONB),
+                (&Json(sender.conversation), Type::JSONB),
+                (&number_tombstones, Type::TEXT_ARRAY),
                 (&Json(wanted), Type::JSONB),
                 (&sender.received_at, Type::TIMESTAMPTZ),
                 (holder.as_uuid(), Type::UUID),
@@ -169,7 +176,7 @@ pub async fn claim_tool_calls(
     })
 }
 
-/// Stores the result of a tool call that `claimant` has sent. Returns the result that answers every delivery, which is
+/// Stores the result of a tool call that `holder` has sent. Returns the result that answers every delivery, which is
 /// another claimant's if the lease was lost meanwhile.
 pub async fn finish_tool_call(
     database: &Database,
@@ -187,7 +194,7 @@ pub async fn finish_tool_call(
                 (org_id.as_uuid(), Type::UUID),
                 (&execution_id, Type::TEXT),
                 (holder.as_uuid(), Type::UUID),
-                (&Json(result), Type::JSONB),
+                (&Json(result), Type::JSON),
                 (&code.map(|code| code.to_string()), Type::TEXT),
             ],
         )

@@ -3,7 +3,7 @@
 //! frame.
 
 use jiff::Timestamp;
-use ringfence_vapi::{EventKey, OrgId};
+use ringfence_vapi::{EventKey, OrgId, exact_numbers};
 use serde::{Deserialize, Serialize};
 
 use crate::connection::ConnectionId;
@@ -11,6 +11,7 @@ use crate::live::Frame;
 
 /// A push to some or all viewers of an org.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Broadcast {
     /// The org of the viewers.
     pub org_id: OrgId,
@@ -24,6 +25,8 @@ pub struct Broadcast {
     #[serde(default)]
     pub failures: u32,
 }
+
+exact_numbers!(Broadcast);
 
 /// The subject of a broadcast.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,18 +1,20 @@
 //! Deliveries: stored events that are to be applied.
 
 use jiff::Timestamp;
-use ringfence_vapi::{Event, EventKey, FailureCode, OrgId, RecordingKind, StoredEvent};
+use ringfence_vapi::{Event, EventKey, FailureCode, OrgId, RecordingKind, StoredEvent, exact_numbers};
 use serde::{Deserialize, Serialize};
 
 /// The verified credential of the sender. Only the request verifier creates it; a queued event includes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", remote = "Self")]
 pub enum Credential {
     /// The org's own key.
     Org { org_id: OrgId, key_version: i32 },
     /// The platform's key. The org is determined from the event.
     Platform,
 }
+
+exact_numbers!(Credential);
 
 impl Credential {
     /// None for the platform's key.

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use ringfence_vapi::{
     Direction, Event, FailureCode, FinalTranscript, PartialTranscript, ReasonFamily, RecordingKind, Report, Sensitive,
-    StatusUpdate, VapiCallId,
+    StatusUpdate, VapiCallId, exact_numbers,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,7 @@ const MAX_TEXT: usize = 4_000;
 
 /// A frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Frame {
     /// Always 1.
     pub v: u8,
@@ -33,9 +34,11 @@ pub struct Frame {
     pub news: News,
 }
 
+exact_numbers!(Frame);
+
 /// The content of a frame: its type, with the fields that a screen needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type")]
+#[serde(tag = "type", remote = "Self")]
 pub enum News {
     /// A call begins or continues.
     #[serde(rename = "call.status")]
@@ -59,6 +62,8 @@ pub enum News {
     #[serde(rename = "recording.ready")]
     RecordingReady(RecordingReady),
 }
+
+exact_numbers!(News);
 
 /// A status of a call that begins or continues.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,7 +156,7 @@ pub struct RecordingReady {
 
 /// An entry of the org's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", remote = "Self")]
 pub enum Logged {
     /// A failed operation of a call, reported by Ringfence itself.
     OperationFailed {
@@ -171,6 +176,8 @@ pub enum Logged {
     #[serde(untagged)]
     Event(Box<Event>),
 }
+
+exact_numbers!(Logged);
 
 /// A call, identified by its id only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -295,12 +302,15 @@ pub enum ClientMessage {
 
 /// A message to a client that is not a pushed frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct ServerMessage {
     /// Always 1.
     pub v: u8,
     #[serde(flatten)]
     pub reply: LiveReply,
 }
+
+exact_numbers!(ServerMessage);
 
 /// The reply to a [`ClientMessage`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -152,15 +152,15 @@ impl CallFacts {
     }
 }
 
-fn assistant_id(message: &Object<'_>, call: &Object<'_>) -> Option<String> {
+pub(crate) fn assistant_id(message: &Object<'_>, call: &Object<'_>) -> Option<String> {
     call.id("call.assistantId").or_else(|| message.object("assistant").id("assistant.id"))
 }
 
-fn phone_number_id(message: &Object<'_>, call: &Object<'_>) -> Option<String> {
+pub(crate) fn phone_number_id(message: &Object<'_>, call: &Object<'_>) -> Option<String> {
     message.object("phoneNumber").id("phoneNumber.id").or_else(|| call.id("call.phoneNumberId"))
 }
 
-fn our_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<String>> {
+pub(crate) fn our_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<String>> {
     let number = message.object("phoneNumber");
     let snapshot = call.object("call.phoneNumber");
     number
@@ -170,7 +170,7 @@ fn our_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<Strin
         .or_else(|| snapshot.phone("call.phoneNumber.sipUri"))
 }
 
-fn customer_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<String>> {
+pub(crate) fn customer_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<String>> {
     let customer = message.object("customer");
     let snapshot = call.object("call.customer");
     customer

@@ -110,6 +110,8 @@ pub enum FailureCode {
     ToolArgumentsUnreadable,
     /// The connection to a registered endpoint ended before the response was read.
     ToolConnectionLost,
+    /// A message has more tool calls than are executed, or calls without an id.
+    ToolCallsExcess,
     /// The link to a recording has expired, and the recording cannot be fetched in another way.
     RecordingExpired,
     /// Vapi does not have the recording, or does not have it yet.
@@ -173,6 +175,7 @@ impl FailureCode {
             Self::ToolInterrupted => (7008, Permanent, "Tool interrupted"),
             Self::ToolArgumentsUnreadable => (7009, BadRequest, "Tool arguments unreadable"),
             Self::ToolConnectionLost => (7010, Transient, "Tool connection lost"),
+            Self::ToolCallsExcess => (7011, BadRequest, "Tool calls in excess"),
             Self::RecordingExpired => (8001, Permanent, "Recording expired"),
             Self::RecordingNotFound => (8002, Transient, "Recording not found"),
             Self::RecordingRefused => (8003, Permanent, "Recording refused"),

@@ -1,9 +1,10 @@
 //! The hash in an event key.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
 
+use crate::json::canonical;
 use crate::sensitive::Sensitive;
 
 /// The SHA-256 hash of an event's facts.
@@ -37,6 +38,11 @@ impl Fingerprint {
         self.fact(name, value.map(f64::to_be_bytes))
     }
 
+    /// Each spelling of a number has the same hash.
+    pub(crate) fn exact_number(&mut self, name: &str, value: Option<&Number>) -> &mut Self {
+        self.fact(name, value.map(|number| canonical(number.as_str())))
+    }
+
     pub(crate) fn flag(&mut self, name: &str, value: Option<bool>) -> &mut Self {
         self.fact(name, value.map(|yes| [u8::from(yes)]))
     }
@@ -45,6 +51,7 @@ impl Fingerprint {
         match value {
             Some(Value::Object(map)) => self.map(name, Some(map)),
             Some(Value::Array(items)) => self.list(name, items),
+            Some(Value::Number(number)) => self.exact_number(name, Some(number)),
             Some(scalar) => self.fact(name, Some(scalar.to_string())),
             None => self,
         }

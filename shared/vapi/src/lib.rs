@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
 pub mod events;
+pub mod exact;
 pub mod failure;
 pub mod ids;
 pub mod interactive;
@@ -35,7 +36,7 @@ mod tests;
 pub use call::{CallFacts, Direction};
 pub use ended_call::end_of_call_report;
 pub use events::{
-    ArtifactUpload, CallEvent, CostBreakdown, Detail, Details, Event, EventType, FinalTranscript, Function,
+    ArtifactUpload, CallEvent, Cost, CostBreakdown, Detail, Details, Event, EventType, FinalTranscript, Function,
     PartialTranscript, Performance, RecordingConsent, RecordingKind, RecordingLink, Report, StatusUpdate, StoredEvent,
     Transfer, Turn, TurnToolCall, UnknownRecordingKind,
 };

@@ -141,12 +141,12 @@ impl<'a> Object<'a> {
         converted
     }
 
-    /// A text, or a boolean or a number as text.
+    /// A text, or the JSON text of a boolean or a number.
     pub(crate) fn scalar_text(&self, path: &'static str) -> Option<String> {
         self.read(path, as_scalar_text).filter(|text| !text.is_empty())
     }
 
-    /// A number from 0 to `max`.
+    /// A number from 0 to `max`, which may be written as text.
     pub(crate) fn amount(&self, path: &'static str, max: f64) -> Option<f64> {
         self.read(path, |raw| json::number(raw.get()).filter(|number| (0.0..=max).contains(number)))
     }
@@ -165,15 +165,18 @@ impl<'a> Object<'a> {
     pub(crate) fn time(&self, path: &'static str) -> Option<Timestamp> {
         let received_at = self.context.received_at;
         self.read(path, |raw| match as_text(raw) {
-            Some(text) => time::from_text(&text, received_at),
+            Some(text) => time::from_text(&text, received_at).or_else(|| time::from_number(raw.get(), received_at)),
             None => time::from_number(raw.get(), received_at),
         })
     }
 
-    /// A JSON object or list, stored unchanged.
+    /// A JSON object or list. It is stored unchanged, without the numbers that have too many digits.
     pub(crate) fn json(&self, path: &'static str, limits: Limits) -> Option<Value> {
-        let value = self.read(path, |raw| json::collection(raw.get(), limits));
-        value.filter(|value| !json::is_empty(value))
+        let collection = self.read(path, |raw| json::collection(raw.get(), limits))?;
+        if !collection.is_complete {
+            self.context.report(path);
+        }
+        Some(collection.value).filter(|value| !json::is_empty(value))
     }
 
     /// A JSON object or list, stored unchanged, which may be written as JSON in a text.
@@ -182,8 +185,8 @@ impl<'a> Object<'a> {
             return self.json(path, limits);
         }
         // The text has its own escapes, which the sanitiser did not see in the body.
-        let value = self.converted(path, |text| json::collection(sanitise(text.as_bytes()).trim(), limits));
-        value.filter(|value| !json::is_empty(value))
+        let value = self.converted(path, |text| json::collection(sanitise(text.as_bytes()).trim(), limits))?.value;
+        Some(value).filter(|value| !json::is_empty(value))
     }
 
     /// Whether the field is a text.
@@ -206,19 +209,19 @@ impl<'a> Object<'a> {
         items.into_iter().filter_map(item).collect()
     }
 
-    /// A JSON object, stored unchanged.
+    /// A JSON object, as [`Self::json`].
     pub(crate) fn map(&self, path: &'static str, limits: Limits) -> Option<Map<String, Value>> {
-        let map = self.read(path, |raw| match json::collection(raw.get(), limits)? {
-            Value::Object(map) => Some(map),
-            _ => None,
-        });
-        map.filter(|map| !map.is_empty())
+        let Value::Object(map) = self.json(path, limits)? else {
+            self.context.report(path);
+            return None;
+        };
+        Some(map)
     }
 
     /// The field's JSON text, for a field without a fixed type.
     pub(crate) fn raw(&self, path: &'static str) -> Option<&'a RawValue> {
         let raw = *self.fields.get(key(path))?;
-        (raw.get() != "null").then_some(raw)
+        (!matches!(raw.get(), "null" | "\"\"")).then_some(raw)
     }
 
     /// Each field's name and JSON text, in no particular order.
@@ -280,7 +283,7 @@ fn as_boolean(raw: &RawValue) -> Option<bool> {
 fn as_scalar_text(raw: &RawValue) -> Option<String> {
     as_text(raw)
         .or_else(|| as_boolean(raw).map(|yes| yes.to_string()))
-        .or_else(|| json::number(raw.get()).map(|number| number.to_string()))
+        .or_else(|| json::numeral(raw.get()).map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -333,6 +336,25 @@ mod tests {
         let body = r#"{"a":1e999,"b":-1,"c":2.5}"#;
         let numbers = |object: &Object<'_>| ["a", "b", "c"].map(|path| object.amount(path, 10.0));
         assert_eq!(read(body, numbers), ([None, None, Some(2.5)], vec!["a", "b"]));
+    }
+
+    /// E6: a number written as text counts, also as a time. An empty text is no number, and no error.
+    #[test]
+    fn a_number_may_be_written_as_text() {
+        assert_eq!(read(r#"{"a":"42.7"}"#, |object| object.amount("a", 99.0)), (Some(42.7), vec![]));
+        assert_eq!(read(r#"{"a":""}"#, |object| object.amount("a", 99.0)), (None, vec![]));
+        assert_eq!(read(r#"{"a":"soon"}"#, |object| object.amount("a", 99.0)), (None, vec!["a"]));
+        let time = |object: &Object<'_>| object.time("a").map(Timestamp::as_millisecond);
+        let ms = "1420070400001";
+        assert_eq!(read(&format!(r#"{{"a":"{ms}"}}"#), time), read(&format!(r#"{{"a":{ms}}}"#), time));
+    }
+
+    /// E4: a number that cannot be stored is left out alone.
+    #[test]
+    fn a_number_with_too_many_digits_is_left_out_and_named() {
+        let limits = Limits { bytes: 99, depth: 9 };
+        let (value, unreadable) = read(r#"{"a":{"b":1e99999,"c":2}}"#, |object| object.json("a", limits));
+        assert_eq!((value, unreadable), (Some(serde_json::json!({"c": 2})), vec!["a"]));
     }
 
     #[test]

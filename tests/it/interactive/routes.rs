@@ -46,7 +46,7 @@ async fn open() -> Site {
     let endpoints = Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Anywhere), masters().endpoint_secrets()));
     let answers = Answers::new(database.app(), Arc::clone(&endpoints), Fallback::default());
     let assistant = reception(&queues, answers);
-    let tools = reception(&queues, Tools::new(database.app(), endpoints));
+    let tools = reception(&queues, Tools::new(database.app(), endpoints, masters().number_hasher()));
     Site { database, queues, org, assistant, tools }
 }
 

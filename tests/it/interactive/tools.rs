@@ -63,8 +63,8 @@ async fn a_call_is_sent_signed_and_answered() {
     assert_eq!(result(&message, &webhook.post(org, &message).await), expected);
 
     let request = endpoint.requests().remove(0);
-    let data = json!({"org_id": org, "call_id": "c1", "lead_id": lead_id, "tool_call_id": "call_1", "name": "book",
-        "arguments": {"date": "2026-09-15"}, "attempt": 1});
+    let data = json!({"org_id": org, "call_id": "c1", "chat_id": null, "session_id": null, "lead_id": lead_id,
+        "tool_call_id": "call_1", "name": "book", "arguments": {"date": "2026-09-15"}, "attempt": 1});
     assert_eq!((&request.body["type"], &request.body["data"]), (&json!("tool-call"), &data));
     let header = |name: &str| request.headers[name].to_str().unwrap().to_owned();
     let secret = masters().endpoint_secrets().newest(org).expose();
@@ -185,18 +185,20 @@ async fn another_call_is_never_sent_again_after_a_death() {
         assert!(result["error"].as_str().unwrap().starts_with("It is not known"), "{result}");
     }
     assert_eq!(execution(&database).await, "done attempt 1 RF7008");
-    let failed = "SELECT concat_ws(' ', event_id, state, code, function, vapi_call_id) FROM failed_operations";
-    assert_eq!(database.text(failed).await.as_deref(), Some("tool-calls:c1:call_1 dead RF7008 tool-calls c1"));
+    let failed = "SELECT concat_ws(' ', state, code, function, vapi_call_id) FROM failed_operations";
+    assert_eq!(database.text(failed).await.as_deref(), Some("dead RF7008 tool-calls c1"));
+    let id = database.text("SELECT event_id FROM failed_operations").await.unwrap();
+    assert!(id.starts_with("tool-calls:c1:call_1:"), "{id}");
     assert!(!database.text("SELECT event::text FROM failed_operations").await.unwrap().contains("2026-09-15"));
 
     let admin = database.admin().await;
     assert_eq!(admin.count_replayable(Replayable::Failed, &Selection::default()).await.unwrap(), 0);
-    let replayed = format!("SELECT replay_failed_operation_v1('{org}', 'tool-calls:c1:call_1')");
+    let replayed = format!("SELECT replay_failed_operation_v1('{org}', '{id}')");
     assert_eq!(database.text(&replayed).await.as_deref(), Some("false"));
     let other = database.org("Other").await;
-    assert!(!admin.settle_tool_call(other, "tool-calls:c1:call_1").await.unwrap());
-    assert!(admin.settle_tool_call(org, "tool-calls:c1:call_1").await.unwrap());
-    assert!(!admin.settle_tool_call(org, "tool-calls:c1:call_1").await.unwrap(), "it is settled once");
+    assert!(!admin.settle_tool_call(other, &id).await.unwrap());
+    assert!(admin.settle_tool_call(org, &id).await.unwrap());
+    assert!(!admin.settle_tool_call(org, &id).await.unwrap(), "it is settled once");
     assert_eq!(database.count("failed_operations WHERE state = 'resolved'").await, 1);
     assert_eq!(endpoint.requests().len(), 1);
 }
@@ -300,7 +302,7 @@ async fn a_claim_whose_answer_was_lost_is_not_somebody_elses() {
     tool(&database, org, "book", "https://tools.example.com/book", false).await;
     let claim = async |claimant: &str| {
         let claimed = format!(
-            "SELECT executions -> 0 ->> 'state' FROM claim_tool_calls_v1('{org}', 1, '{{\"id\": \"c1\"}}',
+            "SELECT executions -> 0 ->> 'state' FROM claim_tool_calls_v1('{org}', 1, '{{\"id\": \"c1\"}}', NULL,
                 '[{{\"execution_id\": \"tool-calls:c1:t1\", \"tool\": \"book\"}}]', now(), '{claimant}')"
         );
         database.text(&claimed).await.unwrap()
@@ -359,7 +361,12 @@ async fn an_address_that_is_not_public_is_refused_when_it_is_connected_to() {
     let port = endpoint.url.rsplit_once(':').unwrap().1.to_owned();
     let endpoints = Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Public), masters().endpoint_secrets()));
     let answers = Answers::new(database.app(), Arc::clone(&endpoints), Fallback::default());
-    let webhook = TestWebhook::of(database.app(), &queues, answers, Tools::new(database.app(), endpoints));
+    let webhook = TestWebhook::of(
+        database.app(),
+        &queues,
+        answers,
+        Tools::new(database.app(), endpoints, masters().number_hasher()),
+    );
     for (index, url) in [
         endpoint.url.clone(),
         format!("https://localhost:{port}"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use ringfence_protocol::admin::{Operation, OperationKind, Replayable, Selection};
-use ringfence_vapi::{FailureCode, OrgId};
+use ringfence_vapi::{FailureCode, OrgId, exact_numbers};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -21,7 +21,7 @@ pub const LEASE: Duration = Duration::from_mins(2);
 
 /// What an operation does. Stored as `parameters`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, remote = "Self")]
 pub enum Work {
     Redrive {
         selection: Selection,
@@ -36,6 +36,8 @@ pub enum Work {
         per_second: u32,
     },
 }
+
+exact_numbers!(Work);
 
 impl Work {
     const fn kind(&self) -> OperationKind {
@@ -73,7 +75,7 @@ pub struct Leased {
 impl Leased {
     /// What is to be done. An error: another release stored it in a way that this one cannot read.
     pub fn work(&self) -> Result<Work, Failure> {
-        Work::deserialize(&self.parameters).map_err(|_| FailureCode::StatementRefused.into())
+        <Work as Deserialize>::deserialize(&self.parameters).map_err(|_| FailureCode::StatementRefused.into())
     }
 }
 

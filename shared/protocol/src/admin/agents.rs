@@ -1,4 +1,4 @@
-use ringfence_vapi::AgentId;
+use ringfence_vapi::{AgentId, exact_numbers};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use strum::{Display, EnumString, IntoStaticStr};
@@ -24,11 +24,14 @@ pub struct NewAgent {
 
 /// An agent as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct ListedAgent {
     pub id: AgentId,
     #[serde(flatten)]
     pub agent: NewAgent,
 }
+
+exact_numbers!(ListedAgent);
 
 /// A new agent, with the results for the unresolved events that name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use ringfence_vapi::{AgentId, OrgId, Sensitive};
+use ringfence_vapi::{AgentId, OrgId, Sensitive, exact_numbers};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use strum::{IntoStaticStr, VariantNames};
@@ -12,7 +12,7 @@ pub type Secret = Sensitive<String>;
 
 /// A command. `actor` is the name that the audit log records.
 #[derive(Clone, Debug, IntoStaticStr, VariantNames, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "kebab-case")]
+#[serde(tag = "command", rename_all = "kebab-case", remote = "Self")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Command {
     /// Applies the missing migrations.
@@ -151,3 +151,5 @@ pub enum Command {
     /// Lists operations, newest first. An absent field selects all.
     ListOperations { id: Option<Uuid>, org_id: Option<OrgId>, limit: i64 },
 }
+
+exact_numbers!(Command);

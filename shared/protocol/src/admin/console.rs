@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use ringfence_vapi::{FailureCode, OrgId, Sensitive};
+use ringfence_vapi::{FailureCode, OrgId, Sensitive, exact_numbers};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ impl ConsoleCommand {
 
 /// The result of a [`ConsoleCommand`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "reply", rename_all = "kebab-case")]
+#[serde(tag = "reply", rename_all = "kebab-case", remote = "Self")]
 pub enum ConsoleReply {
     Operation(Operation),
     Settled {},
@@ -58,3 +58,5 @@ pub enum ConsoleReply {
         event: Option<Sensitive<Value>>,
     },
 }
+
+exact_numbers!(ConsoleReply);

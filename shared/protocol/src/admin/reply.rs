@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use ringfence_vapi::LeadId;
+use ringfence_vapi::{LeadId, exact_numbers};
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
@@ -10,7 +10,7 @@ use super::{
 
 /// The result of a command.
 #[derive(Clone, Debug, IntoStaticStr, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "reply", rename_all = "kebab-case")]
+#[serde(tag = "reply", rename_all = "kebab-case", remote = "Self")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Reply {
     /// The migrations that were applied.
@@ -75,3 +75,5 @@ pub enum Reply {
         clock_skew_ms: i64,
     },
 }
+
+exact_numbers!(Reply);

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use call_event::{ArtifactUpload, CallEvent, Detail};
-pub use cost::CostBreakdown;
+pub use cost::{Cost, CostBreakdown};
 pub use details::{Details, Performance, RecordingConsent, Transfer};
 pub use event_type::EventType;
 pub use function::Function;
@@ -64,7 +64,7 @@ impl StoredEvent {
 
 /// A typed event of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", remote = "Self")]
 pub enum Event {
     /// A `status-update` of a call that begins or continues. The status may be unknown to Ringfence.
     CallStarted(StatusUpdate),
@@ -77,6 +77,8 @@ pub enum Event {
     /// An `end-of-call-report`. Boxed, because it is several times as large as any other event.
     EndOfCallReport(Box<Report>),
 }
+
+crate::exact_numbers!(Event);
 
 impl Event {
     /// Reads an event of a stored type. The caller must handle partial transcripts separately.

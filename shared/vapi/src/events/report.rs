@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CostBreakdown, Details, EventType, RecordingKind, Turn, cost, destination, duration, outputs, recording};
+use super::{
+    Cost, CostBreakdown, Details, EventType, RecordingKind, Turn, cost, destination, duration, outputs, recording,
+};
 use crate::call::CallFacts;
 use crate::conversation;
 use crate::fingerprint::Fingerprint;
@@ -45,12 +47,15 @@ pub struct Report {
     /// and end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<i64>,
-    /// `cost`, or `costBreakdown.total`, in US dollars.
+    /// `cost`, or `costBreakdown.total`, or the sum of `costs`, in US dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
     /// `costBreakdown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_breakdown: Option<CostBreakdown>,
+    /// `costs`, the first 100 items.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<Cost>,
     /// `summary`, or `Analysis.summary`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Sensitive<String>>,
@@ -110,6 +115,7 @@ impl Report {
             duration_seconds: duration::read(message, started_at, ended_at),
             cost: cost::total(message),
             cost_breakdown: CostBreakdown::read(message),
+            costs: Cost::read_all(message),
             summary: message.sensitive_text("summary").or_else(|| analysis.sensitive_text("analysis.summary")),
             success_evaluation: analysis.scalar_text("analysis.successEvaluation").map(Sensitive::from),
             structured_data: analysis.json("analysis.structuredData", OUTPUT).map(Sensitive::from),
@@ -138,6 +144,7 @@ impl Report {
             duration_seconds,
             cost,
             cost_breakdown,
+            costs,
             summary,
             success_evaluation,
             structured_data,
@@ -175,6 +182,7 @@ impl Report {
         if !conversation.is_empty() {
             fingerprint.json("conversation", serde_json::to_value(conversation).ok().as_ref());
         }
+        Cost::feed(costs, fingerprint);
     }
 }
 

@@ -64,7 +64,7 @@ pub fn tool_results(question: &Question, results: &[(&ToolCall, ToolResult)]) ->
     if let Question::FunctionCall(_) = question {
         return json!({"result": results.first().map_or(NO_SUCH_TOOL, |(_, result)| result.text())});
     }
-    json!({"results": results.iter().filter_map(|(call, result)| result.entry(call)).collect::<Vec<_>>()})
+    json!({"results": results.iter().map(|(call, result)| result.entry(call)).collect::<Vec<_>>()})
 }
 
 /// A valid response to a message for which nothing is configured, in the format of the message's type.
@@ -72,7 +72,7 @@ pub fn tool_results(question: &Question, results: &[(&ToolCall, ToolResult)]) ->
 pub fn nothing_configured(message: &Interactive) -> Value {
     match &message.question {
         Question::Assistant => sentence(None),
-        question @ Question::ToolCalls(calls) => tool_results(question, &refused(calls)),
+        question @ Question::ToolCalls(calls) => tool_results(question, &refused(&calls.calls)),
         question @ Question::FunctionCall(call) => tool_results(question, &refused(std::slice::from_ref(call))),
         Question::Inquiry(inquiry) => match inquiry.kind {
             InquiryKind::TransferDestination => json!({"error": "No transfer destination is configured."}),
@@ -94,12 +94,16 @@ fn refused(calls: &[ToolCall]) -> Vec<(&ToolCall, ToolResult)> {
 mod tests {
     use uuid::Uuid;
 
-    use super::super::{Configuration, Inquiry};
+    use super::super::{Configuration, Conversation, Inquiry, ToolCalls};
     use super::*;
     use crate::sensitive::Sensitive;
 
-    fn tool_call(id: Option<&str>, name: Option<&str>) -> ToolCall {
-        ToolCall { id: id.map(str::to_owned), name: name.map(str::to_owned), arguments: Sensitive::from(Value::Null) }
+    fn tool_call(id: &str, name: Option<&str>) -> ToolCall {
+        ToolCall { id: id.to_owned(), name: name.map(str::to_owned), arguments: None }
+    }
+
+    fn message(question: Question) -> Interactive {
+        Interactive { conversation: Conversation::default(), message_time: None, question }
     }
 
     fn agent(assistant_id: Option<&str>, squad_id: Option<&str>, configuration: &Value) -> Agent {
@@ -114,15 +118,16 @@ mod tests {
     }
 
     #[test]
-    fn every_tool_call_that_has_an_id_gets_its_result() {
+    fn every_tool_call_gets_its_result() {
         let calls =
-            vec![tool_call(Some("call_1"), Some("book")), tool_call(None, None), tool_call(Some("call_2"), None)];
-        let message = Interactive { call: None, question: Question::ToolCalls(calls) };
+            vec![tool_call("call_1", Some("book")), tool_call("call_2", None), tool_call("call_1", Some("book"))];
+        let message = message(Question::ToolCalls(ToolCalls { calls, left_out: 3 }));
         assert_eq!(
             nothing_configured(&message),
             json!({"results": [
                 {"toolCallId": "call_1", "name": "book", "error": NO_SUCH_TOOL},
                 {"toolCallId": "call_2", "error": NO_SUCH_TOOL},
+                {"toolCallId": "call_1", "name": "book", "error": NO_SUCH_TOOL},
             ]})
         );
     }
@@ -132,14 +137,14 @@ mod tests {
         let inquiry = |kind| Question::Inquiry(Inquiry { kind, details: Sensitive::from(Map::new()) });
         for (question, field) in [
             (Question::Assistant, "error"),
-            (Question::FunctionCall(tool_call(None, None)), "result"),
+            (Question::FunctionCall(tool_call("f", None)), "result"),
             (inquiry(InquiryKind::TransferDestination), "error"),
             (inquiry(InquiryKind::HandoffDestination), "error"),
             (inquiry(InquiryKind::KnowledgeBase), "documents"),
             (inquiry(InquiryKind::Endpointing), "timeoutSeconds"),
             (inquiry(InquiryKind::CampaignPredial), "eligible"),
         ] {
-            let answer = nothing_configured(&Interactive { call: None, question: question.clone() });
+            let answer = nothing_configured(&message(question.clone()));
             assert_eq!(answer.as_object().unwrap().keys().collect::<Vec<_>>(), [field], "{question:?}");
         }
     }

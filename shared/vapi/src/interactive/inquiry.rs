@@ -5,7 +5,7 @@ use strum::{EnumIter, EnumString, IntoStaticStr, VariantNames};
 
 use super::Agent;
 use crate::conversation;
-use crate::json::Limits;
+use crate::json::{self, Limits};
 use crate::object::Object;
 use crate::sanitise::sanitise;
 use crate::sensitive::Sensitive;
@@ -84,7 +84,15 @@ impl InquiryKind {
             Self::CampaignPredial => &["eligible"],
         };
         let is_given = |field: &str, value: &Value| fields.contains(&field) && !value.is_null();
-        let answer: Map<_, _> = answer.into_iter().filter(|(field, value)| is_given(field, value)).collect();
+        let mut answer: Map<_, _> = answer.into_iter().filter(|(field, value)| is_given(field, value)).collect();
+        match self {
+            Self::Endpointing => answer.get_mut("timeoutSeconds").into_iter().for_each(read_number),
+            Self::KnowledgeBase => {
+                let documents = answer.get_mut("documents").and_then(Value::as_array_mut).into_iter().flatten();
+                documents.filter_map(|document| document.get_mut("similarity")).for_each(read_number);
+            }
+            Self::TransferDestination | Self::HandoffDestination | Self::CampaignPredial => {}
+        }
         self.is_answer(&answer).then_some(Value::Object(answer))
     }
 
@@ -206,6 +214,15 @@ pub(super) fn is_handoff_destination(to: &Value) -> bool {
     }
 }
 
+/// Replaces a text that contains a number by the number, because Vapi expects a number.
+fn read_number(value: &mut Value) {
+    /// Far more than a time or a similarity has.
+    const MAX_DIGITS: usize = 40;
+    if let Some(number) = value.as_str().and_then(|text| json::exact_number(text.trim(), MAX_DIGITS)) {
+        *value = Value::Number(number);
+    }
+}
+
 /// `KnowledgeBaseResponseDocument`.
 fn is_document(document: &Value) -> bool {
     document.get("content").is_some_and(Value::is_string) && document.get("similarity").is_some_and(Value::is_number)
@@ -308,6 +325,11 @@ mod tests {
             assert_eq!(kind.read_answer(answer.to_string().as_bytes()).is_some(), fits, "{answer}");
         }
         assert_eq!(CampaignPredial.read_answer(b"<html>"), None);
+        // E6: a number written as text.
+        let timeout = Endpointing.read_answer(br#"{"timeoutSeconds":"0.4"}"#);
+        assert_eq!(timeout, Some(json!({"timeoutSeconds": 0.4})));
+        let documents = KnowledgeBase.read_answer(br#"{"documents":[{"content":"x","similarity":" 0.9 "}]}"#);
+        assert_eq!(documents, Some(json!({"documents": [{"content": "x", "similarity": 0.9}]})));
         assert_eq!(CampaignPredial.read_answer(br#"{"eligible":true,"extra":1}"#), Some(json!({"eligible": true})));
     }
 }

@@ -2,17 +2,20 @@
 
 mod agent;
 mod answer;
+mod conversation;
 mod inquiry;
 mod tool_call;
 mod tool_result;
 
 pub use agent::{Agent, Configuration, InvalidConfiguration, Lead};
 pub use answer::{assistant, nothing_configured, sentence, tool_results, transfer_to};
+pub use conversation::Conversation;
 pub use inquiry::{Inquiry, InquiryKind};
-pub use tool_call::ToolCall;
+pub use tool_call::{ToolCall, ToolCalls};
 pub use tool_result::ToolResult;
 
-use crate::call::CallFacts;
+use jiff::Timestamp;
+
 use crate::object::Object;
 
 /// The type of `ServerMessageToolCalls`.
@@ -21,8 +24,10 @@ pub(crate) const TOOL_CALLS: &str = "tool-calls";
 /// A message to which Vapi needs a response body.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interactive {
-    /// The call of the message. `None` without a valid call id: a campaign's message arrives before its call exists.
-    pub call: Option<CallFacts>,
+    /// The conversation of the message. Empty for a campaign's message, which arrives before its call exists.
+    pub conversation: Conversation,
+    /// `timestamp`.
+    pub message_time: Option<Timestamp>,
     pub question: Question,
 }
 
@@ -32,7 +37,7 @@ pub enum Question {
     /// `ServerMessageAssistantRequest`: the assistant for a call. Vapi waits 7.5 seconds.
     Assistant,
     /// `ServerMessageToolCalls`: tools to execute.
-    ToolCalls(Vec<ToolCall>),
+    ToolCalls(ToolCalls),
     /// `function-call`, the predecessor of `tool-calls`. It has no id, so it gets one that is the same in each
     /// delivery.
     FunctionCall(ToolCall),
@@ -45,12 +50,21 @@ impl Interactive {
     pub(crate) fn read(name: &str, message: &Object<'_>) -> Option<Self> {
         let question = match name {
             "assistant-request" => Question::Assistant,
-            TOOL_CALLS => Question::ToolCalls(ToolCall::read_all(message)),
+            TOOL_CALLS => Question::ToolCalls(ToolCalls::read(message)),
             "function-call" => Question::FunctionCall(ToolCall::read_function_call(message)),
             name => Question::Inquiry(Inquiry::read(InquiryKind::from_name(name)?, message)),
         };
-        // A campaign's contact has no call yet.
-        let has_call = !matches!(&question, Question::Inquiry(inquiry) if inquiry.kind == InquiryKind::CampaignPredial);
-        Some(Self { call: has_call.then(|| CallFacts::read(message)).flatten(), question })
+        let conversation = match &question {
+            Question::Inquiry(inquiry) if inquiry.kind == InquiryKind::CampaignPredial => Conversation::default(),
+            _ => Conversation::read(message),
+        };
+        Some(Self { conversation, message_time: message.time("timestamp"), question })
+    }
+
+    /// The identity of the execution of one of the message's tool calls: `tool-calls:{conversation}:{id}:{hash}`. `None`
+    /// if the call has no name or no readable arguments, so that it cannot be executed.
+    #[must_use]
+    pub fn execution_id(&self, call: &ToolCall) -> Option<String> {
+        call.execution_id(&self.conversation, self.message_time)
     }
 }

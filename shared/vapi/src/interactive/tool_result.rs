@@ -56,14 +56,14 @@ impl ToolResult {
         self.result.as_ref().or(self.error.as_ref()).map_or("", |text| text.expose())
     }
 
-    /// The call's entry in `results`. `None` if the call has no id, because such a call cannot be answered.
-    pub(super) fn entry(&self, call: &ToolCall) -> Option<Value> {
+    /// The call's entry in `results`.
+    pub(super) fn entry(&self, call: &ToolCall) -> Value {
         let mut entry = json!(self);
-        entry["toolCallId"] = json!(call.id.as_ref()?);
+        entry["toolCallId"] = json!(call.id);
         if let Some(name) = &call.name {
             entry["name"] = json!(name);
         }
-        Some(entry)
+        entry
     }
 }
 
@@ -99,6 +99,10 @@ mod tests {
             (json!({"result": "Booked\r\nfor\u{2028}Tuesday"}), json!({"result": "Booked for Tuesday"})),
             (json!({"result": {"slot": "10:00"}}), json!({"result": r#"{"slot":"10:00"}"#})),
             (json!({"result": 7}), json!({"result": "7"})),
+            (
+                json!({"result": {"iccid": 89_440_000_000_000_012_345_u128}}),
+                json!({"result": r#"{"iccid":89440000000000012345}"#}),
+            ),
             (json!({"result": ""}), json!({"result": "Done."})),
             (json!({}), json!({"result": "Done."})),
             (json!({"error": "Fully\nbooked", "result": "x"}), json!({"error": "Fully booked"})),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{parse_json, report, sample_json};
-use crate::Report;
+use crate::{Message, Report, parse};
 
 fn body(mut message: Value) -> Value {
     message["type"] = json!("end-of-call-report");
@@ -58,13 +58,15 @@ fn a_large_report_is_read() {
     assert!(report.transcript.unwrap().expose().len() > 10_000);
 }
 
+/// E6: the duration may be written as text.
 #[test]
 fn a_duration_comes_in_three_units_or_from_the_times() {
     let times = json!({"startedAt": "2026-09-14T15:00:00Z", "endedAt": "2026-09-14T15:00:10.500Z"});
     for (fields, seconds) in [
         (json!({"durationSeconds": 17.5, "durationMs": 1}), Some(18)),
         (json!({"durationSeconds": 17.4999}), Some(17)),
-        (json!({"durationSeconds": "17", "durationMs": 12_900}), Some(13)),
+        (json!({"durationSeconds": "42.7"}), Some(43)),
+        (json!({"durationSeconds": "long", "durationMs": 12_900}), Some(13)),
         (json!({"durationMinutes": 0.5}), Some(30)),
         (json!({"durationSeconds": -3, "durationMs": null}), None),
         (json!({"durationSeconds": 1e300}), None),
@@ -75,11 +77,17 @@ fn a_duration_comes_in_three_units_or_from_the_times() {
     }
 }
 
+/// E4, E6: the cost may be written as text, and may be the sum of its items. If an item has none, it is unknown.
 #[test]
 fn a_cost_comes_from_the_message_or_its_breakdown_never_from_the_call() {
     for (fields, cost) in [
         (json!({"cost": 0.5, "costBreakdown": {"total": 0.7}}), Some(0.5)),
-        (json!({"cost": "0.5", "costBreakdown": {"total": 0.7}}), Some(0.7)),
+        (json!({"cost": "0.3412", "costBreakdown": {"total": 0.7}}), Some(0.3412)),
+        (json!({"cost": "?", "costBreakdown": {"total": 0.7}}), Some(0.7)),
+        (json!({"costs": [{"cost": 0.1}, {"cost": "0.2"}]}), Some(0.3)),
+        (json!({"cost": 0, "costs": [{"cost": 0.1}]}), Some(0.0)),
+        (json!({"costs": [{"cost": 0.1}, {"type": "model"}]}), None),
+        (json!({"costs": []}), None),
         (json!({"cost": -1}), None),
         (json!({"call": {"id": "c", "cost": 0}}), None),
     ] {
@@ -93,6 +101,42 @@ fn a_breakdown_keeps_its_numbers_only() {
     let report = serde_json::to_value(read(json!({ "costBreakdown": breakdown }))).unwrap();
     assert_eq!(report["cost_breakdown"], json!({"stt": 0.1, "ttsCharacters": 121}));
     assert_eq!(read(json!({"costBreakdown": {"note": "x"}})).cost_breakdown, None);
+}
+
+/// E4: the items of `costs` are retained, typed and bounded.
+#[test]
+fn the_items_of_a_cost_are_kept() {
+    let report = report(&sample_json("end-of-call-report.inbound-full"));
+    let costs = serde_json::to_value(&report.costs).unwrap();
+    assert_eq!(costs.as_array().unwrap().len(), 9);
+    assert_eq!(
+        costs[0],
+        json!({"type": "transport", "provider": "twilio", "amounts": {"cost": 0.0085, "minutes": 0.2883}})
+    );
+    let tokens = json!({"cost": 0.0041, "promptTokens": 1830, "completionTokens": 74, "cachedPromptTokens": 1024,
+        "reasoningTokens": 0});
+    assert_eq!(costs[2], json!({"type": "model", "provider": "openai", "model": "gpt-4.1", "amounts": tokens}));
+    assert_eq!(costs[5]["subType"], "summary");
+    let wild = json!({"costs": [{"type": "a b", "cost": "0.10", "model": "gpt", "x": 1e99, "secret": {"a": 1}}, "x"]});
+    let amounts = json!([{"amounts": {"cost": serde_json::from_str::<Value>("0.10").unwrap()}}]);
+    assert_eq!(serde_json::to_value(read(wild).costs).unwrap(), amounts);
+    assert_eq!(read(json!({"costs": vec![json!({"cost": 1}); 300]})).costs.len(), 100);
+}
+
+/// E4: the digits of structured data are kept, and a number that cannot be stored is left out alone.
+#[test]
+fn structured_data_keeps_its_digits() {
+    let data = r#"{"iccid":89440000000000012345,"order":123456789012345678901234,"price":0.10,"odd":1e-99999}"#;
+    let body = format!(
+        r#"{{"message":{{"type":"end-of-call-report","call":{{"id":"c"}},"cost":0.5,"analysis":{{"structuredData":{data}}}}}}}"#
+    );
+    let parsed = parse(body.as_bytes(), "2026-11-22T12:00:00Z".parse().unwrap()).unwrap();
+    assert_eq!(parsed.unreadable, ["analysis.structuredData"]);
+    let Message::Stored(stored) = parsed.message else { panic!("not stored") };
+    let text = serde_json::to_string(&stored).unwrap();
+    assert!(text.contains(r#"{"iccid":89440000000000012345,"order":123456789012345678901234,"price":0.10}"#), "{text}");
+    let read: crate::StoredEvent = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, stored);
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn kind(stored: &StoredEvent) -> String {
 fn describe_interactive(interactive: &Interactive) -> String {
     match &interactive.question {
         Question::Assistant => "assistant-request".to_owned(),
-        Question::ToolCalls(calls) => format!("tool-calls, {} calls", calls.len()),
+        Question::ToolCalls(calls) => format!("tool-calls, {} calls", calls.calls.len()),
         Question::FunctionCall(_) => "function-call".to_owned(),
         Question::Inquiry(inquiry) => inquiry.kind.as_str().to_owned(),
     }

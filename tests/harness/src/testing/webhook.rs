@@ -51,7 +51,7 @@ impl TestWebhook {
     pub fn with(database: Arc<Database>, queues: &TestQueues, answers: impl FnOnce(Arc<Endpoints>) -> Answers) -> Self {
         let endpoints =
             Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Anywhere), masters().endpoint_secrets()));
-        let tools = Tools::new(Arc::clone(&database), Arc::clone(&endpoints));
+        let tools = Tools::new(Arc::clone(&database), Arc::clone(&endpoints), masters().number_hasher());
         Self::of(database, queues, answers(endpoints), tools)
     }
 
