@@ -75,7 +75,7 @@ GRANT SELECT, INSERT, UPDATE (state, covered_before, expires_at), DELETE ON live
 GRANT SELECT, INSERT, UPDATE, DELETE ON partial_gates TO ringfence_app;
 GRANT SELECT ON erasures, admin_operations TO ringfence_app;
 GRANT SELECT, UPDATE (state, code, next_attempt_at, finished_at) ON reconciliations TO ringfence_app;
-GRANT SELECT, UPDATE (seen_to_at), DELETE ON orphaned_objects TO ringfence_app;
+GRANT SELECT, UPDATE (first_deleted_at), DELETE ON orphaned_objects TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE ON rollup_cursors, event_rollups TO ringfence_app;
 GRANT SELECT, INSERT, DELETE ON call_rollups TO ringfence_app;
 GRANT SELECT, UPDATE (status, last_contacted_at) ON leads TO ringfence_app;
@@ -99,7 +99,7 @@ GRANT UPDATE (recording_retention_days, transcript_retention_days, transcripts_e
     ON organizations TO ringfence_ops;
 GRANT UPDATE ON tool_executions, processed_webhook_events, live_connections, partial_gates, call_routes, unresolved_events TO ringfence_ops;
 GRANT INSERT, UPDATE ON erasures, orphaned_objects, queue_states, reconciliations, admin_operations TO ringfence_ops;
-GRANT INSERT ON call_rollups TO ringfence_ops;
+GRANT INSERT ON call_rollups, call_routes TO ringfence_ops;
 GRANT DELETE ON call_routes, unresolved_events, tools, vapi_credentials, processed_webhook_events, failed_operations, failed_attempts, call_logs, call_tracking,
     calls, call_transcripts, recording_upload_queue, partial_gates, live_connections, tool_executions, leads, call_rollups, reconciliations, admin_operations TO ringfence_ops;
 

@@ -57,10 +57,18 @@ DECLARE
     v_execution tool_executions;
     v_state     text;
     v_lease     timestamptz;
+    v_numbers   text[] := ARRAY(SELECT jsonb_array_elements_text(p_call -> 'number_tombstones'));
 BEGIN
     executions := '[]';
     SELECT s.* INTO outcome, event_org FROM enter_sender(p_org_id, p_key_version, p_call, p_received_at) s;
     IF outcome <> 'known' THEN
+        RETURN;
+    END IF;
+    PERFORM lock_against_erasure(event_org, coalesce(p_call ->> 'id', p_call ->> 'chat_id', p_call ->> 'session_id', '-'));
+    IF is_conversation_erased(event_org, p_call, v_numbers, p_received_at) THEN
+        executions := (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                'execution_id', c.execution_id, 'state', 'done', 'result', erased_tool_result())), '[]')
+            FROM jsonb_to_recordset(p_tool_calls) AS c (execution_id text));
         RETURN;
     END IF;
     lead_id := find_lead(event_org, p_call ->> 'customer_number');
@@ -75,8 +83,10 @@ BEGIN
         v_lease := clock_timestamp() + make_interval(secs => v_tool.timeout_seconds + 5);
         v_execution := NULL;
         IF v_tool.name IS NOT NULL THEN
-            INSERT INTO tool_executions (org_id, execution_id, tool, claimed_by, lease_until)
-                VALUES (event_org, v_call.execution_id, v_call.tool, p_lease_holder, v_lease)
+            INSERT INTO tool_executions (org_id, execution_id, tool, vapi_call_id, chat_id, session_id, number_tombstones,
+                    claimed_by, lease_until)
+                VALUES (event_org, v_call.execution_id, v_call.tool, p_call ->> 'id', p_call ->> 'chat_id',
+                    p_call ->> 'session_id', nullif(v_numbers, '{}'), p_lease_holder, v_lease)
                 ON CONFLICT (org_id, execution_id) DO NOTHING
                 RETURNING * INTO v_execution;
         END IF;
@@ -114,7 +124,7 @@ END
 $$;
 COMMENT ON FUNCTION claim_tool_calls_v1 IS
     'Claims the tool calls of a message ([{execution_id, tool}]) for p_lease_holder, with a lease each. state of an '
-    'execution: claimed (the caller must send it); done (result is the answer); running (another request has the '
+    'execution: claimed (the caller must send it); done (result is the answer; of an erased call, an error); running (another request has the '
     'lease: ask again); unregistered (no such tool); interrupted (the lease ended without a result, and the endpoint '
     'is not idempotent: result is an error, and a failed operation is recorded).';
 

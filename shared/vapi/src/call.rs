@@ -46,8 +46,8 @@ pub struct CallFacts {
     /// text, such as a SIP URI. Absent for anonymous callers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer_number: Option<Sensitive<String>>,
-    /// The keyed hashes of `customer_number`, as in its tombstones. They are computed by the function that holds the
-    /// keys and are not facts of Vapi.
+    /// The keyed hashes of the identifiers of `customer_number`, as in its tombstones. They are computed by the function
+    /// that holds the keys and are not facts of Vapi.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub number_tombstones: Vec<String>,
     /// Whether `assistantOverrides.metadata.is_test_call` is true.

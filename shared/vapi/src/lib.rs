@@ -16,6 +16,7 @@ pub mod sensitive;
 pub mod status;
 
 mod call;
+mod contact;
 mod ended_call;
 mod fingerprint;
 mod json;
@@ -32,6 +33,7 @@ mod time;
 mod tests;
 
 pub use call::{CallFacts, Direction};
+pub use contact::contact_identifiers;
 pub use ended_call::end_of_call_report;
 pub use events::{
     ArtifactUpload, CallEvent, CostBreakdown, Detail, Event, EventType, FinalTranscript, Function, PartialTranscript,
