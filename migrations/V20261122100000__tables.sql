@@ -266,6 +266,9 @@ CREATE TABLE call_transcripts (
 COMMENT ON TABLE call_transcripts IS
     'The conversation of each call, one row per turn: from transcript events, or of a call without any from its newest '
     'report that has a conversation. A call never has rows of both sources.';
+-- The check of the foreign key when a call is erased. Without it the check reads all transcripts of the org, which takes
+-- 45 ms for 100 000 of them. It adds about 10 us to the insertion of a transcript.
+CREATE INDEX call_transcripts_call_log_idx ON call_transcripts (org_id, call_log_id);
 COMMENT ON COLUMN call_transcripts.content_sha256 IS
     'SHA-256 of the role, the time in whole milliseconds (or the position) and the whole text. A redelivery has the '
     'same hash. A sentence that is said again has another. From a report: of the whole turn.';
@@ -314,6 +317,8 @@ CREATE TABLE recording_upload_queue (
 CREATE INDEX recording_upload_queue_due_idx ON recording_upload_queue (next_attempt_at) WHERE state = 'pending';
 CREATE INDEX recording_upload_queue_removed_idx ON recording_upload_queue (created_at) WHERE state = 'removed';
 CREATE INDEX recording_upload_queue_stored_idx ON recording_upload_queue (org_id, stored_at) WHERE state = 'stored';
+-- The check of the foreign key when a call is erased, as in call_transcripts.
+CREATE INDEX recording_upload_queue_call_log_idx ON recording_upload_queue (org_id, call_log_id);
 COMMENT ON TABLE recording_upload_queue IS
     'Recordings of calls, one row per call and kind. state: pending (to be fetched), stored, dead (given up), or '
     'removed (deleted after its retention).';
@@ -534,6 +539,9 @@ CREATE TABLE event_rollups (
     since   timestamptz NOT NULL,
     bucket  text        COLLATE "C" NOT NULL,
     events  bigint      NOT NULL,
+    lowest  numeric,
+    highest numeric,
+    exact   numeric[],
     CONSTRAINT event_rollups_pkey PRIMARY KEY (org_id, period, measure, since, bucket),
     CONSTRAINT event_rollups_period_known CHECK (period IN ('hour', 'day')),
     CONSTRAINT event_rollups_measure_known CHECK (measure IN ('type', 'failure', 'delivery_ms', 'apply_ms'))
@@ -542,6 +550,9 @@ COMMENT ON TABLE event_rollups IS 'Counts of the events that an org received per
 COMMENT ON COLUMN event_rollups.bucket IS
     'For the measure type: the event type. For failure: the failure code. For milliseconds: the bucket '
     '(rollup_bucket).';
+COMMENT ON COLUMN event_rollups.exact IS
+    'All values in the bucket, with lowest and highest among them. NULL if the hour or day has more values of the measure '
+    'than max_exact_values.';
 
 CREATE TABLE call_rollups (
     org_id       uuid        NOT NULL,
@@ -553,6 +564,9 @@ CREATE TABLE call_rollups (
     bucket       text        COLLATE "C" NOT NULL,
     calls        bigint      NOT NULL,
     total        numeric,
+    lowest       numeric,
+    highest      numeric,
+    exact        numeric[],
     CONSTRAINT call_rollups_pkey PRIMARY KEY (org_id, agent_id, period, measure, since, is_connected, bucket),
     CONSTRAINT call_rollups_period_known CHECK (period IN ('hour', 'day')),
     CONSTRAINT call_rollups_measure_known CHECK (measure IN ('family', 'duration', 'cost'))
@@ -564,6 +578,9 @@ COMMENT ON COLUMN call_rollups.agent_id IS 'The nil UUID: all calls, with and wi
 COMMENT ON COLUMN call_rollups.bucket IS
     'For the measure family: the reason family, open or unknown. For duration and cost: the bucket (rollup_bucket).';
 COMMENT ON COLUMN call_rollups.total IS 'The sum, in seconds or US dollars.';
+COMMENT ON COLUMN call_rollups.exact IS
+    'All values in the bucket, with lowest and highest among them. NULL if the agent''s calls, answered or not, have more '
+    'values of the measure in the hour or day than max_exact_values.';
 
 -- The directory by which the platform URL finds the org of an event. It holds routing ids only. One org registers each
 -- id.
@@ -628,24 +645,26 @@ COMMENT ON COLUMN reconciliations.state IS
     'open: Ringfence asks Vapi again. completed: the report was applied. unreachable: Vapi does not supply the report '
     '(code).';
 
--- Tombstones. mark is the tombstone's key, call:{id} or number:{keyed hash}. Without the master key nobody can tell
+-- tombstone is call:{id}, chat:{id of a chat or session} or number:{keyed hash}. Without the master key nobody can tell
 -- which number a hash belongs to.
 CREATE TABLE erasures (
     org_id     uuid        NOT NULL,
-    mark       text        COLLATE "C" NOT NULL,
+    tombstone  text        COLLATE "C" NOT NULL,
     cut_off    timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT erasures_pkey PRIMARY KEY (org_id, mark),
+    CONSTRAINT erasures_pkey PRIMARY KEY (org_id, tombstone),
     CONSTRAINT erasures_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
-    CONSTRAINT erasures_mark_known CHECK (mark ~ '^(call|number):' AND (mark LIKE 'number:%') = (cut_off IS NOT NULL))
+    CONSTRAINT erasures_tombstone_known CHECK (
+        tombstone ~ '^(call|chat|number):' AND (tombstone LIKE 'number:%') = (cut_off IS NOT NULL))
 );
+COMMENT ON TABLE erasures IS 'Tombstones: what was erased. An event that matches a tombstone is not stored.';
 COMMENT ON COLUMN erasures.cut_off IS 'For a number: the tombstone applies to calls that began before this time.';
 
 CREATE TABLE orphaned_objects (
-    org_id      uuid        NOT NULL,
-    storage_key text        NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT now(),
-    first_deleted_at  timestamptz,
+    org_id           uuid        NOT NULL,
+    storage_key      text        NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    first_deleted_at timestamptz,
     CONSTRAINT orphaned_objects_pkey PRIMARY KEY (org_id, storage_key),
     CONSTRAINT orphaned_objects_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
 );

@@ -103,7 +103,7 @@ GRANT UPDATE (recording_retention_days, transcript_retention_days, transcripts_e
     ON organizations TO ringfence_ops;
 GRANT UPDATE ON tool_executions, processed_webhook_events, live_connections, partial_gates, call_routes, unresolved_events TO ringfence_ops;
 GRANT INSERT, UPDATE ON erasures, orphaned_objects, queue_states, reconciliations, admin_operations TO ringfence_ops;
-GRANT INSERT ON call_rollups TO ringfence_ops;
+GRANT INSERT ON call_rollups, call_routes TO ringfence_ops;
 GRANT DELETE ON call_routes, unresolved_events, tools, vapi_credentials, processed_webhook_events, failed_operations, failed_attempts, call_logs, call_tracking,
     calls, call_transcripts, recording_upload_queue, partial_gates, live_connections, tool_executions, leads, call_rollups, reconciliations, admin_operations TO ringfence_ops;
 

@@ -337,7 +337,7 @@ BEGIN
             p_facts.answered, p_facts.called_at, v_call.started_at, v_call.ended_at, v_call.duration_seconds,
             v_call.metadata
         -- This transaction may have waited for the row of call_logs while the call was erased.
-        WHERE NOT EXISTS (SELECT FROM erasures WHERE org_id = p_org_id AND mark = 'call:' || p_vapi_call_id);
+        WHERE NOT EXISTS (SELECT FROM erasures WHERE org_id = p_org_id AND tombstone = 'call:' || p_vapi_call_id);
     IF NOT FOUND THEN
         -- Its next attempt finds the tombstone before anything is written.
         RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'the call is erased';

@@ -62,12 +62,13 @@ BEGIN
         RETURN;
     END IF;
     PERFORM enter_org(event_org);
+    -- Another delivery may have applied the event since, or may be applying it now. take_claim takes the same lock.
+    PERFORM lock_event(p_event_id);
+    PERFORM lock_against_erasure(event_org, v_call);
     IF is_erased(event_org, p_event, p_received_at) THEN
         -- The next delivery finds the tombstone and ends.
         RETURN;
     END IF;
-    -- Another delivery may have applied the event since, or may be applying it now. take_claim takes the same lock.
-    PERFORM lock_event(p_event_id);
     IF EXISTS (SELECT FROM processed_webhook_events e WHERE e.org_id = event_org AND e.event_id = p_event_id) THEN
         PERFORM record_failed_operation(event_org, p_key_version, p_event_id, p_event, p_received_at, p_failures, 'resolved');
         RETURN;

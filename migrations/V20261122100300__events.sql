@@ -126,8 +126,8 @@ BEGIN
                     AND (k.valid_until IS NULL OR k.valid_until > p_received_at)))
             AND NOT EXISTS (
                 SELECT FROM erasures r
-                WHERE r.org_id = p_org_id AND r.mark = ANY (event_tombstones(p_event))
-                    AND (r.cut_off IS NULL OR r.cut_off > latest_beginning(p_event, p_received_at)))
+                WHERE r.org_id = p_org_id AND r.tombstone = ANY (event_tombstones(p_event))
+                    AND (r.cut_off IS NULL OR r.cut_off > latest_call_start(p_event, p_received_at)))
         ON CONFLICT (org_id, event_id) DO NOTHING
         RETURNING e.seq,
             EXISTS (SELECT FROM failed_operations f WHERE f.org_id = p_org_id AND f.event_id = p_key AND f.state <> 'resolved'),
@@ -375,7 +375,14 @@ BEGIN
         WHEN 'call-event' THEN
             IF p_event ->> 'event_type' = 'call.deleted' THEN
                 PERFORM erase_call_v1('vapi', p_org_id, v_call, true);
-            ELSIF p_event ? 'recordings' THEN
+                RETURN NULL;
+            END IF;
+            -- Timeline events need no row of the call, so an erasure in progress may have missed this claim.
+            PERFORM lock_against_erasure(p_org_id, v_call);
+            IF is_call_erased(p_org_id, v_call) THEN
+                RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'the call is erased';
+            END IF;
+            IF p_event ? 'recordings' THEN
                 v_id := lock_call(p_org_id, v_call);
                 PERFORM queue_recordings(p_org_id, v_id, p_event, p_links);
             END IF;
@@ -456,7 +463,7 @@ BEGIN
     END LOOP;
 END
 $$;
-GRANT EXECUTE ON FUNCTION apply_unresolved_event_v1 TO ringfence_ops;
+GRANT EXECUTE ON FUNCTION apply_unresolved_event_v1, find_platform_org TO ringfence_ops;
 
 -- The router's functions belong to the router, whose policies let it see the directory. To take ownership it needs CREATE
 -- on the schema, for this moment only.

@@ -65,6 +65,13 @@ BEGIN
     IF outcome <> 'known' THEN
         RETURN;
     END IF;
+    PERFORM lock_against_erasure(event_org, coalesce(p_call ->> 'id', p_call ->> 'chat_id', p_call ->> 'session_id', '-'));
+    IF is_conversation_erased(event_org, p_call, p_number_tombstones, p_received_at) THEN
+        executions := (SELECT coalesce(json_agg(json_build_object(
+                'execution_id', c.execution_id, 'state', 'done', 'result', erased_tool_result())), '[]')
+            FROM jsonb_to_recordset(p_tool_calls) AS c (execution_id text));
+        RETURN;
+    END IF;
     lead_id := find_lead(event_org, p_call ->> 'customer_number');
 
     -- The order prevents a deadlock of two deliveries of one message.
@@ -119,8 +126,8 @@ END
 $$;
 COMMENT ON FUNCTION claim_tool_calls_v1 IS
     'Claims the tool calls of a message ([{execution_id, tool}]) for p_lease_holder, with a lease each. state of an '
-    'execution: claimed (the caller must send it); done (result is the answer); running (another request has the '
-    'lease: ask again); unregistered (no such tool); interrupted (the lease ended without a result, and the endpoint '
+    'execution: claimed (the caller must send it); done (result is the answer; of an erased call, an error); running (another request '
+    'has the lease: ask again); unregistered (no such tool); interrupted (the lease ended without a result, and the endpoint '
     'is not idempotent: result is an error, and a failed operation is recorded).';
 
 CREATE FUNCTION interrupt_tool_call(

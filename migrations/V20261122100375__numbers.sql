@@ -9,25 +9,47 @@ $$;
 COMMENT ON FUNCTION uuid_hour IS 'Returns the hour (UTC) in which time_ordered_uuid made p_id.';
 
 CREATE FUNCTION rollup_bucket(p_value numeric) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-    -- Each upper bound is 1.2 times the lower bound, so the middle of a bucket differs from its values by at most a
-    -- tenth.
-    SELECT CASE WHEN p_value > 0 THEN floor(ln(p_value::double precision) / ln(1.2::double precision))::integer ELSE -999 END::text
+    -- Each upper bound is 1.02 times the lower bound, so the middle of a bucket differs from its values by at most 1 %.
+    SELECT CASE WHEN p_value > 0 THEN floor(ln(p_value::double precision) / ln(1.02::double precision))::integer ELSE -9999 END::text
 $$;
 COMMENT ON FUNCTION rollup_bucket IS
-    'Returns the histogram bucket of a value. All values of zero or less share bucket -999.';
+    'Returns the histogram bucket of a value. All values of zero or less share bucket -9999. NULL: the value is unknown.';
 
-CREATE FUNCTION rollup_percentiles(p_buckets integer[], p_counts bigint[]) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    WITH histogram AS (
-        SELECT h.bucket, sum(h.count) OVER (ORDER BY h.bucket) AS cumulative, sum(h.count) OVER () AS total
-        FROM (SELECT u.bucket, sum(u.count) AS count FROM unnest(p_buckets, p_counts) AS u (bucket, count) GROUP BY u.bucket) AS h
-    )
-    SELECT jsonb_object_agg('p' || p, (
-        SELECT CASE WHEN min(h.bucket) = -999 THEN 0 ELSE round((1.2 ^ (min(h.bucket) + 0.5))::numeric, 4) END
-        FROM histogram h WHERE h.cumulative * 100 >= h.total * p))
-    FROM unnest('{50,90,99}'::integer[]) AS p
+CREATE FUNCTION max_exact_values() RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 1000 $$;
+COMMENT ON FUNCTION max_exact_values IS 'Returns up to how many values percentiles are exact.';
+
+CREATE AGGREGATE all_values(numeric[]) (SFUNC = array_cat, STYPE = numeric[]);
+COMMENT ON AGGREGATE all_values(numeric[]) IS 'The elements of all arrays. Skips NULL.';
+
+CREATE TYPE rollup_part AS (bucket integer, value_count bigint, lowest numeric, highest numeric, exact numeric[]);
+COMMENT ON TYPE rollup_part IS 'The values of a bucket in one row of a rollup.';
+
+CREATE FUNCTION rollup_percentiles(p_parts rollup_part[]) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    v_count  numeric   := (SELECT sum(p.value_count) FROM unnest(p_parts) AS p);
+    v_values numeric[];
+BEGIN
+    IF v_count <= max_exact_values() THEN
+        v_values := ARRAY(SELECT v FROM unnest(p_parts) AS p, unnest(p.exact) AS v ORDER BY v);
+        RETURN (SELECT jsonb_object_agg('p' || p, v_values[ceil(v_count * p / 100)::integer]) FROM unnest('{50,90,99}'::integer[]) AS p);
+    END IF;
+    RETURN (
+        WITH histogram AS (
+            SELECT h.bucket, h.lowest, h.highest, sum(h.value_count) OVER (ORDER BY h.bucket) AS cumulative
+            FROM (SELECT p.bucket, min(p.lowest) AS lowest, max(p.highest) AS highest, sum(p.value_count) AS value_count
+                FROM unnest(p_parts) AS p GROUP BY p.bucket) AS h
+        )
+        SELECT jsonb_object_agg('p' || p, (
+            SELECT least(greatest(CASE h.bucket WHEN -9999 THEN 0 ELSE (1.02::double precision ^ (h.bucket + 0.5))::numeric END,
+                    h.lowest), h.highest)
+            FROM histogram h WHERE h.cumulative * 100 >= v_count * p ORDER BY h.bucket LIMIT 1))
+        FROM unnest('{50,90,99}'::integer[]) AS p);
+END
 $$;
 COMMENT ON FUNCTION rollup_percentiles IS
-    'Returns {p50, p90, p99} of a histogram of rollup_bucket. Each is NULL if the histogram is empty.';
+    'Returns {p50, p90, p99} by nearest rank: the smallest value that at least so many percent of the values do not '
+    'exceed. Exact up to max_exact_values; above, the middle of the value''s bucket, at least the lowest and at most the '
+    'highest value in it. Each is NULL if there are no values.';
 
 CREATE FUNCTION rebuild_call_rollups(p_org_id uuid, p_hours timestamptz[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -39,8 +61,11 @@ BEGIN
     -- the org.
     FOREACH v_since IN ARRAY p_hours LOOP
         DELETE FROM call_rollups WHERE org_id = p_org_id AND since = v_since AND period = 'hour';
-        INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
-            SELECT p_org_id, a.agent_id, 'hour', m.measure, v_since, l.started_at IS NOT NULL, m.bucket, count(*), sum(m.value)
+        INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total, lowest, highest, exact)
+            SELECT p_org_id, a.agent_id, 'hour', m.measure, v_since, l.started_at IS NOT NULL, m.bucket, count(*), sum(m.value),
+                min(m.value), max(m.value),
+                CASE WHEN sum(count(m.value)) OVER (PARTITION BY a.agent_id, m.measure, l.started_at IS NOT NULL) <= max_exact_values()
+                    THEN array_agg(m.value) FILTER (WHERE m.value IS NOT NULL) END
             FROM call_logs l,
                 -- Each call counts for all agents together (the nil UUID), and for its own agent.
                 LATERAL (VALUES ('00000000-0000-0000-0000-000000000000'::uuid), (l.agent_id)) AS a (agent_id),
@@ -54,8 +79,10 @@ BEGIN
     END LOOP;
     FOR v_since IN SELECT DISTINCT date_trunc('day', h, 'UTC') FROM unnest(p_hours) AS h LOOP
         DELETE FROM call_rollups WHERE org_id = p_org_id AND since = v_since AND period = 'day';
-        INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total)
-            SELECT p_org_id, r.agent_id, 'day', r.measure, v_since, r.is_connected, r.bucket, sum(r.calls), sum(r.total)
+        INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total, lowest, highest, exact)
+            SELECT p_org_id, r.agent_id, 'day', r.measure, v_since, r.is_connected, r.bucket, sum(r.calls), sum(r.total),
+                min(r.lowest), max(r.highest),
+                CASE WHEN sum(sum(r.calls)) OVER (PARTITION BY r.agent_id, r.measure, r.is_connected) <= max_exact_values() THEN all_values(r.exact) END
             FROM call_rollups r
             WHERE r.org_id = p_org_id AND r.period = 'hour' AND r.since >= v_since AND r.since < v_since + interval '1 day'
             GROUP BY r.agent_id, r.measure, r.is_connected, r.bucket;
@@ -73,6 +100,7 @@ DECLARE
     v_xact   xid8;
     v_seq    bigint;
     v_calls  text[];
+    v_since  timestamptz[];
 BEGIN
     PERFORM enter_org(p_org_id);
     INSERT INTO rollup_cursors (org_id) VALUES (p_org_id) ON CONFLICT (org_id) DO NOTHING;
@@ -89,28 +117,46 @@ BEGIN
         ORDER BY e.xact, e.seq LIMIT p_limit
     ),
     measured AS (
-        SELECT p.period, date_trunc(p.period, b.received_at, 'UTC') AS since, m.measure, m.bucket
-        FROM batch b, (VALUES ('hour'), ('day')) AS p (period), LATERAL (VALUES
-            ('type', b.event_type),
-            ('failure', CASE b.event_type WHEN 'operation-failed' THEN b.event ->> 'code' END),
+        SELECT p.period, date_trunc(p.period, b.received_at, 'UTC') AS since, m.measure, coalesce(m.bucket, rollup_bucket(m.value)) AS bucket, m.value
+        FROM batch b, (VALUES ('hour'), ('day')) AS p (period),
             -- Only events that arrived as webhooks have latencies: delivery_ms is from the time of Vapi's message to
             -- its receipt by the webhook function, and apply_ms from there to the transaction that applies it, including
-            -- the wait in queues.
-            ('delivery_ms', CASE WHEN b.event_type NOT IN ('operation-failed', 'recording-ready')
-                THEN rollup_bucket(extract(epoch FROM b.received_at - b.message_time) * 1000) END),
-            ('apply_ms', CASE WHEN b.event_type NOT IN ('operation-failed', 'recording-ready')
-                THEN rollup_bucket(extract(epoch FROM b.processed_at - b.received_at) * 1000) END)) AS m (measure, bucket)
+            -- the wait in queues. A time before the start is a difference between two clocks and counts as 0.
+            LATERAL (SELECT extract(epoch FROM b.received_at - b.message_time) * 1000 AS delivery_ms,
+                extract(epoch FROM b.processed_at - b.received_at) * 1000 AS apply_ms
+                WHERE b.event_type NOT IN ('operation-failed', 'recording-ready')) AS l,
+            LATERAL (VALUES
+                ('delivery_ms', NULL, CASE WHEN l.delivery_ms < 0 THEN 0 ELSE l.delivery_ms END),
+                ('apply_ms', NULL, CASE WHEN l.apply_ms < 0 THEN 0 ELSE l.apply_ms END)) AS m (measure, bucket, value)
+        WHERE m.value IS NOT NULL
+        UNION ALL
+        SELECT p.period, date_trunc(p.period, b.received_at, 'UTC'), m.measure, m.bucket, NULL
+        FROM batch b, (VALUES ('hour'), ('day')) AS p (period), LATERAL (VALUES
+            ('type', b.event_type),
+            ('failure', CASE b.event_type WHEN 'operation-failed' THEN b.event ->> 'code' END)) AS m (measure, bucket)
         WHERE m.bucket IS NOT NULL
     ),
     added AS (
-        INSERT INTO event_rollups AS r (org_id, period, measure, since, bucket, events)
-            SELECT p_org_id, m.period, m.measure, m.since, m.bucket, count(*) FROM measured m GROUP BY m.period, m.measure, m.since, m.bucket
-            ON CONFLICT (org_id, period, measure, since, bucket) DO UPDATE SET events = r.events + excluded.events
+        INSERT INTO event_rollups AS r (org_id, period, measure, since, bucket, events, lowest, highest, exact)
+            SELECT p_org_id, m.period, m.measure, m.since, m.bucket, count(*), min(m.value), max(m.value),
+                array_agg(m.value) FILTER (WHERE m.value IS NOT NULL)
+            FROM measured m GROUP BY m.period, m.measure, m.since, m.bucket
+            ON CONFLICT (org_id, period, measure, since, bucket) DO UPDATE SET events = r.events + excluded.events,
+                lowest = least(r.lowest, excluded.lowest), highest = greatest(r.highest, excluded.highest),
+                -- NULL || an array is the array.
+                exact = CASE WHEN r.exact IS NOT NULL THEN r.exact || excluded.exact END
     )
     SELECT count(*), (array_agg(b.xact ORDER BY b.xact DESC, b.seq DESC))[1], (array_agg(b.seq ORDER BY b.xact DESC, b.seq DESC))[1],
-            array_agg(DISTINCT b.vapi_call_id)
-        INTO v_events, v_xact, v_seq, v_calls FROM batch b;
+            array_agg(DISTINCT b.vapi_call_id),
+            array_agg(DISTINCT date_trunc('hour', b.received_at, 'UTC')) || array_agg(DISTINCT date_trunc('day', b.received_at, 'UTC'))
+        INTO v_events, v_xact, v_seq, v_calls, v_since FROM batch b;
     IF v_events > 0 THEN
+        -- Percentiles of more values are not exact, so these are of no use any more.
+        UPDATE event_rollups r SET exact = NULL
+            WHERE r.org_id = p_org_id AND r.period = ANY ('{hour,day}') AND r.measure = ANY ('{delivery_ms,apply_ms}')
+                AND r.since = ANY (v_since) AND r.exact IS NOT NULL
+                AND max_exact_values() < (SELECT sum(s.events) FROM event_rollups s
+                    WHERE s.org_id = p_org_id AND s.period = r.period AND s.measure = r.measure AND s.since = r.since);
         UPDATE rollup_cursors SET xact = v_xact, seq = v_seq WHERE org_id = p_org_id;
         PERFORM rebuild_call_rollups(p_org_id, ARRAY(
             SELECT DISTINCT uuid_hour(l.id) FROM call_logs l WHERE l.org_id = p_org_id AND l.vapi_call_id = ANY (v_calls)));
@@ -150,7 +196,8 @@ BEGIN
     ),
     -- group_name is all (all calls) or connected (answered calls).
     distributions AS (
-        SELECT c.measure, g.group_name, rollup_percentiles(array_agg(c.bucket::integer), array_agg(c.calls))
+        SELECT c.measure, g.group_name,
+            rollup_percentiles(array_agg(ROW(c.bucket::integer, c.calls, c.lowest, c.highest, c.exact)::rollup_part))
             || jsonb_build_object('calls', sum(c.calls), 'total', sum(c.total)) AS numbers
         FROM counted c, LATERAL (VALUES ('all'), (CASE WHEN c.is_connected THEN 'connected' END)) AS g (group_name)
         WHERE c.measure <> 'family' AND g.group_name IS NOT NULL
@@ -178,7 +225,7 @@ BEGIN
         'durations', (SELECT coalesce(jsonb_object_agg(d.group_name, d.numbers), '{}') FROM distributions d WHERE d.measure = 'duration'),
         'costs', (SELECT coalesce(jsonb_object_agg(d.group_name, d.numbers), '{}') FROM distributions d WHERE d.measure = 'cost'),
         'latencies', (SELECT coalesce(jsonb_object_agg(l.measure, l.numbers), '{}') FROM (
-            SELECT e.measure, rollup_percentiles(array_agg(e.bucket::integer), array_agg(e.events))
+            SELECT e.measure, rollup_percentiles(array_agg(ROW(e.bucket::integer, e.events, e.lowest, e.highest, e.exact)::rollup_part))
                 || jsonb_build_object('calls', sum(e.events), 'total', NULL) AS numbers
             FROM events e WHERE e.measure IN ('delivery_ms', 'apply_ms') GROUP BY e.measure) AS l),
         'types', (SELECT coalesce(jsonb_agg(to_jsonb(t) ORDER BY t.events DESC, t.name), '[]') FROM (
@@ -198,9 +245,10 @@ $$;
 COMMENT ON FUNCTION show_numbers_v1 IS
     'Returns the Numbers page of an org, for one agent or (NULL) for all calls. The range starts at the hour or day '
     '(p_period) of p_since and ends before p_until. The chart is always hourly; all other figures read the rollups of '
-    'p_period. Percentiles are accurate to a tenth.';
+    'p_period. Percentiles are those of rollup_percentiles; calls and events without a value are left out.';
 
-GRANT EXECUTE ON FUNCTION uuid_hour, rollup_bucket, rollup_percentiles, rebuild_call_rollups TO ringfence_app, ringfence_ops;
+GRANT EXECUTE ON FUNCTION uuid_hour, rollup_bucket, max_exact_values, all_values(numeric[]), rollup_percentiles, rebuild_call_rollups
+    TO ringfence_app, ringfence_ops;
 GRANT EXECUTE ON FUNCTION roll_up_v1, find_orgs_to_roll_up_v1, show_numbers_v1 TO ringfence_app;
 GRANT CREATE ON SCHEMA public TO ringfence_ops;
 ALTER FUNCTION find_orgs_to_roll_up_v1 OWNER TO ringfence_ops;

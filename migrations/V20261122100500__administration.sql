@@ -251,6 +251,7 @@ CREATE FUNCTION mark_redriven_v1(
     p_failures jsonb
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM lock_against_erasure(p_org_id, p_event #>> '{call,id}');
     -- The failed operation has no row yet if the database was unavailable at every attempt. An applied event needs
     -- none.
     IF p_failures IS NOT NULL AND NOT is_erased(p_org_id, p_event, p_received_at)

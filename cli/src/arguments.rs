@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 use ringfence_protocol::admin::MAX_TOKEN_LIFETIME;
+use ringfence_vapi::contact_identifiers;
 use ringfence_vapi::interactive::InquiryKind;
 use serde_json::{Map, Value};
 use strum::VariantNames as _;
@@ -31,6 +32,16 @@ pub(crate) fn phone_number(text: &str) -> Result<String, String> {
     }
     Err("a phone number is written in E.164: a plus sign, the country code and 7 to 15 digits in all, +15555550142"
         .to_owned())
+}
+
+/// A phone number or SIP URI of a customer, in any spelling that Vapi may have sent.
+pub(crate) fn contact(text: &str) -> Result<String, String> {
+    const MAX: usize = 256;
+    let text = text.trim();
+    if text.chars().count() <= MAX && !contact_identifiers(text).is_empty() {
+        return Ok(text.to_owned());
+    }
+    Err(format!("a phone number such as +15555550142, or a SIP URI, of at most {MAX} characters"))
 }
 
 /// Vapi's id of an assistant, a squad or a phone number.
@@ -80,6 +91,19 @@ mod tests {
             ["", "+", "15555550142", "+0555555014", "+1 555 555 0142", "+123456", "+1234567890123456", "+1555555014x"]
         {
             assert!(phone_number(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// E3: an erasure takes each spelling that can be stored.
+    #[test]
+    fn a_contact_has_any_spelling() {
+        for text in
+            ["+15555550142", "15555550142", "+1 (555) 555-0142", "tel:+15555550142", "sip:kim@pbx.example.com", "1001"]
+        {
+            assert_eq!(contact(text).as_deref(), Ok(text));
+        }
+        for wrong in ["", "  ", "tel:", &"1".repeat(257)] {
+            assert!(contact(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,4 +1,8 @@
-//! D11: erasure removes a caller's or a call's data everywhere, and no later delivery restores it.
+//! D11, E3: erasure removes a caller's or a call's data everywhere, and no later delivery restores it.
+
+mod contacts;
+mod everywhere;
+mod races;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -258,7 +262,7 @@ async fn an_unresolved_deleted_call_ends_when_its_org_is_known() {
             None => assert_eq!(admin.add_agent(stage.org, &agent("added")).await.unwrap().events.failed, 0),
         }
         assert_eq!(places(&stage, &kept.id).await, Vec::<String>::new());
-        assert_eq!(stage.database.count(&format!("erasures WHERE mark = 'call:{}'", kept.id)).await, 1);
+        assert_eq!(stage.database.count(&format!("erasures WHERE tombstone = 'call:{}'", kept.id)).await, 1);
     }
     for function in Function::iter() {
         assert!(stage.queues.take(function).await.records.is_empty(), "{function:?}: nothing had to wait");
@@ -293,7 +297,7 @@ async fn events_beside_an_erasure_leave_nothing() {
 /// The list of stored types, by which an erasure finds a call's events, is complete, and objects have the name that the
 /// uploader chooses.
 #[tokio::test]
-async fn erasure_in_sql_uses_the_names_of_the_code() {
+async fn retained_types_and_object_keys_are_those_of_the_code() {
     let stage = Stage::new().await;
     let (call, _) = whole_call(&stage).await;
     let mut types: Vec<&str> = EventType::iter().map(EventType::as_str).collect();

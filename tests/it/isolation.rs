@@ -59,7 +59,7 @@ async fn furnish(database: &TestDatabase, webhook: &TestWebhook, org: OrgId) {
         INSERT INTO rollup_cursors (org_id) VALUES ('{org}');
         INSERT INTO event_rollups VALUES ('{org}', 'hour', 'type', now(), 'hang', 1);
         INSERT INTO call_rollups VALUES ('{org}', gen_random_uuid(), 'hour', 'family', now(), true, 'open', 1);
-        INSERT INTO erasures (org_id, mark) VALUES ('{org}', 'call:erased');
+        INSERT INTO erasures (org_id, tombstone) VALUES ('{org}', 'call:erased');
         INSERT INTO orphaned_objects (org_id, storage_key) VALUES ('{org}', '{org}/erased/mono');
         INSERT INTO reconciliations (org_id, vapi_call_id) VALUES ('{org}', '{id}');
         INSERT INTO admin_operations (id, kind, org_id, actor, parameters, lease_holder, lease_until)

@@ -244,7 +244,7 @@ fn the_template_orders_each_job() {
 
 /// D8, D11: the recording of an erased call is removed from the bucket, and once more after a day.
 #[tokio::test]
-async fn objects_of_erased_calls_are_seen_to_twice() {
+async fn objects_of_erased_calls_are_deleted_twice() {
     let (stage, call) = (Stage::new().await, Call::default());
     assert_eq!(stage.record(&call, &wav(1000)).await, 0);
     stage.database.admin().await.erase_call(stage.org, &call.id, true).await.unwrap();

@@ -1,4 +1,4 @@
-//! `ringfence erase`: erases the data of a call, or of a number's calls.
+//! `ringfence erase`: erases the data of a call, of a chat, or of a number's calls.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use crate::arguments;
 use crate::backend::{Administrator, Backend, unexpected};
 use crate::error::{Context, Error, Result};
 
-/// Erases the data of a call, or of a number's calls, everywhere; without --run, only counts it.
+/// Erases the data of a call, a chat, or a number's calls, everywhere; without --run, only counts it.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub struct Erase {
@@ -19,8 +19,11 @@ pub struct Erase {
     /// Call, by Vapi's id
     #[arg(long, group = "what")]
     call: Option<String>,
-    /// All calls with this number (E.164) that began before now, and its lead
-    #[arg(long, group = "what", value_parser = arguments::phone_number)]
+    /// Chat or session, by Vapi's id
+    #[arg(long, group = "what")]
+    chat: Option<String>,
+    /// All calls with this phone number or SIP URI, in any spelling, that began before now, and its lead
+    #[arg(long, group = "what", value_parser = arguments::contact)]
     number: Option<String>,
     /// Erase; without it, only count
     #[arg(long)]
@@ -34,11 +37,11 @@ pub struct Erase {
 
 impl Erase {
     pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
-        let Self { org, call, number, run, json, administrator } = self;
-        let erase = match (call, number) {
+        let Self { org, call, chat, number, run, json, administrator } = self;
+        let erase = match (call, chat) {
             (Some(call), _) => What::Call(call),
-            (None, Some(number)) => What::Number(number.into()),
-            (None, None) => return Err(Error::new("--call or --number is required")),
+            (None, Some(chat)) => What::Chat(chat),
+            (None, None) => What::Number(number.context("--call, --chat or --number is required")?.into()),
         };
         let reply =
             administrator.perform(backend, |actor| Command::Erase { actor, org_id: org, target: erase, run }).await?;
@@ -54,7 +57,7 @@ impl Erase {
 }
 
 fn print(erasure: &Erasure, run: bool) {
-    let Erasure { known, leads, dead_letters, more } = erasure;
+    let Erasure { known, leads, dead_letters, parked, more } = erasure;
     for (what, count) in [
         ("calls", known.calls),
         ("events", known.events),
@@ -69,11 +72,12 @@ fn print(erasure: &Erasure, run: bool) {
     }
     if run {
         println!("{dead_letters:>8}  dead letters");
+        println!("{parked:>8}  parked events");
         println!("erased; the objects of recordings are removed within an hour");
     } else {
         println!("nothing is erased: use --run to erase");
     }
     if *more {
-        println!("there may be more dead letters: run the command again");
+        println!("there may be more dead letters or parked events: run the command again");
     }
 }

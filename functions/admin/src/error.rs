@@ -6,7 +6,7 @@ use ringfence_core::error::Failure;
 use ringfence_core::migrations::MigrationError;
 use ringfence_egress::VapiApiError;
 use ringfence_identity::{InvalidToken, MintError};
-use ringfence_runtime::{Coded as _, Misconfigured};
+use ringfence_runtime::{Coded as _, Misconfigured, ParkingError};
 use ringfence_vapi::interactive::InvalidConfiguration;
 
 /// A command failed.
@@ -27,6 +27,9 @@ pub enum CommandError {
     /// SQS did not do as asked.
     #[error("{code}: {0}", code = .0.code())]
     Queue(#[from] QueueError),
+    /// Parked events could not be listed, read or deleted.
+    #[error("{code}: {0}", code = .0.code())]
+    Parking(#[from] ParkingError),
     /// A token could not be signed.
     #[error(transparent)]
     Token(#[from] MintError),

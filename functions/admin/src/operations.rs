@@ -69,6 +69,10 @@ impl Operations {
         Self { work_limit, ..self }
     }
 
+    pub(crate) const fn parking(&self) -> &Parking {
+        &self.parking
+    }
+
     pub(crate) const fn database(&self) -> &DatabaseSettings {
         &self.database
     }
@@ -143,7 +147,7 @@ impl Operations {
         Ok(operations)
     }
 
-    fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.work_limit
     }
 

@@ -2,6 +2,7 @@
 //!
 //! It moves one message at a time. SQS's `StartMessageMoveTask` cannot select messages by their events.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -54,6 +55,8 @@ pub(crate) struct Redrive<'a> {
     lease: Option<Lease>,
     lease_lost: bool,
     found: DeadLetters,
+    /// The calls of the dead letters that an erasure has deleted.
+    erased: BTreeSet<String>,
 }
 
 impl<'a> Redrive<'a> {
@@ -65,7 +68,17 @@ impl<'a> Redrive<'a> {
         until: Instant,
     ) -> Self {
         let found = DeadLetters { before: manner.before, selected: 0, redriven: 0, unknown: 0, more: false };
-        Self { admin, selection, manner, parking, until, lease: None, lease_lost: false, found }
+        Self {
+            admin,
+            selection,
+            manner,
+            parking,
+            until,
+            lease: None,
+            lease_lost: false,
+            found,
+            erased: BTreeSet::new(),
+        }
     }
 
     /// Reports the progress of an operation, and stops when another invocation has taken it over.
@@ -78,6 +91,21 @@ impl<'a> Redrive<'a> {
         mut self,
         queues: impl Iterator<Item = &FunctionQueues>,
     ) -> Result<DeadLetters, CommandError> {
+        self.run(queues).await?;
+        Ok(self.found)
+    }
+
+    /// Deletes the dead letters of erased calls. Returns also the ids of these calls: some may have matched by their number
+    /// only.
+    pub(crate) async fn erase(
+        mut self,
+        queues: impl Iterator<Item = &FunctionQueues>,
+    ) -> Result<(DeadLetters, BTreeSet<String>), CommandError> {
+        self.run(queues).await?;
+        Ok((self.found, self.erased))
+    }
+
+    async fn run(&mut self, queues: impl Iterator<Item = &FunctionQueues>) -> Result<(), CommandError> {
         for queues in queues {
             // The time limit is not checked between queues: each queue is received from at least once per pass. Otherwise an
             // operation with little time would never find the last queue empty, and never end.
@@ -91,7 +119,7 @@ impl<'a> Redrive<'a> {
             queues.dead_letters.release(&held).await;
             result?;
         }
-        Ok(self.found)
+        Ok(())
     }
 
     /// `held` receives the receipt handles of the messages that are not moved.
@@ -163,7 +191,11 @@ impl<'a> Redrive<'a> {
             return Ok(false);
         }
         if self.manner.erasing {
+            if letter.is_from_platform() {
+                self.admin.route_erased_call(org_id, letter.call_id()).await?;
+            }
             queues.dead_letters.delete(&message.receipt_handle).await?;
+            self.erased.insert(letter.call_id().to_owned());
             self.found.redriven += 1;
             return Ok(true);
         }
@@ -204,7 +236,13 @@ impl<'a> Redrive<'a> {
             DeadLetter::Recording { recording, .. } => Ok(Some(recording.org_id)),
             DeadLetter::Event(delivery) => match delivery.credential {
                 Credential::Org { org_id, .. } => Ok(Some(org_id)),
-                Credential::Platform => Ok(self.admin.find_org(&delivery.event).await?),
+                Credential::Platform => match (self.admin.find_org(&delivery.event).await?, self.selection.org_id) {
+                    // The erasing org's tombstone decides whether the event of an unknown org is erased.
+                    (None, Some(org_id)) if self.manner.erasing => {
+                        Ok(self.admin.may_concern_org(org_id, &delivery.event).await?.then_some(org_id))
+                    }
+                    (found, _) => Ok(found),
+                },
             },
         }
     }

@@ -127,7 +127,7 @@ pub(crate) fn show(org: OrgId, query: &Query, chosen: &Chosen, shown: &Numbers) 
                 }
             }
         }
-        p.note { "A call is counted in the hour (UTC) of its first event, with a delay of some minutes. Percentiles are accurate to within 10 %." }
+        p.note { "A call is counted in the hour (UTC) of its first event, with a delay of some minutes. Percentiles leave out calls without a value. They are exact up to 1000 values and accurate to within 2 % above." }
         link rel="stylesheet" href=(asset(UPLOT_STYLE));
         script src=(asset(UPLOT)) defer {}
         script src=(asset("numbers.js")) defer {}
@@ -164,7 +164,7 @@ fn spreads(title: &str, spreads: &Spreads, digits: usize) -> Markup {
                     td data-label="Value" { (title) ", " (of) }
                     td.number data-label="Calls" { (spread.calls) }
                     (percentiles(spread, digits))
-                    td.number data-label="Total" { (format!("{:.*}", digits.min(2), spread.total.unwrap_or_default())) }
+                    td.number data-label="Total" { @if let Some(total) = spread.total { (format!("{total:.*}", digits.min(2))) } }
                 }
             }
         }

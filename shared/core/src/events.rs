@@ -1,9 +1,13 @@
 //! Applies stored events. One SQL statement claims an event, applies its effects and returns the org's viewers.
 
+use std::fmt::Debug;
+
+use jiff::Timestamp;
 use ringfence_protocol::{ConnectionId, Credential, Delivery};
 use ringfence_vapi::OrgId;
+use serde::Serialize;
 use tokio_postgres::Row;
-use tokio_postgres::types::{Json, Type};
+use tokio_postgres::types::{Json, ToSql, Type};
 use uuid::Uuid;
 
 use crate::database::{Database, Parameter};
@@ -48,6 +52,19 @@ pub async fn apply_event(database: &Database, delivery: &Delivery) -> Result<Out
 }
 
 /// A credential as `p_org_id` and `p_key_version`. The platform's is NULL and NULL.
+/// Whether an event is erased. `org_id` is None for an event from the platform URL. False if its org is unknown.
+pub async fn is_erased(
+    database: &Database,
+    org_id: Option<OrgId>,
+    event: &(impl Serialize + Debug + Sync),
+    received_at: Timestamp,
+) -> Result<bool, Failure> {
+    let (org_id, event) = (org_id.map(|org| *org.as_uuid()), Json(event));
+    let event: &(dyn ToSql + Sync) = &event;
+    let parameters = [(&org_id as _, Type::UUID), (event, Type::JSONB), (&received_at as _, Type::TIMESTAMPTZ)];
+    Ok(database.query_one("SELECT is_event_erased_v1($1, $2, $3)", &parameters).await?.try_get(0)?)
+}
+
 pub(crate) fn credential_columns(credential: Credential) -> (Option<Uuid>, Option<i32>) {
     match credential {
         Credential::Org { org_id, key_version } => (Some(*org_id.as_uuid()), Some(key_version)),

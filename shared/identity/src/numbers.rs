@@ -1,9 +1,10 @@
-//! Keyed hashes of phone numbers. They replace a number where the number itself must not be stored.
+//! Keyed hashes of phone numbers and SIP URIs. They replace a number where the number itself must not be stored.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ringfence_vapi::contact_identifiers;
 
-use crate::keys::{KeySet, Subkey};
+use crate::keys::{KeySet, Named, Subkey};
 
 /// The length to which a hash is cut, in bytes: enough that no two numbers have the same hash.
 const HASH_LENGTH: usize = 16;
@@ -17,12 +18,14 @@ impl NumberHasher {
         Self(keys)
     }
 
-    /// `{kid}.{base64url}`, one hash for each master key.
+    /// `{kid}.{base64url}`: for each master key, a hash of each identifier of the number ([`contact_identifiers`]).
     #[must_use]
     pub fn hashes(&self, number: &str) -> Vec<String> {
-        let keys = self.0.iter();
-        keys.map(|named| format!("{}.{}", named.kid, URL_SAFE_NO_PAD.encode(&named.key.mac(number)[..HASH_LENGTH])))
-            .collect()
+        let identifiers = contact_identifiers(number);
+        let hash = |named: &Named<Subkey>, identifier: &str| {
+            format!("{}.{}", named.kid, URL_SAFE_NO_PAD.encode(&named.key.mac(identifier)[..HASH_LENGTH]))
+        };
+        self.0.iter().flat_map(|named| identifiers.iter().map(move |identifier| hash(named, identifier))).collect()
     }
 }
 
@@ -37,5 +40,15 @@ mod tests {
         assert_eq!((old.len(), both.len(), &both[1]), (1, 2, &old[0]));
         assert!(both[0].starts_with("b.") && !both[0].contains("555"));
         assert_ne!(masters(A).number_hasher().hashes("+15555550143"), old);
+    }
+
+    /// E3: a tombstone applies to each spelling of the number.
+    #[test]
+    fn all_spellings_of_a_number_have_its_hash() {
+        let hasher = masters(A).number_hasher();
+        let hash = &hasher.hashes("+15555550142")[0];
+        for spelling in ["15555550142", "tel:+1-555-555-0142", "sip:+15555550142@pbx.example.com;user=phone"] {
+            assert!(hasher.hashes(spelling).contains(hash), "{spelling}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use openssl::rand::rand_bytes;
 use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
 use ringfence_protocol::{Credential, Delivery, SealedLink};
-use ringfence_vapi::{OrgId, RecordingKind, RecordingLink, StoredEvent, VapiCallId};
+use ringfence_vapi::{CallFacts, OrgId, RecordingKind, RecordingLink, StoredEvent, VapiCallId};
 
 use crate::authenticate::Verified;
 use crate::keys::{KeySet, Subkey};
@@ -47,10 +47,7 @@ impl DeliverySealer {
     /// API.
     #[must_use]
     pub fn delivery_of(&self, credential: Credential, received_at: Timestamp, mut stored: StoredEvent) -> Delivery {
-        let call = stored.event.call_mut();
-        if let Some(number) = &call.customer_number {
-            call.number_tombstones = self.numbers.hashes(number.expose());
-        }
+        self.hash_number(stored.event.call_mut());
         let call = &stored.event.call().id;
         let links = stored.links.iter().filter_map(|link| {
             let sealed = self.links.seal(call, link);
@@ -60,6 +57,13 @@ impl DeliverySealer {
         let mut delivery = Delivery::new(credential, stored, received_at);
         delivery.links = links;
         delivery
+    }
+
+    /// Adds the hashes of the customer's number, by which a tombstone applies.
+    pub fn hash_number(&self, call: &mut CallFacts) {
+        if let Some(number) = &call.customer_number {
+            call.number_tombstones = self.numbers.hashes(number.expose());
+        }
     }
 }
 

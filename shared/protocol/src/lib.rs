@@ -17,6 +17,6 @@ mod connection;
 pub use broadcast::Broadcast;
 pub use connection::ConnectionId;
 pub use delivery::{Credential, Delivery, FailedAttempt, SealedLink};
-pub use envelope::{Envelope, ParkRequest};
+pub use envelope::{Envelope, ParkRequest, ParkedKey};
 pub use live::Frame;
 pub use recording::{Recording, RecordingMessage};

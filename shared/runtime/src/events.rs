@@ -6,11 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use ringfence_aws::QueueError;
+use ringfence_core::events;
 use ringfence_core::failures::{self, Recorded};
 use ringfence_core::{Database, FailedState, Failure, Outcome};
-use ringfence_protocol::{Delivery, ParkRequest};
-use ringfence_vapi::{FailureClass, FailureCode, Function};
+use ringfence_protocol::{Delivery, ParkRequest, ParkedKey};
+use ringfence_vapi::{FailureClass, FailureCode, Function, OrgId};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::backoff::Backoff;
 use crate::codes::Coded as _;
@@ -39,6 +41,7 @@ impl<S: EventStore> Worker for EventWorker<S> {
     async fn process(&self, record: &Record<'_>, counts: &mut Counts) -> Disposition {
         let mut delivery = match self.parking.open(record.body).await {
             Ok(delivery) => delivery,
+            Err(ParkingError::Gone) if self.is_parked_call_erased(record.body).await => return Disposition::Done,
             Err(error) => {
                 let code = error.code();
                 tracing::error!(failure.code = %code, %error, message.id = record.message_id, "an event could not be read");
@@ -50,6 +53,7 @@ impl<S: EventStore> Worker for EventWorker<S> {
         counts.measure(Measure::RetryAge, Timestamp::now().duration_since(delivery.received_at).as_secs_f64());
         let failure = match self.pipeline.apply(&delivery, counts).await {
             Ok(Outcome::Revoked) => FailureCode::KeyRevoked.into(),
+            Ok(Outcome::Duplicate { org_id }) => return self.end_duplicate(record, org_id, &delivery).await,
             Ok(_) => return Disposition::Done,
             Err(failure) => failure,
         };
@@ -59,6 +63,30 @@ impl<S: EventStore> Worker for EventWorker<S> {
 }
 
 impl<S: EventStore> EventWorker<S> {
+    /// Whether the object that a message names may be gone because its call was erased. If this cannot be asked now, the message is
+    /// handled as any other whose object is gone.
+    async fn is_parked_call_erased(&self, message: &str) -> bool {
+        let Some(key) = Parking::key_of(message) else { return false };
+        let Some(ParkedKey { org_id, call_id }) = ParkedKey::parse(&key) else { return false };
+        let event = json!({"call": {"id": call_id}});
+        let is_erased = events::is_erased(self.pipeline.store.database(), org_id, &event, Timestamp::now()).await;
+        is_erased.unwrap_or_else(|failure| {
+            tracing::warn!(%failure, "it could not be asked whether a parked event is erased");
+            false
+        })
+    }
+
+    /// An erased event ends as a duplicate. If it was parked while its call was erased, its object is still there.
+    async fn end_duplicate(&self, record: &Record<'_>, org_id: OrgId, delivery: &Delivery) -> Disposition {
+        let Some(key) = Parking::key_of(record.body) else { return Disposition::Done };
+        let database = self.pipeline.store.database();
+        match events::is_erased(database, Some(org_id), &delivery.event, delivery.received_at).await {
+            Ok(false) => Disposition::Done,
+            Ok(true) if self.parking.delete(&key).await.is_ok() => Disposition::Done,
+            Ok(true) | Err(_) => Disposition::Retry(self.backoff.delay(record.receives)),
+        }
+    }
+
     /// An event that cannot be read has no row: nobody knows its org.
     fn unreadable(&self, record: &Record<'_>, code: FailureCode, counts: &mut Counts) -> Disposition {
         if code.class() != FailureClass::Transient || record.is_last_receive() {

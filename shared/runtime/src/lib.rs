@@ -46,7 +46,7 @@ pub use consumer::{Consumer, Disposition, Record, Worker};
 pub use handover::Handover;
 pub use panics::catch_panics;
 #[cfg(feature = "parking")]
-pub use parking::Parking;
+pub use parking::{Parking, ParkingError};
 #[cfg(feature = "pipeline")]
 pub use pipeline::Pipeline;
 #[cfg(feature = "pipeline")]

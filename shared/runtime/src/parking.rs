@@ -85,18 +85,44 @@ impl Parking {
     }
 
     /// The event of a queue's message, wherever it is. A parked one stays where it is when it was applied, since its message may be
-    /// delivered again; the bucket's lifecycle removes it.
+    /// delivered again; the bucket's lifecycle removes it, and so does an erasure.
     pub async fn open(&self, message: &str) -> Result<Delivery, ParkingError> {
-        let key = match envelope::open(message)? {
-            Opened::Event(delivery) => return Ok(*delivery),
-            Opened::Parked(key) => key,
-        };
+        match envelope::open(message)? {
+            Opened::Event(delivery) => Ok(*delivery),
+            Opened::Parked(key) => self.read(&key).await,
+        }
+    }
+
+    /// The key of the object that a message names. None: the message holds its event itself, or cannot be read.
+    #[must_use]
+    pub fn key_of(message: &str) -> Option<String> {
+        match envelope::open(message) {
+            Ok(Opened::Parked(key)) => Some(key),
+            Ok(Opened::Event(_)) | Err(_) => None,
+        }
+    }
+
+    /// The event in an object.
+    pub async fn read(&self, key: &str) -> Result<Delivery, ParkingError> {
         // The client's own limit ends with the answer's head.
-        let parked = tokio::time::timeout(OPERATION_TIMEOUT, self.get(&key)).await;
+        let parked = tokio::time::timeout(OPERATION_TIMEOUT, self.get(key)).await;
         match envelope::open(&parked.map_err(|elapsed| unavailable(&elapsed))??)? {
             Opened::Event(delivery) => Ok(*delivery),
             Opened::Parked(_) => Err(ParkingError::NoEvent),
         }
+    }
+
+    /// At most 1 000 keys that begin with a prefix, in order, after another key.
+    pub async fn keys(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, ParkingError> {
+        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let page = list.set_start_after(after.map(str::to_owned)).send().await.map_err(|error| unavailable(&error))?;
+        Ok(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect())
+    }
+
+    /// Deletes an object. A missing object is no error.
+    pub async fn delete(&self, key: &str) -> Result<(), ParkingError> {
+        let delete = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
+        delete.map(drop).map_err(|error| unavailable(&error))
     }
 
     async fn get(&self, key: &str) -> Result<String, ParkingError> {

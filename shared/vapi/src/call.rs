@@ -55,8 +55,8 @@ pub struct CallFacts {
     /// `Call.campaignId`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub campaign_id: Option<String>,
-    /// The keyed hashes of `customer_number`, as in its tombstones. They are computed by the function that holds the
-    /// keys and are not facts of Vapi.
+    /// The keyed hashes of the identifiers of `customer_number`, as in its tombstones. They are computed by the function
+    /// that holds the keys and are not facts of Vapi.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub number_tombstones: Vec<String>,
     /// Whether `assistantOverrides.metadata.is_test_call` is true.

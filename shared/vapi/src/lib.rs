@@ -17,6 +17,7 @@ pub mod sensitive;
 pub mod status;
 
 mod call;
+mod contact;
 mod conversation;
 mod ended_call;
 mod fingerprint;
@@ -34,6 +35,7 @@ mod time;
 mod tests;
 
 pub use call::{CallFacts, Direction};
+pub use contact::contact_identifiers;
 pub use ended_call::end_of_call_report;
 pub use events::{
     ArtifactUpload, CallEvent, Cost, CostBreakdown, Detail, Details, Event, EventType, FinalTranscript, Function,

@@ -1,7 +1,7 @@
 //! The contents of dead-letter queues.
 
 use jiff::Timestamp;
-use ringfence_protocol::{Delivery, Recording};
+use ringfence_protocol::{Credential, Delivery, Recording};
 
 /// The content of a dead letter.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,11 +26,19 @@ impl DeadLetter {
         }
     }
 
-    pub(super) fn call_id(&self) -> &str {
+    /// Vapi's id of its call.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
         match self {
             Self::Event(delivery) => delivery.event.call().id.as_str(),
             Self::Recording { recording, .. } => recording.call_id.as_str(),
         }
+    }
+
+    /// Whether it is an event that came to the platform URL.
+    #[must_use]
+    pub fn is_from_platform(&self) -> bool {
+        matches!(self, Self::Event(delivery) if delivery.credential == Credential::Platform)
     }
 
     pub(super) fn event_type(&self) -> &'static str {

@@ -7,14 +7,16 @@ use serde::{Deserialize, Serialize};
 pub enum Target {
     /// A call, by Vapi's id. The call may be unknown.
     Call(String),
-    /// The lead with a number, and all calls with it that began before now.
+    /// A chat or session, by Vapi's id. It may be unknown.
+    Chat(String),
+    /// The lead with a phone number or SIP URI, in any spelling, and all calls with it that began before now.
     Number(Sensitive<String>),
 }
 
 /// The amounts of stored data of calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erasable {
-    /// Calls with rows.
+    /// Calls with any of the following, or with rows.
     pub calls: u64,
     /// Retained events.
     pub events: u64,
@@ -48,6 +50,9 @@ pub struct Erasure {
     pub leads: u64,
     /// Dead letters. A dry run counts none, because only the tombstone identifies them.
     pub dead_letters: u64,
-    /// Dead letters may remain because the time limit was reached. Run the erasure again.
+    /// Objects of parked events. A dry run counts none, for the same reason.
+    #[serde(default)]
+    pub parked: u64,
+    /// Dead letters or parked events may remain because the time limit was reached. Run the erasure again.
     pub more: bool,
 }

@@ -11,6 +11,7 @@ use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, Queu
 use ringfence_aws::queue::FAILURE_CODE_ATTRIBUTE;
 use ringfence_aws::{Bucket, Connections};
 use ringfence_core::Database;
+use ringfence_runtime::envelope::{self, Opened};
 use ringfence_runtime::events::EventWorker;
 use ringfence_runtime::{
     Backoff, Consumer, Environment, FunctionQueues, Handover, Parking, Pipeline, Pusher, RecordingQueue, RetryQueues,
@@ -20,6 +21,8 @@ use strum::IntoEnumIterator as _;
 use uuid::Uuid;
 
 use super::setting;
+
+const BUCKETS: [&str; 2] = ["RECORDINGS_BUCKET", "PARKING_BUCKET"];
 
 /// Retry queue and dead-letter queue of each event function, and the bucket of parked events.
 pub struct TestQueues {
@@ -130,11 +133,47 @@ impl TestQueues {
         self.receive(&self.urls["BROADCAST_DLQ_URL"]).await.len()
     }
 
-    /// Queues with a bucket for recordings.
+    /// Queues with the buckets of recordings and of parked events.
     pub async fn with_bucket() -> Self {
         let queues = Self::new().await;
-        queues.s3().create_bucket().bucket(&queues.urls["RECORDINGS_BUCKET"]).send().await.expect("a bucket");
+        for name in BUCKETS {
+            queues.s3().create_bucket().bucket(&queues.urls[name]).send().await.expect("a bucket");
+        }
         queues
+    }
+
+    /// The text of each message on each queue, and of each object in each bucket, with the queue's or bucket's name. The
+    /// text of an event is its JSON, also if it is compressed. The messages stay where they are.
+    pub async fn contents(&self) -> Vec<(String, String)> {
+        let mut contents = Vec::new();
+        for (name, url) in self.urls.iter().filter(|(name, _)| name.ends_with("_URL")) {
+            let mut held = Vec::new();
+            loop {
+                let messages = self.receive(url).await;
+                if messages.is_empty() {
+                    break;
+                }
+                held.extend(messages);
+            }
+            for message in held {
+                let handle = message.receipt_handle.unwrap_or_default();
+                let release = self.client.change_message_visibility().queue_url(url).receipt_handle(handle);
+                release.visibility_timeout(0).send().await.expect("released");
+                contents.push((name.clone(), as_json(message.body.unwrap_or_default())));
+            }
+        }
+        for name in BUCKETS {
+            let objects = self.s3().list_objects_v2().bucket(&self.urls[name]).send().await.expect("a list");
+            for key in objects.contents().iter().filter_map(|object| object.key()) {
+                let object = self.s3().get_object().bucket(&self.urls[name]).key(key).send().await.expect("an object");
+                let bytes = object.body.collect().await.expect("bytes").into_bytes();
+                contents.push((
+                    name.to_owned(),
+                    format!("{key} {}", as_json(String::from_utf8_lossy(&bytes).into_owned())),
+                ));
+            }
+        }
+        contents
     }
 
     /// Bucket of recordings.
@@ -309,6 +348,14 @@ impl TestQueues {
             self.client.receive_message().queue_url(url).max_number_of_messages(count).message_attribute_names("All");
         let request = request.message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
         request.send().await.expect("messages").messages.unwrap_or_default()
+    }
+}
+
+/// The event in a message or object as JSON, else the text itself.
+fn as_json(text: String) -> String {
+    match envelope::open(&text) {
+        Ok(Opened::Event(delivery)) => serde_json::to_string(&delivery).expect("JSON"),
+        Ok(Opened::Parked(_)) | Err(_) => text,
     }
 }
 
