@@ -41,7 +41,10 @@ impl Erase {
         let erase = match (call, chat) {
             (Some(call), _) => What::Call(call),
             (None, Some(chat)) => What::Chat(chat),
-            (None, None) => What::Number(number.context("--call, --chat or --number is required")?.into()),
+            (None, None) => match number {
+                Some(number) => What::Number(number.into()),
+                None => return Err(Error::new("--call, --chat or --number is required")),
+            },
         };
         let reply =
             administrator.perform(backend, |actor| Command::Erase { actor, org_id: org, target: erase, run }).await?;

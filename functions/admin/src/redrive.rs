@@ -191,11 +191,11 @@ impl<'a> Redrive<'a> {
             return Ok(false);
         }
         if self.manner.erasing {
-            if letter.is_from_platform() {
-                self.admin.route_erased_call(org_id, letter.call_id()).await?;
+            if dead_letter.is_from_platform() {
+                self.admin.route_erased_call(org_id, dead_letter.call_id()).await?;
             }
             queues.dead_letters.delete(&message.receipt_handle).await?;
-            self.erased.insert(letter.call_id().to_owned());
+            self.erased.insert(dead_letter.call_id().to_owned());
             self.found.redriven += 1;
             return Ok(true);
         }

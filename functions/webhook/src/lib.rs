@@ -33,7 +33,7 @@ impl Handler for Webhook {
     async fn handle(&self, verified: &Verified<'_>, message: Message, counts: &mut Counts) -> Answer {
         match message {
             Message::Stored(stored) => return self.store(verified, stored, counts).await,
-            Message::Interactive(message) => return self.respond(verified, message, counts).await,
+            Message::Interactive(message) => return self.respond(verified, &message, counts).await,
             Message::NotServed => return Err(not_served()),
             Message::Partial(partial) => self.push(verified, partial, counts).await,
             Message::Informational => {}
@@ -44,11 +44,10 @@ impl Handler for Webhook {
 }
 
 impl Webhook {
-    async fn respond(&self, verified: &Verified<'_>, mut message: Interactive, counts: &mut Counts) -> Answer {
-        message.call.iter_mut().for_each(|call| self.sealer.hash_number(call));
+    async fn respond(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Answer {
         match &message.question {
-            Question::Assistant | Question::Inquiry(_) => self.answers.answer(verified, &message, counts).await,
-            Question::ToolCalls(_) | Question::FunctionCall(_) => self.tools.answer(verified, &message, counts).await,
+            Question::Assistant | Question::Inquiry(_) => self.answers.answer(verified, message, counts).await,
+            Question::ToolCalls(_) | Question::FunctionCall(_) => self.tools.answer(verified, message, counts).await,
         }
     }
 

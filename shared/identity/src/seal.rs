@@ -60,7 +60,7 @@ impl DeliverySealer {
     }
 
     /// Adds the hashes of the customer's number, by which a tombstone applies.
-    pub fn hash_number(&self, call: &mut CallFacts) {
+    fn hash_number(&self, call: &mut CallFacts) {
         if let Some(number) = &call.customer_number {
             call.number_tombstones = self.numbers.hashes(number.expose());
         }

@@ -44,10 +44,7 @@ impl<R: Respond + Sync> Handler for Route<R> {
     /// A stored event that was posted to the wrong URL is queued, not lost.
     async fn handle(&self, verified: &Verified<'_>, message: Message, counts: &mut Counts) -> Answer {
         match message {
-            Message::Interactive(mut message) => {
-                message.call.iter_mut().for_each(|call| self.sealer.hash_number(call));
-                return self.responder.answer(verified, &message, counts).await;
-            }
+            Message::Interactive(message) => return self.responder.answer(verified, &message, counts).await,
             Message::Stored(stored) => {
                 let delivery = traced(self.sealer.delivery(verified, stored));
                 self.queues.send(&delivery, None).await.map_err(|error| {
