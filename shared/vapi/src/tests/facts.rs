@@ -18,7 +18,7 @@ fn read(fields: Value) -> Report {
 }
 
 fn outputs(fields: Value) -> Value {
-    read(fields).structured_outputs.map(Sensitive::into_exposed).unwrap_or(Value::Null)
+    read(fields).structured_outputs.map_or(Value::Null, Sensitive::into_exposed)
 }
 
 fn details(event: Event) -> Value {
@@ -153,7 +153,7 @@ fn a_report_has_its_conversation() {
     assert_eq!(report.conversation[3].tool_calls[0].id.as_deref(), Some("call_Qm3vT7aXw2"));
 }
 
-/// E4: a list without turns does not hide the next one. OpenAI's format has the same turns without times.
+/// E4: a list without turns does not hide the next one. The format of `OpenAI` has the same turns without times.
 #[test]
 fn the_first_list_with_turns_counts() {
     let prompt = json!({"role": "system", "message": "secret", "content": "secret"});
