@@ -1,24 +1,32 @@
 //! The deployment: the migration as CloudFormation invokes it, the health check, and the functions in the template.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::time::{Duration, Instant};
 
-use admin::{Invocation, deployment};
+use admin::{Administration, Invocation, deployment};
 use lambda_http::Body;
 use lambda_http::http::Response;
+use native_tls::{Identity, TlsAcceptor};
 use ringfence_core::health::TIMEOUTS;
 use ringfence_core::{Database, DatabaseSettings, migrations};
-use ringfence_harness::testing::database::turn_to_migrate;
+use ringfence_egress::{EgressClient, EgressPolicy};
+use ringfence_harness::testing::certificates::ServerCertificate;
+use ringfence_harness::testing::database::{APP_PASSWORD, turn_to_migrate};
+use ringfence_harness::testing::server::SUPERUSER_PASSWORD;
 use ringfence_harness::testing::webhook::{MASTER_KEYS, masters};
-use ringfence_harness::testing::{Proxy, TestDatabase, TestQueues};
+use ringfence_harness::testing::{Proxy, TestCa, TestDatabase, TestQueues, TestServer};
 use ringfence_identity::{KeyRing, Purpose, Ring};
 use ringfence_protocol::admin::Command;
 use ringfence_runtime::consumer::LAST_RECEIVE;
+use ringfence_runtime::{Environment, Misconfigured};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::administration::administration;
+use crate::template::{TEMPLATE, between, functions, resources};
 
 /// A database URL without a listening server, with a password that no answer may contain.
 const UNAVAILABLE: &str = "postgres://owner:hunter2@127.0.0.1:1/ringfence";
@@ -72,6 +80,16 @@ fn request(response_url: &str, kind: &str, schema: &str, old_schema: Option<&str
     }
 }
 
+/// Client without a private CA.
+fn client() -> EgressClient {
+    EgressClient::new(EgressPolicy::Anywhere)
+}
+
+/// Lambda's deadline, as the function has it in AWS.
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_mins(14)
+}
+
 fn newest() -> String {
     migrations::newest_version().to_string()
 }
@@ -81,7 +99,8 @@ fn newest() -> String {
 async fn carry_out(owner_url: &str, kind: &str, schema: &str, old_schema: Option<&str>) -> (String, String) {
     let store = FakeAnswerStore::start(200).await;
     let request = request(&store.url, kind, schema, old_schema);
-    deployment::respond(&administration(owner_url, &TestQueues::new().await), &request).await.expect("told");
+    let administration = administration(owner_url, &TestQueues::new().await);
+    deployment::respond(Ok(&administration), &client(), &request, deadline()).await.expect("told");
     let (head, answer) = store.request.await.unwrap();
 
     assert!(head.starts_with("PUT /answer?signature=presigned HTTP/1.1\r\n"), "{head}");
@@ -184,11 +203,142 @@ async fn deleting_does_not_touch_the_database() {
 async fn an_answer_that_is_not_taken_is_an_error() {
     let store = FakeAnswerStore::start(403).await;
     let request = request(&store.url, "Delete", &newest(), None);
-    let error = deployment::respond(&administration(UNAVAILABLE, &TestQueues::new().await), &request)
+    let administration = administration(UNAVAILABLE, &TestQueues::new().await);
+    let error = deployment::respond(Ok(&administration), &client(), &request, deadline())
         .await
         .expect_err("not told")
         .to_string();
     assert!(!error.contains("presigned") && !error.contains("127.0.0.1"), "{error}");
+}
+
+/// The admin function's settings, with one of them replaced.
+async fn administration_with(name: &str, value: &str) -> Result<Administration, Misconfigured> {
+    let queues = TestQueues::new().await;
+    let of_queues = queues.environment();
+    let environment = Environment::from_fn(|setting| match setting {
+        setting if setting == name => Some(value.to_owned()),
+        "DATABASE_OWNER_URL" => Some(UNAVAILABLE.to_owned()),
+        "RINGFENCE_APP_PASSWORD" => Some(APP_PASSWORD.to_owned()),
+        "RINGFENCE_MASTER_KEYS" => Some(MASTER_KEYS.to_owned()),
+        "PUBLIC_BASE_URL" => Some("https://ringfence.example".to_owned()),
+        queue => of_queues.optional(queue),
+    });
+    Administration::from_environment(&environment, queues.client(), queues.s3())
+}
+
+/// Status and reason that CloudFormation receives.
+async fn told(administration: Result<&Administration, &Misconfigured>, kind: &str) -> (String, String) {
+    let store = FakeAnswerStore::start(200).await;
+    let request = request(&store.url, kind, &newest(), None);
+    deployment::respond(administration, &client(), &request, deadline()).await.expect("told");
+    let answer = store.request.await.unwrap().1;
+    (answer["Status"].as_str().unwrap().to_owned(), answer["Reason"].as_str().unwrap().to_owned())
+}
+
+/// E12: a function with a wrong setting fails the deployment at once, with the setting's name and without its value. A
+/// deletion succeeds even then, so that the stack can be removed.
+#[tokio::test]
+async fn a_wrong_setting_fails_the_deployment_with_its_name() {
+    for (setting, value, reason) in [
+        ("RINGFENCE_MASTER_KEYS", "k1:hunter2", "RINGFENCE_MASTER_KEYS is not kid:base64[,kid:base64]"),
+        ("RINGFENCE_APP_PASSWORD", "", "RINGFENCE_APP_PASSWORD is not set"),
+        ("EGRESS_POLICY", "hunter2", "EGRESS_POLICY is neither public nor anywhere"),
+        ("DATABASE_CA", "secret", "DATABASE_CA_PEM is not set"),
+    ] {
+        let administration = administration_with(setting, value).await;
+        assert_eq!(told(administration.as_ref(), "Create").await, ("FAILED".to_owned(), reason.to_owned()));
+        assert_eq!(told(administration.as_ref(), "Update").await.0, "FAILED");
+        assert_eq!(told(administration.as_ref(), "Delete").await.0, "SUCCESS");
+    }
+}
+
+/// E12: a migration that does not end before Lambda stops the function is reported as failed.
+#[tokio::test]
+async fn a_migration_that_takes_too_long_fails_the_deployment() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://owner:hunter2@{}/ringfence", silent.local_addr().unwrap());
+    let administration = administration(&url, &TestQueues::new().await);
+    let store = FakeAnswerStore::start(200).await;
+    let request = request(&store.url, "Update", &newest(), None);
+    let soon = Instant::now() + Duration::from_millis(20_100);
+    deployment::respond(Ok(&administration), &client(), &request, soon).await.expect("told");
+    let answer = store.request.await.unwrap().1;
+    assert_eq!(answer["Status"], "FAILED");
+    assert_eq!(answer["Reason"], "the migration did not end before the timeout of the function");
+}
+
+/// E12: the response reaches CloudFormation if the database has a CA of its own, which vouches for nothing else. Only
+/// the bundle of public CAs decides about the response.
+#[tokio::test]
+async fn the_response_is_verified_by_the_public_cas_whatever_the_databases_ca_is() {
+    let (public, of_database) = (TestCa::new(), TestCa::new());
+    let settings = administration_with("DATABASE_CA_PEM", &of_database.pem()).await;
+    let administration = settings.as_ref().map_err(ToString::to_string).unwrap();
+    for (bundle, is_told) in [(public.pem(), true), (of_database.pem(), false)] {
+        let server = tls_server(&public.vouch_for("localhost"));
+        let request = request(&server.url, "Delete", &newest(), None);
+        let client = EgressClient::with_bundle(EgressPolicy::Anywhere, bundle);
+        let sent = deployment::respond(Ok(administration), &client, &request, deadline()).await;
+        assert_eq!(sent.is_ok(), is_told);
+        drop(client);
+        let head = server.request.join().unwrap();
+        assert_eq!(head.is_some_and(|head| head.starts_with("PUT /answer HTTP/1.1\r\n")), is_told);
+    }
+}
+
+/// A server that accepts one connection over TLS and answers 200. Its thread returns the request, or None if the client
+/// refused the certificate.
+struct TlsServer {
+    url: String,
+    request: std::thread::JoinHandle<Option<String>>,
+}
+
+fn tls_server(certificate: &ServerCertificate) -> TlsServer {
+    let identity = Identity::from_pkcs8(certificate.certificate.as_bytes(), certificate.key.as_bytes()).unwrap();
+    let acceptor = TlsAcceptor::new(identity).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://localhost:{}/answer", listener.local_addr().unwrap().port());
+    let request = std::thread::spawn(move || {
+        let mut stream = acceptor.accept(listener.accept().unwrap().0).ok()?;
+        let mut read = Vec::new();
+        let mut buffer = [0; 4096];
+        while !read.ends_with(b"}") {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "a whole request");
+            read.extend_from_slice(&buffer[..count]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        Some(String::from_utf8(read).unwrap())
+    });
+    TlsServer { url, request }
+}
+
+/// E12: a deployment with another version of the database secret sets the new password for the application's role, also
+/// if there is nothing to migrate. The functions get the same version.
+#[tokio::test]
+async fn another_password_is_set_by_a_deployment_that_migrates_nothing() {
+    let server = TestServer::start();
+    let owner = server.url("postgres", SUPERUSER_PASSWORD, "postgres");
+    for (password, old_schema) in [("first", None), ("second", Some(newest()))] {
+        let kind = if old_schema.is_some() { "Update" } else { "Create" };
+        let queues = TestQueues::new().await;
+        let of_queues = queues.environment();
+        let environment = Environment::from_fn(|setting| match setting {
+            "DATABASE_OWNER_URL" => Some(owner.clone()),
+            "RINGFENCE_APP_PASSWORD" => Some(password.to_owned()),
+            "RINGFENCE_MASTER_KEYS" => Some(MASTER_KEYS.to_owned()),
+            "PUBLIC_BASE_URL" => Some("https://ringfence.example".to_owned()),
+            queue => of_queues.optional(queue),
+        });
+        let administration = Administration::from_environment(&environment, queues.client(), queues.s3()).ok().unwrap();
+        let store = FakeAnswerStore::start(200).await;
+        let request = request(&store.url, kind, &newest(), old_schema.as_deref());
+        deployment::respond(Ok(&administration), &client(), &request, deadline()).await.expect("told");
+        assert_eq!(store.request.await.unwrap().1["Status"], "SUCCESS");
+        let url = |password| server.url("ringfence_app", password, "postgres");
+        assert_eq!(check_at(&url(password)).await.status(), 200);
+        assert_eq!(check_at(&url("another")).await.status(), 503);
+    }
 }
 
 fn json_of(response: &Response<Body>) -> Value {
@@ -245,42 +395,8 @@ async fn a_database_without_an_answer_is_unhealthy() {
     assert_eq!(health::check(&warm).await.status(), 200);
 }
 
-const TEMPLATE: &str = include_str!("../../template.yaml");
 const WORKSPACE: &str = include_str!("../../Cargo.toml");
 const SECURITY: &str = include_str!("../../docs/SECURITY.md");
-
-/// Resources of the template: the text of each, by name.
-fn resources() -> BTreeMap<&'static str, String> {
-    let mut resources: BTreeMap<_, String> = BTreeMap::new();
-    let mut current = None;
-    let section =
-        TEMPLATE.split_once("\nResources:\n").expect("resources").1.split("\nOutputs:\n").next().expect("resources");
-    for line in section.lines() {
-        let is_name = line.starts_with("  ") && !line[2..].starts_with([' ', '#']) && line.ends_with(':');
-        if is_name {
-            current = Some(line.trim().trim_end_matches(':'));
-        }
-        if let Some(name) = current {
-            let text = resources.entry(name).or_default();
-            text.push_str(line);
-            text.push('\n');
-        }
-    }
-    resources
-}
-
-/// Text between two texts.
-fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
-    let rest = text.split_once(before).unwrap_or_else(|| panic!("{before} in\n{text}")).1;
-    rest.split(after).next().unwrap_or_default().trim()
-}
-
-/// Functions of the template: binary name and text.
-fn functions() -> BTreeMap<String, String> {
-    let resources = resources().into_values();
-    let functions = resources.filter(|text| text.contains("Type: AWS::Serverless::Function\n"));
-    functions.map(|text| (between(&text, "Binary: ", "}").to_owned(), text)).collect()
-}
 
 /// C3, C4: all crates in `functions/` are deployed, and all deployed functions exist, under the same name.
 #[test]

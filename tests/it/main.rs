@@ -3,6 +3,7 @@
 
 mod admin_operations;
 mod administration;
+mod aws;
 mod call_functions;
 mod claims;
 mod console;
@@ -21,6 +22,7 @@ mod numbers;
 mod operations;
 mod order;
 mod parking;
+mod permissions;
 mod plans;
 mod platform;
 mod reconciliation;
@@ -29,6 +31,7 @@ mod requirements;
 mod retry;
 mod review_checklist;
 mod telemetry;
+mod template;
 mod tls;
 mod vapi_setup;
 mod webhook;

@@ -2,17 +2,26 @@
 //! migrations succeeded, and rolls the deployment back if they fail.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::{HeaderValue, Request as HttpRequest, header};
+use http_body_util::Full;
+use ringfence_egress::EgressClient;
 use ringfence_identity::{CryptoError, MasterKeys, Ring};
+use ringfence_runtime::{Misconfigured, catch_panics};
 use serde::{Deserialize, Serialize};
 
 use crate::administration::Administration;
 
 /// The id of the one resource. It never changes, so CloudFormation never deletes an old one after an update.
 const PHYSICAL_RESOURCE_ID: &str = "ringfence-migrations";
-/// How long CloudFormation's answer store may take.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bounds one attempt to send the response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Attempts to send the response. Without a response, CloudFormation waits until the timeout of the resource.
+const RESPONSE_ATTEMPTS: u32 = 3;
+/// The time before Lambda's deadline that is left for the response.
+const RESPONSE_RESERVE: Duration = Duration::from_secs(20);
 /// CloudFormation limits the response to 4096 bytes in all; the key rings have most of them.
 const MAX_REASON_BYTES: usize = 1_000;
 
@@ -32,26 +41,26 @@ pub struct Request {
     /// The resource's name in the template.
     pub logical_resource_id: String,
     /// The properties in the template.
+    #[serde(default)]
     pub resource_properties: Properties,
     /// The properties before an update.
     pub old_resource_properties: Option<Properties>,
 }
 
-/// The properties of the resource, as far as they matter here.
-#[derive(Clone, Debug, Deserialize)]
+/// The properties of the resource, as far as they matter here. None is required, so that every request gets a response.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Properties {
     /// The version of the newest migration.
-    pub schema_version: String,
+    pub schema_version: Option<String>,
 }
 
 impl Request {
     /// Whether the stack goes back to an earlier release: a rollback, by CloudFormation or by a person.
     fn is_rollback(&self) -> bool {
         // Versions are dates of equal length, so their texts compare as they do.
-        self.old_resource_properties
-            .as_ref()
-            .is_some_and(|old| old.schema_version > self.resource_properties.schema_version)
+        let old = self.old_resource_properties.as_ref().and_then(|old| old.schema_version.as_ref());
+        old.zip(self.resource_properties.schema_version.as_ref()).is_some_and(|(old, new)| old > new)
     }
 }
 
@@ -83,12 +92,13 @@ struct Response<'a> {
     logical_resource_id: &'a str,
 }
 
-/// CloudFormation could not be told. It waits until its timeout and rolls back.
+/// CloudFormation did not receive the response. It waits until the timeout of the resource and rolls back.
 #[derive(Debug, thiserror::Error)]
-#[error("CloudFormation did not take the answer")]
+#[error("CloudFormation did not accept the response")]
 pub struct NotTold;
 
 /// What a successful request did.
+#[derive(Default)]
 struct Done {
     applied: Vec<String>,
     rings: Rings,
@@ -98,25 +108,41 @@ struct Done {
 ///
 /// There is nothing to do when the stack is deleted, since the data stays. When it goes back, the earlier code runs on the newer
 /// schema and needs its password only. A failure reported then would leave the stack stuck in the middle of its rollback.
-pub async fn respond(administration: &Administration, request: &Request) -> Result<(), NotTold> {
-    let result = carry_out(administration, request).await;
+///
+/// CloudFormation gets a response whatever fails: if the function is misconfigured, if the migration panics, and if it does
+/// not end before `deadline`, when Lambda stops the function.
+pub async fn respond(
+    administration: Result<&Administration, &Misconfigured>,
+    client: &EgressClient,
+    request: &Request,
+    deadline: Instant,
+) -> Result<(), NotTold> {
+    let until = deadline.checked_sub(RESPONSE_RESERVE).unwrap_or(deadline);
+    let result = match (request.request_type, administration) {
+        // Nothing reads the attributes of a deleted resource.
+        (RequestType::Delete, _) => Ok(Done::default()),
+        (_, Err(misconfigured)) => Err(misconfigured.to_string()),
+        (_, Ok(administration)) => {
+            let migrating = catch_panics(async { Ok(carry_out(administration, request).await) });
+            match tokio::time::timeout_at(until.into(), migrating).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(panicked)) => Err(panicked.to_string()),
+                Err(_) => Err("the migration did not end before the timeout of the function".to_owned()),
+            }
+        }
+    };
     if let Err(reason) = &result {
         tracing::error!(reason, "migration failed");
     }
-    tell(request, &response(request, result)).await
+    tell(client, request, &response(request, result)).await
 }
 
 async fn carry_out(administration: &Administration, request: &Request) -> Result<Done, String> {
-    let applied = match request.request_type {
-        // Nothing reads the attributes of a deleted resource.
-        RequestType::Delete => return Ok(Done { applied: Vec::new(), rings: Rings::new() }),
-        RequestType::Update if request.is_rollback() => {
-            administration.restore_password().await;
-            Vec::new()
-        }
-        RequestType::Create | RequestType::Update => {
-            administration.migrate().await.map_err(|error| error.to_string())?
-        }
+    let applied = if request.is_rollback() {
+        administration.restore_password().await;
+        Vec::new()
+    } else {
+        administration.migrate().await.map_err(|error| error.to_string())?
     };
     // A stack that goes back reads the attributes again.
     let rings = rings(&administration.masters).map_err(|error| error.to_string())?;
@@ -158,12 +184,26 @@ fn cut(reason: &str) -> String {
     fitting.collect()
 }
 
-async fn tell(request: &Request, response: &Response<'_>) -> Result<(), NotTold> {
-    let client = reqwest::Client::builder().timeout(RESPONSE_TIMEOUT).build().map_err(|_| NotTold)?;
-    let body = serde_json::to_vec(response).map_err(|_| NotTold)?;
-    // The presigned URL was signed for an empty content type.
-    let sent = client.put(&request.response_url).header("content-type", "").body(body).send().await;
-    sent.and_then(reqwest::Response::error_for_status).map(drop).map_err(|_| NotTold)
+async fn tell(client: &EgressClient, request: &Request, response: &Response<'_>) -> Result<(), NotTold> {
+    let body = Bytes::from(serde_json::to_vec(response).map_err(|_| NotTold)?);
+    for attempt in 1..=RESPONSE_ATTEMPTS {
+        // The presigned URL was signed for an empty content type.
+        let put = HttpRequest::put(&request.response_url).header(header::CONTENT_TYPE, HeaderValue::from_static(""));
+        let put = put.body(Full::new(body.clone())).map_err(|_| NotTold)?;
+        match tokio::time::timeout(RESPONSE_TIMEOUT, client.send(put)).await {
+            Ok(Ok(answer)) if answer.status().is_success() => return Ok(()),
+            Ok(Ok(answer)) => {
+                tracing::warn!(attempt, status = answer.status().as_u16(), "the response was refused");
+                if answer.status().is_client_error() {
+                    break;
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(attempt, %error, "the response was not sent"),
+            Err(_) => tracing::warn!(attempt, "the response was not sent in time"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Err(NotTold)
 }
 
 #[cfg(test)]
@@ -217,15 +257,6 @@ mod tests {
             let keys: ringfence_identity::KeyRing = rings[ring.attribute()].parse().ok().unwrap();
             assert_eq!(keys.purposes().collect::<Vec<_>>(), ring.purposes());
         }
-    }
-
-    /// Nobody serves that port: what matters is that the client knows the scheme.
-    #[tokio::test]
-    async fn cloudformation_receives_the_response_over_tls() {
-        let error = reqwest::Client::new().put("https://127.0.0.1:1/answer").send().await.unwrap_err();
-        let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
-        let told: Vec<String> = causes.map(ToString::to_string).collect();
-        assert!(!told.iter().any(|cause| cause.contains("scheme")), "{told:?}");
     }
 
     #[test]

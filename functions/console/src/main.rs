@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
         live_tokens: keys.live_tokens()?,
         database: start::database(&environment)?,
         bucket: Bucket::new(Bucket::client(&aws), environment.required("RECORDINGS_BUCKET")?),
-        commands: Commands::new(&aws, environment.required("CONSOLE_COMMANDS_FUNCTION_NAME")?),
+        commands: Commands::new(&aws, environment.function_name("console-commands")),
         live_url: environment.required("LIVE_URL")?,
     };
     lambda_http::run(service_fn(|request| async move { Ok::<_, Infallible>(console.answer(request).await) })).await

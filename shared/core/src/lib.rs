@@ -20,6 +20,7 @@ pub mod live;
 pub mod maintenance;
 pub mod migrations;
 pub mod numbers;
+pub mod rds;
 pub mod reconciliation;
 pub mod recordings;
 

@@ -20,6 +20,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::rt::TokioExecutor;
+use native_tls::TlsConnector;
 use tower_service::Service;
 
 use crate::tls;
@@ -79,13 +80,27 @@ pub struct EgressClient {
     client: Arc<LazyLock<ClientResult, Box<dyn FnOnce() -> ClientResult + Send>>>,
 }
 
-type ClientResult = Result<Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>, native_tls::Error>;
+type HttpsClient = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
+type ClientResult = Result<HttpsClient, native_tls::Error>;
 
 impl EgressClient {
     /// Does not connect. The certificates of the public authorities are loaded with the first request.
     #[must_use]
     pub fn new(policy: EgressPolicy) -> Self {
-        Self { policy, client: Arc::new(LazyLock::new(Box::new(move || client(policy)))) }
+        Self::with_connector(policy, tls::connector)
+    }
+
+    /// The same, with another bundle of CAs (PEM) than the system's.
+    #[must_use]
+    pub fn with_bundle(policy: EgressPolicy, bundle: String) -> Self {
+        Self::with_connector(policy, move || tls::connector_with(bundle.as_bytes()))
+    }
+
+    fn with_connector(
+        policy: EgressPolicy,
+        connector: impl FnOnce() -> Result<TlsConnector, native_tls::Error> + Send + 'static,
+    ) -> Self {
+        Self { policy, client: Arc::new(LazyLock::new(Box::new(move || Ok(client(policy, connector()?))))) }
     }
 
     /// Sends a request and returns the head of the response, whatever its status.
@@ -115,15 +130,15 @@ impl EgressClient {
     }
 }
 
-fn client(policy: EgressPolicy) -> ClientResult {
+fn client(policy: EgressPolicy, connector: TlsConnector) -> HttpsClient {
     let mut tcp = HttpConnector::new_with_resolver(Resolver { inner: GaiResolver::new(), policy });
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let https = HttpsConnector::from((tcp, tls::connector()?.into()));
+    let https = HttpsConnector::from((tcp, connector.into()));
     // No connection is reused: while the environment is frozen, a router may drop it. A request sent over it would be
     // lost, and it would be unknown whether it had arrived. A handshake for each request costs less.
-    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https))
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https)
 }
 
 /// Whether the resolver refused the addresses of the host name.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use aws_types::SdkConfig;
-use ringfence_core::DatabaseSettings;
+use ringfence_core::{DatabaseSettings, rds};
 use ringfence_egress::EgressPolicy;
 use ringfence_identity::{Authenticator, KeyRing, KeyRingError, MasterKeys};
 
@@ -62,14 +62,43 @@ impl<'a> Environment<'a> {
         self.optional(name).ok_or_else(|| Misconfigured::new(name, "is not set"))
     }
 
-    /// `DATABASE_URL` and `DATABASE_CA_PEM`: the database as `ringfence_app`.
+    /// `DATABASE_URL` and the database's CA: the database as `ringfence_app`.
     pub fn database(&self) -> Result<DatabaseSettings, Misconfigured> {
-        Ok(DatabaseSettings::new(self.required("DATABASE_URL")?, self.optional("DATABASE_CA_PEM")))
+        Ok(DatabaseSettings::new(self.required("DATABASE_URL")?, self.database_ca()?))
     }
 
-    /// `DATABASE_OWNER_URL` and `DATABASE_CA_PEM`: the database as a role that may migrate.
+    /// `DATABASE_OWNER_URL` and the database's CA: the database as a role that may migrate.
     pub fn owner_database(&self) -> Result<DatabaseSettings, Misconfigured> {
-        Ok(DatabaseSettings::new(self.required("DATABASE_OWNER_URL")?, self.optional("DATABASE_CA_PEM")))
+        Ok(DatabaseSettings::new(self.required("DATABASE_OWNER_URL")?, self.database_ca()?))
+    }
+
+    /// The CA certificates that verify the database (PEM), by `DATABASE_CA`: `rds`, the roots of RDS in `AWS_REGION`;
+    /// `secret`, also if it is not set, those in `DATABASE_CA_PEM`; `public`, the public CAs of the system (None).
+    fn database_ca(&self) -> Result<Option<String>, Misconfigured> {
+        let (ca, pem) = ("DATABASE_CA", "DATABASE_CA_PEM");
+        match self.optional(ca).as_deref() {
+            None => Ok(self.optional(pem)),
+            Some("public") => Ok(None),
+            Some("secret") => self.required(pem).map(Some),
+            Some("rds") => {
+                let roots = rds::roots(&self.required("AWS_REGION")?);
+                roots
+                    .map(Some)
+                    .ok_or_else(|| Misconfigured::new(ca, "is rds, whose roots in this region are not known"))
+            }
+            Some(_) => Err(Misconfigured::new(ca, "is not public, rds or secret")),
+        }
+    }
+
+    /// The URL of the queue with this name, such as `call-started-dlq`: `QUEUE_URL_PREFIX` and the name.
+    pub fn queue_url(&self, name: &str) -> Result<String, Misconfigured> {
+        Ok(format!("{}{name}", self.required("QUEUE_URL_PREFIX")?))
+    }
+
+    /// The name of a function in AWS, which begins with `STACK_NAME`. Local functions have no stack.
+    #[must_use]
+    pub fn function_name(&self, name: &str) -> String {
+        self.optional("STACK_NAME").map_or_else(|| name.to_owned(), |stack| format!("{stack}-{name}"))
     }
 
     /// Region, credentials and endpoint of AWS.
@@ -148,6 +177,44 @@ mod tests {
         assert!(environment.org_authenticator().is_ok());
         let error = environment.authenticator().err().unwrap().to_string();
         assert_eq!(error, "RINGFENCE_KEYS has no key for the purpose platform");
+    }
+
+    /// E12
+    #[test]
+    fn the_database_is_verified_by_the_chosen_ca() {
+        let ca = |ca: &'static str, pem: &'static str, region: &'static str| {
+            let environment = Environment::from_fn(|name| match name {
+                "DATABASE_URL" => Some("postgres://u@h/d".to_owned()),
+                "DATABASE_CA" => Some(ca.to_owned()),
+                "DATABASE_CA_PEM" => Some(pem.to_owned()),
+                "AWS_REGION" => Some(region.to_owned()),
+                _ => None,
+            });
+            environment.database().map(|settings| settings.ca_pem).map_err(|error| error.to_string())
+        };
+        assert_eq!(ca("", "", ""), Ok(None));
+        assert_eq!(ca("", "own", ""), Ok(Some("own".to_owned())));
+        assert_eq!(ca("public", "own", "eu-central-1"), Ok(None));
+        assert_eq!(ca("secret", "own", "eu-central-1"), Ok(Some("own".to_owned())));
+        assert_eq!(ca("secret", "", "eu-central-1"), Err("DATABASE_CA_PEM is not set".to_owned()));
+        assert_eq!(ca("rds", "own", "eu-central-1"), Ok(rds::roots("eu-central-1")));
+        let unknown = "DATABASE_CA is rds, whose roots in this region are not known";
+        assert_eq!(ca("rds", "own", "xx-north-1"), Err(unknown.to_owned()));
+        assert!(ca("any", "own", "eu-central-1").is_err());
+    }
+
+    #[test]
+    fn queues_and_functions_are_named_by_prefix_and_own_name() {
+        let environment = Environment::from_fn(|name| match name {
+            "QUEUE_URL_PREFIX" => Some("https://sqs.example/1/stack-".to_owned()),
+            "STACK_NAME" => Some("stack".to_owned()),
+            _ => None,
+        });
+        assert_eq!(environment.queue_url("transcript-dlq").unwrap(), "https://sqs.example/1/stack-transcript-dlq");
+        assert_eq!(environment.function_name("transcript"), "stack-transcript");
+        let local = Environment::from_fn(|_| None);
+        assert_eq!(local.function_name("transcript"), "transcript");
+        assert_eq!(local.queue_url("transcript").unwrap_err().to_string(), "QUEUE_URL_PREFIX is not set");
     }
 
     #[test]

@@ -209,11 +209,13 @@ fn consumer(environment: &Environment<'_>, function: Function) -> Result<Consume
     let aws = environment.aws();
     let sqs = aws_sdk_sqs::Client::new(&aws);
     let database = start::database(environment)?;
+    // Only reports name recordings, so only the role of this function may send to their queue.
+    let has_recordings = function == Function::EndOfCallReport;
     let worker = EventWorker {
         function,
         pipeline: Pipeline {
             pusher: Pusher::connect(environment, &database, &aws)?,
-            recordings: RecordingQueue::optional(environment, &sqs),
+            recordings: has_recordings.then(|| RecordingQueue::from_environment(environment, &sqs)).transpose()?,
             store: Arc::clone(&database),
         },
         parking: Parking::from_environment(environment, Parking::client(&aws))?,

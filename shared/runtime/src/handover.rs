@@ -9,7 +9,7 @@ use ringfence_vapi::{FailureCode, Function};
 use strum::IntoEnumIterator as _;
 
 use crate::codes::Coded;
-use crate::configuration::{Environment, Misconfigured};
+use crate::configuration::Environment;
 
 /// The function may have to start, and then moves some megabytes.
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -44,14 +44,11 @@ impl Coded for HandoverError {
 }
 
 impl Handover {
-    /// The functions named by `CALL_STARTED_FUNCTION_NAME` and its siblings.
-    pub fn from_environment(environment: &Environment<'_>, aws: &SdkConfig) -> Result<Self, Misconfigured> {
-        let name = |function: Function| {
-            let variable = format!("{}_FUNCTION_NAME", function.as_str().to_uppercase().replace('-', "_"));
-            Ok::<_, Misconfigured>((function, environment.required(&variable)?))
-        };
-        let names = Function::iter().map(name).collect::<Result<_, _>>()?;
-        Ok(Self { invoker: Invoker::new(aws, TIMEOUT), names })
+    /// The event functions of the stack.
+    #[must_use]
+    pub fn from_environment(environment: &Environment<'_>, aws: &SdkConfig) -> Self {
+        let names = Function::iter().map(|function| (function, environment.function_name(function.as_str())));
+        Self { names: names.collect(), invoker: Invoker::new(aws, TIMEOUT) }
     }
 
     /// Has the event's function park the event and send a message to its queue. Both are done when this returns.

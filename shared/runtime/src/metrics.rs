@@ -12,9 +12,9 @@ use ringfence_vapi::FailureCode;
 use serde_json::{Map, Value, json};
 use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
-/// `METRICS_NAMESPACE`: the stack's name in a deployment.
+/// `STACK_NAME`, which only a deployment has.
 static NAMESPACE: LazyLock<String> =
-    LazyLock::new(|| std::env::var("METRICS_NAMESPACE").unwrap_or_else(|_| "ringfence".to_owned()));
+    LazyLock::new(|| std::env::var("STACK_NAME").unwrap_or_else(|_| "ringfence".to_owned()));
 
 /// A count.
 #[derive(Clone, Copy, Debug, EnumIter, IntoStaticStr, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use ringfence_vapi::{EventKey, FailureCode, OrgId, PartialTranscript};
 
 use crate::configuration::{Environment, Misconfigured};
 use crate::metrics::{Counts, Metric};
-use crate::queues::BROADCAST_QUEUE;
+use crate::queues::{BROADCAST_RETRY, named_queue};
 use crate::start;
 
 /// The function `broadcast-retry` pushes to larger audiences, so that the sender of the webhook does not wait for them.
@@ -46,14 +46,14 @@ impl Pusher {
         Ok(Self::from_environment(environment, Arc::clone(database), connections, &aws_sdk_sqs::Client::new(aws))?)
     }
 
-    /// With the queue in `BROADCAST_QUEUE_URL`.
+    /// With the queue of the function `broadcast-retry`.
     pub fn from_environment(
         environment: &Environment<'_>,
         database: Arc<Database>,
         connections: Connections,
         sqs: &aws_sdk_sqs::Client,
     ) -> Result<Self, Misconfigured> {
-        let broadcasts = Queue::new(sqs.clone(), environment.required(BROADCAST_QUEUE)?);
+        let broadcasts = named_queue(environment, sqs, BROADCAST_RETRY)?;
         Ok(Self::new(database, connections, broadcasts))
     }
 

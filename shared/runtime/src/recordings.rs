@@ -10,10 +10,9 @@ use ringfence_vapi::{Event, FailureCode, OrgId};
 use crate::configuration::{Environment, Misconfigured};
 use crate::envelope::EnvelopeError;
 use crate::metrics::{Counts, Metric};
+use crate::queues::named_queue;
 
-const QUEUE: &str = "RECORDING_UPLOAD_QUEUE_URL";
-
-/// The function behind the queue, as failed operations name it.
+/// The function behind the queue, as its queues and failed operations name it.
 pub const RECORDING_UPLOAD: &str = "recording-upload";
 /// The sender of the webhook waits this long at most.
 const SEND_TIMEOUT: Duration = Duration::from_millis(200);
@@ -23,15 +22,9 @@ const SEND_TIMEOUT: Duration = Duration::from_millis(200);
 pub struct RecordingQueue(Queue);
 
 impl RecordingQueue {
-    /// The queue in `RECORDING_UPLOAD_QUEUE_URL`.
+    /// The queue of the function `recording-upload`.
     pub fn from_environment(environment: &Environment<'_>, client: &Client) -> Result<Self, Misconfigured> {
-        Ok(Self(Queue::new(client.clone(), environment.required(QUEUE)?)))
-    }
-
-    /// The same, for functions that may have no right to send to it.
-    #[must_use]
-    pub fn optional(environment: &Environment<'_>, client: &Client) -> Option<Self> {
-        environment.optional(QUEUE).map(|url| Self(Queue::new(client.clone(), url)))
+        Ok(Self(named_queue(environment, client, RECORDING_UPLOAD)?))
     }
 
     /// Sends a message for each recording that an applied event names.

@@ -46,16 +46,16 @@ pub struct RetryQueues {
 impl RetryQueues {
     /// The queues of the environment, with the SDK's configuration `aws`.
     pub fn connect(environment: &Environment<'_>, aws: &SdkConfig) -> Result<Self, Misconfigured> {
-        Self::from_environment(environment, &Client::new(aws), Handover::from_environment(environment, aws)?)
+        Self::from_environment(environment, &Client::new(aws), Handover::from_environment(environment, aws))
     }
 
-    /// The queues named by `CALL_STARTED_QUEUE_URL` and its siblings.
+    /// The queues at `QUEUE_URL_PREFIX`.
     pub fn from_environment(
         environment: &Environment<'_>,
         client: &Client,
         handover: Handover,
     ) -> Result<Self, Misconfigured> {
-        let queue = |function| named_queue(environment, client, function, "QUEUE_URL");
+        let queue = |function: Function| named_queue(environment, client, function.as_str());
         Ok(Self {
             handover,
             call_started: queue(Function::CallStarted)?,

@@ -12,7 +12,7 @@ use ringfence_harness::local::secrets::Secrets;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Creates the secrets. Returns the template parameters with their ARNs.
+/// Creates the secrets. Returns the template parameters with their ARNs and versions.
 pub(super) async fn create(endpoint: &str, database: &Database, secrets: &Secrets) -> Result<Vec<String>> {
     let ca = std::env::var("DATABASE_CA_PEM").ok();
     let of_database = json!({
@@ -22,10 +22,14 @@ pub(super) async fn create(endpoint: &str, database: &Database, secrets: &Secret
         "ca_pem": ca,
     });
     let of_keys = json!({ "master_keys": secrets.master_keys_variable() });
+    let database = create_one(endpoint, "ringfence/database", &of_database).await?;
+    let keys = create_one(endpoint, "ringfence/keys", &of_keys).await?;
     Ok(vec![
-        format!("DatabaseSecretArn={}", create_one(endpoint, "ringfence/database", &of_database).await?),
+        format!("DatabaseSecretArn={}", database.arn),
+        format!("DatabaseSecretVersion={}", database.version_id),
         format!("DatabaseCa={}", if ca.is_some() { "secret" } else { "public" }),
-        format!("RingfenceSecretArn={}", create_one(endpoint, "ringfence/keys", &of_keys).await?),
+        format!("RingfenceSecretArn={}", keys.arn),
+        format!("RingfenceSecretVersion={}", keys.version_id),
     ])
 }
 
@@ -33,10 +37,12 @@ pub(super) async fn create(endpoint: &str, database: &Database, secrets: &Secret
 struct Created {
     #[serde(rename = "ARN")]
     arn: String,
+    #[serde(rename = "VersionId")]
+    version_id: String,
 }
 
-/// Creates a secret and returns its ARN. MiniStack accepts requests without a signature.
-async fn create_one(endpoint: &str, name: &str, value: &Value) -> Result<String> {
+/// Creates a secret. MiniStack accepts requests without a signature.
+async fn create_one(endpoint: &str, name: &str, value: &Value) -> Result<Created> {
     let request = json!({ "Name": name, "SecretString": value.to_string() });
     let answer = http::client(LIMIT)?
         .post(endpoint)
@@ -47,6 +53,5 @@ async fn create_one(endpoint: &str, name: &str, value: &Value) -> Result<String>
         .await
         .and_then(reqwest::Response::error_for_status)
         .context(format_args!("create the secret {name}"))?;
-    let created: Created = answer.json().await.context(format_args!("create the secret {name}"))?;
-    Ok(created.arn)
+    answer.json().await.context(format_args!("create the secret {name}"))
 }

@@ -1,14 +1,9 @@
 //! Environment variables of the functions.
 
-use ringfence_vapi::Function;
-use strum::IntoEnumIterator as _;
-
 use super::backing::Backing;
 use super::buckets;
 use super::gateway::{connections_endpoint, live_url};
-use super::queues::{
-    ACCESS_KEY, BROADCASTS, Queues, RECORDINGS, REGION, dead_letter_queue, dead_letters_of, queue_of, retry_queue,
-};
+use super::queues::{ACCESS_KEY, Queues, REGION, url_prefix};
 use crate::error::Result;
 
 /// Simulated calls have their recordings on this machine, real calls at Vapi.
@@ -31,7 +26,6 @@ pub fn of_functions(backing: &Backing, base_url: &str) -> Result<Environment> {
     environment.extend(of_waiting_work(&backing.queues));
     environment.push(("CONNECTIONS_ENDPOINT".to_owned(), connections_endpoint(backing.gateway_port)));
     environment.push(("LIVE_URL".to_owned(), live_url(backing.gateway_port)));
-    environment.push(("CONSOLE_COMMANDS_FUNCTION_NAME".to_owned(), "console-commands".to_owned()));
     // Endpoints under development run on this machine.
     environment.push(("EGRESS_POLICY".to_owned(), "anywhere".to_owned()));
     environment.push(("RECORDING_HOSTS".to_owned(), RECORDING_HOSTS.to_owned()));
@@ -42,25 +36,13 @@ pub fn of_functions(backing: &Backing, base_url: &str) -> Result<Environment> {
     Ok(environment)
 }
 
-/// Variables with the addresses of the queues, of the bucket of parked events and of the bucket of recordings.
+/// Variables with the URL of the queues, and the names of the buckets of parked events and of recordings. Local functions
+/// have no prefix before their names.
 #[must_use]
 pub fn of_waiting_work(queues: &Queues) -> Environment {
     let buckets = [("PARKING_BUCKET", buckets::PARKING), ("RECORDINGS_BUCKET", buckets::RECORDINGS)];
     let mut environment: Environment = buckets.map(|(name, bucket)| (name.to_owned(), bucket.to_owned())).to_vec();
-    for function in Function::iter() {
-        let name = function.as_str().to_uppercase().replace('-', "_");
-        let url = |queue: &str| queues.get(queue).cloned().unwrap_or_default();
-        environment.push((format!("{name}_QUEUE_URL"), url(&retry_queue(function))));
-        environment.push((format!("{name}_DLQ_URL"), url(&dead_letter_queue(function))));
-        environment.push((format!("{name}_FUNCTION_NAME"), function.to_string()));
-    }
-    let others = [
-        ("BROADCAST_QUEUE_URL", queue_of(BROADCASTS)),
-        ("BROADCAST_DLQ_URL", dead_letters_of(BROADCASTS)),
-        ("RECORDING_UPLOAD_QUEUE_URL", queue_of(RECORDINGS)),
-        ("RECORDING_UPLOAD_DLQ_URL", dead_letters_of(RECORDINGS)),
-    ];
-    environment.extend(others.map(|(name, queue)| (name.to_owned(), queues.get(&queue).cloned().unwrap_or_default())));
+    environment.extend(url_prefix(queues).map(|prefix| ("QUEUE_URL_PREFIX".to_owned(), prefix.to_owned())));
     environment
 }
 

@@ -9,6 +9,7 @@ use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName;
 use ringfence_runtime::consumer::LAST_RECEIVE;
+use ringfence_runtime::queues::BROADCAST_RETRY;
 use ringfence_runtime::recordings::RECORDING_UPLOAD;
 use ringfence_vapi::Function;
 use serde_json::json;
@@ -68,7 +69,7 @@ pub fn dead_letter_queue(function: Function) -> String {
 }
 
 /// Name of the queue of broadcasts and of its consumer.
-pub const BROADCASTS: &str = "broadcast-retry";
+pub const BROADCASTS: &str = BROADCAST_RETRY;
 
 /// Name of the queue of recordings and of its consumer.
 pub const RECORDINGS: &str = RECORDING_UPLOAD;
@@ -88,6 +89,12 @@ pub fn queue_of(consumer: &str) -> String {
 #[must_use]
 pub fn dead_letters_of(consumer: &str) -> String {
     format!("ringfence-{consumer}-dlq")
+}
+
+/// URL of every queue up to the name of its consumer. None: no queue was created.
+#[must_use]
+pub fn url_prefix(queues: &Queues) -> Option<&str> {
+    queues.get(&queue_of(RECORDINGS))?.strip_suffix(RECORDINGS)
 }
 
 /// Creates all queues. Existing queues are not changed.

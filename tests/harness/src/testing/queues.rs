@@ -1,6 +1,5 @@
 //! Real queues for one test.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -13,6 +12,8 @@ use ringfence_aws::{Bucket, Connections};
 use ringfence_core::Database;
 use ringfence_runtime::envelope::{self, Opened};
 use ringfence_runtime::events::EventWorker;
+use ringfence_runtime::queues::BROADCAST_RETRY;
+use ringfence_runtime::recordings::RECORDING_UPLOAD;
 use ringfence_runtime::{
     Backoff, Consumer, Environment, FunctionQueues, Handover, Parking, Pipeline, Pusher, RecordingQueue, RetryQueues,
 };
@@ -22,8 +23,6 @@ use uuid::Uuid;
 
 use super::setting;
 
-const BUCKETS: [&str; 2] = ["RECORDINGS_BUCKET", "PARKING_BUCKET"];
-
 /// Retry queue and dead-letter queue of each event function, and the bucket of parked events.
 pub struct TestQueues {
     client: Client,
@@ -32,7 +31,10 @@ pub struct TestQueues {
     functions: Option<String>,
     /// Endpoint of viewers' connections.
     connections: Option<String>,
-    urls: HashMap<String, String>,
+    /// URL of every queue up to the name of its function.
+    url_prefix: String,
+    /// Bucket of parked events. The name of the bucket of recordings begins with it.
+    bucket: String,
 }
 
 impl TestQueues {
@@ -41,33 +43,25 @@ impl TestQueues {
         let aws = configuration(&setting("RINGFENCE_TEST_SQS_ENDPOINT")).await;
         let client = Client::new(&aws);
         let prefix = Uuid::new_v4().simple().to_string();
-        let mut urls = HashMap::new();
-        for function in Function::iter() {
-            for suffix in ["QUEUE_URL", "DLQ_URL"] {
-                let variable = format!("{}_{suffix}", function.as_str().to_uppercase().replace('-', "_"));
-                let queue = client.create_queue().queue_name(format!("{prefix}-{variable}"));
-                let queue =
-                    queue.attributes(QueueAttributeName::VisibilityTimeout, "180").send().await.expect("a queue");
-                urls.insert(variable, queue.queue_url.expect("a URL"));
+        let mut url_prefix = None;
+        for function in Function::iter().map(Function::as_str).chain([BROADCAST_RETRY, RECORDING_UPLOAD]) {
+            for name in [function.to_owned(), format!("{function}-dlq")] {
+                let mut queue = client.create_queue().queue_name(format!("{prefix}-{name}"));
+                if Function::iter().any(|event| event.as_str() == function) {
+                    queue = queue.attributes(QueueAttributeName::VisibilityTimeout, "180");
+                }
+                let url = queue.send().await.expect("a queue").queue_url.expect("a URL");
+                url_prefix = url.strip_suffix(&name).map(str::to_owned);
             }
-            let variable = format!("{}_FUNCTION_NAME", function.as_str().to_uppercase().replace('-', "_"));
-            urls.insert(variable, function.to_string());
         }
-        for variable in
-            ["BROADCAST_QUEUE_URL", "BROADCAST_DLQ_URL", "RECORDING_UPLOAD_QUEUE_URL", "RECORDING_UPLOAD_DLQ_URL"]
-        {
-            let queue = client.create_queue().queue_name(format!("{prefix}-{variable}")).send().await.expect("a queue");
-            urls.insert(variable.to_owned(), queue.queue_url.expect("a URL"));
-        }
-        urls.insert("RECORDINGS_BUCKET".to_owned(), format!("{prefix}-recordings"));
-        urls.insert("PARKING_BUCKET".to_owned(), prefix);
-        Self { client, aws, functions: None, connections: None, urls }
+        let url_prefix = url_prefix.expect("a URL that ends with the queue's name");
+        Self { client, aws, functions: None, connections: None, url_prefix, bucket: prefix }
     }
 
     /// Queues with functions that are invoked at an endpoint, and with the bucket of parked events.
     pub async fn with_functions(endpoint: &str) -> Self {
         let queues = Self { functions: Some(endpoint.to_owned()), ..Self::new().await };
-        queues.s3().create_bucket().bucket(&queues.urls["PARKING_BUCKET"]).send().await.expect("a bucket");
+        queues.s3().create_bucket().bucket(&queues.bucket).send().await.expect("a bucket");
         queues
     }
 
@@ -108,7 +102,7 @@ impl TestQueues {
 
     /// Receives the messages on the queue of broadcasts as Lambda passes them to the function.
     pub async fn take_broadcasts(&self) -> SqsEvent {
-        let messages = self.receive(&self.urls["BROADCAST_QUEUE_URL"]).await;
+        let messages = self.receive(&self.url(BROADCAST_RETRY)).await;
         let mut event = SqsEvent::default();
         event.records = messages.into_iter().map(as_lambda_message).collect();
         event
@@ -116,28 +110,28 @@ impl TestQueues {
 
     /// Sends a text to the queue of broadcasts.
     pub async fn put_broadcast(&self, text: &str) {
-        let send = self.client.send_message().queue_url(&self.urls["BROADCAST_QUEUE_URL"]).message_body(text);
+        let send = self.client.send_message().queue_url(self.url(BROADCAST_RETRY)).message_body(text);
         send.send().await.expect("sent");
     }
 
     /// Deletes messages that were received from the queue of broadcasts, as Lambda does.
     pub async fn delete_broadcasts(&self, receipt_handles: &[String]) {
         for handle in receipt_handles {
-            let delete = self.client.delete_message().queue_url(&self.urls["BROADCAST_QUEUE_URL"]);
+            let delete = self.client.delete_message().queue_url(self.url(BROADCAST_RETRY));
             delete.receipt_handle(handle).send().await.expect("deleted");
         }
     }
 
     /// Number of broadcasts on the dead-letter queue.
     pub async fn dead_broadcasts(&self) -> usize {
-        self.receive(&self.urls["BROADCAST_DLQ_URL"]).await.len()
+        self.receive(&self.dead_letters_url(BROADCAST_RETRY)).await.len()
     }
 
     /// Queues with the buckets of recordings and of parked events.
     pub async fn with_bucket() -> Self {
         let queues = Self::new().await;
-        for name in BUCKETS {
-            queues.s3().create_bucket().bucket(&queues.urls[name]).send().await.expect("a bucket");
+        for name in queues.buckets() {
+            queues.s3().create_bucket().bucket(name).send().await.expect("a bucket");
         }
         queues
     }
@@ -162,10 +156,10 @@ impl TestQueues {
                 contents.push((name.clone(), as_json(message.body.unwrap_or_default())));
             }
         }
-        for name in BUCKETS {
-            let objects = self.s3().list_objects_v2().bucket(&self.urls[name]).send().await.expect("a list");
+        for name in self.buckets() {
+            let objects = self.s3().list_objects_v2().bucket(&name).send().await.expect("a list");
             for key in objects.contents().iter().filter_map(|object| object.key()) {
-                let object = self.s3().get_object().bucket(&self.urls[name]).key(key).send().await.expect("an object");
+                let object = self.s3().get_object().bucket(&name).key(key).send().await.expect("an object");
                 let bytes = object.body.collect().await.expect("bytes").into_bytes();
                 contents.push((
                     name.to_owned(),
@@ -179,7 +173,7 @@ impl TestQueues {
     /// Bucket of recordings.
     #[must_use]
     pub fn bucket(&self) -> Bucket {
-        Bucket::new(self.s3(), &self.urls["RECORDINGS_BUCKET"])
+        Bucket::new(self.s3(), self.recordings_bucket())
     }
 
     /// Sender of requests to fetch recordings.
@@ -196,7 +190,7 @@ impl TestQueues {
 
     /// Receives a message from the queue of recordings as Lambda passes it to the function.
     pub async fn take_recording(&self) -> SqsEvent {
-        let messages = self.receive_some(&self.urls["RECORDING_UPLOAD_QUEUE_URL"], 1).await;
+        let messages = self.receive_some(&self.url(RECORDING_UPLOAD), 1).await;
         let mut event = SqsEvent::default();
         event.records = messages.into_iter().map(as_lambda_message).collect();
         event
@@ -204,24 +198,24 @@ impl TestQueues {
 
     /// Sends a text to the queue of recordings.
     pub async fn put_recording(&self, text: &str) {
-        let send = self.client.send_message().queue_url(&self.urls["RECORDING_UPLOAD_QUEUE_URL"]).message_body(text);
+        let send = self.client.send_message().queue_url(self.url(RECORDING_UPLOAD)).message_body(text);
         send.send().await.expect("sent");
     }
 
     /// Failure codes of the recordings on the dead-letter queue.
     pub async fn dead_recordings(&self) -> Vec<String> {
-        self.codes_in(&self.urls["RECORDING_UPLOAD_DLQ_URL"]).await
+        self.codes_in(&self.dead_letters_url(RECORDING_UPLOAD)).await
     }
 
     /// Keys of the stored recordings.
     pub async fn stored(&self) -> Vec<String> {
-        let objects = self.s3().list_objects_v2().bucket(&self.urls["RECORDINGS_BUCKET"]).send().await.expect("a list");
+        let objects = self.s3().list_objects_v2().bucket(self.recordings_bucket()).send().await.expect("a list");
         objects.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect()
     }
 
     /// Keys of the parked events.
     pub async fn parked(&self) -> Vec<String> {
-        let objects = self.s3().list_objects_v2().bucket(&self.urls["PARKING_BUCKET"]).send().await.expect("a list");
+        let objects = self.s3().list_objects_v2().bucket(&self.bucket).send().await.expect("a list");
         objects.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect()
     }
 
@@ -242,7 +236,7 @@ impl TestQueues {
     #[must_use]
     pub fn retry_queues(&self) -> RetryQueues {
         let aws = self.aws_at(self.functions.as_deref().unwrap_or("http://127.0.0.1:1"));
-        let handover = Handover::from_environment(&self.environment(), &aws).expect("all functions");
+        let handover = Handover::from_environment(&self.environment(), &aws);
         RetryQueues::from_environment(&self.environment(), &self.client, handover).expect("all queues")
     }
 
@@ -277,13 +271,13 @@ impl TestQueues {
 
     /// Sends a text to a function's retry queue.
     pub async fn put(&self, function: Function, text: &str) {
-        let url = self.url(function, "QUEUE_URL");
+        let url = self.url(function.as_str());
         self.client.send_message().queue_url(url).message_body(text).send().await.expect("sent");
     }
 
     /// Receives the messages on a function's retry queue as Lambda passes them to the function.
     pub async fn take(&self, function: Function) -> SqsEvent {
-        let messages = self.receive(self.url(function, "QUEUE_URL")).await;
+        let messages = self.receive(&self.url(function.as_str())).await;
         let mut event = SqsEvent::default();
         event.records = messages.into_iter().map(as_lambda_message).collect();
         event
@@ -298,7 +292,7 @@ impl TestQueues {
 
     /// Failure codes of the messages on a function's dead-letter queue.
     pub async fn dead_letters(&self, function: Function) -> Vec<String> {
-        self.codes_in(self.url(function, "DLQ_URL")).await
+        self.codes_in(&self.dead_letters_url(function.as_str())).await
     }
 
     async fn codes_in(&self, url: &str) -> Vec<String> {
@@ -332,11 +326,28 @@ impl TestQueues {
     /// Variables with the addresses of the queues, the bucket and the functions.
     #[must_use]
     pub fn environment(&self) -> Environment<'_> {
-        Environment::from_fn(|name| self.urls.get(name).cloned())
+        Environment::from_fn(|name| match name {
+            "QUEUE_URL_PREFIX" => Some(self.url_prefix.clone()),
+            "PARKING_BUCKET" => Some(self.bucket.clone()),
+            "RECORDINGS_BUCKET" => Some(self.recordings_bucket()),
+            _ => None,
+        })
     }
 
-    fn url(&self, function: Function, suffix: &str) -> &str {
-        &self.urls[&format!("{}_{suffix}", function.as_str().to_uppercase().replace('-', "_"))]
+    fn buckets(&self) -> [String; 2] {
+        [self.recordings_bucket(), self.bucket.clone()]
+    }
+
+    fn recordings_bucket(&self) -> String {
+        format!("{}-recordings", self.bucket)
+    }
+
+    fn url(&self, function: &str) -> String {
+        format!("{}{function}", self.url_prefix)
+    }
+
+    fn dead_letters_url(&self, function: &str) -> String {
+        self.url(&format!("{function}-dlq"))
     }
 
     async fn receive(&self, url: &str) -> Vec<aws_sdk_sqs::types::Message> {
