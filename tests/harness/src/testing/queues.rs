@@ -37,6 +37,12 @@ pub struct TestQueues {
     bucket: String,
 }
 
+/// Names of all queues, without their prefix.
+fn queue_names() -> impl Iterator<Item = String> {
+    let functions = Function::iter().map(Function::as_str).chain([BROADCAST_RETRY, RECORDING_UPLOAD]);
+    functions.flat_map(|function| [function.to_owned(), format!("{function}-dlq")])
+}
+
 impl TestQueues {
     /// Creates the queues.
     pub async fn new() -> Self {
@@ -44,15 +50,11 @@ impl TestQueues {
         let client = Client::new(&aws);
         let prefix = Uuid::new_v4().simple().to_string();
         let mut url_prefix = None;
-        for function in Function::iter().map(Function::as_str).chain([BROADCAST_RETRY, RECORDING_UPLOAD]) {
-            for name in [function.to_owned(), format!("{function}-dlq")] {
-                let mut queue = client.create_queue().queue_name(format!("{prefix}-{name}"));
-                if Function::iter().any(|event| event.as_str() == function) {
-                    queue = queue.attributes(QueueAttributeName::VisibilityTimeout, "180");
-                }
-                let url = queue.send().await.expect("a queue").queue_url.expect("a URL");
-                url_prefix = url.strip_suffix(&name).map(str::to_owned);
-            }
+        for name in queue_names() {
+            let queue = client.create_queue().queue_name(format!("{prefix}-{name}"));
+            let queue = queue.attributes(QueueAttributeName::VisibilityTimeout, "180");
+            let url = queue.send().await.expect("a queue").queue_url.expect("a URL");
+            url_prefix = url.strip_suffix(&name).map(str::to_owned);
         }
         let url_prefix = url_prefix.expect("a URL that ends with the queue's name");
         Self { client, aws, functions: None, connections: None, url_prefix, bucket: prefix }
@@ -140,10 +142,11 @@ impl TestQueues {
     /// text of an event is its JSON, also if it is compressed. The messages stay where they are.
     pub async fn contents(&self) -> Vec<(String, String)> {
         let mut contents = Vec::new();
-        for (name, url) in self.urls.iter().filter(|(name, _)| name.ends_with("_URL")) {
+        for name in queue_names() {
+            let url = self.url(&name);
             let mut held = Vec::new();
             loop {
-                let messages = self.receive(url).await;
+                let messages = self.receive(&url).await;
                 if messages.is_empty() {
                     break;
                 }
@@ -151,7 +154,7 @@ impl TestQueues {
             }
             for message in held {
                 let handle = message.receipt_handle.unwrap_or_default();
-                let release = self.client.change_message_visibility().queue_url(url).receipt_handle(handle);
+                let release = self.client.change_message_visibility().queue_url(&url).receipt_handle(handle);
                 release.visibility_timeout(0).send().await.expect("released");
                 contents.push((name.clone(), as_json(message.body.unwrap_or_default())));
             }
@@ -162,7 +165,7 @@ impl TestQueues {
                 let object = self.s3().get_object().bucket(&name).key(key).send().await.expect("an object");
                 let bytes = object.body.collect().await.expect("bytes").into_bytes();
                 contents.push((
-                    name.to_owned(),
+                    name.clone(),
                     format!("{key} {}", as_json(String::from_utf8_lossy(&bytes).into_owned())),
                 ));
             }
