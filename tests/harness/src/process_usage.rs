@@ -22,6 +22,19 @@ pub fn cpu_of_server(pid: u32) -> Duration {
     living + ended_children(pid).unwrap_or_default()
 }
 
+/// CPU time of a `PostgreSQL` server's live sessions, without its background processes.
+#[must_use]
+pub fn cpu_of_sessions(server: u32) -> Duration {
+    family(server).into_iter().filter(|pid| is_session(*pid)).map(cpu).sum()
+}
+
+/// A session's title is `postgres: ROLE DATABASE HOST(PORT) ...`, that of a background process a name without a port.
+fn is_session(pid: u32) -> bool {
+    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let title = String::from_utf8_lossy(&title);
+    title.starts_with("postgres: ") && title.split(' ').nth(3).is_some_and(|host| host.contains('('))
+}
+
 /// Busy and idle ticks of a core since the machine started. Waiting for a disk is idle.
 #[must_use]
 pub fn core(number: &str) -> [u64; 2] {
