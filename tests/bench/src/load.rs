@@ -104,15 +104,19 @@ impl Usage {
     pub(super) async fn measure(site: &Site<'_>, handlers: &[u32], window: Window) -> Self {
         let used = || {
             let functions: Duration = handlers.iter().copied().map(process::cpu).sum();
-            let (server, sessions) = (process::cpu_of_server(site.server), process::cpu_of_sessions(site.server));
-            [server, sessions, functions, process::cpu(std::process::id())]
+            [process::cpu_of_server(site.server), functions, process::cpu(std::process::id())]
         };
         let cores = || [SERVER_CORE, LOAD_CORE].map(process::core);
         tokio::time::sleep(window.warm_up).await;
+        let sessions_before = process::cpu_of_sessions(site.server);
         let (from, before, cores_before) = (since_epoch(), used(), cores());
         tokio::time::sleep(window.length).await;
         let (to, after, cores_after) = (since_epoch(), used(), cores());
-        let [server, sessions, functions, load] = [0, 1, 2, 3].map(|index| after[index].saturating_sub(before[index]));
+        let [server, functions, load] = [0, 1, 2].map(|index| after[index].saturating_sub(before[index]));
+        // Session by session: one that ends in the window, such as of the run before, is left out.
+        let sessions = process::cpu_of_sessions(site.server).into_iter();
+        let sessions =
+            sessions.map(|(pid, cpu)| cpu.saturating_sub(sessions_before.get(&pid).copied().unwrap_or_default())).sum();
         let cores = [0, 1].map(|core| busy(cores_before[core], cores_after[core]));
         Self { from, to, server, sessions, functions, load, cores }
     }

@@ -1,5 +1,6 @@
 //! CPU time, memory and CPU affinity of processes on Linux.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -22,10 +23,10 @@ pub fn cpu_of_server(pid: u32) -> Duration {
     living + ended_children(pid).unwrap_or_default()
 }
 
-/// CPU time of a `PostgreSQL` server's live sessions, without its background processes.
+/// CPU time of each live session of a `PostgreSQL` server, by process id.
 #[must_use]
-pub fn cpu_of_sessions(server: u32) -> Duration {
-    family(server).into_iter().filter(|pid| is_session(*pid)).map(cpu).sum()
+pub fn cpu_of_sessions(server: u32) -> BTreeMap<u32, Duration> {
+    family(server).into_iter().filter(|pid| is_session(*pid)).map(|pid| (pid, cpu(pid))).collect()
 }
 
 /// A session's title is `postgres: ROLE DATABASE HOST(PORT) ...`, that of a background process a name without a port.
