@@ -14,9 +14,13 @@ use super::events::{CUSTOMERS_OF_A_CLIENT, Events, FIRST_CUSTOMER, FIRST_NUMBER,
 use super::load::{Answered, Run, Usage, Window};
 use super::site::Site;
 use ringfence_harness::error::{Context, Error, Result};
+use ringfence_harness::process_usage as process;
+use ringfence_harness::wait::wait_until;
 
 /// Limit for the length of an argument: a program's argument is at most 128 KiB.
 const MAX_PIECE: usize = 100_000;
+/// Timeout of opening pgbench's sessions. If it fails, its own error is reported.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A script for pgbench, and the texts that it refers to.
 pub(super) struct Script {
@@ -56,7 +60,8 @@ pub(super) async fn run_script(
     let folder = tempfolder(site)?;
     let (file, log) = (folder.join("script.sql"), folder.join("log"));
     fs::write(&file, &script.text).context("write pgbench's script")?;
-    let seconds = (window.warm_up + window.length).as_secs_f64().ceil();
+    // A second more, so that the sessions outlive the window.
+    let seconds = (window.warm_up + window.length).as_secs_f64().ceil() + 1.0;
     let mut pgbench = Command::new(site.bin.join("pgbench"));
     pgbench.args(["--no-vacuum", "--jobs=1", "--log", "--protocol"]);
     pgbench.arg(if connections.are_prepared { "prepared" } else { "extended" });
@@ -67,14 +72,24 @@ pub(super) async fn run_script(
     }
     pgbench.arg(connections.url).env("PGSSLMODE", "disable").env("PGOPTIONS", "");
     pgbench.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let known = process::cpu_of_sessions(site.server);
     let running = pgbench.spawn().context("run pgbench")?;
-    let (output, usage) = tokio::join!(running.wait_with_output(), Usage::measure(site, &[], window));
+    let measured = async {
+        // pgbench's time begins when all of its sessions are open.
+        let are_open = async || {
+            let sessions = process::cpu_of_sessions(site.server);
+            let new = sessions.keys().filter(|pid| !known.contains_key(pid)).count();
+            Ok(u64::try_from(new).is_ok_and(|new| new >= connections.count))
+        };
+        wait_until(CONNECT_TIMEOUT, are_open).await?;
+        Ok::<_, Error>(Usage::measure(site, &[], window).await)
+    };
+    let (output, usage) = tokio::join!(running.wait_with_output(), measured);
     let output = output.context("run pgbench")?;
     if !output.status.success() {
         return Err(Error::new(format!("pgbench failed: {}", String::from_utf8_lossy(&output.stderr))));
     }
-    let answered = read_log(&folder)?;
-    Ok((answered, usage))
+    Ok((read_log(&folder)?, usage?))
 }
 
 /// An empty folder for one run.
