@@ -44,7 +44,7 @@ const SEQUENCES: [Sequence; 5] = [
         is_flat: false,
     },
     Sequence { name: "transcripts, in order", kind: Kind::Transcript, is_in_order: true, calls: 10, is_flat: true },
-    Sequence { name: "reports, in order", kind: Kind::Report, is_in_order: true, calls: 2, is_flat: false },
+    Sequence { name: "reports, in order", kind: Kind::Report, is_in_order: true, calls: 2, is_flat: true },
     Sequence { name: "reports, backwards", kind: Kind::Report, is_in_order: false, calls: 1, is_flat: false },
 ];
 
