@@ -30,7 +30,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// Limit for any wait.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A database with one org, queues, a webhook function, and the WebSocket API in front of the live function.
 struct Stage {
@@ -157,7 +157,7 @@ impl Viewer {
     /// Next message. `None` if the connection was closed.
     async fn next(&mut self) -> Option<Value> {
         loop {
-            match tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message") {
+            match tokio::time::timeout(TIMEOUT, self.socket.next()).await.expect("a message") {
                 Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 _ => return None,

@@ -27,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::Client;
 
 /// Longer than any operation in these tests.
-const PATIENCE: Duration = Duration::from_mins(5);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A database with one org, real queues, a real bucket, and a fake of Vapi's storage.
 pub(crate) struct Stage {
@@ -111,7 +111,7 @@ impl Stage {
     }
 
     pub(crate) async fn maintain(&self, job: Job, dry_run: bool) -> Report {
-        self.maintenance().run(JobRequest { job, dry_run }, Instant::now() + PATIENCE).await.unwrap()
+        self.maintenance().run(JobRequest { job, dry_run }, Instant::now() + TIMEOUT).await.unwrap()
     }
 
     /// Rows of a call's recordings, by kind.
@@ -160,7 +160,7 @@ impl Stage {
 /// Runs a function on a batch. Returns the number of failed messages.
 pub(crate) async fn fetch_with(uploader: &Consumer<Uploader>, batch: SqsEvent) -> usize {
     assert_eq!(batch.records.len(), 1, "a message waits");
-    let response = Box::pin(uploader.consume(batch, Instant::now() + PATIENCE)).await;
+    let response = Box::pin(uploader.consume(batch, Instant::now() + TIMEOUT)).await;
     response.batch_item_failures.len()
 }
 

@@ -56,8 +56,9 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
 async fn drain(site: &Site<'_>, host: &Host, events: &Events, run: Run, window: Window) -> Result<(Answered, Usage)> {
     let end = since_epoch() + window.warm_up + window.length;
     let clients = (0..run.clients).map(|client| drain_for(site, host, events, (run.number, client), end));
+    let pids = host.pids(FUNCTION);
     let (answered, usage) =
-        tokio::join!(futures_util::future::try_join_all(clients), Usage::measure(site, Some((host, FUNCTION)), window));
+        tokio::join!(futures_util::future::try_join_all(clients), Usage::measure(site, &pids, window));
     let mut all = Answered::default();
     for (at, latency) in answered?.into_iter().flatten() {
         all.add(at, latency);

@@ -48,6 +48,8 @@ pub(super) enum Gap {
     Call,
     Number,
     Customer,
+    /// The time at which the event is sent. Only events that a section makes itself have it.
+    Now,
 }
 
 /// A part of a template.
@@ -62,8 +64,11 @@ pub(super) enum Part {
 pub(super) struct Template(pub(super) Vec<Part>);
 
 /// Events of one kind.
+#[derive(Clone, Debug)]
 pub(super) struct Events {
     pub(super) kind: Kind,
+    /// The webhook's body.
+    pub(super) body: Template,
     /// Request that API Gateway passes to the webhook function.
     pub(super) request: Template,
     /// Typed event that the webhook function sends to the database.
@@ -73,10 +78,11 @@ pub(super) struct Events {
 }
 
 /// Prefix of all calls' ids. Vapi's ids are version 7: those of later calls are greater, and so are these.
-const CALL_PREFIX: &str = "019d6b04-e541-7eaf-a178-";
+pub(super) const CALL_PREFIX: &str = "019d6b04-e541-7eaf-a178-";
 /// Placeholders for the gaps while templates are cut.
-const CALL_MARK: &str = "999999999999";
-const NUMBER_MARK: &str = "8888888888888888";
+pub(super) const CALL_MARK: &str = "999999999999";
+pub(super) const NUMBER_MARK: &str = "8888888888888888";
+pub(super) const NOW_MARK: &str = "66666666666666666666";
 const CUSTOMER_MARK: &str = "7777777777";
 /// Numbers of calls per client and per run.
 const CALLS_OF_A_CLIENT: u64 = 1_000_000;
@@ -145,10 +151,19 @@ impl Events {
         }
         Ok(Self {
             kind,
+            body: Template::cut(&body),
             request: Template::cut(&request(site, &body)?),
             event: Template::cut(&json.to_string()),
             key: Template::cut(&key),
         })
+    }
+
+    /// Events of the same kind that differ in key and time alone, so that a call can have any number of them.
+    pub(super) fn distinct(&self) -> Self {
+        let mut event: Value = serde_json::from_str(&self.event.uncut()).unwrap_or_default();
+        event["message_time"] = Value::String(NOW_MARK.to_owned());
+        let key = format!("{}:{NUMBER_MARK}", self.key.uncut());
+        Self { event: Template::cut(&event.to_string()), key: Template::cut(&key), ..self.clone() }
     }
 
     /// Request that API Gateway passes to the webhook function for an event.
@@ -158,12 +173,26 @@ impl Events {
 }
 
 impl Template {
-    fn cut(text: &str) -> Self {
+    pub(super) fn cut(text: &str) -> Self {
+        const GAPS: [(&str, Gap); 4] =
+            [(CALL_MARK, Gap::Call), (NUMBER_MARK, Gap::Number), (CUSTOMER_MARK, Gap::Customer), (NOW_MARK, Gap::Now)];
         let mut parts = vec![Part::Text(text.to_owned())];
-        for (mark, gap) in [(CALL_MARK, Gap::Call), (NUMBER_MARK, Gap::Number), (CUSTOMER_MARK, Gap::Customer)] {
+        for (mark, gap) in GAPS {
             parts = parts.into_iter().flat_map(|part| split(part, mark, gap)).collect();
         }
         Self(parts)
+    }
+
+    /// The text with its placeholders.
+    fn uncut(&self) -> String {
+        let mark = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Gap(Gap::Call) => CALL_MARK.to_owned(),
+            Part::Gap(Gap::Number) => NUMBER_MARK.to_owned(),
+            Part::Gap(Gap::Customer) => CUSTOMER_MARK.to_owned(),
+            Part::Gap(Gap::Now) => NOW_MARK.to_owned(),
+        };
+        self.0.iter().map(mark).collect()
     }
 
     /// The text with its gaps filled.
@@ -173,6 +202,7 @@ impl Template {
             Part::Gap(Gap::Call) => place.call.to_string(),
             Part::Gap(Gap::Number) => place.number.to_string(),
             Part::Gap(Gap::Customer) => place.customer.to_string(),
+            Part::Gap(Gap::Now) => Timestamp::now().to_string(),
         };
         self.0.iter().map(fill).collect()
     }

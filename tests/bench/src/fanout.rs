@@ -21,7 +21,7 @@ use ringfence_harness::local::{gateway, port, pump};
 use ringfence_harness::viewer::Viewer;
 
 const RUN: u64 = 8_700;
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Number of viewers, and number of webhooks that they receive.
 struct Plan {
@@ -89,7 +89,7 @@ async fn watch(site: &Site<'_>, host: &Host, url: &str, plan: &Plan) -> Result<V
         let posted = Instant::now();
         let seen = viewers
             .iter_mut()
-            .map(async |viewer| viewer.next(PATIENCE).await.map(|_| posted.elapsed().as_secs_f64() * 1_000.0));
+            .map(async |viewer| viewer.next(TIMEOUT).await.map(|_| posted.elapsed().as_secs_f64() * 1_000.0));
         let (answer, seen) = tokio::join!(host.invoke("webhook", request), join_all(seen));
         if !answer.as_ref().is_ok_and(|answer| is_taken(answer)) {
             return Err(Error::new(format!("a webhook was not acknowledged: {answer:?}")));

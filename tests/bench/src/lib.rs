@@ -1,20 +1,26 @@
-//! The benchmark: the cost of a webhook compared with pgbench, which runs the same SQL on the same server in the same
-//! run.
+//! The benchmark: the cost of a webhook compared with others in the same run: with pgbench, which runs the same SQL
+//! ([`throughput`]), with a plain Node handler ([`peer`]) and with bare upserts of the same rows ([`floor`]).
 //!
-//! [`site`] is the stack of the benchmark. [`events`] defines the events; [`load`] sends them through the functions,
-//! [`pgbench`] through `PostgreSQL`'s own benchmark, and [`throughput`] compares the two. Each other section measures
-//! one aspect. [`table`] prints the results.
+//! [`site`] is the stack of the benchmark, and [`history`] what its databases begin with. [`events`] defines the events;
+//! [`load`] sends them through the functions, [`pgbench`] through `PostgreSQL`'s own benchmark. Each other section
+//! measures one aspect. [`table`] prints the results.
 #![expect(clippy::print_stdout, reason = "a bench prints its tables")]
 
+mod churn;
+mod contention;
 mod cpu;
 mod drain;
 mod events;
 mod fanout;
+mod floor;
 mod growth;
+mod history;
 mod interactive;
 mod load;
+mod long_call;
 mod maintenance;
 mod outage;
+mod peer;
 mod pgbench;
 mod reading;
 mod site;
@@ -25,6 +31,7 @@ mod throughput;
 mod wire;
 
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -54,6 +61,14 @@ pub enum Section {
     Cpu,
     /// Webhooks compared with pgbench
     Throughput,
+    /// Webhooks compared with a plain Node handler
+    Peer,
+    /// PostgreSQL's CPU for an event, compared with bare upserts of the same rows
+    Floor,
+    /// PostgreSQL's CPU for the n-th event of a call
+    LongCall,
+    /// Many connections on one call and on one org
+    Contention,
     /// Drain of a retry queue
     Drain,
     /// Webhooks while the database is unavailable
@@ -66,6 +81,8 @@ pub enum Section {
     Growth,
     /// Removal of a million claims during webhooks
     Maintenance,
+    /// Dead rows and the growth of indexes during an hour of calls
+    Churn,
 }
 
 /// Selection and settings of the measurements.
@@ -78,6 +95,8 @@ pub struct Options {
     pub clients: Vec<u64>,
     /// Number of rounds of the throughput.
     pub rounds: Option<usize>,
+    /// Length of the churn. An hour if absent.
+    pub churn: Option<Duration>,
 }
 
 impl Options {
@@ -124,12 +143,17 @@ async fn measure(layout: &Layout, options: &Options) -> Result<()> {
             Section::Wire => wire::measure(&site, &mut report).await?,
             Section::Cpu => cpu::measure(&site, length, &mut report)?,
             Section::Throughput => throughput::measure(&site, options, &mut report).await?,
+            Section::Peer => peer::measure(&site, length, &mut report).await?,
+            Section::Floor => floor::measure(&site, length, &mut report).await?,
+            Section::LongCall => long_call::measure(&site, length, &mut report).await?,
+            Section::Contention => contention::measure(&site, length, &mut report).await?,
             Section::Drain => drain::measure(&site, length, &mut report).await?,
             Section::Outage => outage::measure(&site, length, &mut report).await?,
             Section::Interactive => interactive::measure(&site, length, &mut report).await?,
             Section::Fanout => fanout::measure(&site, length, &mut report).await?,
             Section::Growth => growth::measure(&site, length, &mut report).await?,
             Section::Maintenance => maintenance::measure(&site, length, &mut report).await?,
+            Section::Churn => churn::measure(&site, options, &mut report).await?,
         }
         // Written after each section, so that a later failure does not lose the results.
         report.write(&layout.path("bench.json"))?;

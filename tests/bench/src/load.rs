@@ -38,6 +38,7 @@ pub(super) struct Usage {
     from: Duration,
     to: Duration,
     server: Duration,
+    sessions: Duration,
     functions: Duration,
     load: Duration,
     /// Busy share of the server's and the load's core, 0 to 1. It has no meaning if all cores are shared.
@@ -54,6 +55,8 @@ pub(super) struct Figures {
     pub(super) p99: f64,
     /// In microseconds per event.
     pub(super) server_cpu: f64,
+    /// Part of `server_cpu` that the sessions use, without the background processes.
+    pub(super) sessions_cpu: f64,
     pub(super) functions_cpu: f64,
     /// CPU time of the clients and of the Lambda host, which run elsewhere in AWS.
     pub(super) load_cpu: f64,
@@ -86,6 +89,7 @@ impl Answered {
             p95: share(0.95),
             p99: share(0.99),
             server_cpu: each(usage.server),
+            sessions_cpu: each(usage.sessions),
             functions_cpu: each(usage.functions),
             load_cpu: each(usage.load),
             server_core: usage.cores[0] * 100.0,
@@ -95,22 +99,26 @@ impl Answered {
 }
 
 impl Usage {
-    /// Waits for the window and measures from its beginning to its end. `host` is the host of the functions, if they
-    /// run.
-    pub(super) async fn measure(site: &Site<'_>, host: Option<(&Host, &str)>, window: Window) -> Self {
-        let pids = host.map(|(host, function)| host.pids(function)).unwrap_or_default();
+    /// Waits for the window and measures from its beginning to its end. `handlers` are the processes that receive the
+    /// webhooks.
+    pub(super) async fn measure(site: &Site<'_>, handlers: &[u32], window: Window) -> Self {
         let used = || {
-            let functions: Duration = pids.iter().copied().map(process::cpu).sum();
+            let functions: Duration = handlers.iter().copied().map(process::cpu).sum();
             [process::cpu_of_server(site.server), functions, process::cpu(std::process::id())]
         };
         let cores = || [SERVER_CORE, LOAD_CORE].map(process::core);
         tokio::time::sleep(window.warm_up).await;
+        let sessions_before = process::cpu_of_sessions(site.server);
         let (from, before, cores_before) = (since_epoch(), used(), cores());
         tokio::time::sleep(window.length).await;
         let (to, after, cores_after) = (since_epoch(), used(), cores());
         let [server, functions, load] = [0, 1, 2].map(|index| after[index].saturating_sub(before[index]));
+        // Session by session: one that ends in the window, such as of the run before, is left out.
+        let sessions = process::cpu_of_sessions(site.server).into_iter();
+        let sessions =
+            sessions.map(|(pid, cpu)| cpu.saturating_sub(sessions_before.get(&pid).copied().unwrap_or_default())).sum();
         let cores = [0, 1].map(|core| busy(cores_before[core], cores_after[core]));
-        Self { from, to, server, functions, load, cores }
+        Self { from, to, server, sessions, functions, load, cores }
     }
 }
 
@@ -132,10 +140,9 @@ pub(super) async fn run(
     let answered = Mutex::new(Answered::default());
     let end = since_epoch() + window.warm_up + window.length;
     let clients = (0..run.clients).map(|client| post(host, events, (run, client), end, &answered));
-    let (posted, usage) = tokio::join!(
-        futures_util::future::try_join_all(clients),
-        Usage::measure(site, Some((host, "webhook")), window)
-    );
+    let pids = host.pids("webhook");
+    let (posted, usage) =
+        tokio::join!(futures_util::future::try_join_all(clients), Usage::measure(site, &pids, window));
     posted?;
     let answered = answered.into_inner().map_err(|_| Error::new("a client of the load panicked"))?;
     Ok((answered, usage))

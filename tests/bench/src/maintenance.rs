@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::events::{Events, Kind};
-use super::growth::fill;
+use super::history::fill;
 use super::load::{Figures, Run, Window};
 use super::site::Site;
 use super::table::{Limit, Report, Table, median, number};
@@ -81,8 +81,8 @@ pub(super) async fn measure(site: &Site<'_>, length: Length, report: &mut Report
     let per_second = removed as f64 / worked.as_secs_f64();
     row("claims removed in a second", per_second);
     row("longest statement, ms", longest.as_secs_f64() * 1000.0);
-    report.goal("longest statement of the cleaning, s", longest.as_secs_f64(), Limit::AtMost(1.0));
-    report.goal("a transcript beside the cleaning, of one alone", median(ratios), Limit::AtMost(1.2));
+    report.database_goal("longest statement of the cleaning, s", longest.as_secs_f64(), Limit::AtMost(1.0));
+    report.database_goal("a transcript beside the cleaning, of one alone", median(ratios), Limit::AtMost(1.2));
     report.add(table);
     Ok(())
 }

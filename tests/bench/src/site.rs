@@ -9,6 +9,7 @@ use ringfence_vapi::OrgId;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use super::history;
 use ringfence_harness::error::{Context, Error, Result};
 use ringfence_harness::lambda::FunctionSpec;
 use ringfence_harness::local::database::{self, Database};
@@ -66,7 +67,7 @@ pub(super) struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// Starts all services, with an empty database.
+    /// Starts all services, with a database of its own.
     pub(super) async fn start(layout: &'a Layout) -> Result<Self> {
         let (tools, secrets) = (Tools::install(layout).await?, Secrets::of(layout)?);
         let cluster = Cluster::of_bench(layout);
@@ -88,7 +89,7 @@ impl<'a> Site<'a> {
         site.on(DATABASE).await
     }
 
-    /// The same server with another database, which contains only an org.
+    /// The same server with another database, which contains an org, some tenants and some calls.
     pub(super) async fn on(&self, name: &str) -> Result<Self> {
         let database = Database::replace(&self.server_url, name, &self.secrets).await?;
         database::migrate(&database.owner_url, &self.secrets.app_password).await?;
@@ -97,9 +98,14 @@ impl<'a> Site<'a> {
         for statement in [ORG, KEY, AGENT, LEADS] {
             client.execute(statement, &[org.as_uuid()]).await.context("make the bench's org")?;
         }
-        client.batch_execute("VACUUM ANALYZE").await.context("analyse the bench's database")?;
+        history::begin(&client, org).await?;
         let key = self.secrets.master_keys()?.mint(Subject::Org(org), 1).expose().to_owned();
         Ok(Self { owner_url: database.owner_url, app_url: database.app_url, org, key, ..self.clone() })
+    }
+
+    /// An empty database on the same server, without tables; the superuser's URL.
+    pub(super) async fn empty_database(&self, name: &str) -> Result<String> {
+        Ok(Database::replace(&self.server_url, name, &self.secrets).await?.owner_url)
     }
 
     /// A connection of the superuser.

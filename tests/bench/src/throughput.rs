@@ -186,7 +186,7 @@ fn goals(report: &mut Report, rounds: &[(Kind, Rounds)]) {
     for (kind, rounds) in rounds {
         let name = kind.name();
         let ratio = rounds.ratio(|figures| figures.per_second);
-        report.goal(format!("{name}: throughput of pgbench's, N = {MANY}"), ratio, Limit::AtLeast(0.9));
+        report.goal(format!("{name}: throughput of pgbench's, N = {MANY}"), ratio, Limit::AtLeast(0.95));
         let cpu = rounds.ratio(|figures| figures.server_cpu);
         report.goal(format!("{name}: PostgreSQL's CPU of pgbench's, N = {MANY}"), cpu, Limit::AtMost(1.1));
     }

@@ -45,7 +45,7 @@ pub(super) async fn measure(site: &Site<'_>, report: &mut Report) -> Result<()> 
         let body = events.request(kind.place(RUN, 0, 0)).len().to_string();
         let figures = [round_trips, counted[0], counted[1]].map(number);
         table.row([kind.name().to_owned(), body].into_iter().chain(figures));
-        report.goal(format!("{}: round trips", kind.name()), round_trips, Limit::AtMost(1.0));
+        report.database_goal(format!("{}: round trips", kind.name()), round_trips, Limit::AtMost(1.0));
     }
     host.stop().await;
     report.add(table);

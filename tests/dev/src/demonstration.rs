@@ -16,7 +16,7 @@ use ringfence_simulate::sender::Pace;
 use ringfence_simulate::{Manner, Target, send, show};
 
 /// The first invocations of the functions are the slowest.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Sends one call to the stack's own org, compares its rows with the expected rows, and prints them.
 pub(crate) async fn demonstrate(layout: &Layout, stack: &Stack) -> Result<()> {
@@ -30,7 +30,7 @@ pub(crate) async fn demonstrate(layout: &Layout, stack: &Stack) -> Result<()> {
     let manner = Manner { duplicates: 0, shuffle: false, pace, attempts: Manner::PERSISTENT };
 
     let tally = send(&target, &calls, manner).await?;
-    let findings = ledger.check(target.org, &calls, PATIENCE).await?;
+    let findings = ledger.check(target.org, &calls, TIMEOUT).await?;
     println!("\n  The simulated call {}, sent in {} webhooks, created these rows:\n", calls[0].id, tally.sent);
     print!("{}", show::tables(&findings.rows));
     if tally.is_whole() && findings.comparison.is_right() {

@@ -18,7 +18,7 @@ use ringfence_harness::local::queues::{retry_queue, send};
 use ringfence_harness::wait::wait_until;
 
 const LOAD: Load = Load { calls: 24, rate: None, shuffle: true, duplicates: 0, concurrency: 16 };
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// A queue message that is not an event.
 const NO_EVENT: &str = "no event";
 
@@ -56,7 +56,7 @@ async fn wait_for_dead_letters(site: &Site<'_>, expected: usize) -> Result<()> {
         dead = site.depths().await?.1;
         Ok(usize::try_from(dead).ok() == Some(expected))
     };
-    if wait_until(PATIENCE, are_dead).await? {
+    if wait_until(TIMEOUT, are_dead).await? {
         return Ok(());
     }
     Err(Error::new(format!("{expected} messages cannot be applied, and {dead} became dead letters")))

@@ -23,7 +23,7 @@ const BYTES: u64 = 200 * 1024 * 1024;
 /// Memory limit of a process that uploads it.
 const MAX_MEMORY: u64 = 64 * 1024 * 1024;
 const CHUNK: usize = 64 * 1024;
-const PATIENCE: Duration = Duration::from_mins(4);
+const TIMEOUT: Duration = Duration::from_mins(4);
 
 /// Kills the process that uploads a recording in the middle of the upload. No object may be visible then. A later run
 /// must complete the whole object within the memory limit.
@@ -66,7 +66,7 @@ async fn report(tenant: &Tenant, link: &str) -> Result<()> {
         "type": "end-of-call-report", "call": {"id": "recording-drill"}, "endedReason": "customer-ended-call",
         "artifact": {"presignedMonoUrl": link, "presignedUrlsExpiresAt": Timestamp::now() + SignedDuration::from_mins(30)},
     }});
-    let request = http::client(PATIENCE)?.post(&tenant.target.webhook_url).header("x-vapi-secret", &tenant.target.key);
+    let request = http::client(TIMEOUT)?.post(&tenant.target.webhook_url).header("x-vapi-secret", &tenant.target.key);
     let answer = request.body(body.to_string()).send().await.and_then(reqwest::Response::error_for_status);
     answer.map(drop).context("post a report")
 }
@@ -85,7 +85,7 @@ async fn objects(site: &Site<'_>) -> Result<Vec<i64>> {
 }
 
 async fn until(what: &str, is_true: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    if wait_until(PATIENCE, is_true).await? { Ok(()) } else { Err(Error::new(format!("waited too long for {what}"))) }
+    if wait_until(TIMEOUT, is_true).await? { Ok(()) } else { Err(Error::new(format!("waited too long for {what}"))) }
 }
 
 /// A storage that serves one large recording and counts the parts that it has generated.

@@ -9,7 +9,7 @@ use ringfence_harness::wait::wait_until;
 use ringfence_simulate::sender::Tally;
 
 /// Limit for the drain of the queues after the fault. The batch of a killed function is hidden for 15 s.
-const PATIENCE: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Result of a drill.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl Verdict {
             (verdict.waiting, verdict.dead) = site.depths().await?;
             Ok(verdict.waiting == 0)
         };
-        wait_until(PATIENCE.saturating_sub(fault.1.elapsed()), is_drained).await?;
+        wait_until(TIMEOUT.saturating_sub(fault.1.elapsed()), is_drained).await?;
         verdict.drain = fault.1.elapsed();
         for (tenant, tally) in tenants.iter().zip(tallies) {
             let judgement = tenant.ledger.judge(tenant.target.org, &tenant.calls, &tally.taken).await?;

@@ -1,5 +1,6 @@
 //! CPU time, memory and CPU affinity of processes on Linux.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -20,6 +21,19 @@ pub fn cpu(pid: u32) -> Duration {
 pub fn cpu_of_server(pid: u32) -> Duration {
     let living: Duration = family(pid).into_iter().map(cpu).sum();
     living + ended_children(pid).unwrap_or_default()
+}
+
+/// CPU time of each live session of a `PostgreSQL` server, by process id.
+#[must_use]
+pub fn cpu_of_sessions(server: u32) -> BTreeMap<u32, Duration> {
+    family(server).into_iter().filter(|pid| is_session(*pid)).map(|pid| (pid, cpu(pid))).collect()
+}
+
+/// A session's title is `postgres: ROLE DATABASE HOST(PORT) ...`, that of a background process a name without a port.
+fn is_session(pid: u32) -> bool {
+    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let title = String::from_utf8_lossy(&title);
+    title.starts_with("postgres: ") && title.split(' ').nth(3).is_some_and(|host| host.contains('('))
 }
 
 /// Busy and idle ticks of a core since the machine started. Waiting for a disk is idle.

@@ -42,10 +42,10 @@ async fn the_browser_module_has_every_frame() {
     let mut node = node();
     // Browsers and later versions of Node need no flag for WebSocket.
     node.args(["--experimental-websocket", "--input-type=module", "--eval", SCRIPT]);
-    node.arg(format!("{FOLDER}/ringfence-live.js")).arg(stage.gateway.url()).arg(token(stage.org, PATIENCE));
+    node.arg(format!("{FOLDER}/ringfence-live.js")).arg(stage.gateway.url()).arg(token(stage.org, TIMEOUT));
     let mut child = node.stdout(Stdio::piped()).spawn().expect("Node.js, which the README asks for");
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut next = async || tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("a line").unwrap().unwrap();
+    let mut next = async || tokio::time::timeout(TIMEOUT, lines.next_line()).await.expect("a line").unwrap().unwrap();
     while next().await != "open" {}
     let active = "live_connections WHERE state = 'active'";
     eventually("the client is active", async || (stage.count(active).await > 0).then_some(())).await;

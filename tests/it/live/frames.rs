@@ -77,7 +77,7 @@ async fn a_failed_operation_is_pushed_to_viewers() {
     let function = ringfence_vapi::Function::CallEnded;
     let consumer = stage.queues.consumer(function, Arc::clone(&stage.app));
     let batch = stage.queues.take(function).await;
-    consumer.consume(batch, std::time::Instant::now() + PATIENCE).await;
+    consumer.consume(batch, std::time::Instant::now() + TIMEOUT).await;
 
     viewer.wait_for(1).await;
     let frame = viewer.frames.values().next().unwrap().clone();

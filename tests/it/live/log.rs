@@ -28,7 +28,7 @@ async fn a_viewer_cut_off_misses_nothing() {
             viewer.wait_for(FRAMES / 4).await;
             drop(std::mem::replace(
                 &mut viewer.socket,
-                stage.connect(&token(stage.org, PATIENCE)).await.unwrap().socket,
+                stage.connect(&token(stage.org, TIMEOUT)).await.unwrap().socket,
             ));
         }
         let ms = 1_000 + i64::try_from(number).unwrap();

@@ -14,7 +14,7 @@ use ringfence_vapi::{FailureCode, Function, RecordingKind};
 use serde_json::json;
 use strum::IntoEnumIterator as _;
 
-use super::{PATIENCE, Stage, artifact, half_an_hour, wav};
+use super::{Stage, TIMEOUT, artifact, half_an_hour, wav};
 
 /// A8: a call without a recording queues nothing, and its state says that it has none.
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_report_that_waited_in_its_queue_brings_its_links_along() {
     assert!(message.contains(r#""links""#) && !message.contains("Signature"), "{message}");
     let app = stage.database.app();
     let consumer = stage.queues.consumer(Function::EndOfCallReport, Arc::clone(&app));
-    let response = consumer.consume(batch, Instant::now() + PATIENCE).await;
+    let response = consumer.consume(batch, Instant::now() + TIMEOUT).await;
     assert_eq!(response.batch_item_failures.len(), 0);
     assert!(stage.row(&call).await["link"].is_string());
     assert_eq!(stage.queues.take_recording().await.records.len(), 1);
@@ -138,14 +138,14 @@ async fn a_fresh_link_does_not_depend_on_its_message() {
     assert_eq!(webhook.post(stage.org, &body("first", 10)).await.status, 200);
     let (app, recording, holder) =
         (stage.database.app(), stage.recording(&call, RecordingKind::Mono), LeaseHolder::random());
-    let claimed = recordings::claim(&app, &recording, holder, PATIENCE).await.unwrap();
+    let claimed = recordings::claim(&app, &recording, holder, TIMEOUT).await.unwrap();
     assert!(matches!(claimed, Claimed::Leased(_)));
     assert_eq!(webhook.post(stage.org, &body("second", 20)).await.status, 200);
     let given_up = recordings::fail(&app, &recording, holder, FailureCode::RecordingExpired, None, 1).await.unwrap();
     assert!(given_up.is_none());
     assert_eq!(stage.row(&call).await["state"], "pending");
 
-    let claimed = recordings::claim(&app, &recording, holder, PATIENCE).await.unwrap();
+    let claimed = recordings::claim(&app, &recording, holder, TIMEOUT).await.unwrap();
     assert!(matches!(claimed, Claimed::Leased(_)));
     recordings::fail(&app, &recording, holder, FailureCode::RecordingExpired, None, 2).await.unwrap().unwrap();
     assert_eq!(stage.row(&call).await["state"], "dead");

@@ -31,7 +31,7 @@ use ringfence_simulate::{Manner, Target, send};
 /// Limit for an answer. Each invocation starts a process.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// Limit for applying a call, whose messages are polled one batch at a time.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Longer than the schedule's interval of one minute, at any start time.
 const SCHEDULED: Duration = Duration::from_mins(4);
 
@@ -178,7 +178,7 @@ impl Proof<'_> {
         let pace = Pace { rate: None, concurrency: 1 };
         let manner = Manner { duplicates: 0, shuffle: false, pace, attempts: Manner::PERSISTENT };
         send(target, &calls, manner).await?;
-        let frame = viewer.frame_of(&calls[0].id, PATIENCE).await?;
+        let frame = viewer.frame_of(&calls[0].id, TIMEOUT).await?;
         proven(&format!("a viewer with a token receives the frames of a call: the first is {frame}"));
         if Viewer::connect(&url, "no.valid.token").await.is_ok() {
             return Err(Error::new("a viewer without a valid token was accepted"));
@@ -188,7 +188,7 @@ impl Proof<'_> {
     }
 
     async fn dead_letters(&self) -> Result<()> {
-        let moved = retries::give_up(self.aws_endpoint, self.outputs, PATIENCE).await?;
+        let moved = retries::give_up(self.aws_endpoint, self.outputs, TIMEOUT).await?;
         proven(&format!("invalid messages on {moved} retry queues become dead letters"));
         Ok(())
     }
@@ -196,11 +196,11 @@ impl Proof<'_> {
     /// Checks a recording that is refused, the redrive of its dead letter, and the playback of the recording.
     async fn recordings(&self, target: &Target) -> Result<()> {
         recordings::report(target).await?;
-        recordings::wait_for_state(self.database_url, "dead RF8003", PATIENCE).await?;
+        recordings::wait_for_state(self.database_url, "dead RF8003", TIMEOUT).await?;
         proven("a recording on a host that is not listed is a dead letter (RF8003)");
         recordings::put(self.aws_endpoint, self.outputs, target).await?;
         self.ringfence(&["redrive", "--type", "recording", "--run"]).await?;
-        recordings::wait_for_state(self.database_url, "stored", PATIENCE).await?;
+        recordings::wait_for_state(self.database_url, "stored", TIMEOUT).await?;
         let token = self.ringfence(&["token", "--org", &target.org.to_string()]).await?;
         recordings::play(self.base_url, token.trim()).await?;
         proven("after a redrive it is in the bucket, and a token plays it");
@@ -271,7 +271,7 @@ impl Proof<'_> {
 
 /// Number of the calls' rows. A row that differs from the expected one is an error.
 async fn rows(ledger: &Ledger, org: OrgId, calls: &[Call]) -> Result<usize> {
-    let comparison = ledger.check(org, calls, PATIENCE).await?.comparison;
+    let comparison = ledger.check(org, calls, TIMEOUT).await?.comparison;
     if comparison.is_right() {
         return Ok(comparison.right);
     }

@@ -16,10 +16,10 @@ use ringfence_cli::Backend as _;
 use ringfence_cli::backend::unexpected;
 use ringfence_harness::error::{Context, Error, Result};
 use ringfence_harness::local::administration::{LocalStack, administration};
-use ringfence_harness::local::command::{logged, on_path};
+use ringfence_harness::local::command::on_path;
 use ringfence_harness::local::layout::Layout;
 use ringfence_harness::local::stack::Stack;
-use ringfence_harness::local::{connection, http, progress};
+use ringfence_harness::local::{connection, http, npm};
 use ringfence_harness::testing::FakeVapi;
 use ringfence_harness::wait::wait_until;
 use ringfence_simulate::ledger::Ledger;
@@ -30,7 +30,7 @@ use ringfence_simulate::{Manner, Target, send};
 
 const CONSOLE: Duration = Duration::from_hours(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// A text that the database refuses while the constraint exists.
 const UNSPEAKABLE: &str = "This cannot be stored.";
 const FORBID: &str =
@@ -47,7 +47,7 @@ impl Pages {
         let stack = Stack::running(&layout)?
             .ok_or_else(|| Error::new("the local stack is not up: run `cargo ringfence up --detach` first"))?;
         let (node, chromium) = (program(&["node"])?, program(&["chromium", "chromium-browser", "google-chrome"])?);
-        let packages = install(&layout).await?;
+        let packages = npm::install(&layout, "tests/pages", "pages").await?;
         let walk = Walk { layout: &layout, stack: &stack, storage: recording::storage().await };
         let outcome = walk.walk(&node, &chromium, &packages).await;
         // Also after a test that failed.
@@ -61,20 +61,6 @@ impl Pages {
 fn program(names: &[&str]) -> Result<PathBuf> {
     let found = names.iter().find_map(|name| on_path(name));
     found.ok_or_else(|| Error::new(format!("{} is not on PATH: the README says how to install it", names[0])))
-}
-
-/// Installs the packages of the test, at the versions of its lock file.
-async fn install(layout: &Layout) -> Result<PathBuf> {
-    let (source, home) = (layout.root().join("tests/pages"), layout.path("tools/pages"));
-    tokio::fs::create_dir_all(&home).await.context("make a folder for packages")?;
-    for name in ["package.json", "package-lock.json"] {
-        tokio::fs::copy(source.join(name), home.join(name)).await.context(format_args!("copy {name}"))?;
-    }
-    progress("Installing the packages of the browser test");
-    let mut npm = process::Command::new(program(&["npm"])?);
-    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&home);
-    logged(&mut npm, &layout.logs().join("pages-npm.log"), "install packages with npm").await?;
-    Ok(home)
 }
 
 /// A run of the test, with the actions that it requests outside the browser.
@@ -172,7 +158,7 @@ impl Walk<'_> {
             event = row.map(|row| row.get(0));
             Ok(event.is_some())
         };
-        if wait_until(PATIENCE, is_dead).await? {
+        if wait_until(TIMEOUT, is_dead).await? {
             return Ok(json!({"event": event}));
         }
         Err(Error::new("an event that the database refuses did not become a dead letter"))

@@ -46,7 +46,7 @@ pub(crate) struct Simulate {
     concurrency: u16,
     /// Seconds to wait for the events in the retry queues
     #[arg(long, value_name = "SECONDS", default_value = "60")]
-    patience: u64,
+    timeout: u64,
     #[command(flatten)]
     org: Option<NamedOrg>,
 }
@@ -87,7 +87,7 @@ impl Simulate {
             println!("  rows           not compared: this is not the local stack");
             return Ok(exit_code(tally.is_whole()));
         };
-        let comparison = ledger.check(target.org, &calls, Duration::from_secs(self.patience)).await?.comparison;
+        let comparison = ledger.check(target.org, &calls, Duration::from_secs(self.timeout)).await?.comparison;
         print_comparison(&comparison);
         Ok(exit_code(tally.is_whole() && comparison.is_right()))
     }

@@ -14,6 +14,7 @@ pub mod http;
 pub mod json_file;
 pub mod layout;
 pub mod ministack;
+pub mod npm;
 pub mod organization;
 pub mod pgbouncer;
 pub mod port;

@@ -11,7 +11,7 @@ use super::connection::{Command, OpenConnection};
 use super::limits::MAX_MESSAGE_BYTES;
 
 /// Time limit for a client's answer to a close frame.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Forwards messages in both directions until either side, a limit or the end of the gateway closes the socket.
 pub(crate) async fn carry(mut socket: WebSocket, mut connection: OpenConnection) {
@@ -24,7 +24,7 @@ pub(crate) async fn carry(mut socket: WebSocket, mut connection: OpenConnection)
     // Dropped first, so that no push reaches the socket while it closes.
     drop(connection);
     // A client that does not answer within the limit is ignored.
-    let _ = timeout(CLOSE_PATIENCE, close(socket, frame)).await;
+    let _ = timeout(CLOSE_TIMEOUT, close(socket, frame)).await;
 }
 
 async fn exchange(socket: &mut WebSocket, connection: &mut OpenConnection) -> Closing {

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A gateway and the events of its function.
 pub(crate) struct Scene {
@@ -65,7 +65,7 @@ impl Scene {
 
     /// The next event.
     pub(crate) async fn event(&self) -> Value {
-        timeout(PATIENCE, async { self.events.lock().await.recv().await }).await.unwrap().unwrap()
+        timeout(TIMEOUT, async { self.events.lock().await.recv().await }).await.unwrap().unwrap()
     }
 
     /// Connects, and returns the connection with its id.
@@ -102,7 +102,7 @@ impl Socket {
     }
 
     pub(crate) async fn next(&mut self) -> Option<Message> {
-        timeout(PATIENCE, self.0.next()).await.unwrap().map(Result::unwrap)
+        timeout(TIMEOUT, self.0.next()).await.unwrap().map(Result::unwrap)
     }
 
     pub(crate) async fn text(&mut self) -> String {
