@@ -4,6 +4,7 @@
 mod admin_operations;
 mod administration;
 mod call_functions;
+mod cases;
 mod claims;
 mod console;
 mod console_commands;

@@ -73,7 +73,10 @@ fn every_requirement_is_proved_or_says_that_it_is_not_built() {
     let document = fs::read_to_string(root().join("docs/REQUIREMENTS.md")).unwrap();
     let sections = sections(&document);
     let found: Vec<_> = sections.iter().map(|(id, _)| id.clone()).collect();
-    assert_eq!(found, ids());
+    let (field, demanded): (Vec<_>, Vec<_>) = found.into_iter().partition(|id| id.starts_with('E'));
+    assert_eq!(demanded, ids());
+    let field: Vec<u32> = field.iter().map(|id| id[1..].parse().unwrap()).collect();
+    assert!(field.is_sorted_by(|earlier, later| earlier < later) && field.last() <= Some(&14), "{field:?}");
     let tests = tests();
     for (id, text) in sections {
         let named = named_tests(&text);

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::serve::ListenerExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -18,6 +18,8 @@ use tokio::sync::{Semaphore, watch};
 pub enum Manner {
     /// Answers with status 200 and this value.
     Answers(Value),
+    /// Answers with status 200 and the name and the arguments of the tool call that it received: `NAME did ARGUMENTS`.
+    Repeats,
     /// Answers with this status and text.
     Fails(u16, String),
     /// Never answers.
@@ -100,11 +102,16 @@ impl TestEndpoint {
 async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     let text = String::from_utf8_lossy(&body).into_owned();
     let request = Request { headers, body: serde_json::from_str(&text).unwrap_or_default(), text };
-    shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+    shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
     shared.count.send_modify(|count| *count += 1);
     let manner = shared.manner.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match manner {
         Manner::Answers(value) => value.to_string().into_response(),
+        Manner::Repeats => {
+            let data = &request.body["data"];
+            let done = format!("{} did {}", data["name"].as_str().unwrap_or_default(), data["arguments"]);
+            json!({ "result": done }).to_string().into_response()
+        }
         Manner::Fails(status, text) => (StatusCode::from_u16(status).expect("a status"), text).into_response(),
         Manner::Hangs => std::future::pending().await,
         Manner::Endless => {
