@@ -70,7 +70,8 @@ BEGIN
         'tool_calls', (SELECT count(*) FROM tool_executions x WHERE x.org_id = p_org_id
             AND x.execution_id > 'tool-calls:' || p_vapi_call_id || ':' AND x.execution_id < 'tool-calls:' || p_vapi_call_id || ';'),
         'unresolved', (SELECT count(*) FROM unresolved_events u WHERE u.vapi_call_id = p_vapi_call_id AND (
-            SELECT r.org_id FROM call_routes r WHERE r.vapi_call_id = p_vapi_call_id) IS NOT DISTINCT FROM p_org_id));
+            SELECT r.org_id FROM call_routes r WHERE r.vapi_call_id = p_vapi_call_id) IS NOT DISTINCT FROM p_org_id),
+        'quarantined', (SELECT count(*) FROM quarantined_messages m WHERE m.org_id = p_org_id AND m.vapi_call_id = p_vapi_call_id));
     IF NOT p_run THEN
         RETURN v_found;
     END IF;
@@ -97,6 +98,8 @@ BEGIN
         WHERE f.org_id = p_org_id AND f.event_id > t.name || ':' || p_vapi_call_id || ':' AND f.event_id < t.name || ':' || p_vapi_call_id || ';';
     DELETE FROM unresolved_events u WHERE u.vapi_call_id = p_vapi_call_id AND (
         SELECT r.org_id FROM call_routes r WHERE r.vapi_call_id = p_vapi_call_id) IS NOT DISTINCT FROM p_org_id;
+    PERFORM lock_quarantine(p_org_id, true);
+    DELETE FROM quarantined_messages m WHERE m.org_id = p_org_id AND m.vapi_call_id = p_vapi_call_id;
     -- The executions stay, because a redelivery would otherwise execute the tool calls again. Their results are
     -- replaced.
     UPDATE tool_executions x SET state = 'done', result = '{"error": "This call was erased."}', finished_at = coalesce(x.finished_at, now())

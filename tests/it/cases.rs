@@ -18,8 +18,7 @@ use tokio_postgres::SimpleQueryMessage;
 use crate::administration::administration;
 
 /// The cases that fail today. A case that passes must leave the list.
-const FAILING: &[&str] =
-    &["02", "05", "07", "08", "11", "12", "14", "16", "18", "23", "25", "28", "45", "50", "52", "53"];
+const FAILING: &[&str] = &["02", "05", "07", "08", "11", "14", "16", "18", "23", "25", "28", "50", "52", "53"];
 
 /// E2: a call that has not ended, and a call whose report has no time, have no duration.
 #[tokio::test]
@@ -225,7 +224,8 @@ async fn run(requirement: &str, name: &str) {
     let text = fs::read_to_string(folder().join(format!("{name}.json"))).unwrap();
     let stage = Stage::new().await;
     let case: Case = serde_json::from_str(&stage.fill(&text)).unwrap();
-    let result = stage.play(&case).await;
+    // Boxed, because the future of a webhook function is large.
+    let result = Box::pin(stage.play(&case)).await;
     let Case { id, why, expect, .. } = case;
     if FAILING.contains(&id.as_str()) {
         assert!(result.is_err(), "case {name} passes: remove it from the list of failing cases");

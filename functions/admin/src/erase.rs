@@ -31,6 +31,9 @@ impl Administration {
                 for call_id in admin.calls_of_number(org_id, number, &tombstones, cut_off).await? {
                     erasure.known += admin.erase_call(org_id, &call_id, run).await?;
                 }
+                // A message of an unknown type may name a number and no call.
+                erasure.known.quarantined +=
+                    admin.erase_quarantined_of_number(org_id, &tombstones, cut_off, run).await?;
                 erasure.leads = admin.erase_lead(org_id, number, run).await?;
             }
         }

@@ -16,7 +16,7 @@ use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::route::{Respond, wrong_route};
 use ringfence_runtime::{Answer, Coded as _, Environment, Misconfigured, catch_panics};
 use ringfence_vapi::interactive::{Inquiry, Interactive, Question, assistant, sentence, transfer_to};
-use ringfence_vapi::{FailureCode, nothing_configured};
+use ringfence_vapi::{FailureCode, VapiCallId, nothing_configured};
 use serde_json::{Value, json};
 
 use self::answer_cache::AnswerCache;
@@ -91,7 +91,7 @@ impl Answers {
                 counts.add(Metric::FellBack, 1);
                 counts.field("failure.code", failure.code.to_string());
                 tracing::error!(failure.code = %failure.code, "an assistant request was answered without the database");
-                let cached = self.cache.get(verified.credential(), message.call.as_ref());
+                let cached = self.cache.get(verified.credential(), &message.call);
                 return Ok(cached.unwrap_or_else(|| self.fallback.answer()));
             }
         };
@@ -99,19 +99,19 @@ impl Answers {
         let Some((agent, answer)) = answered else { return Ok(self.no_agent(verified, message, counts)) };
         // Without the lead, because the next caller may be another person.
         if let Some(answer) = assistant(agent, None) {
-            self.cache.insert(verified.credential(), message.call.as_ref(), answer);
+            self.cache.insert(verified.credential(), &message.call, answer);
         }
         counts.add(Metric::Answered, 1);
         tracing::info!(
             org.id = %found.org_id, agent.id = %agent.id, lead.is_known = found.lead.is_some(),
-            call.id = message.call.as_ref().map(|call| call.id.as_str()), "an assistant request was answered"
+            call.id = message.call.id.as_ref().map(VapiCallId::as_str), "an assistant request was answered"
         );
         Ok(answer)
     }
 
     /// No agent answers calls to this number, so its cached answer is removed as well.
     fn no_agent(&self, verified: &Verified<'_>, message: &Interactive, counts: &mut Counts) -> Value {
-        self.cache.remove(verified.credential(), message.call.as_ref());
+        self.cache.remove(verified.credential(), &message.call);
         unanswered(message, counts)
     }
 
@@ -158,7 +158,7 @@ impl Answers {
         let endpoint = found.endpoint.as_ref()?;
         let mut data = inquiry.details.expose().clone();
         data.insert("org_id".to_owned(), json!(found.org_id));
-        data.insert("call_id".to_owned(), json!(message.call.as_ref().map(|call| &call.id)));
+        data.insert("call_id".to_owned(), json!(message.call.id));
         data.insert("lead_id".to_owned(), json!(found.lead.as_ref().map(|lead| lead.id)));
         let id = verified.fingerprint();
         let notice = Notice { org_id: found.org_id, id: &id, kind: inquiry.kind.as_str(), data: Value::Object(data) };
@@ -185,7 +185,7 @@ impl Answers {
         message_type: &str,
     ) -> Result<Admission<Found>, Failure> {
         let (credential, received_at) = (verified.credential(), verified.received_at());
-        let sender = Sender { credential, received_at, call: message.call.as_ref() };
+        let sender = Sender { credential, received_at, call: &message.call };
         let found = catch_panics(find_answer(&self.database, &sender, message_type));
         tokio::time::timeout(TIMEOUT, found).await.unwrap_or_else(|_| Err(FailureCode::DatabaseTimeout.into()))
     }

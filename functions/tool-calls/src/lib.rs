@@ -79,13 +79,13 @@ impl Respond for Tools {
             Question::FunctionCall(call) => std::slice::from_ref(call),
             Question::Assistant | Question::Inquiry(_) => return wrong_route(message),
         };
-        let (call, began) = (message.call.as_ref(), Instant::now());
+        let (call, began) = (&message.call, Instant::now());
         let batch = Batch {
             sender: Sender { credential: verified.credential(), received_at: verified.received_at(), call },
             holder: LeaseHolder::random(),
             endpoints_until: began + ENDPOINT_TIMEOUT,
             end: began + TOTAL_TIMEOUT,
-            calls: executable(calls, call.map(|call| &call.id)),
+            calls: executable(calls, call.id.as_ref()),
         };
         let outcomes = match self.claim(&batch, &batch.wanted()).await {
             Ok(Admission::Known(claimed)) => self.run_all(&batch, claimed).await,
@@ -102,7 +102,7 @@ impl Respond for Tools {
         let results: Vec<(&ToolCall, ToolResult)> = calls
             .iter()
             .map(|tool_call| {
-                let id = tool_call.execution_id(call.map(|call| &call.id));
+                let id = tool_call.execution_id(call.id.as_ref());
                 let outcome = id.as_ref().and_then(|id| outcomes.get(id));
                 (tool_call, outcome.map_or_else(|| refuse(tool_call, counts), |outcome| outcome.result.clone()))
             })
@@ -172,7 +172,7 @@ impl Tools {
         let call = batch.calls.get(id);
         let data = json!({
             "org_id": org_id,
-            "call_id": batch.sender.call.map(|call| &call.id),
+            "call_id": batch.sender.call.id,
             "lead_id": lead_id,
             "tool_call_id": call.map(|call| &call.id),
             "name": call.map(|call| &call.name),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use ringfence_protocol::Credential;
 use ringfence_vapi::interactive::{Agent, Lead, ToolResult};
-use ringfence_vapi::{CallFacts, FailureCode, LeadId, OrgId};
+use ringfence_vapi::{CallContext, FailureCode, LeadId, OrgId};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
@@ -24,7 +24,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_millis(2_500);
 pub struct Sender<'a> {
     pub credential: Credential,
     pub received_at: Timestamp,
-    pub call: Option<&'a CallFacts>,
+    pub call: &'a CallContext,
 }
 
 /// Whether the sender may receive an answer.
@@ -196,7 +196,7 @@ pub async fn finish_tool_call(
     Ok(stored)
 }
 
-fn admission<T>(
+pub(crate) fn admission<T>(
     row: &Row,
     read: impl FnOnce(&Row, OrgId) -> Result<T, tokio_postgres::Error>,
 ) -> Result<Admission<T>, Failure> {

@@ -84,11 +84,16 @@ impl Direction {
 impl CallFacts {
     /// Reads the facts from a message. `None` if it has no valid call id.
     pub(crate) fn read(message: &Object<'_>) -> Option<Self> {
+        Self::read_with(message, |call| call.parsed("call.id"))
+    }
+
+    /// The same, with the id that `id` reads from the call.
+    pub(crate) fn read_with(message: &Object<'_>, id: impl Fn(&Object<'_>) -> Option<VapiCallId>) -> Option<Self> {
         let call = message.object("call");
         let overrides = call.object("call.assistantOverrides");
         let call_type = call.token("call.type");
         Some(Self {
-            id: call.parsed("call.id")?,
+            id: id(&call)?,
             direction: call_type.as_deref().and_then(Direction::of_call_type),
             call_type,
             created_at: call.time("call.createdAt"),
@@ -134,20 +139,20 @@ impl CallFacts {
     }
 }
 
-fn assistant_id(message: &Object<'_>, call: &Object<'_>) -> Option<String> {
+pub(crate) fn assistant_id(message: &Object<'_>, call: &Object<'_>) -> Option<String> {
     call.id("call.assistantId").or_else(|| message.object("assistant").id("assistant.id"))
 }
 
-fn phone_number_id(message: &Object<'_>, call: &Object<'_>) -> Option<String> {
+pub(crate) fn phone_number_id(message: &Object<'_>, call: &Object<'_>) -> Option<String> {
     message.object("phoneNumber").id("phoneNumber.id").or_else(|| call.id("call.phoneNumberId"))
 }
 
-fn our_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<String>> {
+pub(crate) fn our_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<String>> {
     let number = message.object("phoneNumber").phone("phoneNumber.number");
     number.or_else(|| call.object("call.phoneNumber").phone("call.phoneNumber.number"))
 }
 
-fn customer_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<String>> {
+pub(crate) fn customer_number(message: &Object<'_>, call: &Object<'_>) -> Option<Sensitive<String>> {
     let customer = message.object("customer");
     let snapshot = call.object("call.customer");
     customer

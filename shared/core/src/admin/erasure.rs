@@ -41,6 +41,20 @@ impl Admin {
         self.value(statement, &[org_id.as_uuid(), &number, &tombstones, &cut_off]).await
     }
 
+    /// Deletes the quarantined messages with a number that were received before `cut_off`, and returns their count.
+    /// Without `run` it only counts them.
+    pub async fn erase_quarantined_of_number(
+        &self,
+        org_id: OrgId,
+        tombstones: &[String],
+        cut_off: Timestamp,
+        run: bool,
+    ) -> Result<u64, Failure> {
+        let statement = "SELECT erase_quarantined_of_number_v1($1, $2, $3, $4)";
+        let count: i64 = self.value(statement, &[org_id.as_uuid(), &tombstones, &cut_off, &run]).await?;
+        Ok(count.unsigned_abs())
+    }
+
     /// Erases the lead with a number. Without `run` it only counts it.
     pub async fn erase_lead(&self, org_id: OrgId, number: &str, run: bool) -> Result<u64, Failure> {
         let leads: i64 = self.value("SELECT erase_lead_v1($1, $2, $3)", &[org_id.as_uuid(), &number, &run]).await?;

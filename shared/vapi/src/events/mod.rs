@@ -27,6 +27,7 @@ pub use report::Report;
 pub use status_update::StatusUpdate;
 pub use transcript::{FinalTranscript, PartialTranscript};
 
+pub(crate) use status_update::call_turned_away;
 pub(crate) use transcript::is_final;
 
 use crate::call::CallFacts;

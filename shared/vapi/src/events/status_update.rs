@@ -2,13 +2,19 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{CallEvent, Event, EventType, destination};
-use crate::call::CallFacts;
+use crate::call::{CallFacts, Direction};
 use crate::fingerprint::Fingerprint;
+use crate::ids::VapiCallId;
+use crate::json::Limits;
 use crate::object::Object;
 use crate::reason::ReasonFamily;
 use crate::sensitive::Sensitive;
+
+/// Limits for the artifacts of an inbound call that Vapi did not accept. Their shape is not documented.
+const DEBUGGING: Limits = Limits { bytes: 16 * 1024, depth: 32 };
 
 /// A new status of a call (`ServerMessageStatusUpdate`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +37,27 @@ pub struct StatusUpdate {
     /// The destination, only present with `forwarding`: a number, a SIP URI or the name of an assistant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Sensitive<String>>,
+    /// `inboundPhoneCallDebuggingArtifacts`, only present with `ended`: why Vapi did not accept an inbound call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debugging_artifacts: Option<Sensitive<Map<String, Value>>>,
+}
+
+/// The call of a status update without a call id that says why Vapi did not accept an inbound call: a caller was turned
+/// away. Its id is the hash of the message's facts, so that a redelivery names the same call. `None`: another message.
+pub(crate) fn call_turned_away(event_type: EventType, message: &Object<'_>) -> Option<CallFacts> {
+    let is_turned_away = event_type == EventType::StatusUpdate
+        && message.token("status").as_deref() == Some("ended")
+        && message.raw("inboundPhoneCallDebuggingArtifacts").is_some();
+    if !is_turned_away {
+        return None;
+    }
+    let call = CallFacts::read_with(message, |_| Some(VapiCallId::of_call_without_id("")))?;
+    // Vapi says so in the name of the field.
+    let (call_type, direction) = (Some("inboundPhoneCall".to_owned()), Some(Direction::Inbound));
+    let call = CallFacts { call_type, direction, ..call };
+    let mut fingerprint = Fingerprint::new();
+    StatusUpdate::read("ended".to_owned(), message, call.clone()).feed(&mut fingerprint);
+    Some(CallFacts { id: VapiCallId::of_call_without_id(&fingerprint.finish()), ..call })
 }
 
 /// Reads a status update. Its status determines the kind of the event.
@@ -55,6 +82,7 @@ impl StatusUpdate {
             reason_family: ended_reason.as_deref().map(ReasonFamily::from_reason),
             ended_reason,
             destination: destination::read(message),
+            debugging_artifacts: message.map("inboundPhoneCallDebuggingArtifacts", DEBUGGING).map(Sensitive::from),
         }
     }
 
@@ -68,12 +96,14 @@ impl StatusUpdate {
             ended_reason,
             reason_family: _, // derived from the reason
             destination,
+            debugging_artifacts,
         } = self;
         call.feed(fingerprint);
         fingerprint
             .time("message_time", *message_time)
             .text("status", Some(status))
             .text("ended_reason", ended_reason.as_deref())
-            .secret_text("destination", destination.as_ref());
+            .secret_text("destination", destination.as_ref())
+            .map("debugging_artifacts", debugging_artifacts.as_ref().map(Sensitive::expose));
     }
 }

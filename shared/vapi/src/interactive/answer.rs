@@ -96,6 +96,7 @@ mod tests {
 
     use super::super::{Configuration, Inquiry};
     use super::*;
+    use crate::call_context::CallContext;
     use crate::sensitive::Sensitive;
 
     fn tool_call(id: Option<&str>, name: Option<&str>) -> ToolCall {
@@ -117,7 +118,7 @@ mod tests {
     fn every_tool_call_that_has_an_id_gets_its_result() {
         let calls =
             vec![tool_call(Some("call_1"), Some("book")), tool_call(None, None), tool_call(Some("call_2"), None)];
-        let message = Interactive { call: None, question: Question::ToolCalls(calls) };
+        let message = Interactive { call: CallContext::default(), question: Question::ToolCalls(calls) };
         assert_eq!(
             nothing_configured(&message),
             json!({"results": [
@@ -139,7 +140,7 @@ mod tests {
             (inquiry(InquiryKind::Endpointing), "timeoutSeconds"),
             (inquiry(InquiryKind::CampaignPredial), "eligible"),
         ] {
-            let answer = nothing_configured(&Interactive { call: None, question: question.clone() });
+            let answer = nothing_configured(&Interactive { call: CallContext::default(), question: question.clone() });
             assert_eq!(answer.as_object().unwrap().keys().collect::<Vec<_>>(), [field], "{question:?}");
         }
     }

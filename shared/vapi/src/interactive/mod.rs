@@ -12,7 +12,7 @@ pub use inquiry::{Inquiry, InquiryKind};
 pub use tool_call::ToolCall;
 pub use tool_result::ToolResult;
 
-use crate::call::CallFacts;
+use crate::call_context::CallContext;
 use crate::object::Object;
 
 /// The type of `ServerMessageToolCalls`.
@@ -21,8 +21,8 @@ pub(crate) const TOOL_CALLS: &str = "tool-calls";
 /// A message to which Vapi needs a response body.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interactive {
-    /// The call of the message. `None` without a valid call id: a campaign's message arrives before its call exists.
-    pub call: Option<CallFacts>,
+    /// What the message says about its call or chat.
+    pub call: CallContext,
     pub question: Question,
 }
 
@@ -51,6 +51,7 @@ impl Interactive {
         };
         // A campaign's contact has no call yet.
         let has_call = !matches!(&question, Question::Inquiry(inquiry) if inquiry.kind == InquiryKind::CampaignPredial);
-        Some(Self { call: has_call.then(|| CallFacts::read(message)).flatten(), question })
+        let call = CallContext::read(message);
+        Some(Self { call: CallContext { id: call.id.filter(|_| has_call), ..call }, question })
     }
 }
