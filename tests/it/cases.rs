@@ -222,9 +222,9 @@ impl Text {
 /// Runs a case. `requirement` is what it proves.
 async fn run(requirement: &str, name: &str) {
     let text = fs::read_to_string(folder().join(format!("{name}.json"))).unwrap();
-    let stage = Stage::new().await;
+    // Boxed, because the futures of the set-up and of the webhook function are large.
+    let stage = Box::pin(Stage::new()).await;
     let case: Case = serde_json::from_str(&stage.fill(&text)).unwrap();
-    // Boxed, because the future of a webhook function is large.
     let result = Box::pin(stage.play(&case)).await;
     let Case { id, why, expect, .. } = case;
     if FAILING.contains(&id.as_str()) {
