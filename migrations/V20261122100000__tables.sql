@@ -624,6 +624,52 @@ COMMENT ON TABLE unresolved_events IS
     'registered that matches, or when another event of the call identifies the org. Maintenance deletes them after 90 '
     'days.';
 
+-- Messages of types that the running version does not know. Nobody knows what they contain, so they are sealed with a key
+-- of the org. event_id, event_type and the next columns have the names of other tables of events, so that one selection
+-- serves all of them.
+CREATE TABLE quarantined_messages (
+    org_id            uuid        NOT NULL,
+    event_id          text        COLLATE "C" NOT NULL,
+    event_type        text        NOT NULL,
+    vapi_call_id      text,
+    number_tombstones text[]      NOT NULL,
+    key_version       integer,
+    sealed            text        NOT NULL,
+    received_at       timestamptz NOT NULL,
+    CONSTRAINT quarantined_messages_pkey PRIMARY KEY (org_id, event_id),
+    CONSTRAINT quarantined_messages_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT quarantined_messages_type_safe CHECK (event_type ~ '^[A-Za-z0-9._-]{1,64}$'),
+    -- 64 KiB in base64, with nonce, tag and the name of the key.
+    CONSTRAINT quarantined_messages_sealed_bounded CHECK (char_length(sealed) <= 87500)
+);
+CREATE INDEX quarantined_messages_received_idx ON quarantined_messages (received_at);
+COMMENT ON TABLE quarantined_messages IS
+    'Quarantined messages: their type is unknown to the version that received them. A replay by a version that knows the '
+    'type applies them. At most 1 000 per org; maintenance deletes them after 14 days.';
+COMMENT ON COLUMN quarantined_messages.event_id IS 'SHA-256 of the body, in hexadecimal.';
+COMMENT ON COLUMN quarantined_messages.event_type IS 'message.type, or unknown if it is not a short token.';
+COMMENT ON COLUMN quarantined_messages.vapi_call_id IS 'NULL: the message names no call.';
+COMMENT ON COLUMN quarantined_messages.number_tombstones IS 'Keyed hashes of the other party''s number, for erasures.';
+COMMENT ON COLUMN quarantined_messages.key_version IS
+    'The version of the org key that authenticated the message. NULL: the platform key.';
+COMMENT ON COLUMN quarantined_messages.sealed IS
+    'The body without configuration (ringfence_vapi::UnknownMessage), sealed (ringfence_identity::seal).';
+
+CREATE TABLE unknown_fields (
+    org_id       uuid        NOT NULL,
+    hour         timestamptz NOT NULL,
+    message_type text        COLLATE "C" NOT NULL,
+    field        text        COLLATE "C" NOT NULL,
+    messages     bigint      NOT NULL,
+    CONSTRAINT unknown_fields_pkey PRIMARY KEY (org_id, hour, message_type, field),
+    CONSTRAINT unknown_fields_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT unknown_fields_names_bounded CHECK (char_length(message_type) <= 64 AND char_length(field) <= 80)
+);
+CREATE INDEX unknown_fields_hour_idx ON unknown_fields (hour);
+COMMENT ON TABLE unknown_fields IS
+    'Field names of known message types that the running version does not know, and in how many messages each was found. '
+    'Names only, never values. Maintenance deletes them after 14 days.';
+
 CREATE TABLE reconciliations (
     org_id          uuid        NOT NULL,
     vapi_call_id    text        NOT NULL,

@@ -29,7 +29,8 @@ BEGIN
     FOREACH v_table IN ARRAY ARRAY[
         'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
         'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'tools', 'tool_executions',
-        'vapi_credentials', 'live_connections', 'partial_gates', 'rollup_cursors', 'event_rollups', 'call_rollups', 'erasures', 'orphaned_objects', 'reconciliations', 'admin_operations', 'queue_states', 'audit_log', 'platform_directory', 'call_routes', 'unresolved_events', 'organizations'
+        'vapi_credentials', 'live_connections', 'partial_gates', 'rollup_cursors', 'event_rollups', 'call_rollups', 'erasures', 'orphaned_objects', 'reconciliations', 'admin_operations', 'queue_states', 'audit_log', 'platform_directory', 'call_routes', 'unresolved_events', 'organizations',
+        'quarantined_messages', 'unknown_fields'
     ] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', v_table);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', v_table);
@@ -46,7 +47,7 @@ BEGIN
         'organization_keys', 'agents', 'leads', 'call_logs', 'call_tracking', 'calls', 'call_transcripts',
         'recording_upload_queue', 'processed_webhook_events', 'failed_operations', 'failed_attempts', 'tools', 'tool_executions',
         'vapi_credentials', 'live_connections', 'partial_gates', 'rollup_cursors', 'event_rollups', 'call_rollups',
-        'erasures', 'orphaned_objects', 'reconciliations', 'admin_operations'
+        'erasures', 'orphaned_objects', 'reconciliations', 'admin_operations', 'quarantined_messages', 'unknown_fields'
     ] LOOP
         EXECUTE format(
             'CREATE POLICY org_isolation ON %I TO ringfence_app
@@ -88,6 +89,10 @@ GRANT SELECT, INSERT, UPDATE (state, attempt, claimed_by, lease_until, result, c
 GRANT SELECT, INSERT ON call_transcripts, processed_webhook_events, failed_attempts TO ringfence_app;
 GRANT SELECT, INSERT, UPDATE ON failed_operations TO ringfence_app;
 
+-- ringfence_app cannot read what it has sealed.
+GRANT SELECT (org_id, event_id, event_type, received_at), INSERT ON quarantined_messages TO ringfence_app;
+GRANT SELECT, INSERT, UPDATE (messages) ON unknown_fields TO ringfence_app;
+
 GRANT SELECT ON platform_directory TO ringfence_router;
 GRANT SELECT, INSERT ON call_routes TO ringfence_router;
 GRANT SELECT, INSERT, DELETE ON unresolved_events TO ringfence_router;
@@ -101,11 +106,13 @@ GRANT UPDATE ON organization_keys, agents, leads, tools, vapi_credentials, recor
 GRANT UPDATE (recording_retention_days, transcript_retention_days, transcripts_expired_before, event_retention_days, log_start,
     is_zero_retention, reconciled_before)
     ON organizations TO ringfence_ops;
+-- FOR UPDATE needs the privilege.
+GRANT UPDATE ON quarantined_messages, unknown_fields TO ringfence_ops;
 GRANT UPDATE ON tool_executions, processed_webhook_events, live_connections, partial_gates, call_routes, unresolved_events TO ringfence_ops;
 GRANT INSERT, UPDATE ON erasures, orphaned_objects, queue_states, reconciliations, admin_operations TO ringfence_ops;
 GRANT INSERT ON call_rollups, call_routes TO ringfence_ops;
 GRANT DELETE ON call_routes, unresolved_events, tools, vapi_credentials, processed_webhook_events, failed_operations, failed_attempts, call_logs, call_tracking,
-    calls, call_transcripts, recording_upload_queue, partial_gates, live_connections, tool_executions, leads, call_rollups, reconciliations, admin_operations TO ringfence_ops;
+    calls, call_transcripts, recording_upload_queue, partial_gates, live_connections, tool_executions, leads, call_rollups, reconciliations, admin_operations, quarantined_messages, unknown_fields TO ringfence_ops;
 
 -- Otherwise PostgreSQL would let PUBLIC execute every function that a later migration creates.
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;

@@ -83,7 +83,8 @@ BEGIN
     -- The events of one call and type are one range of the index.
     SELECT coalesce(jsonb_agg(jsonb_build_object('event_id', e.event_id, 'event_type', e.event_type, 'kind', e.event ->> 'kind',
             'at', coalesce(e.message_time, e.received_at), 'received_at', e.received_at,
-            'detail', concat_ws(' ', e.event ->> 'status', e.event ->> 'ended_reason', e.event ->> 'recording', e.event ->> 'code'))
+            'detail', concat_ws(' ', e.event ->> 'status', e.event ->> 'ended_reason', e.event ->> 'recording', e.event ->> 'code'),
+            'debugging_artifacts', e.event #> '{details,debugging}')
             ORDER BY coalesce(e.message_time, e.received_at), e.seq), '[]')
         INTO v_timeline
         FROM unnest(array_remove(retained_event_types(), 'transcript')) AS t (event_type),

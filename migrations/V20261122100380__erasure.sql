@@ -147,7 +147,8 @@ BEGIN
             AND x.result::jsonb IS DISTINCT FROM erased_tool_result()::jsonb
             AND x.execution_id > 'tool-calls:' || p_vapi_call_id || ':' AND x.execution_id < 'tool-calls:' || p_vapi_call_id || ';'),
         'unresolved', (SELECT count(*) FROM unresolved_events u WHERE u.vapi_call_id = p_vapi_call_id AND (
-            SELECT r.org_id FROM call_routes r WHERE r.vapi_call_id = p_vapi_call_id) IS NOT DISTINCT FROM p_org_id));
+            SELECT r.org_id FROM call_routes r WHERE r.vapi_call_id = p_vapi_call_id) IS NOT DISTINCT FROM p_org_id),
+        'quarantined', (SELECT count(*) FROM quarantined_messages m WHERE m.org_id = p_org_id AND m.vapi_call_id = p_vapi_call_id));
     v_found := v_found || jsonb_build_object('calls', CASE
         WHEN v_call.id IS NOT NULL OR EXISTS (SELECT FROM jsonb_each(v_found) AS f WHERE f.value <> '0') THEN 1 ELSE 0 END);
     IF NOT p_run THEN
@@ -181,6 +182,8 @@ BEGIN
         WHERE f.org_id = p_org_id AND f.event_id > t.name || ':' || p_vapi_call_id || ':' AND f.event_id < t.name || ':' || p_vapi_call_id || ';';
     DELETE FROM unresolved_events u WHERE u.vapi_call_id = p_vapi_call_id AND (
         SELECT r.org_id FROM call_routes r WHERE r.vapi_call_id = p_vapi_call_id) IS NOT DISTINCT FROM p_org_id;
+    PERFORM lock_quarantine(p_org_id, true);
+    DELETE FROM quarantined_messages m WHERE m.org_id = p_org_id AND m.vapi_call_id = p_vapi_call_id;
     DELETE FROM call_tracking WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
     DELETE FROM calls WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;
     DELETE FROM call_transcripts WHERE org_id = p_org_id AND vapi_call_id = p_vapi_call_id;

@@ -39,7 +39,9 @@ BEGIN
         SELECT l.id, l.vapi_call_id FROM call_logs l WHERE l.org_id = v_org AND l.id > v_from AND l.id < v_until
         ORDER BY l.id LIMIT p_limit) AS l;
     examined := coalesce(cardinality(v_ids), 0);
-    SELECT array_agg(c.name) INTO v_calls FROM unnest(v_calls) AS c (name) WHERE NOT has_report(v_org, c.name);
+    SELECT array_agg(c.name) INTO v_calls FROM unnest(v_calls) AS c (name)
+        -- Vapi gave no id to an inbound call that it did not accept, and has no report of it.
+        WHERE c.name NOT LIKE 'turned-away-%' AND NOT has_report(v_org, c.name);
     missing := coalesce(cardinality(v_calls), 0);
     IF p_run AND examined > 0 THEN
         INSERT INTO reconciliations (org_id, vapi_call_id) SELECT v_org, c.name FROM unnest(v_calls) AS c (name)

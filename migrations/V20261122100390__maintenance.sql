@@ -105,6 +105,20 @@ BEGIN
     row_count := coalesce(cardinality(v_rows), 0);
     RETURN NEXT;
 
+    row_kind := 'quarantined messages';
+    SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT m.ctid FROM quarantined_messages m
+        WHERE m.received_at < now() - interval '14 days' ORDER BY m.received_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t;
+    IF p_run THEN DELETE FROM quarantined_messages WHERE ctid = ANY (v_rows); END IF;
+    row_count := coalesce(cardinality(v_rows), 0);
+    RETURN NEXT;
+
+    row_kind := 'unknown fields';
+    SELECT array_agg(t.ctid) INTO v_rows FROM (SELECT u.ctid FROM unknown_fields u
+        WHERE u.hour < now() - interval '14 days' ORDER BY u.hour LIMIT p_limit FOR UPDATE SKIP LOCKED) AS t;
+    IF p_run THEN DELETE FROM unknown_fields WHERE ctid = ANY (v_rows); END IF;
+    row_count := coalesce(cardinality(v_rows), 0);
+    RETURN NEXT;
+
     -- event_rollups keeps the counts of failures.
     row_kind := 'resolved failures';
     SELECT array_agg(t.ctid), array_agg(t.org_id), array_agg(t.event_id) INTO v_rows, v_orgs, v_events FROM (

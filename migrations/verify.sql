@@ -5,7 +5,7 @@ WITH tenant_tables (name) AS (
         ('call_transcripts'), ('recording_upload_queue'), ('processed_webhook_events'), ('failed_operations'),
         ('failed_attempts'), ('tools'), ('tool_executions'), ('vapi_credentials'), ('live_connections'), ('partial_gates'),
         ('rollup_cursors'), ('event_rollups'), ('call_rollups'), ('erasures'), ('orphaned_objects'), ('reconciliations'),
-        ('admin_operations'), ('audit_log')
+        ('admin_operations'), ('audit_log'), ('quarantined_messages'), ('unknown_fields')
 ),
 isolated_tables (name) AS (
     SELECT name FROM tenant_tables

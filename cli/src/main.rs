@@ -82,6 +82,7 @@ mod tests {
             "redrive --type end-of-call-report --since 2026-11-24T08:00:00Z --run --rate 20 --stack ringfence",
             "replay --org ORG --call c1 --until 2026-11-24T08:00:00Z --run",
             "replay --failed --code RF2001",
+            "replay --quarantined --org ORG --type something.new --run",
             "operations --org ORG --limit 5 --json --stack ringfence",
             "erase --org ORG --number +15555550142 --run --stack ringfence",
             "erase --org ORG --call c1 --json",

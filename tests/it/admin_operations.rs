@@ -139,10 +139,10 @@ async fn a_replay_that_died_continues_and_counts_nothing_twice() {
     let work = Work::Replay { replayable: Replayable::Applied, selection: selection.clone(), per_second: 2 };
     let id = Uuid::new_v4();
     let lease = admin.start_operation(id, &work, 5).await.unwrap().unwrap();
-    let first = admin.replay(Replayable::Applied, &selection, None, 2).await.unwrap();
+    let first = admin.replay(Replayable::Applied, None, &selection, None, 2).await.unwrap();
     let counted = Progress { done: first.replayed, failed: 0, seen: first.seen, cursor: first.next.as_ref() };
     assert!(admin.advance_operation(lease, counted).await.unwrap());
-    admin.replay(Replayable::Applied, &selection, first.next.as_ref(), 2).await.unwrap();
+    admin.replay(Replayable::Applied, None, &selection, first.next.as_ref(), 2).await.unwrap();
     assert_eq!(setting.resume(Duration::from_mins(1)).await, [], "the lease is respected");
 
     setting.end_leases().await;

@@ -98,7 +98,7 @@ impl Setting {
         let admin = self.database.admin().await;
         let mut total = Replayed::default();
         loop {
-            let page = admin.replay(kind, selection, total.next.as_ref(), 2).await.unwrap();
+            let page = admin.replay(kind, None, selection, total.next.as_ref(), 2).await.unwrap();
             total = Replayed {
                 seen: total.seen + page.seen,
                 replayed: total.replayed + page.replayed,

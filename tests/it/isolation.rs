@@ -61,6 +61,9 @@ async fn furnish(database: &TestDatabase, webhook: &TestWebhook, org: OrgId) {
         INSERT INTO call_rollups VALUES ('{org}', gen_random_uuid(), 'hour', 'family', now(), true, 'open', 1);
         INSERT INTO erasures (org_id, tombstone) VALUES ('{org}', 'call:erased');
         INSERT INTO orphaned_objects (org_id, storage_key) VALUES ('{org}', '{org}/erased/mono');
+        INSERT INTO quarantined_messages (org_id, event_id, event_type, number_tombstones, sealed, received_at)
+            VALUES ('{org}', '{id}', 'something.new', '{{}}', 'sealed', now());
+        INSERT INTO unknown_fields VALUES ('{org}', now(), 'hang', 'message.newField', 1);
         INSERT INTO reconciliations (org_id, vapi_call_id) VALUES ('{org}', '{id}');
         INSERT INTO admin_operations (id, kind, org_id, actor, parameters, lease_holder, lease_until)
             VALUES ('{org}', 'replay', '{org}', 'ada', '{{}}', gen_random_uuid(), now());",

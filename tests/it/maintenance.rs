@@ -174,7 +174,7 @@ async fn transcripts_are_deleted_after_their_retention() {
     assert_eq!(stage.maintain(Job::ExpireTranscripts, false).await.done, 0);
 
     let selection = ringfence_protocol::admin::Selection::default();
-    admin.replay(ringfence_protocol::admin::Replayable::Applied, &selection, None, 100).await.unwrap();
+    admin.replay(ringfence_protocol::admin::Replayable::Applied, None, &selection, None, 100).await.unwrap();
     let said = |call: &str| {
         format!(
             "(SELECT transcript || summary AS t FROM call_logs WHERE vapi_call_id = '{call}' UNION ALL SELECT text FROM call_transcripts WHERE vapi_call_id = '{call}'

@@ -125,7 +125,8 @@ async fn calls_that_vapi_does_not_know_are_reported() {
 async fn the_inside_is_inspected() {
     let setting = Setting::new().await;
     let administration = administration(&setting.database.url("postgres", None), &setting.queues);
-    let Reply::Inspected { dead_letters, clock_skew_ms } = administration.perform(Command::Inspect {}).await.unwrap()
+    let Reply::Inspected { dead_letters, clock_skew_ms, .. } =
+        administration.perform(Command::Inspect {}).await.unwrap()
     else {
         panic!("an inspection")
     };

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ringfence_protocol::admin::{Command, Finding, Reply, ServerCheck};
+use ringfence_protocol::admin::{Command, Drift, Finding, Reply, ServerCheck};
 use ringfence_vapi::OrgId;
 
 use crate::backend::{Backend, unexpected};
@@ -80,7 +80,7 @@ impl Default for Report {
 /// Checks that only a function of the stack can perform.
 async fn check_inside(report: &mut Report, backend: &impl Backend) {
     match backend.command(Command::Inspect {}).await {
-        Ok(Reply::Inspected { dead_letters, clock_skew_ms }) => {
+        Ok(Reply::Inspected { dead_letters, clock_skew_ms, drift }) => {
             let skew = format!("{clock_skew_ms} ms");
             let is_near = clock_skew_ms.abs() < MOST_SKEW_MS;
             report.check(
@@ -92,10 +92,26 @@ async fn check_inside(report: &mut Report, backend: &impl Backend) {
                 let found = if count == 0 { Ok("none".to_owned()) } else { Err(Error::new(format!("{count}"))) };
                 report.check(&what, found);
             }
+            check_drift(report, &drift);
         }
         Ok(answer) => report.check("queues", Err(unexpected(&answer))),
         Err(error) => report.check("queues", Err(error)),
     }
+}
+
+/// Reports what Vapi sends and this version does not know. Messages of unknown types wait for a version that knows them;
+/// unknown fields lose nothing that this version stores.
+fn check_drift(report: &mut Report, Drift { types, fields }: &Drift) {
+    let list = |found: &[(String, u64)]| {
+        found.iter().map(|(name, messages)| format!("{name} ({messages})")).collect::<Vec<_>>().join(", ")
+    };
+    let found = match types.as_slice() {
+        [] => Ok("none".to_owned()),
+        _ => Err(Error::new(format!("{}: update, then `replay --quarantined --run`", list(types)))),
+    };
+    report.check("message types that this version does not know", found);
+    let found = if fields.is_empty() { "none".to_owned() } else { list(fields) };
+    report.check("field names that this version does not know", Ok(found));
 }
 
 /// Checks the configuration of an org's assistants and numbers.

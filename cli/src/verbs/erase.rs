@@ -69,6 +69,7 @@ fn print(erasure: &Erasure, run: bool) {
         ("failures", known.failures),
         ("tool calls", known.tool_calls),
         ("unresolved events", known.unresolved),
+        ("messages of unknown types", known.quarantined),
         ("leads", *leads),
     ] {
         println!("{count:>8}  {what}");

@@ -18,6 +18,9 @@ pub struct Replay {
     /// Replay events that failed and have not been applied since, instead of applied ones
     #[arg(long)]
     failed: bool,
+    /// Replay messages whose type was unknown when they were received, instead of applied events
+    #[arg(long, conflicts_with = "failed")]
+    quarantined: bool,
     #[command(flatten)]
     execution: Execution,
     #[command(flatten)]
@@ -27,9 +30,13 @@ pub struct Replay {
 impl Replay {
     pub async fn run(self, backend: &impl Backend) -> Result<ExitCode> {
         if self.selected.code.is_some() && !self.failed {
-            return Err(Error::new("applied events have no failure code: name --failed with --code"));
+            return Err(Error::new("only failed events have a failure code: name --failed with --code"));
         }
-        let kind = if self.failed { Replayable::Failed } else { Replayable::Applied };
+        let kind = match (self.failed, self.quarantined) {
+            (true, _) => Replayable::Failed,
+            (false, true) => Replayable::Quarantined,
+            (false, false) => Replayable::Applied,
+        };
         let selection = Selection::from(self.selected);
         let count = Command::CountReplay { kind, selection: selection.clone() };
         let answer = self.administrator.perform(backend, |_| count).await?;

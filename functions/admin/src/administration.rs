@@ -36,11 +36,12 @@ impl Administration {
         s3: aws_sdk_s3::Client,
     ) -> Result<Self, Misconfigured> {
         let vapi = VapiApi::new(EgressClient::new(environment.egress_policy()?), VAPI_API);
+        let masters = environment.master_keys()?;
         Ok(Self {
             app_password: environment.required("RINGFENCE_APP_PASSWORD")?,
-            masters: environment.master_keys()?,
+            masters: masters.clone(),
             base_url: environment.required("PUBLIC_BASE_URL")?,
-            operations: Operations::from_environment(environment, sqs, s3)?,
+            operations: Operations::from_environment(environment, sqs, s3)?.with_masters(masters),
             vapi,
         })
     }
@@ -201,8 +202,9 @@ impl Administration {
         for (name, queues) in names.zip(self.operations.queues()) {
             dead_letters.push((name.to_owned(), queues.dead_letters.depth().await?.waiting));
         }
-        let clock_skew_ms = self.admin(READER.to_owned()).await?.clock_skew().await?;
-        Ok(Reply::Inspected { dead_letters, clock_skew_ms })
+        let admin = self.admin(READER.to_owned()).await?;
+        let (clock_skew_ms, drift) = (admin.clock_skew().await?, admin.drift().await?);
+        Ok(Reply::Inspected { dead_letters, clock_skew_ms, drift })
     }
 
     /// Writes the token to the audit log before it is created. Returns its lifetime.

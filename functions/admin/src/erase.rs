@@ -39,6 +39,9 @@ impl Administration {
                 let calls = admin.calls_of_number(org_id, &identifiers, &tombstones, cut_off).await?;
                 work.erase_calls(calls).await?;
                 work.erase_chats(admin.chats_of_number(org_id, &tombstones, cut_off).await?).await?;
+                // A message of an unknown type may name a number and no call.
+                work.erasure.known.quarantined +=
+                    admin.erase_quarantined_of_number(org_id, &tombstones, cut_off, run).await?;
                 work.erasure.leads = admin.erase_lead(org_id, &identifiers, run).await?;
             }
         }

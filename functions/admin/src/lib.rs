@@ -9,6 +9,7 @@ pub mod deployment;
 pub mod erase;
 pub mod error;
 pub mod operations;
+mod quarantine;
 pub mod redrive;
 
 pub use administration::Administration;

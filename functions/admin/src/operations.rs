@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use ringfence_core::DatabaseSettings;
 use ringfence_core::admin::Admin;
 use ringfence_core::admin::operations::{Lease, Progress, Work};
-use ringfence_core::admin::replay::ReplayCursor;
+use ringfence_core::admin::replay::{ReadQuarantined, ReplayCursor};
 use ringfence_core::migrations::MigrationError;
+use ringfence_identity::MasterKeys;
 use ringfence_protocol::admin::{DeadLetters, Operation, Replayable, Selection};
 use ringfence_runtime::{Environment, FunctionQueues, Misconfigured, Parking};
 use ringfence_vapi::Function;
@@ -18,6 +19,7 @@ use strum::IntoEnumIterator as _;
 use uuid::Uuid;
 
 use crate::CommandError;
+use crate::quarantine::Reader;
 use crate::redrive::{Manner, Redrive, WORK_LIMIT};
 
 /// Named where nothing is changed, and so nothing is audited.
@@ -29,6 +31,8 @@ pub struct Operations {
     events: Vec<FunctionQueues>,
     recordings: FunctionQueues,
     parking: Parking,
+    /// None: this function cannot read quarantined messages.
+    quarantine: Option<Reader>,
     work_limit: Duration,
 }
 
@@ -59,8 +63,15 @@ impl Operations {
             events: Function::iter().map(queues).collect::<Result<_, _>>()?,
             recordings: FunctionQueues::of_recordings(environment, sqs)?,
             parking: Parking::from_environment(environment, s3)?,
+            quarantine: None,
             work_limit: WORK_LIMIT,
         })
+    }
+
+    /// The same, with the keys that open quarantined messages.
+    #[must_use]
+    pub(crate) fn with_masters(self, masters: MasterKeys) -> Self {
+        Self { quarantine: Some(Reader { masters }), ..self }
     }
 
     /// The same, with another limit on the work of one invocation.
@@ -166,7 +177,8 @@ impl Operations {
             }
             Work::Replay { replayable, selection, per_second } => {
                 let page = i64::from((*per_second).max(1));
-                replay(admin, lease, *replayable, selection, page, cursor, until).await
+                let reader = self.quarantine.as_ref().map(|reader| reader as _);
+                replay(admin, lease, (*replayable, reader), selection, page, cursor, until).await
             }
         };
         let left = match outcome {
@@ -222,7 +234,7 @@ impl Operations {
 async fn replay(
     admin: &Admin,
     lease: Lease,
-    replayable: Replayable,
+    (replayable, reader): (Replayable, Option<&(dyn ReadQuarantined + Send + Sync)>),
     selection: &Selection,
     page: i64,
     mut cursor: Option<ReplayCursor>,
@@ -230,7 +242,7 @@ async fn replay(
 ) -> Result<Outcome, CommandError> {
     loop {
         let next_page = tokio::time::Instant::now() + Duration::from_secs(1);
-        let replayed = admin.replay(replayable, selection, cursor.as_ref(), page).await?;
+        let replayed = admin.replay(replayable, reader, selection, cursor.as_ref(), page).await?;
         cursor = replayed.next.or(cursor);
         let progress =
             Progress { done: replayed.replayed, failed: replayed.failed, seen: replayed.seen, cursor: cursor.as_ref() };

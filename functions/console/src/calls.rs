@@ -122,7 +122,13 @@ pub(crate) fn show(
                 h2 { "Timeline" }
                 ol.turns {
                     @for event in timeline {
-                        li { (time(event.at)) " " strong { (event.event_type) } " " (event.detail) }
+                        li {
+                            (time(event.at)) " " strong { (event.event_type) } " " (event.detail)
+                            @if let Some(artifacts) = &event.debugging_artifacts {
+                                " " span { "Vapi did not accept this inbound call:" }
+                                pre { (serde_json::to_string_pretty(artifacts).unwrap_or_default()) }
+                            }
+                        }
                     }
                 }
                 form method="post" action={ (path) "/replay" } { button { "Replay this call's events" } }

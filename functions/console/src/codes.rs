@@ -9,11 +9,11 @@ macro_rules! pages {
     };
 }
 
-const PAGES: [(&str, &str); 46] = pages!(
+const PAGES: [(&str, &str); 47] = pages!(
     "RF1001" "RF1002" "RF1003" "RF1004" "RF1005" "RF1006"
     "RF2001" "RF2002" "RF2003" "RF2004" "RF2005" "RF2006"
     "RF3001" "RF3002" "RF3003"
-    "RF4001" "RF4002" "RF4003" "RF4004" "RF4005" "RF4006"
+    "RF4001" "RF4002" "RF4003" "RF4004" "RF4005" "RF4006" "RF4007"
     "RF5001" "RF5002"
     "RF6001"
     "RF7001" "RF7002" "RF7003" "RF7004" "RF7005" "RF7006" "RF7007" "RF7008" "RF7009" "RF7010" "RF7011"

@@ -17,6 +17,7 @@ pub(crate) enum Section {
     Calls,
     Failures,
     Numbers,
+    Drift,
     Audit,
 }
 
@@ -27,6 +28,7 @@ impl Section {
             Self::Calls => "Calls",
             Self::Failures => "Failures",
             Self::Numbers => "Numbers",
+            Self::Drift => "Drift",
             Self::Audit => "Audit",
         }
     }

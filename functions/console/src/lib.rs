@@ -9,6 +9,7 @@ mod audit;
 mod calls;
 mod codes;
 mod commands;
+mod drift;
 mod failures;
 mod layout;
 mod live;
@@ -20,6 +21,7 @@ mod query;
 mod reply;
 mod session;
 mod sign_in;
+mod subject;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +38,7 @@ use ringfence_identity::{ConsoleTokenVerifier, LiveTokens, Scope};
 use ringfence_protocol::admin::{ConsoleCommand, Operation};
 use ringfence_runtime::catch_panics;
 use ringfence_runtime::problem::problem_with;
-use ringfence_vapi::{FailureCode, OrgId};
+use ringfence_vapi::{FailureCode, OrgId, VapiCallId};
 use serde::Serialize;
 use serde_json::json;
 
@@ -51,8 +53,6 @@ use crate::session::{Session, clear_cookie, is_same_origin, set_cookie};
 const PAGE: i32 = 50;
 /// The live page leaves out open calls that are older, because their end was not received.
 const STALE: SignedDuration = SignedDuration::from_hours(6);
-/// Maximum number of characters of a subject in the audit log.
-const LONGEST_SUBJECT: usize = 200;
 /// Lifetime of a token for the WebSocket API, unless the session ends earlier.
 const LIVE_TOKEN: Duration = Duration::from_mins(15);
 
@@ -180,7 +180,7 @@ impl Console {
             return Err(PageError::NotFound);
         }
         if session.is_operator() {
-            let subject = request.subject(rest).ok_or(PageError::NotFound)?;
+            let subject = subject::of(rest, &request.query, &request.form).ok_or(PageError::NotFound)?;
             if !console::record_view(&self.database, *org, &session.claims.holder, &subject).await? {
                 return Err(PageError::NotFound);
             }
@@ -202,6 +202,7 @@ impl Console {
             (&Method::POST, ["failures", "redrive"]) => self.redrive(request).await,
             (&Method::POST, ["failures", "settle"]) => self.settle(request).await,
             (&Method::GET, ["numbers"]) => self.numbers(request).await,
+            (&Method::GET, ["drift"]) => self.drift(request).await,
             (&Method::GET, ["audit"]) => self.audit(request).await,
             _ => Err(PageError::NotFound),
         }
@@ -304,7 +305,12 @@ impl Console {
 
     async fn redrive(&self, request: &PageRequest<'_>) -> PageResult {
         let form = &request.form;
-        let (call_id, code, event_id) = (form.text("call_id"), form.parsed("code")?, form.text("event_id"));
+        // The audit log has the selection, so it accepts ids only.
+        let call_id = form.parsed::<VapiCallId>("call_id")?.map(String::from);
+        let (code, event_id) = (form.parsed("code")?, form.text("event_id"));
+        if event_id.as_deref().is_some_and(|event_id| !subject::is_event_key(event_id)) {
+            return Err(PageError::InvalidParameter("event_id"));
+        }
         // Without a filter the redrive covers all failures, which the form has to confirm.
         let is_chosen = call_id.is_some() || code.is_some() || event_id.is_some();
         if !is_chosen && form.text("all").is_none() {
@@ -338,6 +344,11 @@ impl Console {
         Ok(request.either(&shown, Section::Numbers, "Numbers", || {
             numbers::show(request.org, &request.query, &chosen, &shown)
         }))
+    }
+
+    async fn drift(&self, request: &PageRequest<'_>) -> PageResult {
+        let shown = ringfence_core::drift::show(&self.database, request.org).await?;
+        Ok(request.either(&shown, Section::Drift, "Drift", || drift::show(&shown)))
     }
 
     async fn audit(&self, request: &PageRequest<'_>) -> PageResult {
@@ -390,24 +401,6 @@ impl Console {
 }
 
 impl PageRequest<'_> {
-    /// The page as the audit log names it. It has the names of the search fields and not their values, which may be
-    /// phone numbers.
-    fn subject(&self, rest: &[&str]) -> Option<String> {
-        let [section, more @ ..] = rest else { return None };
-        let section = section.parse::<Section>().ok()?.segment();
-        let event = self.query.text("event_id").or_else(|| self.form.text("event_id"));
-        let mut subject = match (section, more, event) {
-            ("calls", [call, ..], _) => format!("calls/{call}"),
-            ("failures", [_, ..], Some(event)) => format!("failures/{event}"),
-            _ => section.to_owned(),
-        };
-        let names: Vec<&str> = self.query.names().filter(|name| *name != "event_id").collect();
-        if more.is_empty() && !names.is_empty() {
-            subject = format!("{subject} by {}", names.join(", "));
-        }
-        Some(subject.chars().take(LONGEST_SUBJECT).collect())
-    }
-
     /// The page, or its data as JSON.
     fn either(&self, shown: &impl Serialize, section: Section, title: &str, content: impl FnOnce() -> Markup) -> Reply {
         either(self.wants_json, shown, || page(title, self.org, section, self.session, &content()))

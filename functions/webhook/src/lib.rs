@@ -10,7 +10,7 @@ use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::reception::Handler;
 use ringfence_runtime::route::{Respond as _, not_served};
 use ringfence_runtime::trace::traced;
-use ringfence_runtime::{Answer, Coded as _, Pipeline, Refusal, RetryQueues, catch_panics};
+use ringfence_runtime::{Answer, Coded as _, Pipeline, Quarantine, Refusal, RetryQueues, catch_panics};
 use ringfence_vapi::interactive::{Interactive, Question};
 use ringfence_vapi::{Message, PartialTranscript, StoredEvent};
 use serde_json::json;
@@ -25,6 +25,7 @@ pub struct Webhook {
     /// Where an event waits that could not be applied.
     pub queues: RetryQueues,
     pub sealer: DeliverySealer,
+    pub quarantine: Quarantine,
     pub answers: Answers,
     pub tools: Tools,
 }
@@ -37,7 +38,7 @@ impl Handler for Webhook {
             Message::NotServed => return Err(not_served()),
             Message::Partial(partial) => self.push(verified, partial, counts).await,
             Message::Informational => {}
-            Message::Unknown => counts.add(Metric::UnknownMessage, 1),
+            Message::Unknown(message) => return self.quarantine.retain(verified, message, counts).await,
         }
         Ok(json!({}))
     }

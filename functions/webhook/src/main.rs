@@ -6,7 +6,9 @@ use std::sync::Arc;
 use assistant_request::{Answers, Fallback};
 use aws_sdk_sqs::Client;
 use lambda_http::{Error, service_fn};
-use ringfence_runtime::{Environment, Pipeline, Pusher, Reception, RecordingQueue, RetryQueues, start, telemetry};
+use ringfence_runtime::{
+    DriftCounter, Environment, Pipeline, Pusher, Quarantine, Reception, RecordingQueue, RetryQueues, start, telemetry,
+};
 use tool_calls::Tools;
 use webhook::Webhook;
 
@@ -17,9 +19,12 @@ async fn main() -> Result<(), Error> {
     let database = start::database(&environment)?;
     let aws = environment.aws();
     let endpoints = start::endpoints(&environment)?;
+    let keys = environment.keys()?;
+    let drift = DriftCounter::new(Arc::clone(&database));
     let handler = Webhook {
         queues: RetryQueues::connect(&environment, &aws)?,
-        sealer: environment.keys()?.delivery_sealer()?,
+        sealer: keys.delivery_sealer()?,
+        quarantine: Quarantine { database: Arc::clone(&database), sealer: keys.message_sealer()? },
         answers: Answers::new(Arc::clone(&database), Arc::clone(&endpoints), Fallback::from_environment(&environment)?),
         tools: Tools::new(Arc::clone(&database), endpoints, environment.keys()?.number_hasher()?),
         pipeline: Pipeline {
@@ -28,6 +33,6 @@ async fn main() -> Result<(), Error> {
             store: database,
         },
     };
-    let reception = &Reception { authenticator: environment.authenticator()?, handler };
+    let reception = &Reception { authenticator: environment.authenticator()?, handler, drift };
     lambda_http::run(service_fn(|request| async move { Ok::<_, Infallible>(reception.answer(request).await) })).await
 }

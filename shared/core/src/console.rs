@@ -118,7 +118,7 @@ pub struct ShownRecording {
 }
 
 /// An event in the timeline of a call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimelineEvent {
     pub event_id: String,
     /// The type of Vapi's message, or one of Ringfence's own.
@@ -130,6 +130,9 @@ pub struct TimelineEvent {
     pub received_at: Timestamp,
     /// A short text for the timeline.
     pub detail: String,
+    /// Why Vapi did not accept an inbound call, in Vapi's own shape.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debugging_artifacts: Option<Value>,
 }
 
 /// The filter of a list of failures. None selects all.

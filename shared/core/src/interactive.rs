@@ -203,7 +203,7 @@ pub async fn finish_tool_call(
     Ok(stored)
 }
 
-fn admission<T>(
+pub(crate) fn admission<T>(
     row: &Row,
     read: impl FnOnce(&Row, OrgId) -> Result<T, tokio_postgres::Error>,
 ) -> Result<Admission<T>, Failure> {

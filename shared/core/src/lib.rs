@@ -3,7 +3,7 @@
 //!
 //! [`events`] is the hot path: one statement claims an event, applies its effects and returns the org's viewers, or
 //! changes nothing. [`failures`] records failed events, [`live`] serves viewers, [`interactive`] answers interactive
-//! messages, [`recordings`] tracks recordings, and [`console`] reads the pages of the console. [`admin`] changes the
+//! messages, [`drift`] stores what this version does not know, [`recordings`] tracks recordings, and [`console`] reads the pages of the console. [`admin`] changes the
 //! configuration, each command with its entry in the audit log. [`migrations`] installs the schema.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking"))]
 
@@ -11,6 +11,7 @@ pub mod admin;
 pub mod connect;
 pub mod console;
 pub mod database;
+pub mod drift;
 pub mod error;
 pub mod events;
 pub mod failures;

@@ -55,7 +55,10 @@ impl<'a> Verified<'a> {
 
 /// No valid credential. An unknown org, a malformed org id and a wrong secret give the same error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no valid credential")]
+#[error(
+    "no valid credential. OAuth 2.0, SHA-1 signatures and signatures without a timestamp are not supported: see \"Not \
+     supported\" in docs/MESSAGES.md"
+)]
 pub struct Unauthorised;
 
 pub struct Authenticator {
@@ -83,8 +86,8 @@ impl Authenticator {
         Self { platform: Some(Platform { keys, versions }), ..self }
     }
 
-    /// Verifies a request. One valid credential is enough: `X-Vapi-Secret`, a bearer token, or a signature over the
-    /// body.
+    /// Verifies a request. One valid credential is enough: the key in `X-Vapi-Secret` or in `Authorization`, in each
+    /// with or without `Bearer`, or a signature over the body.
     pub fn verify<'b>(&self, raw: &Raw<'_, 'b>) -> Result<Verified<'b>, Unauthorised> {
         let credential = match raw.org {
             Some(org) => self.org_credential(org, raw)?,
@@ -127,9 +130,8 @@ impl Authenticator {
 }
 
 fn presented_key(keys: &DerivedKeys<'_>, headers: &HeaderMap) -> Option<i32> {
-    let secret = header(headers, "x-vapi-secret");
-    let bearer = header(headers, "authorization").and_then(bearer_token);
-    [secret, bearer].into_iter().flatten().find_map(|key| keys.verify(key))
+    let presented = ["x-vapi-secret", "authorization"].into_iter().filter_map(|name| header(headers, name));
+    presented.map(without_scheme).find_map(|key| keys.verify(key))
 }
 
 /// A header's text. An empty header is treated as absent, because Vapi sends an empty `X-Vapi-Secret` when no secret is
@@ -138,9 +140,13 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())
 }
 
-fn bearer_token(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// A header without the scheme `Bearer`. Whether Vapi sends the scheme, and in which header, is set in the credential,
+/// and the key alone is what matters.
+fn without_scheme(value: &str) -> &str {
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => value,
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +208,21 @@ mod tests {
             verify(Some(ORG), &[("x-signature", &signature), ("x-timestamp", "1795348800")], false),
             Ok(of_org())
         );
+    }
+
+    /// E6.
+    #[test]
+    fn a_key_is_accepted_in_both_headers_with_and_without_its_scheme() {
+        let key = key(ORG);
+        for name in ["x-vapi-secret", "authorization"] {
+            for value in [key.clone(), format!("Bearer {key}"), format!("bearer  {key} ")] {
+                assert_eq!(verify(Some(ORG), &[(name, &value)], false), Ok(of_org()), "{name}: {value}");
+            }
+            for value in [format!("Basic {key}"), format!("Bearer{key}"), "Bearer ".to_owned(), "Bearer".to_owned()] {
+                assert_eq!(verify(Some(ORG), &[(name, &value)], false), Err(Unauthorised), "{name}: {value}");
+            }
+        }
+        assert_eq!(verify(Some(&ORG.to_uppercase()), &[("x-vapi-secret", &key)], false), Ok(of_org()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::digest::Key as Block;
 use hmac::{Hmac, Mac as _};
 use openssl::error::ErrorStack;
+use ringfence_vapi::OrgId;
 use sha2::{Digest as _, Sha256};
 
 use crate::purpose::Purpose;
@@ -62,6 +63,11 @@ impl Subkey {
 
     pub(crate) fn mac(&self, message: &str) -> [u8; KEY_LENGTH] {
         hmac_sha256(&self.0, message.as_bytes())
+    }
+
+    /// A key of one org: `HMAC-SHA256(key, org)`.
+    pub(crate) fn of_org(&self, org: OrgId) -> Self {
+        Self(self.mac(&org.to_string()))
     }
 
     pub(crate) fn encode(&self) -> String {

@@ -12,7 +12,7 @@ use crate::numbers::NumberHasher;
 use crate::org_keys::{DerivedKeys, Key, Subject};
 use crate::purpose::Purpose;
 use crate::ring::KeyRing;
-use crate::seal::ApiKeySealer;
+use crate::seal::{ApiKeySealer, DeliverySealer, LinkSealer, MessageSealer};
 use crate::tokens::{ConsoleTokenMinter, LiveTokens, console};
 
 /// The shortest master key in bytes: as long as the MAC's own output.
@@ -85,6 +85,18 @@ impl MasterKeys {
     #[must_use]
     pub fn number_hasher(&self) -> NumberHasher {
         NumberHasher::new(self.derive(Purpose::NumberTombstones))
+    }
+
+    /// Opens messages of unknown types.
+    #[must_use]
+    pub fn message_sealer(&self) -> MessageSealer {
+        MessageSealer::new(self.derive(Purpose::QuarantinedMessages), self.number_hasher())
+    }
+
+    /// For events that are read from quarantined messages.
+    #[must_use]
+    pub fn delivery_sealer(&self) -> DeliverySealer {
+        DeliverySealer::new(LinkSealer::new(self.derive(Purpose::RecordingLinks)), self.number_hasher())
     }
 
     fn derive(&self, purpose: Purpose) -> KeySet<Subkey> {

@@ -18,6 +18,8 @@ pub enum Purpose {
     EndpointSecrets,
     /// Hashes phone numbers, for the tombstones of erased numbers.
     NumberTombstones,
+    /// Seals messages of unknown types (AES-256-GCM, with a key of each org).
+    QuarantinedMessages,
     /// Signs and verifies tokens for the live view (HMAC-SHA256).
     LiveTokens,
     /// Verifies console tokens. The private key is derived from the master key; a key ring has the public key
@@ -26,13 +28,14 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OrgKeys,
         Self::PlatformKeys,
         Self::RecordingLinks,
         Self::ApiKeys,
         Self::EndpointSecrets,
         Self::NumberTombstones,
+        Self::QuarantinedMessages,
         Self::LiveTokens,
         Self::ConsoleTokens,
     ];
@@ -48,6 +51,7 @@ impl Purpose {
             Self::ApiKeys => "api-key",
             Self::EndpointSecrets => "endpoint",
             Self::NumberTombstones => "number",
+            Self::QuarantinedMessages => "quarantine",
             Self::LiveTokens => "live",
             Self::ConsoleTokens => "console",
         }

@@ -10,7 +10,7 @@ use crate::keys::{KeySet, Kid, Named, Subkey};
 use crate::numbers::NumberHasher;
 use crate::org_keys::{OrgKeyVerifier, PlatformKeyVerifier};
 use crate::purpose::Purpose;
-use crate::seal::{ApiKeySealer, DeliverySealer, LinkSealer};
+use crate::seal::{ApiKeySealer, DeliverySealer, LinkSealer, MessageSealer};
 use crate::tokens::{ConsoleTokenVerifier, LiveTokens};
 
 /// The key rings of the deployed functions. A ring has only the keys that its function needs.
@@ -55,11 +55,13 @@ impl Ring {
     pub const fn purposes(self) -> &'static [Purpose] {
         use Purpose::{
             ApiKeys, ConsoleTokens, EndpointSecrets, LiveTokens, NumberTombstones, OrgKeys, PlatformKeys,
-            RecordingLinks,
+            QuarantinedMessages, RecordingLinks,
         };
         match self {
-            Self::Webhook => &[OrgKeys, PlatformKeys, RecordingLinks, EndpointSecrets, NumberTombstones],
-            Self::Interactive => &[OrgKeys, RecordingLinks, EndpointSecrets, NumberTombstones],
+            Self::Webhook => {
+                &[OrgKeys, PlatformKeys, RecordingLinks, EndpointSecrets, NumberTombstones, QuarantinedMessages]
+            }
+            Self::Interactive => &[OrgKeys, RecordingLinks, EndpointSecrets, NumberTombstones, QuarantinedMessages],
             Self::Live => &[LiveTokens],
             Self::Console => &[LiveTokens, ConsoleTokens],
             Self::ConsoleCommands => &[ConsoleTokens],
@@ -152,6 +154,11 @@ impl KeyRing {
         self.keys(Purpose::NumberTombstones).map(NumberHasher::new)
     }
 
+    /// For functions that receive messages of unknown types.
+    pub fn message_sealer(&self) -> Result<MessageSealer, KeyRingError> {
+        Ok(MessageSealer::new(self.keys(Purpose::QuarantinedMessages)?, self.number_hasher()?))
+    }
+
     pub fn live_tokens(&self) -> Result<LiveTokens, KeyRingError> {
         self.keys(Purpose::LiveTokens).map(LiveTokens::new)
     }
@@ -186,6 +193,7 @@ mod tests {
             ring.api_key_sealer().err(),
             ring.endpoint_secrets().err(),
             ring.number_hasher().err(),
+            ring.message_sealer().err(),
             ring.console_token_verifier().err(),
         ];
         let messages: Vec<_> = missing.into_iter().map(|error| error.unwrap().to_string()).collect();

@@ -1,4 +1,5 @@
-//! Sealed secrets that wait in a queue or in a row: links to recordings, and the orgs' API keys at Vapi.
+//! Sealed secrets that wait in a queue or in a row: links to recordings, the orgs' API keys at Vapi, and messages of
+//! unknown types.
 //!
 //! The cipher is AES-256-GCM (NIST SP 800-38D) of OpenSSL, which the database connection links anyway. A sealed text
 //! is `{kid}.{base64url}` of a random nonce of 12 bytes, the ciphertext and a tag of 16 bytes. The tag also
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use openssl::rand::rand_bytes;
 use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
 use ringfence_protocol::{Credential, Delivery, SealedLink};
-use ringfence_vapi::{CallFacts, OrgId, RecordingKind, RecordingLink, StoredEvent, VapiCallId};
+use ringfence_vapi::{CallFacts, OrgId, RecordingKind, RecordingLink, StoredEvent, UnknownMessage, VapiCallId};
 
 use crate::authenticate::Verified;
 use crate::keys::{KeySet, Subkey};
@@ -110,6 +111,41 @@ impl ApiKeySealer {
     }
 }
 
+/// Seals and opens messages of unknown types, with a key of each org. The newest key seals; all keys open.
+#[derive(Clone)]
+pub struct MessageSealer {
+    keys: KeySet<Subkey>,
+    numbers: NumberHasher,
+}
+
+impl MessageSealer {
+    pub(crate) const fn new(keys: KeySet<Subkey>, numbers: NumberHasher) -> Self {
+        Self { keys, numbers }
+    }
+
+    /// Adds the keyed hashes of the message's number, which an erasure uses to find it.
+    pub fn mark(&self, message: &mut UnknownMessage) {
+        if let Some(number) = &message.conversation.customer_number {
+            message.conversation.number_tombstones = self.numbers.hashes(number.expose());
+        }
+    }
+
+    /// Seals the body of a message. `id` identifies the message in the org.
+    pub fn seal(&self, org: OrgId, id: &str, body: &str) -> Result<String, Unsealable> {
+        seal(&self.of_org(org), &about_message(org, id), body)
+    }
+
+    /// The body of a message. None: it was sealed with another master key, or is another message's.
+    #[must_use]
+    pub fn open(&self, org: OrgId, id: &str, sealed: &str) -> Option<String> {
+        open(&self.of_org(org), &about_message(org, id), sealed)
+    }
+
+    fn of_org(&self, org: OrgId) -> KeySet<Subkey> {
+        self.keys.map(|named| named.key.of_org(org))
+    }
+}
+
 fn seal(keys: &KeySet<Subkey>, about: &str, secret: &str) -> Result<String, Unsealable> {
     let (mut nonce, mut tag) = ([0; NONCE], [0; TAG]);
     rand_bytes(&mut nonce).map_err(|_| Unsealable)?;
@@ -135,6 +171,10 @@ fn about_link(call: &VapiCallId, kind: RecordingKind) -> String {
 
 fn about_api_key(org: OrgId) -> String {
     format!("vapi-api-key\0{org}")
+}
+
+fn about_message(org: OrgId, id: &str) -> String {
+    format!("message\0{org}\0{id}")
 }
 
 #[cfg(test)]
@@ -169,6 +209,17 @@ mod tests {
         assert_eq!(links.open(&call, RecordingKind::Mono, &sealed).as_deref(), Some(url));
         assert_eq!(links.open(&call, RecordingKind::Stereo, &sealed), None);
         assert_eq!(links.open(&other, RecordingKind::Mono, &sealed), None);
+    }
+
+    /// E5.
+    #[test]
+    fn a_sealed_message_opens_for_its_org_and_id_only() {
+        let messages = masters(A).message_sealer();
+        let sealed = messages.seal(org(1), "id", "body").unwrap();
+        assert_eq!(ring(A).message_sealer().unwrap().open(org(1), "id", &sealed).as_deref(), Some("body"));
+        assert_eq!(messages.open(org(2), "id", &sealed), None);
+        assert_eq!(messages.open(org(1), "other", &sealed), None);
+        assert_eq!(masters(&format!("{B},{A}")).message_sealer().open(org(1), "id", &sealed).as_deref(), Some("body"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod codes;
 pub mod configuration;
 #[cfg(feature = "queues")]
 pub mod consumer;
+pub mod drift;
 pub mod envelope;
 #[cfg(feature = "parking")]
 pub mod events;
@@ -42,6 +43,7 @@ pub use codes::Coded;
 pub use configuration::{Environment, Misconfigured};
 #[cfg(feature = "queues")]
 pub use consumer::{Consumer, Disposition, Record, Worker};
+pub use drift::{DriftCounter, Quarantine};
 #[cfg(feature = "handover")]
 pub use handover::Handover;
 pub use panics::catch_panics;

@@ -33,8 +33,14 @@ pub enum Metric {
     Refused,
     /// Neither the database nor a queue accepted a stored event.
     NotTaken,
-    /// A message of an unknown type was acknowledged.
+    /// A message of an unknown type was received.
     UnknownMessage,
+    /// A message of an unknown type was stored.
+    Quarantined,
+    /// A message of an unknown type was acknowledged and not stored: it is too large, names no org, or there are too many.
+    NotQuarantined,
+    /// Field names of known types that this version does not know.
+    UnknownFields,
     /// Fields of a wrong type that were treated as absent.
     UnreadableFields,
     /// A message was moved to a dead-letter queue.

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::codes::Coded as _;
 use crate::configuration::Environment;
+use crate::drift::{DriftCounter, Quarantine};
 use crate::metrics::{Counts, Metric};
 use crate::reception::{Answer, Handler, Reception, Refusal};
 use crate::retry_queues::RetryQueues;
@@ -37,6 +38,7 @@ pub struct Route<R> {
     /// The queues of stored events that were posted to this route.
     pub queues: RetryQueues,
     pub sealer: DeliverySealer,
+    pub quarantine: Quarantine,
     pub responder: R,
 }
 
@@ -58,7 +60,7 @@ impl<R: Respond + Sync> Handler for Route<R> {
             }
             Message::NotServed => return Err(not_served()),
             Message::Partial(_) | Message::Informational => {}
-            Message::Unknown => counts.add(Metric::UnknownMessage, 1),
+            Message::Unknown(message) => return self.quarantine.retain(verified, message, counts).await,
         }
         Ok(json!({}))
     }
@@ -82,11 +84,14 @@ pub async fn interactive_function<R: Respond + Sync>(
 ) -> Result<(), Error> {
     telemetry::start();
     let environment = Environment::of_process();
-    let responder = responder(&environment, start::database(&environment)?, start::endpoints(&environment)?)?;
+    let database = start::database(&environment)?;
+    let responder = responder(&environment, Arc::clone(&database), start::endpoints(&environment)?)?;
     let queues = RetryQueues::connect(&environment, &environment.aws())?;
-    let sealer = environment.keys()?.delivery_sealer()?;
-    let reception =
-        &Reception { authenticator: environment.org_authenticator()?, handler: Route { queues, sealer, responder } };
+    let keys = environment.keys()?;
+    let quarantine = Quarantine { database: Arc::clone(&database), sealer: keys.message_sealer()? };
+    let handler = Route { queues, sealer: keys.delivery_sealer()?, quarantine, responder };
+    let drift = DriftCounter::new(database);
+    let reception = &Reception { authenticator: environment.org_authenticator()?, handler, drift };
     lambda_http::run(lambda_http::service_fn(
         |request| async move { Ok::<_, Infallible>(reception.answer(request).await) },
     ))

@@ -93,11 +93,16 @@ impl Direction {
 impl CallFacts {
     /// Reads the facts from a message. `None` if it has no valid call id.
     pub(crate) fn read(message: &Object<'_>) -> Option<Self> {
+        Self::read_with(message, |call| call.parsed("call.id"))
+    }
+
+    /// The same, with the id that `id` reads from the call.
+    pub(crate) fn read_with(message: &Object<'_>, id: impl Fn(&Object<'_>) -> Option<VapiCallId>) -> Option<Self> {
         let call = message.object("call");
         let overrides = call.object("call.assistantOverrides");
         let call_type = call.token("call.type");
         Some(Self {
-            id: call.parsed("call.id")?,
+            id: id(&call)?,
             direction: call_type.as_deref().and_then(Direction::of_call_type),
             call_type,
             created_at: call.time("call.createdAt"),

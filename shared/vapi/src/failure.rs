@@ -84,6 +84,8 @@ pub enum FailureCode {
     BodyTooLarge,
     /// The message type is not supported.
     NotServed,
+    /// The body, or a part of it, is compressed or encrypted in a way that is not supported.
+    EncodingNotSupported,
     /// The event names no registered call, assistant, squad or phone number.
     OrgUnknown,
     /// The event names two orgs.
@@ -162,6 +164,7 @@ impl FailureCode {
             Self::CallIdMissing => (4004, BadRequest, "Call id missing"),
             Self::BodyTooLarge => (4005, BadRequest, "Body too large"),
             Self::NotServed => (4006, BadRequest, "Message not served"),
+            Self::EncodingNotSupported => (4007, BadRequest, "Encoding not supported"),
             Self::OrgUnknown => (5001, Unresolved, "Org unknown"),
             Self::OrgAmbiguous => (5002, Unresolved, "Org ambiguous"),
             Self::PushFailed => (6001, Transient, "Push failed"),
@@ -211,6 +214,7 @@ impl FailureCode {
     pub const fn http_status(self) -> u16 {
         match (self, self.class()) {
             (Self::BodyTooLarge, _) => 413,
+            (Self::EncodingNotSupported, _) => 415,
             (Self::NotServed | Self::RecordingNotFound, _) => 404,
             (_, FailureClass::BadRequest) => 400,
             (_, FailureClass::Unauthorised) => 401,

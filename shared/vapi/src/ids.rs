@@ -19,7 +19,7 @@ pub enum InvalidId {
     /// Not a UUID in the canonical form, 8-4-4-4-12 hexadecimal digits.
     #[error("an org id is a UUID written with hyphens")]
     Org,
-    /// Not 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
+    /// Not 1 to 128 characters of `A-Z a-z 0-9 . _ -`, or `.` or `..`.
     #[error("a call id is 1 to 128 letters, digits, dots, underscores or hyphens")]
     VapiCall,
 }
@@ -82,6 +82,9 @@ impl FromStr for AgentId {
     }
 }
 
+/// The begin of the ids of [`VapiCallId::of_call_without_id`]. `find_missing_reports_v1` leaves these calls out.
+const CALL_WITHOUT_ID: &str = "turned-away-";
+
 /// Vapi's id of a call (`Call.id`), the same during the whole call.
 ///
 /// Today a UUID. Vapi guarantees no format, so any text that is safe in a key, a log and a path is accepted.
@@ -97,12 +100,21 @@ impl VapiCallId {
     }
 }
 
+impl VapiCallId {
+    /// The id of an inbound call that Vapi did not accept and to which it gave no id. `content` is the hash of the
+    /// message. No id of Vapi begins with the same text.
+    pub(crate) fn of_call_without_id(content: &str) -> Self {
+        Self(format!("{CALL_WITHOUT_ID}{content}"))
+    }
+}
+
 impl TryFrom<String> for VapiCallId {
     type Error = InvalidId;
 
     fn try_from(text: String) -> Result<Self, InvalidId> {
         const MAX: usize = 128;
-        let usable = (1..=MAX).contains(&text.len()) && is_token(&text);
+        // `.` and `..` name folders. In a path they would lead elsewhere.
+        let usable = (1..=MAX).contains(&text.len()) && is_token(&text) && !matches!(text.as_str(), "." | "..");
         if usable { Ok(Self(text)) } else { Err(InvalidId::VapiCall) }
     }
 }
@@ -185,7 +197,8 @@ mod tests {
     fn a_call_id_is_a_short_safe_text() {
         assert!("019d6b04-e541-7eaf-a178-c7f1eb9f217a".parse::<VapiCallId>().is_ok());
         assert!("a".repeat(128).parse::<VapiCallId>().is_ok());
-        for refused in ["", "a:b", "a b", "a/b", "é", &"a".repeat(129)] {
+        assert!("...".parse::<VapiCallId>().is_ok());
+        for refused in ["", ".", "..", "a:b", "a b", "a/b", "é", &"a".repeat(129)] {
             assert_eq!(refused.parse::<VapiCallId>(), Err(InvalidId::VapiCall), "{refused}");
         }
     }

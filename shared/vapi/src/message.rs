@@ -2,7 +2,8 @@
 
 use crate::events::{PartialTranscript, StoredEvent};
 use crate::failure::FailureCode;
-use crate::interactive::Interactive;
+use crate::interactive::{Conversation, Interactive};
+use crate::unknown_message::UnknownMessage;
 
 /// A parsed webhook body.
 #[derive(Clone, Debug)]
@@ -14,6 +15,17 @@ pub struct Parsed {
     /// The fields that had a wrong type or an impossible value and are treated as absent, such as `cost` or
     /// `call.customer.number`. Each is listed once.
     pub unreadable: Vec<&'static str>,
+    /// Field names that this version does not know. `None`: there are none, or the type is unknown as well.
+    pub drift: Option<Drift>,
+}
+
+/// Field names in a message of a known type that this version does not know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drift {
+    /// `message`, `call`, `artifact` or `analysis`, a dot and the name, such as `call.newField`. Never a value.
+    pub fields: Vec<String>,
+    /// Names the org of a message to the platform URL.
+    pub conversation: Conversation,
 }
 
 /// A Vapi server message (`ServerMessage`), by the way in which Ringfence handles it.
@@ -30,8 +42,8 @@ pub enum Message {
     NotServed,
     /// A known type that is only counted.
     Informational,
-    /// An unknown type. It is acknowledged and counted, because Vapi adds types.
-    Unknown,
+    /// A type that this version does not know, because Vapi adds types. It is quarantined.
+    Unknown(UnknownMessage),
 }
 
 /// The only errors for which Ringfence refuses a body (HTTP 400). The error contains no text of the body.
@@ -46,6 +58,9 @@ pub enum BadRequest {
     /// The message is of a stored type, and `message.call.id` is missing or invalid.
     #[error("message.call.id is missing or not 1 to 128 letters, digits, dots, underscores or hyphens")]
     CallIdMissing,
+    /// `message` or `message.call` is a text, as Vapi's encrypted fields are (`encryptedPaths`).
+    #[error("encrypted fields are not supported: see \"Not supported\" in docs/MESSAGES.md")]
+    EncryptedFields,
 }
 
 impl BadRequest {
@@ -56,6 +71,7 @@ impl BadRequest {
             Self::NotJson => FailureCode::BodyNotJson,
             Self::MessageTypeMissing => FailureCode::MessageTypeMissing,
             Self::CallIdMissing => FailureCode::CallIdMissing,
+            Self::EncryptedFields => FailureCode::EncodingNotSupported,
         }
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::ids::is_token;
 use crate::json::{self, Limits};
+use crate::known_fields;
 use crate::sanitise::sanitise;
 use crate::sensitive::Sensitive;
 use crate::{phone, time};
@@ -22,16 +23,42 @@ use crate::{phone, time};
 pub(crate) struct Context {
     received_at: Timestamp,
     unreadable: RefCell<Vec<&'static str>>,
+    unknown_fields: RefCell<Vec<String>>,
 }
+
+/// The most unknown field names of one message, and the length of a name. Longer names are not Vapi's.
+const MAX_UNKNOWN_FIELDS: usize = 16;
+const MAX_FIELD_NAME: usize = 64;
 
 impl Context {
     pub(crate) fn new(received_at: Timestamp) -> Self {
-        Self { received_at, unreadable: RefCell::default() }
+        Self { received_at, unreadable: RefCell::default(), unknown_fields: RefCell::default() }
     }
 
     /// The unreadable fields, which are treated as absent. Each is listed once.
     pub(crate) fn into_unreadable(self) -> Vec<&'static str> {
         self.unreadable.into_inner()
+    }
+
+    /// The names of fields that this version does not know.
+    pub(crate) fn take_unknown_fields(&self) -> Vec<String> {
+        self.unknown_fields.take()
+    }
+
+    /// Compares the names of an object's fields with the known ones, if `path` is an object of Vapi's whose names are
+    /// listed. The object is parsed anyway, so this costs a few comparisons.
+    fn compare(&self, path: &str, fields: &HashMap<String, &RawValue>) {
+        let Some(known) = known_fields::of(path) else { return };
+        for name in fields.keys() {
+            if known.binary_search(&name.as_str()).is_ok() || name.len() > MAX_FIELD_NAME || !is_token(name) {
+                continue;
+            }
+            let mut unknown = self.unknown_fields.borrow_mut();
+            let field = format!("{path}.{name}");
+            if unknown.len() < MAX_UNKNOWN_FIELDS && !unknown.contains(&field) {
+                unknown.push(field);
+            }
+        }
     }
 
     fn report(&self, path: &'static str) {
@@ -66,7 +93,9 @@ impl<'a> Object<'a> {
 
     /// An object. Empty if absent, so that calls can be chained.
     pub(crate) fn object(&self, path: &'static str) -> Self {
-        Self { fields: self.read(path, as_fields).unwrap_or_default(), context: self.context }
+        let fields = self.read(path, as_fields).unwrap_or_default();
+        self.context.compare(path, &fields);
+        Self { fields, context: self.context }
     }
 
     /// An object that some senders write as a text. Empty if absent or a text.

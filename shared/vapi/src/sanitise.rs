@@ -1,13 +1,17 @@
 //! Makes a body storable before it is parsed.
 //!
 //! PostgreSQL cannot store U+0000 or half a surrogate pair, and a JSON parser refuses a text with one of them. To
-//! avoid losing the event, both are replaced with U+FFFD, like bytes that are not UTF-8.
+//! avoid losing the event, both are replaced with U+FFFD, like bytes that are not UTF-8. A byte order mark, which a
+//! relay may add (RFC 8259, section 8.1), is removed.
 
 use std::borrow::Cow;
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The body as text that can be parsed and stored. Allocates only if something must be replaced.
 pub(crate) fn sanitise(body: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(body);
+    let text = String::from_utf8_lossy(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body));
     match replace_escapes(&text) {
         Some(clean) => Cow::Owned(clean),
         None => text,
@@ -115,6 +119,13 @@ mod tests {
     fn invalid_utf_8_becomes_the_replacement_character() {
         assert_eq!(sanitise(b"\"a\xffb\""), "\"a\u{fffd}b\"");
         assert_eq!(sanitise(b"\"\\\xff\\u0000\""), "\"\\\u{fffd}\\ufffd\"");
+    }
+
+    /// E6.
+    #[test]
+    fn one_byte_order_mark_is_removed() {
+        assert_eq!(sanitise(b"\xef\xbb\xbf{}"), "{}");
+        assert_eq!(sanitise(b"\xef\xbb\xbf\xef\xbb\xbf{}"), "\u{feff}{}");
     }
 
     proptest! {

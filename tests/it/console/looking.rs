@@ -41,6 +41,7 @@ fn addresses(site: &Site, call: &Call, failure: &str) -> Vec<String> {
         format!("{org}/failures/one?event_id={failure}"),
         format!("{org}/numbers"),
         format!("{org}/numbers?period=day"),
+        format!("{org}/drift"),
         format!("{org}/audit"),
     ]
 }
@@ -70,7 +71,7 @@ async fn an_orgs_token_gets_nothing_of_another_org() {
         assert_ne!(site.post(&own, &path, &form).await.status, StatusCode::NOT_FOUND, "{path}");
     }
     // The org's own pages contain no data of the other org.
-    for section in ["calls", "failures", "numbers", "audit"] {
+    for section in ["calls", "failures", "numbers", "drift", "audit"] {
         let shown = site.get(&foreign, &format!("/console/{}/{section}", site.other)).await;
         assert_eq!(shown.status, StatusCode::OK);
         assert!(!shown.text.contains(&call.id) && !shown.text.contains("failed-call"), "{section}");
@@ -103,7 +104,7 @@ async fn an_operators_looks_are_audited() {
         "SELECT string_agg(DISTINCT subject, '; ' ORDER BY subject) FROM audit_log WHERE action = 'operator.view'";
     let subjects: String = site.database.superuser().await.query_one(subjects, &[]).await.unwrap().get(0);
     let expected = format!(
-        "audit; calls; calls by number; calls/{}; failures; failures by code; failures/{failure}; live; numbers; numbers by period; orgs",
+        "audit; calls; calls by number; calls/{}; drift; failures; failures by code; failures/{failure}; live; numbers; numbers by period; orgs",
         call.id
     );
     assert_eq!(subjects, expected);

@@ -7,10 +7,10 @@ use assistant_request::{Answers, Fallback};
 use lambda_http::http::Request as HttpRequest;
 use lambda_http::{Body, RequestExt as _};
 use ringfence_egress::{EgressClient, EgressPolicy, Endpoints};
-use ringfence_harness::testing::webhook::{authenticator, keys, masters, org_key};
+use ringfence_harness::testing::webhook::{authenticator, keys, masters, org_key, quarantine};
 use ringfence_harness::testing::{Call, TestDatabase, TestQueues, sample};
-use ringfence_runtime::Reception;
 use ringfence_runtime::route::{Respond, Route};
+use ringfence_runtime::{DriftCounter, Reception};
 use ringfence_vapi::{Function, OrgId};
 use serde_json::{Value, json};
 use tool_calls::Tools;
@@ -18,9 +18,10 @@ use tool_calls::Tools;
 use super::agent;
 
 /// A route as the interactive functions start it.
-fn reception<R>(queues: &TestQueues, responder: R) -> Reception<Route<R>> {
-    let handler = Route { queues: queues.retry_queues(), sealer: keys().delivery_sealer().unwrap(), responder };
-    Reception { authenticator: authenticator(), handler }
+fn reception<R>(database: &TestDatabase, queues: &TestQueues, responder: R) -> Reception<Route<R>> {
+    let (app, sealer) = (database.app(), keys().delivery_sealer().unwrap());
+    let handler = Route { queues: queues.retry_queues(), sealer, quarantine: quarantine(&app), responder };
+    Reception { authenticator: authenticator(), handler, drift: DriftCounter::new(app) }
 }
 
 /// Posts a body to a function's route. Returns status and body of the answer.
@@ -45,8 +46,8 @@ async fn open() -> Site {
     let org = database.org("Acme").await;
     let endpoints = Arc::new(Endpoints::new(EgressClient::new(EgressPolicy::Anywhere), masters().endpoint_secrets()));
     let answers = Answers::new(database.app(), Arc::clone(&endpoints), Fallback::default());
-    let assistant = reception(&queues, answers);
-    let tools = reception(&queues, Tools::new(database.app(), endpoints, masters().number_hasher()));
+    let assistant = reception(&database, &queues, answers);
+    let tools = reception(&database, &queues, Tools::new(database.app(), endpoints, masters().number_hasher()));
     Site { database, queues, org, assistant, tools }
 }
 

@@ -34,7 +34,7 @@ async fn a_recording_is_removed_after_its_orgs_retention() {
     assert_eq!(stage.shown(&new).await.0, "stored");
 
     let replayed =
-        stage.database.admin().await.replay(Replayable::Applied, &Selection::default(), None, 100).await.unwrap();
+        stage.database.admin().await.replay(Replayable::Applied, None, &Selection::default(), None, 100).await.unwrap();
     assert!(replayed.failed == 0 && replayed.replayed >= 2, "{replayed:?}");
     assert_eq!(stage.shown(&old).await, ("removed".to_owned(), None, None));
     assert_eq!(stage.row(&old).await["state"], "removed");

@@ -101,6 +101,20 @@ impl Admin {
         self.value(statement, &[org_id.as_uuid(), &tombstones, &cut_off]).await
     }
 
+    /// Deletes the quarantined messages with a number that were received before `cut_off`, and returns their count.
+    /// Without `run` it only counts them.
+    pub async fn erase_quarantined_of_number(
+        &self,
+        org_id: OrgId,
+        tombstones: &[String],
+        cut_off: Timestamp,
+        run: bool,
+    ) -> Result<u64, Failure> {
+        let statement = "SELECT erase_quarantined_of_number_v1($1, $2, $3, $4)";
+        let count: i64 = self.value(statement, &[org_id.as_uuid(), &tombstones, &cut_off, &run]).await?;
+        Ok(count.unsigned_abs())
+    }
+
     /// Erases a chat or session. Without `run` it only counts its tool calls.
     pub async fn erase_chat(&self, org_id: OrgId, chat_id: &str, run: bool) -> Result<Erasable, Failure> {
         let statement = "SELECT erase_chat_v1($1, $2, $3, $4)";

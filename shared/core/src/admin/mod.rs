@@ -16,7 +16,7 @@ pub use dead_letter::DeadLetter;
 
 use std::time::Duration;
 
-use ringfence_protocol::admin::{AddedAgent, NewAgent, Organization, Resolved, RetainedData};
+use ringfence_protocol::admin::{AddedAgent, Drift, NewAgent, Organization, Resolved, RetainedData};
 use ringfence_vapi::{LeadId, OrgId};
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
@@ -122,6 +122,12 @@ impl Admin {
         let parameters: [&(dyn ToSql + Sync); 4] = [&self.actor, org_id.as_uuid(), &org_id.to_string(), &detail];
         self.client.execute(statement, &parameters).await?;
         Ok(())
+    }
+
+    /// Message types and field names of all orgs that this version does not know, with their counts.
+    pub async fn drift(&self) -> Result<Drift, Failure> {
+        let Json(drift) = self.value("SELECT summarise_drift_v1()", &[]).await?;
+        Ok(drift)
     }
 
     /// How far the database's clock is ahead of this machine's, in milliseconds, corrected by half the round trip.

@@ -1,10 +1,14 @@
-//! Replay: applies the effects of retained events again, or those of failed events for the first time.
+//! Replay: applies the effects of retained events again, or those of failed events and quarantined messages for the first
+//! time.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+use ringfence_protocol::Delivery;
 use ringfence_protocol::admin::{Replayable, Selection};
-use ringfence_vapi::OrgId;
+use ringfence_vapi::{FailureCode, OrgId};
 use serde::{Deserialize, Serialize};
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::Admin;
@@ -30,6 +34,36 @@ pub struct Replayed {
     pub next: Option<ReplayCursor>,
 }
 
+/// A message of a type that was unknown when it was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantinedMessage {
+    pub org_id: OrgId,
+    /// SHA-256 of the body.
+    pub id: String,
+    pub sealed: String,
+    /// None: it came by the platform's key.
+    pub key_version: Option<i32>,
+    pub received_at: Timestamp,
+}
+
+/// What this version makes of a quarantined message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading {
+    /// A stored event.
+    Event(Box<Delivery>),
+    /// This version knows the type and does not store it.
+    NotStored,
+    /// This version does not know the type either.
+    Unknown,
+    /// It cannot be opened: it was sealed with a master key that was removed.
+    Unreadable,
+}
+
+/// Opens and parses quarantined messages. Only the function with the master keys can.
+pub trait ReadQuarantined {
+    fn read(&self, message: &QuarantinedMessage) -> Reading;
+}
+
 impl Admin {
     pub async fn count_replayable(&self, kind: Replayable, selection: &Selection) -> Result<i64, Failure> {
         let statement = format!("SELECT count(*) FROM {}", selected(kind));
@@ -38,9 +72,11 @@ impl Admin {
 
     /// Replays at most `limit` events of the selection that follow `after`, each in its own transaction; a failed event
     /// does not affect the others. The audit log has the number of events of each org before the replay begins.
+    /// `reader` reads quarantined messages. Without it they are all unreadable.
     pub async fn replay(
         &self,
         kind: Replayable,
+        reader: Option<&(dyn ReadQuarantined + Send + Sync)>,
         selection: &Selection,
         after: Option<&ReplayCursor>,
         limit: i64,
@@ -55,12 +91,18 @@ impl Admin {
             let subject = match kind {
                 Replayable::Applied => "applied events",
                 Replayable::Failed => "failed events",
+                Replayable::Quarantined => "quarantined messages",
             };
             self.client.execute(audit, &[&self.actor, org_id.as_uuid(), &subject, &count]).await?;
         }
         let mut replayed = Replayed { seen: page.len() as u64, ..Replayed::default() };
         for event in &page {
-            match self.replay_event(kind, event).await {
+            let replay = match kind {
+                Replayable::Quarantined => self.replay_quarantined(reader, event).await,
+                Replayable::Applied => self.replay_event("SELECT replay_event_v1($1, $2)", event).await,
+                Replayable::Failed => self.replay_event("SELECT replay_failed_operation_v1($1, $2)", event).await,
+            };
+            match replay {
                 Ok(found) => replayed.replayed += u64::from(found),
                 Err(failure) => {
                     tracing::error!(org.id = %event.org_id, event.key = event.event_id, %failure, "replay failed");
@@ -73,12 +115,40 @@ impl Admin {
     }
 
     /// False: the event no longer exists, was applied meanwhile, or its key is revoked.
-    async fn replay_event(&self, kind: Replayable, event: &ReplayCursor) -> Result<bool, Failure> {
-        let statement = match kind {
-            Replayable::Applied => "SELECT replay_event_v1($1, $2)",
-            Replayable::Failed => "SELECT replay_failed_operation_v1($1, $2)",
-        };
+    async fn replay_event(&self, statement: &str, event: &ReplayCursor) -> Result<bool, Failure> {
         self.value(statement, &[event.org_id.as_uuid(), &event.event_id]).await
+    }
+
+    /// False: the message no longer exists, its key is revoked, or this version does not know its type either.
+    async fn replay_quarantined(
+        &self,
+        reader: Option<&(dyn ReadQuarantined + Send + Sync)>,
+        event: &ReplayCursor,
+    ) -> Result<bool, Failure> {
+        let statement = "SELECT sealed, key_version, received_at FROM quarantined_messages \
+            WHERE org_id = $1 AND event_id = $2";
+        let Some(row) = self.client.query_opt(statement, &[event.org_id.as_uuid(), &event.event_id]).await? else {
+            return Ok(false);
+        };
+        let message = QuarantinedMessage {
+            org_id: event.org_id,
+            id: event.event_id.clone(),
+            sealed: row.try_get("sealed")?,
+            key_version: row.try_get("key_version")?,
+            received_at: row.try_get("received_at")?,
+        };
+        let delivery = match reader.map_or(Reading::Unreadable, |reader| reader.read(&message)) {
+            Reading::Event(delivery) => Some(delivery),
+            Reading::NotStored => None,
+            Reading::Unknown => return Ok(false),
+            Reading::Unreadable => return Err(FailureCode::EventUnreadable.into()),
+        };
+        let key = delivery.as_ref().map(|delivery| delivery.key.as_str());
+        let typed = delivery.as_ref().map(|delivery| Json(&delivery.event));
+        let links = delivery.as_ref().filter(|delivery| !delivery.links.is_empty());
+        let links = links.map(|delivery| Json(&delivery.links));
+        let statement = "SELECT apply_quarantined_v1($1, $2, $3, $4, $5)";
+        self.value(statement, &[event.org_id.as_uuid(), &event.event_id, &key, &typed, &links]).await
     }
 
     /// Ordered by the unique key, so that a page is one range of its index.
@@ -122,6 +192,7 @@ fn selected(kind: Replayable) -> String {
             "$6::text IS NULL AND event_type NOT IN ('operation-failed', 'recording-ready')",
         ),
         Replayable::Failed => ("failed_operations", FAILED_EVENTS),
+        Replayable::Quarantined => ("quarantined_messages", "$6::text IS NULL"),
     };
     format!("{table} WHERE {SELECTED} AND {code}")
 }

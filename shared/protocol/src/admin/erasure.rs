@@ -28,11 +28,14 @@ pub struct Erasable {
     pub tool_calls: u64,
     /// Unresolved platform events.
     pub unresolved: u64,
+    /// Messages of unknown types.
+    #[serde(default)]
+    pub quarantined: u64,
 }
 
 impl std::ops::AddAssign for Erasable {
     fn add_assign(&mut self, other: Self) {
-        let Self { calls, events, transcripts, recordings, failures, tool_calls, unresolved } = other;
+        let Self { calls, events, transcripts, recordings, failures, tool_calls, unresolved, quarantined } = other;
         self.calls += calls;
         self.events += events;
         self.transcripts += transcripts;
@@ -40,6 +43,7 @@ impl std::ops::AddAssign for Erasable {
         self.failures += failures;
         self.tool_calls += tool_calls;
         self.unresolved += unresolved;
+        self.quarantined += quarantined;
     }
 }
 

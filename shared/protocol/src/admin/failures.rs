@@ -71,4 +71,6 @@ pub enum Replayable {
     Applied,
     /// Events that failed and have not been applied since.
     Failed,
+    /// Quarantined messages: their type was unknown when they were received.
+    Quarantined,
 }

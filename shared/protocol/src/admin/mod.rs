@@ -19,7 +19,7 @@ pub use erasure::{Erasable, Erasure, Target};
 pub use failures::{DeadLetters, FailedOperation, Replayable, Selection};
 pub use operations::{Operation, OperationKind, OperationState};
 pub use organizations::{Finding, Organization, OrganizationKey, RetainedData};
-pub use reply::Reply;
+pub use reply::{Drift, Reply};
 pub use vapi::{Connection, ServerCheck};
 
 /// The longest lifetime of a live-view token or a console token.

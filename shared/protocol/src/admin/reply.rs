@@ -73,7 +73,19 @@ pub enum Reply {
         dead_letters: Vec<(String, i64)>,
         /// How far the database's clock is ahead of the function's.
         clock_skew_ms: i64,
+        /// Message types and field names that the version does not know.
+        #[serde(default)]
+        drift: Drift,
     },
 }
 
 exact_numbers!(Reply);
+/// Message types and field names of the last 14 days that the version does not know, with their counts, the most
+/// frequent first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Types of quarantined messages.
+    pub types: Vec<(String, u64)>,
+    /// A message type, a space and a field.
+    pub fields: Vec<(String, u64)>,
+}

@@ -32,6 +32,7 @@ pub use status_update::StatusUpdate;
 pub use transcript::{FinalTranscript, PartialTranscript};
 pub use turn::{Turn, TurnToolCall};
 
+pub(crate) use status_update::call_turned_away;
 pub(crate) use transcript::is_final;
 
 use crate::call::CallFacts;

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{CallEvent, Details, Event, EventType, destination};
-use crate::call::CallFacts;
+use crate::call::{CallFacts, Direction};
 use crate::fingerprint::Fingerprint;
+use crate::ids::VapiCallId;
 use crate::object::Object;
 use crate::reason::{self, ReasonFamily};
 use crate::sensitive::Sensitive;
@@ -34,6 +35,24 @@ pub struct StatusUpdate {
     /// Why an inbound call was not accepted, only present with `ended`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Details>,
+}
+
+/// The call of a status update without a call id that says why Vapi did not accept an inbound call: a caller was turned
+/// away. Its id is the hash of the message's facts, so that a redelivery names the same call. `None`: another message.
+pub(crate) fn call_turned_away(event_type: EventType, message: &Object<'_>) -> Option<CallFacts> {
+    let is_turned_away = event_type == EventType::StatusUpdate
+        && message.token("status").as_deref() == Some("ended")
+        && message.raw("inboundPhoneCallDebuggingArtifacts").is_some();
+    if !is_turned_away {
+        return None;
+    }
+    let call = CallFacts::read_with(message, |_| Some(VapiCallId::of_call_without_id("")))?;
+    // Vapi says so in the name of the field.
+    let (call_type, direction) = (Some("inboundPhoneCall".to_owned()), Some(Direction::Inbound));
+    let call = CallFacts { call_type, direction, ..call };
+    let mut fingerprint = Fingerprint::new();
+    StatusUpdate::read("ended".to_owned(), message, call.clone()).feed(&mut fingerprint);
+    Some(CallFacts { id: VapiCallId::of_call_without_id(&fingerprint.finish()), ..call })
 }
 
 /// Reads a status update. Its status determines the kind of the event.

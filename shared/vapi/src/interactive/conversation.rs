@@ -1,5 +1,6 @@
 //! The conversation of an interactive message: a call, a chat or a session.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::call;
@@ -21,6 +22,9 @@ pub struct Conversation {
     /// `Session.id`, or `Chat.sessionId`. A session has several chats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
+    /// `Call.createdAt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assistant_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,15 +35,19 @@ pub struct Conversation {
     pub our_number: Option<Sensitive<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer_number: Option<Sensitive<String>>,
+    /// The keyed hashes of `customer_number`, for messages that are stored.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub number_tombstones: Vec<String>,
 }
 
 impl Conversation {
-    pub(super) fn read(message: &Object<'_>) -> Self {
+    pub(crate) fn read(message: &Object<'_>) -> Self {
         let [call, chat, session] = ["call", "chat", "session"].map(|path| message.object(path));
         Self {
             call_id: call.parsed("call.id"),
             chat_id: chat.token("chat.id"),
             session_id: session.token("session.id").or_else(|| chat.token("chat.sessionId")),
+            created_at: call.time("call.createdAt"),
             assistant_id: call::assistant_id(message, &call)
                 .or_else(|| chat.id("chat.assistantId"))
                 .or_else(|| session.id("session.assistantId")),
@@ -51,6 +59,7 @@ impl Conversation {
             our_number: call::our_number(message, &call),
             customer_number: call::customer_number(message, &call)
                 .or_else(|| session.object("session.customer").phone("session.customer.number")),
+            number_tombstones: Vec::new(),
         }
     }
 

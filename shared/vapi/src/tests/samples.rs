@@ -68,7 +68,7 @@ fn describe(parsed: &Result<Parsed, BadRequest>) -> String {
         Ok(Message::Interactive(interactive)) => format!("interactive {}", describe_interactive(interactive)),
         Ok(Message::NotServed) => "not served".to_owned(),
         Ok(Message::Informational) => "informational".to_owned(),
-        Ok(Message::Unknown) => "unknown".to_owned(),
+        Ok(Message::Unknown(_)) => "unknown".to_owned(),
         Err(refused) => format!("refused {}", refused.code()),
     }
 }
@@ -195,5 +195,14 @@ fn a_refusal_gives_its_reason_and_no_input() {
         assert_eq!(parse_text(body).unwrap_err(), refusal);
         assert_eq!(refusal.code(), code);
         assert!(!refusal.to_string().contains("hunter2"));
+    }
+}
+
+/// E5: every field of the samples is known, so that an unknown field is new.
+#[test]
+fn no_sample_has_an_unknown_field() {
+    for (name, _) in SAMPLES {
+        let Ok(parsed) = parse_text(&sample(name)) else { continue };
+        assert_eq!(parsed.drift, None, "{name}");
     }
 }

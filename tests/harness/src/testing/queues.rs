@@ -164,10 +164,8 @@ impl TestQueues {
             for key in objects.contents().iter().filter_map(|object| object.key()) {
                 let object = self.s3().get_object().bucket(&name).key(key).send().await.expect("an object");
                 let bytes = object.body.collect().await.expect("bytes").into_bytes();
-                contents.push((
-                    name.clone(),
-                    format!("{key} {}", as_json(String::from_utf8_lossy(&bytes).into_owned())),
-                ));
+                contents
+                    .push((name.clone(), format!("{key} {}", as_json(String::from_utf8_lossy(&bytes).into_owned()))));
             }
         }
         contents

@@ -9,7 +9,7 @@ use lambda_http::{Body, Request, RequestExt as _};
 use ringfence_core::Database;
 use ringfence_egress::{EgressClient, EgressPolicy, Endpoints};
 use ringfence_identity::{Authenticator, KeyRing, MasterKeys, Purpose, Subject};
-use ringfence_runtime::Reception;
+use ringfence_runtime::{DriftCounter, Quarantine, Reception};
 use ringfence_vapi::OrgId;
 use serde_json::Value;
 use tool_calls::Tools;
@@ -58,14 +58,16 @@ impl TestWebhook {
     /// Like [`Self::new`], with all parts that answer provided by the test.
     #[must_use]
     pub fn of(database: Arc<Database>, queues: &TestQueues, answers: Answers, tools: Tools) -> Self {
+        let drift = DriftCounter::new(Arc::clone(&database));
         let handler = Webhook {
             queues: queues.retry_queues(),
             sealer: keys().delivery_sealer().expect("a sealer"),
+            quarantine: quarantine(&database),
             answers,
             tools,
             pipeline: queues.pipeline(database),
         };
-        Self(Reception { authenticator: authenticator(), handler })
+        Self(Reception { authenticator: authenticator(), handler, drift })
     }
 
     /// Posts a body to the org's URL with version 1 of the org's key as `X-Vapi-Secret`.
@@ -105,7 +107,9 @@ impl TestWebhook {
         // API Gateway passes a UTF-8 body as text, whatever its content type.
         let body = String::from_utf8(body).map_or_else(|error| Body::Binary(error.into_bytes()), Body::Text);
         let request: Request = request.body(body).expect("a request");
-        let parameters = org.map(|org| ("org_id".to_owned(), vec![org.to_owned()]));
+        // A path without a route of its own reaches the route that takes everything below /vapi.
+        let name = if org.is_some_and(|org| org.ends_with('/')) { "path" } else { "org_id" };
+        let parameters = org.map(|org| (name.to_owned(), vec![org.to_owned()]));
         let request =
             request.with_path_parameters(parameters.into_iter().collect::<Parameters>()).with_query_string_parameters(
                 query
@@ -128,6 +132,12 @@ pub fn masters() -> MasterKeys {
 #[must_use]
 pub fn keys() -> KeyRing {
     masters().key_ring(&Purpose::ALL).expect("a key ring")
+}
+
+/// Stores messages of unknown types.
+#[must_use]
+pub fn quarantine(database: &Arc<Database>) -> Quarantine {
+    Quarantine { database: Arc::clone(database), sealer: keys().message_sealer().expect("a sealer") }
 }
 
 /// Accepts the keys of orgs and version 1 of the platform key.
