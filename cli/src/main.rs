@@ -119,7 +119,6 @@ mod tests {
             ("replay --rate 0", "1..="),
             ("erase --org ORG", "--number"),
             ("erase --org ORG --call c1 --number +15555550142", "cannot be used"),
-            ("erase --org ORG --number 5550142", "E.164"),
             ("org retention ORG", "--recordings"),
             ("maintain everything", "clean-claims"),
         ] {

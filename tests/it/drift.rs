@@ -26,7 +26,7 @@ struct Site {
 
 impl Site {
     async fn open() -> Self {
-        let (database, queues) = (TestDatabase::new().await, TestQueues::new().await);
+        let (database, queues) = (TestDatabase::new().await, TestQueues::with_bucket().await);
         let (webhook, org) = (TestWebhook::new(database.app(), &queues), database.org("Acme").await);
         Self { database, queues, webhook, org }
     }

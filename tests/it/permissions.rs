@@ -68,7 +68,7 @@ enum On {
 }
 
 /// Calls of wrapping methods in the source: the text of the call, the file and method of the wrapper, what it acts on.
-const CALLS: [(&str, &str, &str, On); 25] = [
+const CALLS: [(&str, &str, &str, On); 28] = [
     ("self.of(function).send_text(", "queue", "send_text", On::EventRetries),
     ("retries.send_text(", "queue", "send_text", On::Retries),
     ("dead_letters.send_text(", "queue", "send_text", On::DeadLetters),
@@ -89,6 +89,9 @@ const CALLS: [(&str, &str, &str, On); 25] = [
     ("connections.close(", "connections", "close", On::Connections),
     ("parking.park(", "parking", "park", On::Parking),
     ("parking.open(", "parking", "open", On::Parking),
+    ("parking.read(", "parking", "read", On::Parking),
+    ("parking.keys(", "parking", "keys", On::Parking),
+    ("parking.delete(", "parking", "delete", On::Parking),
     ("bucket.delete(", "bucket", "delete", On::Recordings),
     // Signed here, and requested by a browser with the permissions of the role.
     ("bucket.link(", "bucket", "link", On::Recordings),

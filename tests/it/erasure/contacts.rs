@@ -158,7 +158,7 @@ async fn an_erased_call_executes_no_tool_call() {
 #[tokio::test]
 async fn an_erased_chat_executes_no_tool_call() {
     let stage = Stage::new().await;
-    let chat = "'{\"chat_id\": \"chat-1\", \"session_id\": \"session-1\", \"number_tombstones\": [\"t.hash\"]}'::jsonb";
+    let chat = "'{\"chat_id\": \"chat-1\", \"session_id\": \"session-1\"}'::jsonb";
     stage
         .execute(&format!(
             "INSERT INTO tools (org_id, kind, name, endpoint, timeout_seconds, is_idempotent)
@@ -167,7 +167,7 @@ async fn an_erased_chat_executes_no_tool_call() {
         ))
         .await;
     let claim = format!(
-        "SELECT executions #>> '{{0,state}}' FROM claim_tool_calls_v1('{}', 1, {chat},
+        "SELECT executions #>> '{{0,state}}' FROM claim_tool_calls_v1('{}', 1, {chat}, '{{t.hash}}',
         '[{{\"execution_id\": \"tool-calls:chat-1:t1\", \"tool\": \"book\"}}]', now(), gen_random_uuid())",
         stage.org
     );

@@ -35,15 +35,15 @@ const SPELLINGS: [(&str, &str, &str); 6] = [
 
 /// Where the number is before the erasure.
 const WAYS: [&str; 10] = [
-    "END_OF_CALL_REPORT_DLQ_URL",
-    "PARKING_BUCKET",
-    "TRANSCRIPT_DLQ_URL",
-    "TRANSCRIPT_QUEUE_URL",
+    "bucket of parked events",
     "call_logs",
     "call_tracking",
+    "end-of-call-report-dlq",
     "failed_operations",
     "processed_webhook_events",
     "tool_executions",
+    "transcript",
+    "transcript-dlq",
     "unresolved_events",
 ];
 

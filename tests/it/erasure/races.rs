@@ -33,7 +33,7 @@ async fn an_erasure_waits_for_every_writer() {
     for (table, write) in [
         ("processed_webhook_events", "SELECT outcome FROM apply_event_v1($1, 1, $2, $3, now(), NULLIF($4::jsonb, 'null'))"),
         ("failed_operations", "SELECT event_org::text FROM record_failure_v1($1, 1, $2, $3, now(), $4, 'dead')"),
-        ("tool_executions WHERE state = 'running'", "SELECT outcome FROM claim_tool_calls_v1($1, 1, $3::jsonb -> 'call',
+        ("tool_executions WHERE state = 'running'", "SELECT outcome FROM claim_tool_calls_v1($1, 1, $3::jsonb -> 'call', NULL,
             jsonb_build_array(jsonb_build_object('execution_id', 'tool-calls:' || ($3::jsonb #>> '{call,id}') || ':' || left($2::text, 4), 'tool', 'book')),
             now(), gen_random_uuid()) WHERE $4::jsonb IS NOT NULL"),
     ] {

@@ -159,13 +159,14 @@ impl TestQueues {
                 contents.push((name.clone(), as_json(message.body.unwrap_or_default())));
             }
         }
-        for name in self.buckets() {
-            let objects = self.s3().list_objects_v2().bucket(&name).send().await.expect("a list");
+        let [recordings, parked] = self.buckets();
+        for (name, bucket) in [("bucket of recordings", recordings), ("bucket of parked events", parked)] {
+            let objects = self.s3().list_objects_v2().bucket(&bucket).send().await.expect("a list");
             for key in objects.contents().iter().filter_map(|object| object.key()) {
-                let object = self.s3().get_object().bucket(&name).key(key).send().await.expect("an object");
+                let object = self.s3().get_object().bucket(&bucket).key(key).send().await.expect("an object");
                 let bytes = object.body.collect().await.expect("bytes").into_bytes();
-                contents
-                    .push((name.clone(), format!("{key} {}", as_json(String::from_utf8_lossy(&bytes).into_owned()))));
+                let text = as_json(String::from_utf8_lossy(&bytes).into_owned());
+                contents.push((name.to_owned(), format!("{key} {text}")));
             }
         }
         contents
