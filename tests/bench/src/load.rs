@@ -38,7 +38,8 @@ pub(super) struct Usage {
     from: Duration,
     to: Duration,
     server: Duration,
-    sessions: Duration,
+    /// None if no session of the load was open at the end of the window.
+    sessions: Option<Duration>,
     functions: Duration,
     load: Duration,
     /// Busy share of the server's and the load's core, 0 to 1. It has no meaning if all cores are shared.
@@ -55,7 +56,7 @@ pub(super) struct Figures {
     pub(super) p99: f64,
     /// In microseconds per event.
     pub(super) server_cpu: f64,
-    /// Part of `server_cpu` that the sessions use, without the background processes.
+    /// Part of `server_cpu` that the sessions use, without the background processes. NaN if it was not measured.
     pub(super) sessions_cpu: f64,
     pub(super) functions_cpu: f64,
     /// CPU time of the clients and of the Lambda host, which run elsewhere in AWS.
@@ -89,7 +90,7 @@ impl Answered {
             p95: share(0.95),
             p99: share(0.99),
             server_cpu: each(usage.server),
-            sessions_cpu: each(usage.sessions),
+            sessions_cpu: usage.sessions.map_or(f64::NAN, each),
             functions_cpu: each(usage.functions),
             load_cpu: each(usage.load),
             server_core: usage.cores[0] * 100.0,
@@ -114,9 +115,10 @@ impl Usage {
         let (to, after, cores_after) = (since_epoch(), used(), cores());
         let [server, functions, load] = [0, 1, 2].map(|index| after[index].saturating_sub(before[index]));
         // Session by session: one that ends in the window, such as of the run before, is left out.
-        let sessions = process::cpu_of_sessions(site.server).into_iter();
-        let sessions =
-            sessions.map(|(pid, cpu)| cpu.saturating_sub(sessions_before.get(&pid).copied().unwrap_or_default())).sum();
+        let live = process::cpu_of_sessions(site.server);
+        let used =
+            |(pid, cpu): (&u32, &Duration)| cpu.saturating_sub(sessions_before.get(pid).copied().unwrap_or_default());
+        let sessions = Some(live.iter().map(used).sum()).filter(|sum: &Duration| !sum.is_zero());
         let cores = [0, 1].map(|core| busy(cores_before[core], cores_after[core]));
         Self { from, to, server, sessions, functions, load, cores }
     }

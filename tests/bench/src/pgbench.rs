@@ -60,8 +60,8 @@ pub(super) async fn run_script(
     let folder = tempfolder(site)?;
     let (file, log) = (folder.join("script.sql"), folder.join("log"));
     fs::write(&file, &script.text).context("write pgbench's script")?;
-    // A second more, so that the sessions outlive the window.
-    let seconds = (window.warm_up + window.length).as_secs_f64().ceil() + 1.0;
+    // Two seconds more, so that the sessions outlive the window.
+    let seconds = (window.warm_up + window.length).as_secs_f64().ceil() + 2.0;
     let mut pgbench = Command::new(site.bin.join("pgbench"));
     pgbench.args(["--no-vacuum", "--jobs=1", "--log", "--protocol"]);
     pgbench.arg(if connections.are_prepared { "prepared" } else { "extended" });
