@@ -1,12 +1,15 @@
 //! Rules of AWS that an emulator does not enforce, checked in template.yaml.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ringfence_harness::local::queues::consumers;
 use ringfence_identity::{MasterKeys, Ring};
+use ringfence_protocol::maintenance::Job;
+use ringfence_runtime::envelope::MAX_MESSAGE_BYTES;
 use serde_json::{Map, Value};
 
-use crate::template::template;
+use crate::template::{TEMPLATE, between, schedules, template};
 
 /// Lambda's limit for all environment variables of a function together.
 const LAMBDA_LIMIT: usize = 4_096;
@@ -74,7 +77,8 @@ impl Worst<'_> {
         }
         let text = match name {
             "AWS::NoValue" => return None,
-            "AWS::StackName" => "s".repeat(64),
+            // The longest name that docs/DEPLOY.md allows.
+            "AWS::StackName" => "s".repeat(45),
             "AWS::Region" => "ap-northeast-3".to_owned(),
             "AWS::URLSuffix" => "amazonaws.com.cn".to_owned(),
             "AWS::AccountId" => "123456789012".to_owned(),
@@ -147,7 +151,7 @@ fn largest(template: &Value, ca: usize) -> (usize, &String) {
 fn the_environment_of_each_function_fits_in_the_worst_case() {
     let template = template();
     let (size, function) = largest(&template, 1_500);
-    assert!(size < 3_500, "{function}: {size}");
+    assert!(size < 3_600, "{function}: {size}");
     let (size, function) = largest(&template, 2_048);
     assert!(size < LAMBDA_LIMIT, "{function}: {size}");
 }
@@ -240,4 +244,155 @@ fn a_key_of_ones_own_encrypts_all_environments() {
     assert_eq!(policy.as_array().unwrap().len(), 1);
     assert_eq!((&policy[0]["Action"], &policy[0]["Resource"]["!Ref"]), (&"kms:Decrypt".into(), &"KmsKeyArn".into()));
     assert!(policy[0]["Condition"]["StringLike"]["kms:EncryptionContext:aws:lambda:FunctionArn"].is_object());
+}
+
+const DEPLOY: &str = include_str!("../../docs/DEPLOY.md");
+
+/// E12: a running environment is a connection. docs/DEPLOY.md has the number for every function: the parameter that
+/// limits it, or for jobs the number that the schedules and the timeout give.
+#[test]
+fn the_connections_of_every_function_are_documented() {
+    let template = template();
+    let section = between(DEPLOY, "\n## Connections to the database\n", "\n### Poolers");
+    let rows: Vec<Vec<_>> = section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let connections = |binary: &str| {
+        let mut of_function = rows.iter().filter(|row| row[0].contains(&format!("`{binary}`")));
+        let row = of_function.next().unwrap_or_else(|| panic!("no row for {binary}"));
+        assert!(of_function.next().is_none(), "{binary}");
+        row[1]
+    };
+    let resources = template["Resources"].as_object().unwrap();
+    for (name, function) in resources.iter().filter(|(_, one)| one["Type"] == "AWS::Serverless::Function") {
+        let documented = connections(function["Metadata"]["BuildProperties"]["Binary"].as_str().unwrap());
+        let mapping = resources.values().find(|one| {
+            one["Type"] == "AWS::Lambda::EventSourceMapping"
+                && one["Properties"]["FunctionName"]["!GetAtt"] == format!("{name}.Arn")
+        });
+        if let Some(mapping) = mapping {
+            let limit = mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"]["!Ref"].as_str().unwrap();
+            assert!(documented.starts_with(&format!("`{limit}`")), "{name}: {documented}");
+            assert!(template["Parameters"][limit]["MinValue"].as_i64() >= Some(2), "Lambda's minimum: {limit}");
+        }
+    }
+    let timeout = template["Resources"]["MaintenanceFunction"]["Properties"]["Timeout"].as_u64().unwrap();
+    let jobs: u64 = schedules(&template, "MaintenanceFunction")
+        .into_iter()
+        .map(|every| timeout.div_ceil(u64::from(every * 60)))
+        .sum();
+    assert!(connections("maintenance").starts_with(&format!("{jobs}:")), "{jobs}");
+    let webhook = &template["Resources"]["WebhookFunction"]["Properties"]["ReservedConcurrentExecutions"]["!If"];
+    assert_eq!(webhook[1]["!Ref"], "WebhookMaxConcurrency");
+}
+
+/// E12: a recording that is being fetched is in flight, so that only more of them than workers are an alarm.
+#[test]
+fn the_alarm_of_waiting_recordings_is_above_the_concurrency() {
+    let template = template();
+    let alarm = &template["Resources"]["RecordingUploadBacklogAlarm"]["Properties"];
+    assert_eq!(alarm["Threshold"]["!Ref"], "RecordingConcurrency");
+    assert_eq!(alarm["ComparisonOperator"], "GreaterThanThreshold");
+    let stage = &template["Resources"]["WebSocketStage"]["Properties"]["DefaultRouteSettings"];
+    assert_eq!(stage["ThrottlingRateLimit"]["!Ref"], "ViewerThrottleRate");
+}
+
+/// B6, E12: `clean-claims` removes more events than the throttle lets in by default, also if each of its statements
+/// takes a tenth of a second.
+#[test]
+fn claims_are_removed_faster_than_webhooks_may_arrive() {
+    let template = template();
+    let slow = Duration::from_millis(100);
+    let timeout =
+        Duration::from_secs(template["Resources"]["MaintenanceFunction"]["Properties"]["Timeout"].as_u64().unwrap());
+    let batches =
+        (timeout.as_secs_f64() - maintenance::RESERVE.as_secs_f64()) / (slow + maintenance::rest(slow)).as_secs_f64();
+    let per_run = batches * f64::from(maintenance::ROWS_PER_STATEMENT);
+    let interval = Job::CleanClaims.interval();
+    assert!(interval > timeout, "two runs are not at work at the same time");
+    let allowed = template["Parameters"]["ThrottleRate"]["Default"].as_u64().unwrap();
+    let removed = per_run / interval.as_secs_f64();
+    assert!(removed > 1.2 * f64::from(u32::try_from(allowed).unwrap()), "{removed} per second");
+}
+
+/// E12: every URL that people and Vapi get begins with `PublicBaseUrl`, else the domain name, else API Gateway's name.
+#[test]
+fn every_url_begins_with_the_domain_name() {
+    let template = template();
+    let base = &template["Outputs"]["BaseUrl"]["Value"];
+    let (first, rest) = (&base["!If"], &base["!If"][2]["!If"]);
+    assert_eq!((&first[0], &first[1]["!Ref"]), (&"HasPublicBaseUrl".into(), &"PublicBaseUrl".into()));
+    assert_eq!((&rest[0], &rest[1]["!Sub"]), (&"HasDomain".into(), &"https://${DomainName}".into()));
+    assert_eq!(rest[2]["!GetAtt"], "HttpApi.ApiEndpoint");
+    let admin = &template["Resources"]["AdminFunction"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(&admin["PUBLIC_BASE_URL"], base);
+    let urls: Vec<_> =
+        template["Outputs"].as_object().unwrap().values().map(|output| &output["Value"]["!Sub"]).collect();
+    let own: Vec<_> = urls.iter().filter(|url| url[1]["BaseUrl"].is_object()).collect();
+    assert_eq!(own.len(), 7);
+    for url in own {
+        assert!(url[0].as_str().unwrap().starts_with("${BaseUrl}/"), "{url}");
+        assert_eq!(&url[1]["BaseUrl"], base);
+    }
+    // Nothing else reads the name that API Gateway gave.
+    assert_eq!(TEMPLATE.matches("HttpApi.ApiEndpoint").count(), 9);
+    for resource in ["Domain", "DomainMapping"] {
+        assert_eq!(template["Resources"][resource]["Condition"], "HasDomain", "{resource}");
+    }
+}
+
+/// E12: no ARN, URL or link names the partition of the public regions.
+#[test]
+fn the_template_works_in_every_partition() {
+    for line in TEMPLATE.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        assert!(!line.contains("arn:aws:"), "{line}");
+        if line.contains("amazonaws.com") {
+            // Service principals have this name everywhere.
+            assert!(line.contains("Principal: ") || line.contains("Service: "), "{line}");
+        }
+        if line.contains("console.aws.amazon.com") {
+            assert_eq!(line.trim(), "aws: {Console: console.aws.amazon.com}");
+        }
+    }
+}
+
+/// C4, E12: a new stack raises no alarm before the first maintenance run, and scanners, whose requests have no route,
+/// raise none for webhooks.
+#[test]
+fn quiet_alarms_have_their_reasons() {
+    let template = template();
+    let silent = &template["Resources"]["MaintenanceSilentAlarm"]["Properties"];
+    assert_eq!(silent["TreatMissingData"], "missing");
+    assert_eq!(silent["InsufficientDataActions"], silent["AlarmActions"]);
+    assert_eq!(silent["Period"].as_u64().unwrap() * silent["EvaluationPeriods"].as_u64().unwrap(), 30 * 60);
+    for (name, alarm) in template["Resources"].as_object().unwrap() {
+        assert_ne!(alarm["Properties"]["TreatMissingData"], "breaching", "{name}");
+    }
+    let filter = &template["Resources"]["WebhookClientErrors"]["Properties"];
+    assert_eq!(filter["FilterPattern"], r#"{ $.route = "POST /vapi*" && $.status = "4*" }"#);
+    let alarm = &template["Resources"]["HttpClientErrorsAlarm"]["Properties"];
+    let metric = &filter["MetricTransformations"][0];
+    assert_eq!((&alarm["MetricName"], &alarm["Namespace"]), (&metric["MetricName"], &metric["MetricNamespace"]));
+    // The filter reads these fields of the access log.
+    let format = template["Resources"]["HttpStage"]["Properties"]["AccessLogSettings"]["Format"].as_str().unwrap();
+    assert!(format.contains(r#""route":"$context.routeKey""#) && format.contains(r#""status":"$context.status""#));
+}
+
+/// E12: what a new default of AWS could change is stated: the size of a message, which the code's limit needs, and the
+/// method of an invocation.
+#[test]
+fn sizes_and_methods_do_not_depend_on_defaults() {
+    let template = template();
+    for (name, resource) in template["Resources"].as_object().unwrap() {
+        let properties = &resource["Properties"];
+        if resource["Type"] == "AWS::SQS::Queue" {
+            let size = properties["MaximumMessageSize"].as_u64().unwrap_or_else(|| panic!("{name}"));
+            assert!(size >= u64::try_from(MAX_MESSAGE_BYTES).unwrap(), "{name}");
+        }
+        if resource["Type"] == "AWS::ApiGatewayV2::Integration" {
+            assert_eq!(properties["IntegrationMethod"], "POST", "{name}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod cases;
 mod claims;
 mod console;
 mod console_commands;
+mod cost;
 mod deployment;
 mod drift;
 mod erasure;

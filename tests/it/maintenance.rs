@@ -52,6 +52,23 @@ async fn old_claims_go_and_their_effects_stay() {
     assert!(admin.set_retention(stage.org, RetainedData::Events, None).await.is_err());
 }
 
+/// B6: one run removes a backlog of many batches, of several orgs.
+#[tokio::test]
+async fn a_backlog_of_claims_is_removed_in_one_run() {
+    let stage = Stage::new().await;
+    stage
+        .execute(
+            "INSERT INTO organizations (id, name) VALUES ('00000000-0000-4000-8000-0000000000b6', 'Second');
+            INSERT INTO processed_webhook_events (org_id, event_id, event_type, vapi_call_id, event, received_at, processed_at)
+            SELECT o.id, 'hang:' || n, 'hang', n, '{}', now() - interval '31 days', now() - interval '31 days'
+            FROM organizations o, generate_series(1, 2500) n",
+        )
+        .await;
+    let report = stage.maintain(Job::CleanClaims, false).await;
+    assert_eq!((report.found, report.done, report.more), (5_000, 5_000, false));
+    assert_eq!(stage.database.count("processed_webhook_events").await, 0);
+}
+
 /// Expired rows are removed, and others are not.
 #[tokio::test]
 async fn expired_rows_are_deleted() {

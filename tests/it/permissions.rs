@@ -26,7 +26,7 @@ const WRAPPERS: [&str; 6] = [
 ];
 
 /// Operations of the SDK, and the IAM actions that they need.
-const OPERATIONS: [(&str, &str); 18] = [
+const OPERATIONS: [(&str, &str); 19] = [
     ("abort_multipart_upload", "s3:AbortMultipartUpload"),
     ("change_message_visibility", "sqs:ChangeMessageVisibility"),
     ("change_message_visibility_batch", "sqs:ChangeMessageVisibility"),
@@ -38,6 +38,7 @@ const OPERATIONS: [(&str, &str); 18] = [
     ("get_object", "s3:GetObject"),
     ("get_queue_attributes", "sqs:GetQueueAttributes"),
     ("invoke", "lambda:InvokeFunction"),
+    ("list_objects_v2", "s3:ListBucket"),
     ("post_to_connection", "execute-api:ManageConnections POST"),
     ("put_object", "s3:PutObject"),
     ("receive_message", "sqs:ReceiveMessage"),
@@ -194,7 +195,7 @@ fn operations_in(file: &str) -> BTreeSet<String> {
     let calls = code.match_indices("client.").filter_map(|(at, _)| {
         let rest = &code[at + "client.".len()..];
         let name = rest.split("()").next()?;
-        name.chars().all(|c| c.is_ascii_lowercase() || c == '_').then(|| name.to_owned())
+        name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_').then(|| name.to_owned())
     });
     calls.collect()
 }

@@ -61,3 +61,17 @@ fn as_json(node: &YamlOwned) -> Value {
     }
     node.as_integer().map(Value::from).or_else(|| node.as_bool().map(Value::from)).unwrap_or_default()
 }
+
+/// Intervals of the schedules that invoke a function, in minutes.
+pub(crate) fn schedules(template: &Value, function: &str) -> Vec<u32> {
+    let rules = template["Resources"].as_object().unwrap().values().filter(|rule| rule["Type"] == "AWS::Events::Rule");
+    let of_function =
+        rules.filter(|rule| rule["Properties"]["Targets"][0]["Arn"]["!GetAtt"] == format!("{function}.Arn"));
+    let interval = |rule: &Value| {
+        let expression = rule["Properties"]["ScheduleExpression"].as_str().unwrap();
+        let mut words = expression.strip_prefix("rate(").unwrap().trim_end_matches(')').split(' ');
+        let count: u32 = words.next().unwrap().parse().unwrap();
+        count * if words.next().unwrap().starts_with("hour") { 60 } else { 1 }
+    };
+    of_function.map(interval).collect()
+}

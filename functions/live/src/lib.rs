@@ -15,7 +15,7 @@ use ringfence_core::Database;
 use ringfence_core::error::Failure;
 use ringfence_core::live::{self, Cursor, Page, Resumed};
 use ringfence_identity::LiveTokens;
-use ringfence_protocol::live::{ClientMessage, LiveReply, Logged, ServerMessage};
+use ringfence_protocol::live::{ClientMessage, LiveReply, Logged, PAGE_BYTES, ServerMessage};
 use ringfence_protocol::{ConnectionId, Frame};
 use ringfence_runtime::problem::status_of;
 use ringfence_vapi::FailureCode;
@@ -27,8 +27,6 @@ use self::request::{PROTOCOL, offered_token, read};
 const MAX_CONNECTION: SignedDuration = SignedDuration::from_hours(2);
 /// The most log entries in one page.
 const PAGE_ENTRIES: i32 = 200;
-/// The approximate size of a page's frames in bytes of JSON. API Gateway limits a message to 128 KB.
-const PAGE_BYTES: usize = 96 * 1024;
 
 pub struct Live {
     tokens: LiveTokens,
@@ -127,7 +125,8 @@ fn page_of_frames(mut page: Page) -> LiveReply {
         // An entry that this release cannot read is skipped, because its clients could not read it either.
         let logged = <Logged as Deserialize>::deserialize(&entry.event).ok();
         if let Some(frame) = logged.and_then(|logged| Frame::of_logged(entry.seq, entry.at, logged)) {
-            bytes += frame.json_bytes();
+            // With the comma that separates it.
+            bytes += frame.json_bytes() + 1;
             if bytes > PAGE_BYTES && !frames.is_empty() {
                 break;
             }

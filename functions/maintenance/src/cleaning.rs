@@ -12,7 +12,7 @@ use crate::{DRY_RUN_LIMIT, Maintenance};
 
 /// The most rows that one statement deletes. It takes some tens of milliseconds, so that concurrent webhooks are not
 /// delayed.
-const ROWS_PER_STATEMENT: i32 = 1000;
+pub const ROWS_PER_STATEMENT: i32 = 1000;
 /// The same for calls, each of which has many rows.
 const CALLS_PER_STATEMENT: i32 = 100;
 /// The most events that one statement counts. Each may belong to a call of another hour, which is then counted

@@ -16,7 +16,7 @@ use ringfence_protocol::maintenance::{Job, JobRequest, Report};
 use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::{Coded as _, RecordingQueue};
 
-pub use cleaning::rest;
+pub use cleaning::{ROWS_PER_STATEMENT, rest};
 pub use reconcile::Reconciler;
 
 /// The rows of one batch.
@@ -24,7 +24,7 @@ const BATCH: i32 = 50;
 /// The most rows that a dry run counts.
 const DRY_RUN_LIMIT: i32 = 1000;
 /// The longest time that a started batch is expected to take.
-const RESERVE: Duration = Duration::from_secs(20);
+pub const RESERVE: Duration = Duration::from_secs(20);
 
 pub struct Maintenance {
     pub database: Arc<Database>,

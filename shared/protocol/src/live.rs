@@ -12,9 +12,14 @@ use serde::{Deserialize, Serialize};
 
 /// The version of the frame format. A client ignores frames of an unknown version.
 const VERSION: u8 = 1;
-/// The longest text in a frame, in characters. Escaped as JSON it takes at most 24 KB, and a frame must stay below 32
-/// KB.
+/// The most bytes of JSON that the frames of one page take. API Gateway closes a connection with 1009 if a push to it is
+/// over 32 KB, its limit for a WebSocket frame. The rest is for the page's other fields.
+pub const PAGE_BYTES: usize = 28 * 1024;
+/// The longest text in a frame, in characters.
 const MAX_TEXT: usize = 4_000;
+/// The longest text in a frame, in bytes of JSON. Only a text of control characters, six bytes each, reaches it before
+/// [`MAX_TEXT`].
+const MAX_TEXT_BYTES: usize = 20_000;
 
 /// A frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -283,8 +288,22 @@ fn in_ms(at: Timestamp) -> Timestamp {
 
 /// The beginning of a text, at most as long as a frame allows.
 fn beginning(text: &str) -> &str {
-    let end = text.char_indices().nth(MAX_TEXT).map_or(text.len(), |(index, _)| index);
-    &text[..end]
+    let mut bytes = 0;
+    let mut characters = text.char_indices().enumerate();
+    let end = characters.find_map(|(count, (index, character))| {
+        bytes += json_bytes(character);
+        (count == MAX_TEXT || bytes > MAX_TEXT_BYTES).then_some(index)
+    });
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// The most bytes that a character takes in a JSON string.
+fn json_bytes(character: char) -> usize {
+    match character {
+        '"' | '\\' => 2,
+        _ if character.is_control() => 6,
+        _ => character.len_utf8(),
+    }
 }
 
 /// A message of a client of the WebSocket API.
@@ -378,14 +397,26 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_frame_is_below_the_websocket_limit() {
+    fn the_longest_frame_fits_into_a_page() {
         // Each character takes six bytes in JSON.
         let text = "\u{1}".repeat(100_000);
         let frame = frame(&transcript("final", &text)).unwrap();
         let News::TranscriptFinal(Speech { truncated, .. }) = &frame.news else { panic!("not a transcript") };
         assert!(truncated);
         let bytes = serde_json::to_vec(&frame).unwrap().len();
-        assert!(bytes > 20_000 && bytes < 32 * 1024, "{bytes}");
+        assert!(bytes > 18_000 && bytes < PAGE_BYTES, "{bytes}");
+
+        let report = json!({"message": {"type": "end-of-call-report", "endedReason": text, "analysis": {"summary": text},
+            "call": {"id": "c".repeat(100)}}});
+        let frame = self::frame(&report).unwrap();
+        assert!(frame.json_bytes() < PAGE_BYTES, "{}", frame.json_bytes());
+    }
+
+    #[test]
+    fn a_text_of_ordinary_characters_is_cut_by_their_number() {
+        assert_eq!(beginning(&"\u{1f600}".repeat(5_000)).chars().count(), MAX_TEXT);
+        assert_eq!(beginning("yes"), "yes");
+        assert_eq!(beginning(&"\u{1}".repeat(5_000)).len(), MAX_TEXT_BYTES / 6);
     }
 
     #[test]

@@ -56,11 +56,9 @@ impl Job {
     #[must_use]
     pub const fn interval(self) -> Duration {
         match self {
-            Self::ExpireRecordings | Self::ExpireTranscripts | Self::CleanClaims | Self::CleanRows => {
-                Duration::from_hours(1)
-            }
+            Self::ExpireRecordings | Self::ExpireTranscripts | Self::CleanRows => Duration::from_hours(1),
             Self::Reconcile => Duration::from_mins(15),
-            Self::SweepRecordings | Self::ExpireLeases | Self::RollUp => Duration::from_mins(5),
+            Self::SweepRecordings | Self::CleanClaims | Self::ExpireLeases | Self::RollUp => Duration::from_mins(5),
             Self::Watch => Duration::from_mins(1),
         }
     }

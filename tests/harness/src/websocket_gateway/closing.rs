@@ -21,7 +21,7 @@ impl Closing {
         Self::by_us(close_code::UNSUPPORTED, "Binary messages are not supported")
     }
 
-    /// The client sent a message over the limit.
+    /// A message of the client, or a push to it, is over the limit of a frame.
     pub(crate) fn too_big() -> Self {
         Self::by_us(close_code::SIZE, "Message too long")
     }

@@ -19,7 +19,7 @@ pub(crate) enum Command {
     /// Send a text, and report when it has been passed to the socket.
     Push(String, oneshot::Sender<()>),
     /// Close the socket.
-    Close,
+    Close(Closing),
 }
 
 /// A connection as the gateway sees it.
@@ -52,9 +52,9 @@ impl Connection {
     }
 
     /// Closes the socket.
-    pub(crate) async fn close(&self) {
+    pub(crate) async fn close(&self, closing: Closing) {
         // A failure means that it is closed already.
-        let _ = self.commands.send(Command::Close).await;
+        let _ = self.commands.send(Command::Close(closing)).await;
     }
 
     /// Time of the last message in either direction.

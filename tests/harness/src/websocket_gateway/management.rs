@@ -10,8 +10,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
+use super::closing::Closing;
 use super::gateway::Gateway;
-use super::limits::MAX_MESSAGE_BYTES;
+use super::limits::{MAX_FRAME_BYTES, MAX_MESSAGE_BYTES};
 
 /// Header with the type of the error for the SDKs.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -31,6 +32,10 @@ pub(crate) async fn push(
     };
     let Ok(text) = String::from_utf8(body.into()) else { return failure(StatusCode::BAD_REQUEST) };
     match gateway.connections.get(&id) {
+        Some(connection) if text.len() > MAX_FRAME_BYTES => {
+            connection.close(Closing::too_big()).await;
+            failure(StatusCode::PAYLOAD_TOO_LARGE)
+        }
         Some(connection) if connection.push(text).await => StatusCode::OK.into_response(),
         _ => failure(StatusCode::GONE),
     }
@@ -50,7 +55,7 @@ pub(crate) async fn describe(State(gateway): State<Arc<Gateway>>, Path(id): Path
 /// Closes a connection.
 pub(crate) async fn close(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
     let Some(connection) = gateway.connections.remove(&id) else { return failure(StatusCode::GONE) };
-    connection.close().await;
+    connection.close(Closing::deleted()).await;
     StatusCode::NO_CONTENT.into_response()
 }
 

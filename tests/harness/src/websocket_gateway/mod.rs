@@ -20,4 +20,4 @@ mod management;
 mod socket;
 
 pub use gateway::FakeWebSocketGateway;
-pub use limits::{Limits, MAX_MESSAGE_BYTES, STAGE};
+pub use limits::{Limits, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, STAGE};

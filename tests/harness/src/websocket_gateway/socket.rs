@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::closing::Closing;
 use super::connection::{Command, OpenConnection};
-use super::limits::MAX_MESSAGE_BYTES;
+use super::limits::MAX_FRAME_BYTES;
 
 /// Time limit for a client's answer to a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ enum Carried {
 
 fn receive(message: Option<Result<Message, Error>>, connection: &OpenConnection) -> Result<Carried, Closing> {
     match message {
-        Some(Ok(Message::Text(text))) if text.len() <= MAX_MESSAGE_BYTES => {
+        Some(Ok(Message::Text(text))) if text.len() <= MAX_FRAME_BYTES => {
             connection.message(&text);
             Ok(Carried::Message)
         }
@@ -78,7 +78,7 @@ async fn obey(command: Command, socket: &mut WebSocket) -> Result<Carried, Closi
             let _ = sent.send(());
             Ok(Carried::Message)
         }
-        Command::Close => Err(Closing::deleted()),
+        Command::Close(closing) => Err(closing),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Messages of clients.
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use ringfence_harness::websocket_gateway::{FakeWebSocketGateway, Limits, MAX_MESSAGE_BYTES};
+use ringfence_harness::websocket_gateway::{FakeWebSocketGateway, Limits, MAX_FRAME_BYTES};
 use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
@@ -88,7 +88,7 @@ async fn an_answer_is_not_sent_to_the_client() {
 async fn the_largest_message_passes_and_a_larger_one_closes() {
     let scene = Scene::new(content).await;
     let (mut socket, _) = scene.connected().await;
-    let largest = "x".repeat(MAX_MESSAGE_BYTES);
+    let largest = "x".repeat(MAX_FRAME_BYTES);
     socket.send(largest.clone()).await;
     assert_eq!(scene.event().await["body"], largest);
     socket.send(largest + "x").await;

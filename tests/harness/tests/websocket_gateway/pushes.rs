@@ -3,7 +3,7 @@
 use aws_sdk_apigatewaymanagement::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
 use reqwest::{Client, StatusCode};
-use ringfence_harness::websocket_gateway::MAX_MESSAGE_BYTES;
+use ringfence_harness::websocket_gateway::{MAX_FRAME_BYTES, MAX_MESSAGE_BYTES};
 use serde_json::Value;
 
 use crate::helpers::{Scene, content};
@@ -48,8 +48,11 @@ async fn the_sdk_reads_that_a_push_is_too_large() {
         let error = push(&scene, &id, vec![b'x'; bytes]).await.unwrap_err();
         assert!(error.is_payload_too_large_exception(), "{bytes}: {error:?}");
     }
-    push(&scene, &id, vec![b'x'; MAX_MESSAGE_BYTES]).await.unwrap();
-    assert_eq!(socket.text().await.len(), MAX_MESSAGE_BYTES);
+    push(&scene, &id, vec![b'x'; MAX_FRAME_BYTES]).await.unwrap();
+    assert_eq!(socket.text().await.len(), MAX_FRAME_BYTES);
+    // One that is too large for a frame closes the connection.
+    assert!(push(&scene, &id, vec![b'x'; MAX_FRAME_BYTES + 1]).await.unwrap_err().is_payload_too_large_exception());
+    assert_eq!(socket.closed().await.0, 1009);
 }
 
 #[tokio::test]
