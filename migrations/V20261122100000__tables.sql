@@ -13,6 +13,15 @@ COMMENT ON FUNCTION time_ordered_uuid IS
     'the end of an index. Random values would each change a different page, and write it to the WAL after each '
     'checkpoint.';
 
+CREATE FUNCTION log_position() RETURNS bigint LANGUAGE sql PARALLEL SAFE AS $$
+    SELECT ((floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 1577836800000000) << 12)
+        | floor(random() * 4096)::bigint
+$$;
+COMMENT ON FUNCTION log_position IS
+    'Returns a position in an org''s log: the microseconds since 2020, and 12 random bits. An org sees the positions of its '
+    'events, and the numbers of a sequence would tell it how many events all other orgs have. Two events of an org in one '
+    'microsecond have the same position in one of 4 096 cases.';
+
 CREATE TABLE organizations (
     id         uuid        NOT NULL DEFAULT gen_random_uuid(),
     name       text        NOT NULL,
@@ -68,7 +77,8 @@ CREATE TABLE vapi_credentials (
     api_key    text        NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT vapi_credentials_pkey PRIMARY KEY (org_id),
-    CONSTRAINT vapi_credentials_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
+    CONSTRAINT vapi_credentials_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT vapi_credentials_api_key_bounded CHECK (char_length(api_key) <= 4096)
 );
 COMMENT ON COLUMN vapi_credentials.api_key IS 'The org''s private API key at Vapi, sealed (ringfence_identity::seal).';
 
@@ -90,6 +100,9 @@ CREATE TABLE agents (
     CONSTRAINT agents_role_known CHECK (role IN ('inbound', 'outbound')),
     CONSTRAINT agents_default_answers CHECK (role = 'inbound' OR NOT is_default),
     CONSTRAINT agents_configuration_object CHECK (jsonb_typeof(configuration) = 'object'),
+    CONSTRAINT agents_configuration_bounded CHECK (pg_column_size(configuration) <= 262144),
+    CONSTRAINT agents_ids_bounded CHECK (greatest(char_length(vapi_assistant_id), char_length(vapi_squad_id),
+        char_length(vapi_phone_number_id)) <= 128),
     CONSTRAINT agents_phone_number_e164 CHECK (phone_number ~ '^\+[1-9][0-9]{6,14}$'),
     CONSTRAINT agents_names_something CHECK (
         num_nonnulls(vapi_assistant_id, vapi_squad_id, vapi_phone_number_id, phone_number) > 0)
@@ -118,7 +131,9 @@ CREATE TABLE leads (
     CONSTRAINT leads_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
     CONSTRAINT leads_org_phone_key UNIQUE (org_id, phone),
     CONSTRAINT leads_phone_e164 CHECK (phone ~ '^\+[1-9][0-9]{6,14}$'),
-    CONSTRAINT leads_metadata_object CHECK (jsonb_typeof(metadata) = 'object')
+    CONSTRAINT leads_name_length CHECK (char_length(name) <= 200),
+    CONSTRAINT leads_metadata_object CHECK (jsonb_typeof(metadata) = 'object'),
+    CONSTRAINT leads_metadata_bounded CHECK (pg_column_size(metadata) <= 65536)
 ) WITH (fillfactor = 80);
 
 -- In these four tables a named CHECK guards org_id (constraints_and_indexes), and not NOT NULL, which would be checked first
@@ -168,7 +183,10 @@ CREATE TABLE call_logs (
     CONSTRAINT call_logs_duration_not_negative CHECK (duration_seconds >= 0),
     CONSTRAINT call_logs_cost_not_negative CHECK (cost >= 0),
     CONSTRAINT call_logs_structured_outputs_object CHECK (jsonb_typeof(structured_outputs) = 'object'),
-    CONSTRAINT call_logs_details_object CHECK (jsonb_typeof(details) = 'object')
+    CONSTRAINT call_logs_details_object CHECK (jsonb_typeof(details) = 'object'),
+    -- The key of an object in the bucket starts with its org. Other storage paths have any form.
+    CONSTRAINT call_logs_recording_storage_path_own CHECK (starts_with(recording_storage_path, org_id::text || '/')
+        OR recording_storage_path !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/')
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE call_logs IS
     'The permanent record of each call. A transaction locks this row before any other row of the call.';
@@ -242,7 +260,9 @@ CREATE TABLE calls (
     CONSTRAINT calls_org_id_id_key UNIQUE (org_id, id),
     CONSTRAINT calls_org_call_key UNIQUE (org_id, vapi_call_id),
     CONSTRAINT calls_call_log_fkey FOREIGN KEY (org_id, id) REFERENCES call_logs (org_id, id),
-    CONSTRAINT calls_recording_state_known CHECK (recording_state IN ('none', 'linked', 'stored', 'removed'))
+    CONSTRAINT calls_recording_state_known CHECK (recording_state IN ('none', 'linked', 'stored', 'removed')),
+    CONSTRAINT calls_recording_path_own CHECK (starts_with(recording_path, org_id::text || '/')
+        OR recording_path !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/')
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON TABLE calls IS 'The columns that lists and filters of calls read. Narrow, so that a scan reads few pages.';
 
@@ -308,6 +328,9 @@ CREATE TABLE recording_upload_queue (
     CONSTRAINT recording_upload_queue_org_call_kind_key UNIQUE (org_id, vapi_call_id, kind),
     CONSTRAINT recording_upload_queue_call_log_fkey FOREIGN KEY (org_id, call_log_id) REFERENCES call_logs (org_id, id),
     CONSTRAINT recording_upload_queue_kind_known CHECK (kind IN ('mono', 'stereo', 'video')),
+    -- The same key as recording_object returns. No row can name the object of another org or of another call.
+    CONSTRAINT recording_upload_queue_storage_key_own CHECK (
+        storage_key = org_id::text || '/' || vapi_call_id || '/' || kind),
     CONSTRAINT recording_upload_queue_state_known CHECK (state IN ('pending', 'stored', 'dead', 'removed')),
     CONSTRAINT recording_upload_queue_stored_whole CHECK (
         (state = 'stored') = (num_nulls(storage_key, content_type, bytes, sha256, stored_at) = 0)),
@@ -333,7 +356,7 @@ COMMENT ON COLUMN recording_upload_queue.code IS 'The failure code of the latest
 -- foreign keys: one would cost a tenth of the throughput, and the statement that claims the event has already read the
 -- org's key.
 CREATE TABLE processed_webhook_events (
-    seq          bigint      GENERATED ALWAYS AS IDENTITY,
+    seq          bigint      NOT NULL DEFAULT log_position(),
     org_id       uuid        NOT NULL,
     event_id     text        COLLATE "C" NOT NULL,
     event_type   text        NOT NULL,
@@ -352,6 +375,7 @@ COMMENT ON TABLE processed_webhook_events IS
 COMMENT ON COLUMN processed_webhook_events.xact IS
     'The id of the transaction that inserted the row. seq does not order the log by itself: a lower seq may be '
     'committed after a higher one.';
+COMMENT ON COLUMN processed_webhook_events.seq IS 'The position of the event in the org''s log (log_position).';
 COMMENT ON COLUMN processed_webhook_events.event_id IS
     'The event key: {type}:{call}:{hash of the facts}. The collation is "C", so the events of one call and type are '
     'one range of the index.';
@@ -498,6 +522,7 @@ CREATE TABLE live_connections (
     org_id         uuid        NOT NULL,
     state          text        NOT NULL DEFAULT 'pending',
     covered_before xid8        NOT NULL DEFAULT '0',
+    token_sha256   bytea,
     expires_at     timestamptz NOT NULL,
     created_at     timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT live_connections_pkey PRIMARY KEY (connection_id),
@@ -509,6 +534,8 @@ COMMENT ON TABLE live_connections IS 'WebSocket connections of viewers. Only act
 COMMENT ON COLUMN live_connections.state IS
     'pending until the first message of the client. Before that, API Gateway answers a push with 410, as for a closed '
     'connection.';
+COMMENT ON COLUMN live_connections.token_sha256 IS
+    'SHA-256 of the token that opened the connection, for the limit of connections per token. NULL: unknown.';
 COMMENT ON COLUMN live_connections.covered_before IS
     'The viewer has read every event of earlier transactions from the log. Such events are not pushed to it again.';
 
@@ -712,7 +739,8 @@ CREATE TABLE orphaned_objects (
     created_at       timestamptz NOT NULL DEFAULT now(),
     first_deleted_at timestamptz,
     CONSTRAINT orphaned_objects_pkey PRIMARY KEY (org_id, storage_key),
-    CONSTRAINT orphaned_objects_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id)
+    CONSTRAINT orphaned_objects_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
+    CONSTRAINT orphaned_objects_storage_key_own CHECK (starts_with(storage_key, org_id::text || '/'))
 );
 COMMENT ON TABLE orphaned_objects IS
     'Objects of erased calls in the bucket. Maintenance deletes each at once, and again after a day, in case an '
@@ -749,6 +777,7 @@ CREATE TABLE admin_operations (
     CONSTRAINT admin_operations_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
     CONSTRAINT admin_operations_kind_known CHECK (kind IN ('redrive', 'replay')),
     CONSTRAINT admin_operations_actor_length CHECK (char_length(actor) BETWEEN 1 AND 200),
+    CONSTRAINT admin_operations_parameters_bounded CHECK (pg_column_size(parameters) <= 65536),
     CONSTRAINT admin_operations_state_known CHECK (state IN ('running', 'done', 'failed')),
     CONSTRAINT admin_operations_counts CHECK (done >= 0 AND failed >= 0 AND remaining >= 0),
     CONSTRAINT admin_operations_finished_at CHECK ((finished_at IS NOT NULL) = (state <> 'running'))
@@ -775,7 +804,9 @@ CREATE TABLE audit_log (
     subject text        NOT NULL,
     detail  jsonb       NOT NULL DEFAULT '{}',
     CONSTRAINT audit_log_pkey PRIMARY KEY (id),
-    CONSTRAINT audit_log_actor_length CHECK (char_length(actor) BETWEEN 1 AND 200)
+    CONSTRAINT audit_log_actor_length CHECK (char_length(actor) BETWEEN 1 AND 200),
+    CONSTRAINT audit_log_entry_bounded CHECK (
+        char_length(action) <= 100 AND char_length(subject) <= 2000 AND pg_column_size(detail) <= 65536)
 );
 COMMENT ON COLUMN audit_log.org_id IS 'NULL: the action concerns no particular org.';
 COMMENT ON TABLE audit_log IS

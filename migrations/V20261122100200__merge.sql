@@ -283,10 +283,8 @@ BEGIN
         RETURN;
     END IF;
     -- The turns of an earlier report that this one does not have.
-    DELETE FROM call_transcripts
-        WHERE org_id = p_call.org_id AND vapi_call_id = p_call.vapi_call_id
-            AND content_sha256 NOT IN (
-                SELECT sha256(convert_to(t.turn::text, 'UTF8')) FROM jsonb_array_elements(p_conversation) AS t (turn));
+    PERFORM delete_turns_of_reports(p_call.vapi_call_id, ARRAY(
+        SELECT sha256(convert_to(t.turn::text, 'UTF8')) FROM jsonb_array_elements(p_conversation) AS t (turn)));
     INSERT INTO call_transcripts (org_id, vapi_call_id, content_sha256, call_log_id, speaker, text, said_at, position,
             tool_calls, source)
         SELECT p_call.org_id, p_call.vapi_call_id, sha256(convert_to(t.turn::text, 'UTF8')), p_call.id,

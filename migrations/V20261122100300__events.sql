@@ -352,7 +352,7 @@ BEGIN
     END IF;
     IF v_has_report THEN
         -- Transcript events take precedence over the conversation of a report.
-        DELETE FROM call_transcripts WHERE org_id = p_org_id AND vapi_call_id = v_call AND source = 'report';
+        PERFORM delete_turns_of_reports(v_call, '{}');
     END IF;
     RETURN v_id;
 END

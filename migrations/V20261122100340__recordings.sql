@@ -171,7 +171,8 @@ BEGIN
     SELECT q.storage_key, q.content_type, q.bytes, q.sha256
         INTO find_recording_v1.storage_key, find_recording_v1.content_type, find_recording_v1.bytes, find_recording_v1.sha256
         FROM recording_upload_queue q
-        WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind AND q.state = 'stored';
+        WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.kind = p_kind AND q.state = 'stored'
+            AND q.storage_key = recording_object(p_org_id, p_vapi_call_id, p_kind);
     IF FOUND THEN
         PERFORM audit(p_actor, 'recording.play', p_org_id, recording_id(p_vapi_call_id, p_kind));
     END IF;
@@ -179,7 +180,7 @@ END
 $$;
 COMMENT ON FUNCTION find_recording_v1 IS
     'Returns where a stored recording is, for playback, and audits the playback. All NULL: the org has no such '
-    'recording.';
+    'recording, or its row names an object that is not its own.';
 
 -- Maintenance finds its work over all orgs with these two functions. They return ids and storage keys of at most a
 -- thousand recordings, and change at most next_attempt_at. Maintenance then processes each recording under tenant

@@ -8,37 +8,47 @@ $$;
 COMMENT ON FUNCTION find_connection_org_v1 IS
     'Returns the org whose token opened a connection. NULL: there is no such connection.';
 
-CREATE FUNCTION open_viewer_v1(p_org_id uuid, p_connection_id text, p_expires_at timestamptz) RETURNS boolean
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION open_viewer_v1(
+    p_org_id uuid, p_connection_id text, p_expires_at timestamptz, p_token_sha256 bytea, p_token_limit integer, p_org_limit integer
+) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_of_token bigint;
+    v_of_org   bigint;
 BEGIN
     PERFORM enter_org(p_org_id);
+    -- Concurrent connections of one org are counted one after another.
+    PERFORM pg_advisory_xact_lock(hashtext('ringfence viewers'), hashtext(p_org_id::text));
     -- API Gateway does not always report a disconnect, so expired connections are deleted here too.
-    DELETE FROM live_connections WHERE connection_id IN (
+    PERFORM delete_connections(ARRAY(
         SELECT connection_id FROM live_connections WHERE org_id = p_org_id AND expires_at < now()
-        LIMIT 100 FOR UPDATE SKIP LOCKED);
+        LIMIT 100 FOR UPDATE SKIP LOCKED));
+    SELECT count(*) FILTER (WHERE c.token_sha256 = p_token_sha256), count(*) INTO v_of_token, v_of_org
+        FROM live_connections c
+        WHERE c.org_id = p_org_id AND c.expires_at > now() AND c.connection_id <> p_connection_id;
+    IF v_of_token >= p_token_limit OR v_of_org >= p_org_limit THEN
+        RETURN 'full';
+    END IF;
     -- A retry, after the answer to the first attempt was lost, finds its own row. It is the same viewer.
-    INSERT INTO live_connections AS c (connection_id, org_id, expires_at) VALUES (p_connection_id, p_org_id, p_expires_at)
+    INSERT INTO live_connections AS c (connection_id, org_id, token_sha256, expires_at)
+        VALUES (p_connection_id, p_org_id, p_token_sha256, p_expires_at)
         ON CONFLICT (connection_id) DO UPDATE SET expires_at = excluded.expires_at
             WHERE c.org_id = excluded.org_id AND c.state = 'pending';
-    RETURN FOUND;
+    RETURN CASE WHEN FOUND THEN 'opened' ELSE 'taken' END;
 END
 $$;
 COMMENT ON FUNCTION open_viewer_v1 IS
-    'Inserts a viewer of an org. It is pending until its first message. False: the connection belongs to another org '
-    'or is active already.';
+    'Inserts a viewer of an org, pending until its first message. Returns opened; taken (the connection belongs to another '
+    'org or is active already); or full (the token has p_token_limit connections, or the org p_org_limit).';
 
 CREATE FUNCTION close_viewers_v1(p_org_id uuid, p_connection_ids text[]) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
-    v_org   uuid := coalesce(p_org_id, find_connection_org_v1(p_connection_ids[1]));
-    v_count integer;
+    v_org uuid := coalesce(p_org_id, find_connection_org_v1(p_connection_ids[1]));
 BEGIN
     IF v_org IS NULL THEN
         RETURN 0;
     END IF;
     PERFORM enter_org(v_org);
-    DELETE FROM live_connections WHERE org_id = v_org AND connection_id = ANY (p_connection_ids);
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    RETURN v_count;
+    RETURN delete_connections(p_connection_ids);
 END
 $$;
 COMMENT ON FUNCTION close_viewers_v1 IS
@@ -171,10 +181,10 @@ BEGIN
             RETURN;
         END IF;
         -- The first partial transcript of each call deletes gates of calls that ended long ago.
-        DELETE FROM partial_gates WHERE (org_id, vapi_call_id) IN (
-            SELECT g.org_id, g.vapi_call_id FROM partial_gates g
+        PERFORM delete_partial_gates(ARRAY(
+            SELECT g.vapi_call_id FROM partial_gates g
             WHERE g.org_id = event_org AND g.passed_at < clock_timestamp() - interval '1 day'
-            LIMIT 100 FOR UPDATE SKIP LOCKED);
+            LIMIT 100 FOR UPDATE SKIP LOCKED));
     END IF;
 END
 $$;

@@ -60,7 +60,7 @@ BEGIN
     -- A loop, because each hour is then a range of the index. For a join with the hours the server reads all calls of
     -- the org.
     FOREACH v_since IN ARRAY p_hours LOOP
-        DELETE FROM call_rollups WHERE org_id = p_org_id AND since = v_since AND period = 'hour';
+        PERFORM delete_call_rollups('hour', v_since);
         INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total, lowest, highest, exact)
             SELECT p_org_id, a.agent_id, 'hour', m.measure, v_since, l.started_at IS NOT NULL, m.bucket, count(*), sum(m.value),
                 min(m.value), max(m.value),
@@ -78,7 +78,7 @@ BEGIN
             GROUP BY a.agent_id, m.measure, l.started_at IS NOT NULL, m.bucket;
     END LOOP;
     FOR v_since IN SELECT DISTINCT date_trunc('day', h, 'UTC') FROM unnest(p_hours) AS h LOOP
-        DELETE FROM call_rollups WHERE org_id = p_org_id AND since = v_since AND period = 'day';
+        PERFORM delete_call_rollups('day', v_since);
         INSERT INTO call_rollups (org_id, agent_id, period, measure, since, is_connected, bucket, calls, total, lowest, highest, exact)
             SELECT p_org_id, r.agent_id, 'day', r.measure, v_since, r.is_connected, r.bucket, sum(r.calls), sum(r.total),
                 min(r.lowest), max(r.highest),

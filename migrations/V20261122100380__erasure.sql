@@ -311,10 +311,10 @@ COMMENT ON FUNCTION find_orphaned_objects_v1 IS
 CREATE FUNCTION record_orphan_removal_v1(p_org_id uuid, p_storage_key text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM enter_org(p_org_id);
-    DELETE FROM orphaned_objects WHERE org_id = p_org_id AND storage_key = p_storage_key AND first_deleted_at IS NOT NULL;
-    IF NOT FOUND THEN
-        UPDATE orphaned_objects SET first_deleted_at = now() WHERE org_id = p_org_id AND storage_key = p_storage_key;
+    IF delete_orphaned_object(p_storage_key) THEN
+        RETURN true;
     END IF;
+    UPDATE orphaned_objects SET first_deleted_at = now() WHERE org_id = p_org_id AND storage_key = p_storage_key;
     RETURN FOUND;
 END
 $$;

@@ -108,7 +108,7 @@ $$;
 COMMENT ON FUNCTION update_call_with_recording_atomically IS
 'Stores recording, transcript and type of a call of this org in call_logs and calls. Each may be NULL, which keeps the stored '
 'value. If the org has no such call, all flags and success are false, and nothing is written.
-Example: SELECT * FROM update_call_with_recording_atomically(''8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11'', ''019d6b04-e541-7eaf-a178-c7f1eb9f217a'', NULL, ''8d1c0a6e/019d6b04.wav'', NULL, ''inboundPhoneCall'');';
+Example: SELECT * FROM update_call_with_recording_atomically(''8d1c0a6e-6f0e-4b1c-9a53-0f6f0b0d7c11'', ''019d6b04-e541-7eaf-a178-c7f1eb9f217a'', NULL, ''recordings/019d6b04.wav'', NULL, ''inboundPhoneCall'');';
 
 GRANT EXECUTE ON FUNCTION failure_text, create_inbound_call_atomically, update_call_completed_atomically,
     update_call_with_recording_atomically TO ringfence_app;

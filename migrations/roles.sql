@@ -54,3 +54,14 @@ ALTER ROLE ringfence_app SET jit = off;
 
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO ringfence_app, ringfence_router, ringfence_ops;
+
+-- PostgreSQL lets every role create temporary tables and large objects. Both would be a place for data outside tenant isolation.
+DO $$
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    -- Only a superuser can revoke this. A managed server has none (docs/SECURITY.md, limitations).
+    IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC;
+    END IF;
+END
+$$;

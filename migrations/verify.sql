@@ -29,6 +29,44 @@ call_functions (name, signature) AS (
         ('update_call_with_recording_atomically', 'p_org_id uuid, p_vapi_call_id text, p_recording_url text, '
             'p_recording_storage_path text, p_transcript text, p_call_type text')
 ),
+-- ringfence_app holds UPDATE by column only: with UPDATE or DELETE on a table it could lock the table against all orgs.
+app_privileges (table_name, of_table, of_columns) AS (
+    VALUES ('organizations', '{}'::text[], '{SELECT}'::text[]), ('organization_keys', '{SELECT}', '{}'), ('agents', '{SELECT}', '{}'),
+        ('leads', '{SELECT}', '{UPDATE}'), ('tools', '{SELECT}', '{}'), ('vapi_credentials', '{SELECT}', '{}'),
+        ('call_logs', '{INSERT,SELECT}', '{UPDATE}'), ('call_tracking', '{INSERT,SELECT}', '{UPDATE}'),
+        ('calls', '{INSERT,SELECT}', '{UPDATE}'), ('call_transcripts', '{INSERT,SELECT}', '{}'),
+        ('recording_upload_queue', '{INSERT,SELECT}', '{UPDATE}'), ('processed_webhook_events', '{INSERT,SELECT}', '{}'),
+        ('failed_operations', '{INSERT,SELECT}', '{UPDATE}'), ('failed_attempts', '{INSERT,SELECT}', '{}'),
+        ('tool_executions', '{INSERT,SELECT}', '{UPDATE}'), ('live_connections', '{INSERT,SELECT}', '{UPDATE}'),
+        ('partial_gates', '{INSERT,SELECT}', '{UPDATE}'), ('rollup_cursors', '{INSERT,SELECT}', '{UPDATE}'),
+        ('event_rollups', '{INSERT,SELECT}', '{UPDATE}'), ('call_rollups', '{INSERT,SELECT}', '{}'), ('erasures', '{SELECT}', '{}'),
+        ('orphaned_objects', '{SELECT}', '{UPDATE}'), ('reconciliations', '{SELECT}', '{UPDATE}'),
+        ('admin_operations', '{SELECT}', '{}'), ('audit_log', '{INSERT}', '{}'),
+        ('quarantined_messages', '{INSERT}', '{SELECT}'), ('unknown_fields', '{INSERT,SELECT}', '{UPDATE}')
+),
+granted_privileges (table_name, of_table, of_columns) AS (
+    SELECT c.relname::text,
+        ARRAY(SELECT DISTINCT x.privilege_type FROM aclexplode(c.relacl) x
+            WHERE x.grantee IN (0::oid, to_regrole('ringfence_app')::oid) ORDER BY 1),
+        ARRAY(SELECT DISTINCT x.privilege_type FROM pg_attribute a, aclexplode(a.attacl) x
+            WHERE a.attrelid = c.oid AND x.grantee IN (0::oid, to_regrole('ringfence_app')::oid) ORDER BY 1)
+    FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+),
+-- The policies that apply to ringfence_app, each as one text.
+app_policies (table_name, policies) AS (
+    SELECT c.relname::text, string_agg(concat_ws(' ', p.polname, CASE WHEN NOT p.polpermissive THEN 'restrictive' END, p.polcmd,
+        'using', pg_get_expr(p.polqual, p.polrelid), 'check', pg_get_expr(p.polwithcheck, p.polrelid)), '; ' ORDER BY p.polname)
+    FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+    WHERE c.relnamespace = 'public'::regnamespace AND p.polroles && ARRAY[0::oid, to_regrole('ringfence_app')::oid]
+    GROUP BY c.relname
+),
+expected_policies (table_name, policies) AS (
+    SELECT t.name, CASE t.name WHEN 'organizations' THEN 'org_isolation * using (id = ' || e.org || ') check'
+        WHEN 'audit_log' THEN 'org_isolation a using check (org_id = ' || e.org || ')'
+        ELSE 'org_isolation * using (org_id = ' || e.org || ') check (org_id = ' || e.org || ')' END
+    FROM (SELECT name FROM tenant_tables UNION ALL VALUES ('organizations')) AS t,
+        (VALUES ('(NULLIF(current_setting(''ringfence.org_id''::text, true), ''''::text))::uuid')) AS e (org)
+),
 null_orgs (table_name, found) AS (
     SELECT 'call_logs', EXISTS (SELECT FROM call_logs WHERE org_id IS NULL)
     UNION ALL SELECT 'call_tracking', EXISTS (SELECT FROM call_tracking WHERE org_id IS NULL)
@@ -48,6 +86,33 @@ UNION ALL
 SELECT 'row-level security forced on ' || f.name, coalesce(c.relrowsecurity AND c.relforcerowsecurity, false)
 FROM isolated_tables f LEFT JOIN pg_class c ON c.oid = to_regclass(f.name)
 UNION ALL
+SELECT 'policies of ringfence_app on ' || coalesce(e.table_name, a.table_name), e.policies IS NOT DISTINCT FROM a.policies
+FROM expected_policies e FULL JOIN app_policies a USING (table_name)
+UNION ALL
+SELECT 'privileges of ringfence_app on ' || coalesce(e.table_name, g.table_name),
+    coalesce(e.of_table, '{}') = coalesce(g.of_table, '{}') AND coalesce(e.of_columns, '{}') = coalesce(g.of_columns, '{}')
+FROM app_privileges e FULL JOIN granted_privileges g USING (table_name)
+WHERE e.table_name IS NOT NULL OR g.of_table <> '{}' OR g.of_columns <> '{}'
+UNION ALL
+SELECT 'ringfence_app cannot change the org of a row',
+    NOT EXISTS (SELECT FROM pg_attribute a, aclexplode(a.attacl) x
+        WHERE a.attname = 'org_id' AND x.privilege_type = 'UPDATE' AND x.grantee IN (0::oid, to_regrole('ringfence_app')::oid))
+UNION ALL
+SELECT 'ringfence_app cannot create tables',
+    NOT has_schema_privilege('ringfence_app', 'public', 'CREATE')
+        AND NOT has_database_privilege('ringfence_app', current_database(), 'CREATE, TEMPORARY')
+UNION ALL
+-- Only a superuser can revoke it, so on a managed server this check passes always (docs/SECURITY.md, limitations).
+SELECT 'ringfence_app cannot create large objects',
+    NOT has_function_privilege('ringfence_app', 'lo_create(oid)', 'EXECUTE')
+        AND NOT has_function_privilege('ringfence_app', 'lo_creat(integer)', 'EXECUTE')
+        AND NOT has_function_privilege('ringfence_app', 'lo_from_bytea(oid, bytea)', 'EXECUTE')
+    OR NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user)
+UNION ALL
+SELECT 'ringfence_app owns nothing',
+    NOT EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = to_regrole('ringfence_app')
+        AND d.deptype = 'o' AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))
+UNION ALL
 SELECT 'role ' || r.name || ' cannot bypass row-level security', coalesce(NOT p.rolsuper AND NOT p.rolbypassrls, false)
 FROM (VALUES ('ringfence_app'), ('ringfence_router'), ('ringfence_ops'), ('ringfence_owner')) AS r (name)
 LEFT JOIN pg_roles p ON p.rolname = r.name
@@ -62,7 +127,8 @@ SELECT 'the SECURITY DEFINER functions are the listed ones, owned by ringfence_r
     coalesce(array_agg(p.proname::text ORDER BY p.proname) FILTER (WHERE o.rolname = 'ringfence_router')
             = '{find_connection_org_v1,find_event_org_v1,route_platform_event_v1,take_unresolved_events_v1}'
         AND array_agg(p.proname::text ORDER BY p.proname) FILTER (WHERE o.rolname = 'ringfence_ops')
-            = '{clean_events_v1,clean_rows_v1,collect_metrics_v1,erase_call_v1,expire_transcripts_v1,'
+            = '{clean_events_v1,clean_rows_v1,collect_metrics_v1,delete_call_rollups,delete_connections,delete_orphaned_object,'
+                'delete_partial_gates,delete_turns_of_reports,erase_call_v1,expire_transcripts_v1,'
                 'find_expired_recordings_v1,find_missing_reports_v1,find_orgs_to_roll_up_v1,find_orphaned_objects_v1,'
                 'interrupt_expired_tool_calls_v1,list_audit_v1,list_organizations_v1,take_due_recordings_v1,take_reconciliations_v1}'
         AND bool_and(p.proconfig::text LIKE '%search_path%') AND bool_and(o.rolname IN ('ringfence_router', 'ringfence_ops')), false)

@@ -132,3 +132,33 @@ async fn huge_numbers_stay_small() {
     let rest = "SELECT (structured_data - 'a')::text FROM call_logs WHERE vapi_call_id = 'c2'";
     assert_eq!(database.text(rest).await.as_deref(), Some(r#"{"c": [null, 2], "d": "x"}"#));
 }
+
+/// E4: a quarter of a megabyte of numbers with long exponents, under many names and in many items, does not become
+/// megabytes in a row or in the console's page of the call.
+#[tokio::test]
+async fn many_numbers_stay_small() {
+    let (database, webhook, org) = open().await;
+    for number in ["1e308", "1e-38", "1e9", "1e-300"] {
+        let names = |count: usize| {
+            let names: Vec<_> = (0..count).map(|index| format!(r#""n{index}":{number}"#)).collect();
+            format!("{{{}}}", names.join(","))
+        };
+        let list = |count: usize, of: &str| format!("[{}]", vec![of; count].join(","));
+        let (breakdown, costs, turns) = (names(4_000), list(300, &names(20)), list(600, &names(20)));
+        let call = format!("call-of-{number}");
+        let body = format!(
+            r#"{{"message":{{"type":"end-of-call-report","call":{{"id":"{call}"}},"durationSeconds":5,
+                "costBreakdown":{breakdown},"costs":{costs},
+                "artifact":{{"performanceMetrics":{{"turnLatencies":{turns}}},"scorecards":{{"a":{breakdown}}}}}}}}}"#
+        );
+        assert!(body.len() > 250_000, "{}", body.len());
+        assert_eq!(webhook.post_bytes(org, body.clone().into_bytes()).await.status, 200);
+        let page = console::call(&database.app(), org, &call).await.unwrap().unwrap();
+        let page = serde_json::to_string(&page).unwrap();
+        assert!(page.len() < 2 * body.len() + 300_000, "{number}: a page of {} bytes", page.len());
+        let row = "SELECT max(length(l::text)) FROM call_logs l";
+        let row: usize = database.text(row).await.unwrap().parse().unwrap();
+        assert!(row < 1_000_000, "{number}: a row of {row} bytes");
+    }
+    assert_eq!(database.count("call_logs WHERE duration_seconds = 5").await, 4);
+}

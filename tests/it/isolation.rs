@@ -370,16 +370,111 @@ async fn the_functions_can_delete_nothing() {
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
             AND has_table_privilege('ringfence_app', oid, 'DELETE, TRUNCATE, TRIGGER')";
     let (database, acme, _) = two_orgs().await;
-    // Rollups, viewers, objects to remove, and rate limits of partial transcripts. None of these tables contains an event.
-    let deletable = "call_rollups call_transcripts live_connections orphaned_objects partial_gates";
-    assert_eq!(database.text(DELETABLE).await.as_deref(), Some(deletable));
+    assert_eq!(database.text(DELETABLE).await, None);
     let app = database.client("ringfence_app").await;
     let transcripts = format!("call_transcripts WHERE org_id = '{acme}' AND source = 'transcript'");
-    assert!(database.count(&transcripts).await > 0);
-    assert_eq!(attempt(&app, Some(acme), &format!("DELETE FROM {transcripts}")).await, Ok(0));
-    for statement in ["DELETE FROM call_logs", "TRUNCATE call_logs", "UPDATE processed_webhook_events SET event = '{}'"]
-    {
+    let before = database.count(&transcripts).await;
+    assert!(before > 0);
+    let call = database.text(&format!("SELECT vapi_call_id FROM {transcripts} LIMIT 1")).await.unwrap();
+    let delete = format!("SELECT delete_turns_of_reports('{call}', '{{}}')");
+    assert_eq!(attempt(&app, Some(acme), &delete).await, Ok(1));
+    assert_eq!(database.count(&transcripts).await, before);
+    for statement in [
+        "DELETE FROM call_transcripts",
+        "DELETE FROM call_logs",
+        "TRUNCATE call_logs",
+        "UPDATE processed_webhook_events SET event = '{}'",
+    ] {
         assert_eq!(attempt(&app, Some(acme), statement).await, Err(denied()), "{statement}");
+    }
+}
+
+/// D3: the functions that delete for the functions' role delete rows of the entered org only, and none without an org.
+#[tokio::test]
+async fn a_deletion_stays_in_the_entered_org() {
+    let (database, acme, other) = two_orgs().await;
+    let superuser = database.superuser().await;
+    superuser
+        .batch_execute(
+            "UPDATE call_transcripts SET source = 'report'; UPDATE orphaned_objects SET first_deleted_at = now()",
+        )
+        .await
+        .unwrap();
+    let app = database.client("ringfence_app").await;
+    let call = format!("(SELECT vapi_call_id FROM call_logs WHERE org_id = '{other}')");
+    let call = database.text(&format!("SELECT {call}")).await.unwrap();
+    let since = database.text(&format!("SELECT since FROM call_rollups WHERE org_id = '{other}'")).await.unwrap();
+    let deletions = [
+        ("call_transcripts", format!("delete_turns_of_reports('{call}', '{{}}')")),
+        ("live_connections", format!("delete_connections('{{{other}}}')")),
+        ("partial_gates", format!("delete_partial_gates('{{{call}}}')")),
+        ("call_rollups", format!("delete_call_rollups('hour', '{since}')")),
+        ("orphaned_objects", format!("delete_orphaned_object('{other}/erased/mono')")),
+    ];
+    let before = database.everything_of(other).await;
+    for (table, deletion) in &deletions {
+        for org in [None, Some(acme)] {
+            assert_eq!(attempt(&app, org, &format!("SELECT {deletion}")).await, Ok(1));
+        }
+        assert_eq!(database.everything_of(other).await, before, "{table}");
+    }
+    for (table, deletion) in &deletions {
+        let rows = format!("{table} WHERE org_id = '{other}'");
+        let found = database.count(&rows).await;
+        assert_eq!(attempt(&app, Some(other), &format!("SELECT {deletion}")).await, Ok(1));
+        assert!(database.count(&rows).await < found, "{table}: its own row is deleted");
+    }
+}
+
+/// D3: the functions' role can block no table for all orgs, and has no place for data outside tenant isolation.
+#[tokio::test]
+async fn the_functions_can_lock_no_table_and_create_nothing() {
+    const LOCKABLE: &str = "SELECT string_agg(relname, ' ') FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+            AND has_table_privilege('ringfence_app', oid, 'UPDATE, DELETE, TRUNCATE')";
+    let (database, acme, _) = two_orgs().await;
+    assert_eq!(database.text(LOCKABLE).await, None);
+    let app = database.client("ringfence_app").await;
+    for table in ["call_logs", "call_transcripts", "live_connections", "organizations", "processed_webhook_events"] {
+        for mode in ["SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE"] {
+            let lock = format!("LOCK TABLE {table} IN {mode} MODE");
+            assert_eq!(attempt(&app, Some(acme), &lock).await, Err(denied()), "{lock}");
+        }
+    }
+    for statement in [
+        "CREATE TABLE public.mine (a int)",
+        "CREATE TEMPORARY TABLE mine (a int)",
+        "SELECT lo_create(0)",
+        "SELECT lo_creat(-1)",
+        "SELECT lo_from_bytea(0, 'x')",
+        "CREATE SCHEMA mine",
+    ] {
+        assert_eq!(attempt(&app, Some(acme), statement).await, Err(denied()), "{statement}");
+    }
+}
+
+/// D3, D8: no row can name the object of another org's recording, whatever role writes it.
+#[tokio::test]
+async fn no_row_names_another_orgs_object() {
+    let (database, acme, other) = two_orgs().await;
+    let client = database.superuser().await;
+    let call = database.text(&format!("SELECT vapi_call_id FROM call_logs WHERE org_id = '{acme}'")).await.unwrap();
+    let store = format!(
+        "INSERT INTO recording_upload_queue (org_id, vapi_call_id, kind, state, storage_key, content_type, bytes, sha256, stored_at)
+            VALUES ('{acme}', '{call}', 'video', 'stored', '{acme}/{call}/video', 'video/mp4', 1, '', now())"
+    );
+    client.execute(&store, &[]).await.unwrap();
+    for (table, column, constraint) in [
+        ("recording_upload_queue", "storage_key", "recording_upload_queue_storage_key_own"),
+        ("orphaned_objects", "storage_key", "orphaned_objects_storage_key_own"),
+        ("call_logs", "recording_storage_path", "call_logs_recording_storage_path_own"),
+        ("calls", "recording_path", "calls_recording_path_own"),
+    ] {
+        let stored = if table == "recording_upload_queue" { "AND state = 'stored'" } else { "" };
+        let name =
+            |org: OrgId| format!("UPDATE {table} SET {column} = '{org}/{call}/video' WHERE org_id = '{acme}' {stored}");
+        assert_eq!(client.execute(&name(acme), &[]).await.unwrap(), 1, "{table}: its own");
+        assert_eq!(violated(client.execute(&name(other), &[]).await), format!("23514 {constraint}"));
     }
 }
 
@@ -421,4 +516,31 @@ async fn the_public_can_run_none_of_our_functions() {
     let enter = format!("SELECT enter_org('{}')", uuid::Uuid::new_v4());
     assert_eq!(client.execute(&enter, &[]).await.unwrap_err().code(), Some(&denied()));
     client.batch_execute("ROLLBACK").await.unwrap();
+}
+
+/// E4: what operators enter has a limited length, whatever wrote it.
+#[tokio::test]
+async fn texts_of_operators_are_bounded() {
+    let (database, acme, _) = two_orgs().await;
+    let client = database.superuser().await;
+    let long = format!("repeat('x', {})", 300_000);
+    // Text that does not compress, because the limit of JSON is that of its stored form.
+    let json =
+        "(SELECT jsonb_build_object('a', string_agg(gen_random_uuid()::text, '')) FROM generate_series(1, 8000))";
+    for (statement, constraint) in [
+        (format!("UPDATE organizations SET name = {long}"), "organizations_name_length"),
+        (format!("UPDATE agents SET name = {long} WHERE org_id = '{acme}'"), "agents_name_length"),
+        (format!("UPDATE agents SET vapi_assistant_id = {long} WHERE org_id = '{acme}'"), "agents_ids_bounded"),
+        (format!("UPDATE agents SET configuration = {json} WHERE org_id = '{acme}'"), "agents_configuration_bounded"),
+        (format!("UPDATE leads SET name = {long} WHERE org_id = '{acme}'"), "leads_name_length"),
+        (format!("UPDATE leads SET metadata = {json} WHERE org_id = '{acme}'"), "leads_metadata_bounded"),
+        (format!("UPDATE vapi_credentials SET api_key = {long}"), "vapi_credentials_api_key_bounded"),
+        (format!("SELECT audit({long}, 'test', '{acme}', 'subject')"), "audit_log_actor_length"),
+        (format!("SELECT audit('ada', {long}, '{acme}', 'subject')"), "audit_log_entry_bounded"),
+        (format!("SELECT audit('ada', 'test', '{acme}', {long})"), "audit_log_entry_bounded"),
+        (format!("SELECT audit('ada', 'test', '{acme}', 'subject', {json})"), "audit_log_entry_bounded"),
+        (format!("UPDATE admin_operations SET parameters = {json}"), "admin_operations_parameters_bounded"),
+    ] {
+        assert_eq!(violated(client.execute(&statement, &[]).await), format!("23514 {constraint}"));
+    }
 }

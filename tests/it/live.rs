@@ -70,9 +70,12 @@ impl Stage {
         self.live.get().unwrap()
     }
 
-    /// A viewer of an org that has resumed from the end of the log.
+    /// A viewer of an org, with a token of its own, that has resumed from the end of the log.
     async fn viewer(&self, org: OrgId) -> Viewer {
-        let mut viewer = self.connect(&token(org, Duration::from_mins(5))).await.unwrap();
+        let holder = uuid::Uuid::new_v4().to_string();
+        let tokens = masters().live_tokens();
+        let (token, _) = tokens.mint(org, &holder, Duration::from_mins(5), Timestamp::now()).unwrap();
+        let mut viewer = self.connect(&token).await.unwrap();
         viewer.resume().await;
         viewer
     }
@@ -142,7 +145,7 @@ fn token(org: OrgId, lifetime: Duration) -> String {
 struct Viewer {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// Frames by sequence.
-    frames: BTreeMap<i64, Value>,
+    frames: BTreeMap<String, Value>,
     partials: Vec<Value>,
     cursor: Option<String>,
     /// Number of frames that were pushed more than once.
@@ -167,7 +170,7 @@ impl Viewer {
 
     fn keep(&mut self, frame: Value) {
         assert_eq!(frame["v"], 1, "{frame}");
-        match frame["seq"].as_i64() {
+        match frame["seq"].as_str().map(str::to_owned) {
             Some(seq) => self.repeats += usize::from(self.frames.insert(seq, frame).is_some()),
             None => self.partials.push(frame),
         }

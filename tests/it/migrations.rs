@@ -57,6 +57,49 @@ async fn an_empty_database_is_migrated_and_verified() {
     assert_eq!(missing(&database.owner_settings()).await, [""; 0]);
 }
 
+/// D3: the checks find a policy, a privilege and a function that differ.
+#[tokio::test]
+async fn the_checks_find_what_weakens_isolation() {
+    let database = TestDatabase::empty().await;
+    migrate(&database).await.expect("migrated");
+    let client = database.superuser().await;
+    let name = &database.name;
+    let temporary = format!("GRANT TEMPORARY ON DATABASE {name} TO PUBLIC");
+    for (change, check) in [
+        ("ALTER TABLE calls NO FORCE ROW LEVEL SECURITY", "row-level security forced on calls"),
+        ("CREATE POLICY second ON leads TO ringfence_app USING (true)", "policies of ringfence_app on leads"),
+        ("CREATE POLICY public ON queue_states USING (true)", "policies of ringfence_app on queue_states"),
+        ("ALTER POLICY org_isolation ON agents USING (true)", "policies of ringfence_app on agents"),
+        ("DROP POLICY org_isolation ON tools", "policies of ringfence_app on tools"),
+        ("GRANT DELETE ON call_logs TO ringfence_app", "privileges of ringfence_app on call_logs"),
+        ("GRANT SELECT ON call_routes TO PUBLIC", "privileges of ringfence_app on call_routes"),
+        ("GRANT UPDATE (org_id) ON leads TO ringfence_app", "ringfence_app cannot change the org of a row"),
+        ("GRANT EXECUTE ON FUNCTION lo_create(oid) TO PUBLIC", "ringfence_app cannot create large objects"),
+        (&temporary, "ringfence_app cannot create tables"),
+    ] {
+        assert_eq!(missing(&database.owner_settings()).await, [""; 0], "before: {change}");
+        // Each change is undone by its own reverse, so that each is seen alone.
+        client.batch_execute(change).await.unwrap();
+        assert_eq!(missing(&database.owner_settings()).await, [check], "{change}");
+        client.batch_execute(&undo(change)).await.unwrap();
+    }
+}
+
+/// The statement that reverses one of the test's changes.
+fn undo(change: &str) -> String {
+    const PREDICATE: &str = "org_id = nullif(current_setting('ringfence.org_id', true), '')::uuid";
+    let words: Vec<&str> = change.split(' ').collect();
+    match words[..] {
+        ["ALTER", "TABLE", table, ..] => format!("ALTER TABLE {table} FORCE ROW LEVEL SECURITY"),
+        ["CREATE", "POLICY", policy, "ON", table, ..] => format!("DROP POLICY {policy} ON {table}"),
+        ["ALTER", "POLICY", policy, "ON", table, ..] => format!("ALTER POLICY {policy} ON {table} USING ({PREDICATE})"),
+        ["DROP", "POLICY", policy, "ON", table] => {
+            format!("CREATE POLICY {policy} ON {table} TO ringfence_app USING ({PREDICATE}) WITH CHECK ({PREDICATE})")
+        }
+        _ => change.replace("GRANT", "REVOKE").replace(" TO ", " FROM "),
+    }
+}
+
 /// A7: deploying the same release again changes nothing.
 #[tokio::test]
 async fn migrating_again_applies_nothing() {

@@ -32,11 +32,13 @@ impl Query {
         self.0.get(name).map(|value| value.parse().map_err(|_| InvalidParameter(name))).transpose()
     }
 
-    /// Parses an RFC 3339 time, or a date, which means midnight (UTC).
+    /// Parses an RFC 3339 time, or a date, which means midnight (UTC). A time before 1970 is invalid: no row is older, and
+    /// PostgreSQL does not read every year that `Timestamp` can have.
     pub(crate) fn time(&self, name: &'static str) -> Result<Option<Timestamp>, InvalidParameter> {
         let Some(text) = self.0.get(name) else { return Ok(None) };
         let day = || Some(text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
-        text.parse().ok().or_else(day).map(Some).ok_or(InvalidParameter(name))
+        let time: Option<Timestamp> = text.parse().ok().or_else(day);
+        time.filter(|time| *time >= Timestamp::UNIX_EPOCH).map(Some).ok_or(InvalidParameter(name))
     }
 
     /// The names of all parameters.
@@ -74,5 +76,15 @@ mod tests {
         assert_eq!(query.time("since").unwrap().unwrap().to_string(), "2026-11-01T00:00:00Z");
         assert_eq!(query.time("until").unwrap().unwrap().to_string(), "2026-11-01T12:00:00Z");
         assert_eq!((query.text("text"), query.time("nothing")), (None, Ok(None)));
+    }
+
+    /// E4: PostgreSQL has no year 0.
+    #[test]
+    fn a_time_that_no_row_can_have_is_invalid() {
+        for text in ["0000-01-01", "-009999-01-01", "0000-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "10000-01-01"] {
+            let query = Query::default().with("/p", "since", text);
+            let query = Query::read(query.split_once('?').unwrap().1.as_bytes());
+            assert_eq!(query.time("since"), Err(InvalidParameter("since")), "{text}");
+        }
     }
 }

@@ -15,11 +15,12 @@ const BACKOFF_MS = { first: 1_000, most: 30_000 };
 /** API Gateway closes every connection after two hours. The client opens the next one before that. */
 const SWITCH_MS = 110 * 60_000;
 const REMEMBERED_SEQS = 10_000;
+const SEQ = /^[0-9a-f]{16}$/;
 
 /**
  * @typedef {object} Frame
  * @property {1} v
- * @property {number} [seq] Place in the org's log. Only `transcript.partial` has none.
+ * @property {string} [seq] Place in the org's log: 16 hexadecimal digits. Only `transcript.partial` has none.
  * @property {string} type
  * @property {string} call_id
  * @property {string} at RFC 3339.
@@ -56,8 +57,9 @@ const REMEMBERED_SEQS = 10_000;
  * @returns {number} For `Array.prototype.sort`.
  */
 export function compareFrames(a, b) {
-    const [left, right] = [a.seq ?? Infinity, b.seq ?? Infinity];
-    return left === right ? 0 : left - right;
+    // Any text is less than "g" if it has hexadecimal digits only.
+    const [left, right] = [a.seq ?? "g", b.seq ?? "g"];
+    return left === right ? 0 : left < right ? -1 : 1;
 }
 
 /** Connects on construction, and reconnects until `close` is called. */
@@ -186,7 +188,7 @@ export class RingfenceLive {
     #deliver(frame) {
         if (frame?.v !== VERSION || this.#state === "closed") return;
         if (frame.type === "transcript.partial") return this.#call(this.#options.onPartial, frame);
-        if (!Number.isSafeInteger(frame.seq) || this.#seen.has(frame.seq)) return;
+        if (!SEQ.test(frame.seq) || this.#seen.has(frame.seq)) return;
         this.#seen.add(frame.seq);
         // A set iterates in the order of insertion, so its first value is the oldest.
         if (this.#seen.size > REMEMBERED_SEQS) this.#seen.delete(this.#seen.values().next().value);

@@ -78,7 +78,7 @@ function scene(options = {}) {
     const client = new RingfenceLive({
         url: "wss://live.example.com/live",
         token: async () => `token-${++tokens}`,
-        onFrame: (frame) => seen.frames.push(frame.seq),
+        onFrame: (frame) => seen.frames.push(Number(frame.seq)),
         onPartial: (frame) => seen.partials.push(frame.text),
         onState: (state) => seen.states.push(state),
         onReset: () => seen.resets++,
@@ -101,7 +101,8 @@ async function connected(options) {
     return { ...all, socket: all.sockets[0] };
 }
 
-const frame = (seq, type = "call.status") => ({ v: 1, seq, type, call_id: "c", at: "2026-11-24T10:00:00Z" });
+const place = (seq) => (typeof seq === "number" ? String(seq).padStart(16, "0") : seq);
+const frame = (seq, type = "call.status") => ({ v: 1, seq: place(seq), type, call_id: "c", at: "2026-11-24T10:00:00Z" });
 const page = (seqs, cursor, more = false) => ({ v: 1, type: "page", frames: seqs.map((seq) => frame(seq)), cursor, more });
 const resume = (cursor) => ({ action: "resume", cursor });
 
@@ -130,7 +131,7 @@ test("delivers pushes at once, and drops repeats", async () => {
     socket.says(frame(8));
     assert.deepEqual(seen.frames, [7, 5, 6, 8]);
     const frames = [frame(7), { ...frame(0), seq: undefined }, frame(5)];
-    assert.deepEqual(frames.sort(compareFrames).map(({ seq }) => seq), [5, 7, undefined]);
+    assert.deepEqual(frames.sort(compareFrames).map(({ seq }) => seq), [place(5), place(7), undefined]);
 });
 
 test("remembers a bounded number of frames", async () => {
@@ -359,7 +360,7 @@ test("close within a callback stops the rest of the page", async () => {
     const frames = [];
     const all = await connected({
         onFrame: ({ seq }) => {
-            frames.push(seq);
+            frames.push(Number(seq));
             all.client.close();
         },
     });

@@ -13,10 +13,11 @@ use jiff::{SignedDuration, Timestamp};
 use ringfence_aws::Connections;
 use ringfence_core::Database;
 use ringfence_core::error::Failure;
-use ringfence_core::live::{self, Cursor, Page, Resumed};
-use ringfence_identity::LiveTokens;
+use ringfence_core::live::{self, ConnectionLimits, Cursor, Opened, Page, Resumed};
+use ringfence_identity::{CursorSealer, LiveTokens, token_sha256};
 use ringfence_protocol::live::{ClientMessage, LiveReply, Logged, PAGE_BYTES, ServerMessage};
 use ringfence_protocol::{ConnectionId, Frame};
+use ringfence_runtime::metrics::{Counts, Metric};
 use ringfence_runtime::problem::status_of;
 use ringfence_vapi::FailureCode;
 use serde::{Deserialize, Serialize};
@@ -25,13 +26,18 @@ use self::request::{PROTOCOL, offered_token, read};
 
 /// API Gateway ends a connection after two hours.
 const MAX_CONNECTION: SignedDuration = SignedDuration::from_hours(2);
+/// The connections that may be open at the same time. A person has a few tabs, each with a second connection for a moment
+/// (`SWITCH_MS` of the client). Every event of an org is pushed to each of its connections.
+pub const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits { per_token: 20, per_org: 1_000 };
 /// The most log entries in one page.
 const PAGE_ENTRIES: i32 = 200;
 
 pub struct Live {
     tokens: LiveTokens,
+    cursors: CursorSealer,
     database: Arc<Database>,
     connections: Connections,
+    limits: ConnectionLimits,
 }
 
 /// The response to API Gateway. The header name is spelt as browsers spell it, because it is not documented whether
@@ -48,7 +54,14 @@ pub struct Answer {
 impl Live {
     #[must_use]
     pub fn new(tokens: LiveTokens, database: Arc<Database>, connections: Connections) -> Self {
-        Self { tokens, database, connections }
+        let cursors = tokens.cursor_sealer();
+        Self { tokens, cursors, database, connections, limits: CONNECTION_LIMITS }
+    }
+
+    /// The same, with other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: ConnectionLimits) -> Self {
+        Self { limits, ..self }
     }
 
     pub async fn answer(&self, event: &ApiGatewayWebsocketProxyRequest) -> Answer {
@@ -76,9 +89,18 @@ impl Live {
         let claims = self.tokens.verify(token, now).map_err(|_| FailureCode::Unauthorised)?;
         let org = claims.scope;
         let expires_at = claims.expires_at.min(now + MAX_CONNECTION);
-        if !live::open(&self.database, org, connection, expires_at).await? {
+        match live::open(&self.database, org, connection, expires_at, token_sha256(token), self.limits).await? {
+            Opened::Pending => {}
             // API Gateway uses each connection id once, so another request has taken this id.
-            return Err(FailureCode::Unauthorised.into());
+            Opened::Taken => return Err(FailureCode::Unauthorised.into()),
+            Opened::Full => {
+                tracing::warn!(org.id = %org, connection.id = %connection, "a viewer is refused: too many connections");
+                let mut counts = Counts::default();
+                counts.add(Metric::ViewerRefused, 1);
+                counts.field("org.id", org.to_string());
+                counts.emit();
+                return Ok(status(429));
+            }
         }
         tracing::info!(org.id = %org, connection.id = %connection, "viewer connected");
         Ok(Answer { status_code: 200, headers: BTreeMap::from([("Sec-WebSocket-Protocol", PROTOCOL)]) })
@@ -93,10 +115,11 @@ impl Live {
         let reply = match read(body) {
             Some(ClientMessage::Ping) => LiveReply::Pong,
             Some(ClientMessage::Resume { cursor: None }) => self.resume(connection, None).await?,
-            Some(ClientMessage::Resume { cursor: Some(cursor) }) => match cursor.parse::<Cursor>() {
-                Ok(cursor) => self.resume(connection, Some(cursor)).await?,
-                Err(error) => LiveReply::Error { message: error.to_string() },
-            },
+            Some(ClientMessage::Resume { cursor: Some(cursor) }) => {
+                // A cursor that was sealed with a master key that is gone, or is none, is not in the log: the client resets.
+                let cursor = self.cursors.open(&cursor).and_then(|cursor| cursor.parse().ok());
+                self.resume(connection, Some(cursor.unwrap_or(Cursor::BEYOND))).await?
+            }
             None => LiveReply::Error { message: "not a message of this protocol".to_owned() },
         };
         let is_expired = reply == LiveReply::Expired;
@@ -111,15 +134,22 @@ impl Live {
 
     async fn resume(&self, connection: &ConnectionId, cursor: Option<Cursor>) -> Result<LiveReply, Failure> {
         Ok(match live::resume(&self.database, connection, cursor, PAGE_ENTRIES).await? {
-            Resumed::Page(page) => page_of_frames(page),
-            Resumed::Reset(cursor) => LiveReply::Reset { cursor: cursor.to_string() },
+            Resumed::Page(page) => {
+                let (frames, page) = frames_of(page);
+                LiveReply::Page { frames, cursor: self.sealed(page.next())?, more: page.has_more() }
+            }
+            Resumed::Reset(cursor) => LiveReply::Reset { cursor: self.sealed(cursor)? },
             Resumed::Unknown => LiveReply::Expired,
         })
     }
+
+    fn sealed(&self, cursor: Cursor) -> Result<String, Failure> {
+        self.cursors.seal(&cursor.to_string()).map_err(|_| FailureCode::EventUnreadable.into())
+    }
 }
 
-/// The page as a message. It ends early if the message would be too large.
-fn page_of_frames(mut page: Page) -> LiveReply {
+/// The frames of a page. It ends early if the message would be too large.
+fn frames_of(mut page: Page) -> (Vec<Frame>, Page) {
     let (mut frames, mut bytes, mut taken) = (Vec::new(), 0, 0);
     for entry in &page.entries {
         // An entry that this release cannot read is skipped, because its clients could not read it either.
@@ -135,7 +165,7 @@ fn page_of_frames(mut page: Page) -> LiveReply {
         taken += 1;
     }
     page.truncate(taken);
-    LiveReply::Page { frames, cursor: page.next().to_string(), more: page.has_more() }
+    (frames, page)
 }
 
 fn status(status_code: u16) -> Answer {

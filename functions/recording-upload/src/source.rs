@@ -148,7 +148,7 @@ impl Source {
     async fn by_link(&self, recording: &Recording, lease: &Lease) -> Result<Response<Incoming>, SourceError> {
         let expired = lease.link_expires_at.is_some_and(|expires_at| expires_at < Timestamp::now() + EXPIRY_MARGIN);
         let link = lease.link.as_ref().filter(|_| !expired).ok_or(SourceError::Expired)?;
-        let link = self.links.open(&recording.call_id, recording.kind, link);
+        let link = self.links.open(recording.org_id, &recording.call_id, recording.kind, link);
         let response = self.get(&link.ok_or(SourceError::Expired)?).await?;
         match response.status() {
             status if status.is_success() => Ok(response),

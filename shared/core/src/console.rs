@@ -229,7 +229,12 @@ impl FromStr for FailureCursor {
 
     fn from_str(text: &str) -> Result<Self, InvalidFailureCursor> {
         let (at, event_id) = text.split_once('~').ok_or(InvalidFailureCursor)?;
-        Ok(Self { at: at.parse().map_err(|_| InvalidFailureCursor)?, event_id: event_id.to_owned() })
+        let at: Timestamp = at.parse().map_err(|_| InvalidFailureCursor)?;
+        // PostgreSQL does not read every year that `Timestamp` can have.
+        if at < Timestamp::UNIX_EPOCH {
+            return Err(InvalidFailureCursor);
+        }
+        Ok(Self { at, event_id: event_id.to_owned() })
     }
 }
 

@@ -115,20 +115,51 @@ fn texts(connections: &[ConnectionId]) -> Vec<&str> {
     connections.iter().map(ConnectionId::as_str).collect()
 }
 
-/// Makes a connection a viewer of an org, pending until its first message. False: the connection already exists.
+/// Limits on the connections that are open at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    pub per_token: i32,
+    pub per_org: i32,
+}
+
+/// The result of opening a viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    Pending,
+    /// The connection belongs to another org, or is active already.
+    Taken,
+    /// The token or the org has as many connections as the limits allow.
+    Full,
+}
+
+/// Makes a connection a viewer of an org, pending until its first message. `token_sha256` identifies the token.
 pub async fn open(
     database: &Database,
     org: OrgId,
     connection: &ConnectionId,
     expires_at: Timestamp,
-) -> Result<bool, Failure> {
+    token_sha256: [u8; 32],
+    limits: ConnectionLimits,
+) -> Result<Opened, Failure> {
     let row = database
         .query_one(
-            "SELECT open_viewer_v1($1, $2, $3)",
-            &[(org.as_uuid(), Type::UUID), (&connection.as_str(), Type::TEXT), (&expires_at, Type::TIMESTAMPTZ)],
+            "SELECT open_viewer_v1($1, $2, $3, $4, $5, $6)",
+            &[
+                (org.as_uuid(), Type::UUID),
+                (&connection.as_str(), Type::TEXT),
+                (&expires_at, Type::TIMESTAMPTZ),
+                (&token_sha256.as_slice(), Type::BYTEA),
+                (&limits.per_token, Type::INT4),
+                (&limits.per_org, Type::INT4),
+            ],
         )
         .await?;
-    Ok(row.try_get(0)?)
+    match row.try_get(0)? {
+        "opened" => Ok(Opened::Pending),
+        "taken" => Ok(Opened::Taken),
+        "full" => Ok(Opened::Full),
+        _ => Err(Failure::unknown_outcome()),
+    }
 }
 
 /// Deletes closed connections, all of one org. Without `org` the first connection determines it.

@@ -171,7 +171,11 @@ pub async fn find(database: &Database, recording: &Recording, actor: &str) -> Re
             ],
         )
         .await?;
-    let Some(key) = row.try_get::<_, Option<String>>("storage_key")? else { return Ok(None) };
+    let key = recording.object_key();
+    // Only the object whose key is derived from org, call and kind is played, whatever the row names.
+    if row.try_get::<_, Option<&str>>("storage_key")? != Some(key.as_str()) {
+        return Ok(None);
+    }
     Ok(Some(StoredObject {
         key,
         content_type: row.try_get("content_type")?,

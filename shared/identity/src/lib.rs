@@ -25,8 +25,8 @@ pub use numbers::NumberHasher;
 pub use org_keys::{Key, OrgKeyVerifier, PlatformKeyVerifier, Subject};
 pub use purpose::Purpose;
 pub use ring::{KeyRing, KeyRingError, Ring};
-pub use seal::{ApiKeySealer, DeliverySealer, LinkSealer, MessageSealer};
+pub use seal::{ApiKeySealer, CursorSealer, DeliverySealer, LinkSealer, MessageSealer};
 pub use tokens::{
     Audience, Claims, ConsoleClaims, ConsoleTokenMinter, ConsoleTokenVerifier, InvalidToken, LiveClaims, LiveTokens,
-    MintError, Scope,
+    MintError, Scope, token_sha256,
 };

@@ -19,6 +19,8 @@ use crate::numbers::NumberHasher;
 
 const NONCE: usize = 12;
 const TAG: usize = 16;
+/// A cursor grants nothing: the org is that of the connection, so the cursor is bound to none.
+const ABOUT_CURSOR: &str = "live-cursor";
 
 /// A secret cannot be sealed: OpenSSL has no random numbers, or no such cipher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +53,7 @@ impl DeliverySealer {
         self.hash_number(stored.event.call_mut());
         let call = &stored.event.call().id;
         let links = stored.links.iter().filter_map(|link| {
-            let sealed = self.links.seal(call, link);
+            let sealed = self.links.seal(credential.org(), call, link);
             sealed.inspect_err(|error| tracing::error!(call.id = %call, %error, "a link is left out")).ok()
         });
         let links = links.collect();
@@ -77,17 +79,18 @@ impl LinkSealer {
         Self(keys)
     }
 
-    /// Seals a link to a recording of a call. The org is not part of it, because it is not yet known at the platform
-    /// URL.
-    pub fn seal(&self, call: &VapiCallId, link: &RecordingLink) -> Result<SealedLink, Unsealable> {
-        let sealed = seal(&self.0, &about_link(call, link.kind), link.url.expose())?;
+    /// Seals a link to a recording of a call. `org` is None at the platform URL, where it is not yet known.
+    pub fn seal(&self, org: Option<OrgId>, call: &VapiCallId, link: &RecordingLink) -> Result<SealedLink, Unsealable> {
+        let sealed = seal(&self.0, &about_link(org, call, link.kind), link.url.expose())?;
         Ok(SealedLink { kind: link.kind, link: sealed, expires_at: link.expires_at })
     }
 
-    /// The link to a recording of a call. None: it was sealed with another master key, or belongs to another recording.
+    /// The link to a recording of an org's call. None: it was sealed with another master key, or belongs to another
+    /// recording.
     #[must_use]
-    pub fn open(&self, call: &VapiCallId, kind: RecordingKind, sealed: &str) -> Option<String> {
-        open(&self.0, &about_link(call, kind), sealed)
+    pub fn open(&self, org: OrgId, call: &VapiCallId, kind: RecordingKind, sealed: &str) -> Option<String> {
+        let senders = [Some(org), None];
+        senders.iter().find_map(|sender| open(&self.0, &about_link(*sender, call, kind), sealed))
     }
 }
 
@@ -108,6 +111,26 @@ impl ApiKeySealer {
     #[must_use]
     pub fn open(&self, org: OrgId, sealed: &str) -> Option<String> {
         open(&self.0, &about_api_key(org), sealed)
+    }
+}
+
+/// Seals and opens cursors of live viewers, which clients keep and cannot read. The newest key seals; all keys open.
+#[derive(Clone)]
+pub struct CursorSealer(KeySet<Subkey>);
+
+impl CursorSealer {
+    pub(crate) const fn new(keys: KeySet<Subkey>) -> Self {
+        Self(keys)
+    }
+
+    pub fn seal(&self, cursor: &str) -> Result<String, Unsealable> {
+        seal(&self.0, ABOUT_CURSOR, cursor)
+    }
+
+    /// None: it was sealed with another master key, or was not sealed by this.
+    #[must_use]
+    pub fn open(&self, sealed: &str) -> Option<String> {
+        open(&self.0, ABOUT_CURSOR, sealed)
     }
 }
 
@@ -165,8 +188,9 @@ fn open(keys: &KeySet<Subkey>, about: &str, sealed: &str) -> Option<String> {
     String::from_utf8(opened.ok()?).ok()
 }
 
-fn about_link(call: &VapiCallId, kind: RecordingKind) -> String {
-    format!("recording-link\0{call}\0{kind}")
+fn about_link(org: Option<OrgId>, call: &VapiCallId, kind: RecordingKind) -> String {
+    let sender = org.map_or_else(|| "platform".to_owned(), |org| org.to_string());
+    format!("recording-link\0{sender}\0{call}\0{kind}")
 }
 
 fn about_api_key(org: OrgId) -> String {
@@ -205,10 +229,15 @@ mod tests {
         let (call, other) = ("c1".parse().unwrap(), "c2".parse().unwrap());
         let url = "https://storage.example/a?X-Amz-Signature=1";
         let link = RecordingLink { kind: RecordingKind::Mono, url: url.to_owned().into(), expires_at: None };
-        let sealed = links.seal(&call, &link).unwrap().link;
-        assert_eq!(links.open(&call, RecordingKind::Mono, &sealed).as_deref(), Some(url));
-        assert_eq!(links.open(&call, RecordingKind::Stereo, &sealed), None);
-        assert_eq!(links.open(&other, RecordingKind::Mono, &sealed), None);
+        let sealed = links.seal(Some(org(1)), &call, &link).unwrap().link;
+        assert_eq!(links.open(org(1), &call, RecordingKind::Mono, &sealed).as_deref(), Some(url));
+        assert_eq!(links.open(org(2), &call, RecordingKind::Mono, &sealed), None);
+        assert_eq!(links.open(org(1), &call, RecordingKind::Stereo, &sealed), None);
+        assert_eq!(links.open(org(1), &other, RecordingKind::Mono, &sealed), None);
+        // At the platform URL the org is not known, so the link is bound to call and kind only.
+        let sealed = links.seal(None, &call, &link).unwrap().link;
+        assert_eq!(links.open(org(1), &call, RecordingKind::Mono, &sealed).as_deref(), Some(url));
+        assert_eq!(links.open(org(1), &other, RecordingKind::Mono, &sealed), None);
     }
 
     /// E5.
@@ -220,6 +249,18 @@ mod tests {
         assert_eq!(messages.open(org(2), "id", &sealed), None);
         assert_eq!(messages.open(org(1), "other", &sealed), None);
         assert_eq!(masters(&format!("{B},{A}")).message_sealer().open(org(1), "id", &sealed).as_deref(), Some("body"));
+    }
+
+    /// D3: two cursors of one position differ, and none shows the position.
+    #[test]
+    fn a_cursor_is_opaque() {
+        let cursors = masters(A).live_tokens().cursor_sealer();
+        let (one, other) =
+            (cursors.seal("00000000000000000741").unwrap(), cursors.seal("00000000000000000741").unwrap());
+        assert!(one != other && one.len() == other.len() && !one.contains("741"));
+        assert_eq!(cursors.open(&one).as_deref(), Some("00000000000000000741"));
+        assert_eq!(masters(B).live_tokens().cursor_sealer().open(&one), None);
+        assert_eq!(cursors.open("00000000000000000741"), None);
     }
 
     #[test]

@@ -27,9 +27,10 @@ const MAX_TEXT_BYTES: usize = 20_000;
 pub struct Frame {
     /// Always 1.
     pub v: u8,
-    /// The event's position in the org's log. Absent for a partial transcript.
+    /// The event's position in the org's log, as 16 hexadecimal digits: JavaScript's numbers do not hold it. Absent for a
+    /// partial transcript.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seq: Option<i64>,
+    pub seq: Option<String>,
     /// `Call.id`.
     pub call_id: VapiCallId,
     /// The time at which Vapi created the message, or the time of receipt if the message has no time.
@@ -202,7 +203,7 @@ impl Frame {
             Event::EndOfCallReport(report) => News::CallReport(CallReport::of(report)),
             Event::CallEvent(_) => return None,
         };
-        Some(Self { v: VERSION, seq: Some(seq), call_id: event.call().id.clone(), at: in_ms(at), news })
+        Some(Self { v: VERSION, seq: Some(position(seq)), call_id: event.call().id.clone(), at: in_ms(at), news })
     }
 
     /// The frame of a log entry at a position.
@@ -224,7 +225,7 @@ impl Frame {
     }
 
     fn of_call(seq: i64, at: Timestamp, call: CallReference, news: News) -> Self {
-        Self { v: VERSION, seq: Some(seq), call_id: call.id, at: in_ms(at), news }
+        Self { v: VERSION, seq: Some(position(seq)), call_id: call.id, at: in_ms(at), news }
     }
 
     /// The frame of a partial transcript.
@@ -234,6 +235,11 @@ impl Frame {
         let call_id = partial.call.id.clone();
         Self { v: VERSION, seq: None, call_id, at: in_ms(at), news: News::TranscriptPartial(speech) }
     }
+}
+
+/// Texts of positions have the order of the positions.
+fn position(seq: i64) -> String {
+    format!("{seq:016x}")
 }
 
 impl CallStatus {
@@ -390,7 +396,7 @@ mod tests {
             "id": "c1", "type": "inboundPhoneCall", "customer": {"number": "+15555550142"}}}});
         assert_eq!(
             serde_json::to_value(frame(&body)).unwrap(),
-            json!({"v": 1, "seq": 7, "call_id": "c1", "at": "2026-09-14T15:02:40Z", "type": "call.status",
+            json!({"v": 1, "seq": "0000000000000007", "call_id": "c1", "at": "2026-09-14T15:02:40Z", "type": "call.status",
                 "status": "ringing", "call_type": "inboundPhoneCall", "direction": "inbound",
                 "customer_number": "+15555550142"})
         );

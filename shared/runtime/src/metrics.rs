@@ -53,6 +53,8 @@ pub enum Metric {
     PushFailed,
     /// Viewers whose connection no longer exists.
     ViewerGone,
+    /// A connection was refused: its token or its org has too many.
+    ViewerRefused,
     /// An interactive message was answered from the org's configuration.
     Answered,
     /// An interactive message was answered with "nothing configured".

@@ -1,6 +1,7 @@
 //! Authentication of connections, and the org of a connection.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use ringfence_core::live::ConnectionLimits;
 use ringfence_harness::testing::{Call, eventually};
 
 use super::*;
@@ -68,6 +69,42 @@ async fn a_connection_cannot_be_taken_over() {
     assert_eq!(viewer.frames.len(), 1);
 }
 
+/// D7: a token and an org have a limited number of connections. A closed connection makes room for another.
+#[tokio::test]
+async fn too_many_connections_are_refused() {
+    let stage = Stage::new().await;
+    let other = stage.database.org("Other").await;
+    let limits = ConnectionLimits { per_token: 2, per_org: 3 };
+    let live = Live::new(masters().live_tokens(), stage.database.app(), stage.queues.connections()).with_limits(limits);
+    let minted = |org, holder: &str| {
+        let lifetime = Duration::from_mins(5);
+        masters().live_tokens().mint(org, holder, lifetime, Timestamp::now()).unwrap().0
+    };
+    let (ada, grace) = (minted(stage.org, "ada"), minted(stage.org, "grace"));
+    let open = async |token: &str, id: &str| -> u16 {
+        let event: ApiGatewayWebsocketProxyRequest = serde_json::from_value(json!({
+            "requestContext": {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": id, "connectedAt": 1,
+                "requestTimeEpoch": 1},
+            "headers": {"Sec-WebSocket-Protocol": format!("ringfence.v1, {token}")},
+        }))
+        .unwrap();
+        live.answer(&event).await.status_code
+    };
+    assert_eq!((open(&ada, "a1").await, open(&ada, "a2").await), (200, 200));
+    assert_eq!(open(&ada, "a2").await, 200, "a retry of the same connection");
+    assert_eq!(open(&ada, "a3").await, 429, "the token has two");
+    assert_eq!((open(&grace, "g1").await, open(&grace, "g2").await), (200, 429), "the org has three");
+    assert_eq!(open(&minted(other, "ada"), "o1").await, 200, "another org is not concerned");
+    assert_eq!(stage.count(&format!("live_connections WHERE org_id = '{}'", stage.org)).await, 3);
+
+    // A connection that has expired does not count, and neither does one that is closed.
+    let expire = "UPDATE live_connections SET expires_at = now() - interval '1 second' WHERE connection_id = 'a1'";
+    stage.database.superuser().await.batch_execute(expire).await.unwrap();
+    assert_eq!((open(&ada, "a3").await, open(&ada, "a4").await), (200, 429));
+    ringfence_core::live::close(&stage.app, Some(stage.org), &["a3".to_owned().into()]).await.unwrap();
+    assert_eq!(open(&ada, "a4").await, 200);
+}
+
 /// D7: a viewer whose token has expired receives a message, is closed, and receives no further pushes. Viewers without
 /// a `$disconnect` event are removed by maintenance.
 #[tokio::test]
@@ -93,7 +130,7 @@ async fn an_expired_viewer_is_notified_and_closed() {
 async fn a_message_that_is_none_is_answered() {
     let stage = Stage::new().await;
     let mut viewer = stage.viewer(stage.org).await;
-    for message in [json!({"action": "shout"}), json!([]), json!({"action": "resume", "cursor": "yesterday"})] {
+    for message in [json!({"action": "shout"}), json!([]), json!({"action": "resume", "cursor": 7})] {
         viewer.send(&message).await;
         assert_eq!(viewer.next().await.unwrap()["type"], "error", "{message}");
     }

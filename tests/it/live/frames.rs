@@ -99,8 +99,12 @@ async fn a_stored_recording_is_pushed_to_viewers() {
     let mut viewer = stage.viewer(stage.org).await;
     let call_id = call.id.parse().unwrap();
     let recording = Recording { org_id: stage.org, call_id, kind: RecordingKind::Mono };
-    let object =
-        StoredObject { key: "key".to_owned(), content_type: "audio/wav".to_owned(), bytes: 2000, sha256: vec![7; 32] };
+    let object = StoredObject {
+        key: recording.object_key(),
+        content_type: "audio/wav".to_owned(),
+        bytes: 2000,
+        sha256: vec![7; 32],
+    };
     let finished = recordings::finish(&stage.app, &recording, &object).await.unwrap();
     let Finished::Stored(Some(news)) = finished else { panic!("{finished:?}") };
     assert_eq!(recordings::finish(&stage.app, &recording, &object).await.unwrap(), Finished::AlreadyStored);
@@ -127,7 +131,7 @@ async fn the_servers_other_messages_are_as_documented() {
     let pong = viewer.next().await.unwrap();
     viewer.send(&json!("?")).await;
     let error = viewer.next().await.unwrap();
-    viewer.cursor = Some("99999999999".to_owned());
+    viewer.cursor = Some(masters().live_tokens().cursor_sealer().seal("99999999999").unwrap());
     let reset = viewer.resume().await.remove(0);
     assert_eq!(reset["type"], "reset");
     stage.database.superuser().await.batch_execute("DELETE FROM live_connections").await.unwrap();

@@ -96,7 +96,8 @@ async fn long_frames_make_short_pages() {
 async fn a_cursor_beyond_the_log_is_a_reset() {
     let stage = Stage::new().await;
     let mut viewer = stage.viewer(stage.org).await;
-    let early: u64 = viewer.cursor.as_deref().unwrap().parse().unwrap();
+    let cursors = masters().live_tokens().cursor_sealer();
+    let early: u64 = cursors.open(viewer.cursor.as_deref().unwrap()).unwrap().parse().unwrap();
     let cleaned = format!("UPDATE organizations SET log_start = '{}'", early + 1);
     stage.database.superuser().await.batch_execute(&cleaned).await.unwrap();
     // Other activity on the server affects the end of the log.
@@ -109,8 +110,10 @@ async fn a_cursor_beyond_the_log_is_a_reset() {
     })
     .await;
     let middle = format!("{}.{early}.1", early + 1);
-    for cursor in [Some(early.to_string()), Some(middle), Some(u64::MAX.to_string())] {
-        viewer.cursor = cursor;
+    let sealed = [early.to_string(), middle, u64::MAX.to_string()].map(|cursor| cursors.seal(&cursor).unwrap());
+    // The last one is not sealed, as after the replacement of the master key.
+    for cursor in sealed.into_iter().chain([early.to_string()]) {
+        viewer.cursor = Some(cursor);
         let answer = viewer.resume().await;
         assert_eq!(answer[0]["type"], "reset");
         database::apply(&stage.app, stage.org, &Call::default().status("ringing", 0)).await;
@@ -136,4 +139,32 @@ async fn the_log_is_read_by_its_index() {
     let plan = plan.join("\n");
     assert!(plan.contains("processed_webhook_events_log_idx") && plan.contains("(ROW(xact, seq) > ROW("), "{plan}");
     assert!(!plan.contains("Sort"), "{plan}");
+}
+
+/// D3, D7: what an org sees of its log says nothing of the volume of other orgs: between two of its events, the others'
+/// events change neither cursor nor position in a way that shows their number.
+#[tokio::test]
+async fn an_org_cannot_count_the_events_of_others() {
+    const OF_OTHERS: u64 = 200;
+    let stage = Stage::new().await;
+    let other = stage.database.org("Other").await;
+    let mut viewer = stage.viewer(stage.org).await;
+    let position = |frame: &Value| u64::from_str_radix(frame["seq"].as_str().unwrap(), 16).unwrap();
+    for gap in [0, OF_OTHERS] {
+        stage.post(&[Call::default().status("ringing", 0)]).await;
+        for _ in 0..gap {
+            database::apply(&stage.app, other, &Call::default().status("ringing", 0)).await;
+        }
+    }
+    stage.post(&[Call::default().status("ringing", 0)]).await;
+    viewer.resume().await;
+    let positions: Vec<u64> = viewer.frames.values().map(position).collect();
+    let [first, second, third] = positions[..] else { panic!("{positions:?}") };
+    // A position is a time: it grows by thousands in a millisecond, whatever the others do.
+    assert!(second - first > 10 * OF_OTHERS && third - second > 10 * OF_OTHERS, "{positions:?}");
+    let cursor = viewer.cursor.clone().unwrap();
+    let end = stage.database.text("SELECT pg_snapshot_xmin(pg_current_snapshot())").await.unwrap();
+    assert!(!cursor.contains(&end), "{cursor}");
+    viewer.resume().await;
+    assert_ne!(viewer.cursor.unwrap(), cursor, "even of the same position");
 }

@@ -52,7 +52,8 @@ async fn an_object_that_cannot_be_removed_keeps_no_other() {
     stage.database.admin().await.set_retention(stage.org, RetainedData::Recordings, Some(1)).await.unwrap();
     // S3 refuses an empty key, and the row with it is the older one.
     let age = format!(
-        "UPDATE recording_upload_queue SET stored_at = now() - interval '2 days';
+        "ALTER TABLE recording_upload_queue DROP CONSTRAINT recording_upload_queue_storage_key_own;
+        UPDATE recording_upload_queue SET stored_at = now() - interval '2 days';
         UPDATE recording_upload_queue SET stored_at = now() - interval '3 days', storage_key = '' WHERE vapi_call_id = '{}'",
         locked.id
     );

@@ -91,3 +91,20 @@ async fn without_a_token_nothing_is_played() {
         assert_eq!(play(&stage, token, &call.id, "mono").await.0, 401, "{token:?}");
     }
 }
+
+/// D3, D8: playback makes no link to an object that is not the recording's own, even if its row could name one.
+#[tokio::test]
+async fn an_object_of_another_org_is_not_played() {
+    let (stage, call) = (Stage::new().await, Call::default());
+    assert_eq!(stage.record(&call, &wav(2000)).await, 0);
+    let other = stage.database.org("Other").await;
+    let point = format!(
+        "ALTER TABLE recording_upload_queue DROP CONSTRAINT recording_upload_queue_storage_key_own;
+        UPDATE recording_upload_queue SET storage_key = '{other}/{}/mono'",
+        call.id
+    );
+    stage.execute(&point).await;
+    let (status, body) = play(&stage, Some(&token(stage.org)), &call.id, "mono").await;
+    assert_eq!((status, &body["code"], &body["url"]), (404, &json!("RF8002"), &Value::Null));
+    assert_eq!(stage.database.count("audit_log WHERE action LIKE 'recording%'").await, 0);
+}

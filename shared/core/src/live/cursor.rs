@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A position in an org's log. Opaque to clients: `{floor}`, or `{floor}.{xact}.{seq}` between two pages.
+/// A position in an org's log: `{floor}`, or `{floor}.{xact}.{seq}` between two pages, each of 20 digits. Clients get it
+/// sealed, because the ids of transactions tell how much the database writes for all orgs.
 ///
 /// A sequence alone would miss events, because a lower sequence may be committed after a higher one. A viewer that has
 /// read to the end therefore starts again at the first transaction that was open at that time, and drops duplicates by
@@ -20,10 +21,15 @@ pub struct Cursor {
 #[error("not a cursor")]
 pub struct InvalidCursor;
 
+impl Cursor {
+    /// A cursor that the log does not contain, so that a resume is a reset.
+    pub const BEYOND: Self = Self { floor: u64::MAX, after: None };
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.floor)?;
-        self.after.map_or(Ok(()), |(xact, seq)| write!(f, ".{xact}.{seq}"))
+        write!(f, "{:020}", self.floor)?;
+        self.after.map_or(Ok(()), |(xact, seq)| write!(f, ".{xact:020}.{seq:020}"))
     }
 }
 

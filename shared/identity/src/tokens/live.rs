@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Audience, InvalidToken, LiveClaims, MintError, jwt};
 use crate::keys::{KeySet, Subkey};
+use crate::seal::CursorSealer;
 
 /// Signs and verifies tokens for the live view. It cannot make a token for more than one org.
 #[derive(Clone)]
@@ -16,6 +17,12 @@ pub struct LiveTokens(KeySet<Subkey>);
 impl LiveTokens {
     pub(crate) const fn new(keys: KeySet<Subkey>) -> Self {
         Self(keys)
+    }
+
+    /// Seals the cursors of clients with a key that is derived from the key of the tokens.
+    #[must_use]
+    pub fn cursor_sealer(&self) -> CursorSealer {
+        CursorSealer::new(self.0.map(|named| Subkey::new(named.key.mac("live cursor"))))
     }
 
     /// A lifetime above [`MAX_TOKEN_LIFETIME`](ringfence_protocol::admin::MAX_TOKEN_LIFETIME) is cut.

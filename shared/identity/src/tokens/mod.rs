@@ -78,6 +78,12 @@ pub struct Claims<S> {
 pub type LiveClaims = Claims<OrgId>;
 pub type ConsoleClaims = Claims<Scope>;
 
+/// Identifies a token where the token itself must not be stored.
+#[must_use]
+pub fn token_sha256(token: &str) -> [u8; 32] {
+    openssl::sha::sha256(token.as_bytes())
+}
+
 /// The text is not a token, or the token was signed with another key or for another audience, or has expired. The
 /// error does not say which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

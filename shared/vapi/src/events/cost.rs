@@ -26,10 +26,12 @@ pub struct CostBreakdown {
     pub parts: BTreeMap<String, Number>,
 }
 
-/// The most items of `costs` and numbers of an object that are stored. A call has a handful.
+/// The most items of `costs` that are stored. A call has a handful.
 const MAX_ITEMS: usize = 100;
+/// The most numbers of an item of `costs`, of a breakdown or of a turn that are stored. Each has about ten.
+const MAX_NUMBERS: usize = 32;
 /// The most digits of a stored number, written without an exponent.
-const MAX_DIGITS: usize = 40;
+const MAX_DIGITS: usize = 24;
 
 /// An item of `costs` (`TransportCost`, `TranscriberCost`, `ModelCost`, `VoiceCost`, `VapiCost` and others).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,7 +129,7 @@ pub(super) fn numbers(object: &Object<'_>) -> BTreeMap<String, Number> {
     const MAX_NAME: usize = 64;
     let named = object.fields().filter(|(name, _)| name.len() <= MAX_NAME);
     let numbers: BTreeMap<_, _> = named.filter_map(|(name, raw)| Some((name.to_owned(), amount(raw)?))).collect();
-    numbers.into_iter().take(MAX_ITEMS).collect()
+    numbers.into_iter().take(MAX_NUMBERS).collect()
 }
 
 /// A plausible number, with all digits: `1830`, not `1830.0`.

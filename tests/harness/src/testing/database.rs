@@ -31,7 +31,10 @@ impl TestDatabase {
         let template = TEMPLATE.get_or_init(make_template).await;
         let name = format!("test_{}", Uuid::new_v4().simple());
         let statement = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy");
-        connect(&server()).await.batch_execute(&statement).await.expect("a clone");
+        let server = connect(&server()).await;
+        server.batch_execute(&statement).await.expect("a clone");
+        // A clone does not have the privileges that the migration revokes on the template itself.
+        server.batch_execute(&format!("REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")).await.expect("revoked");
         Self { name }
     }
 
