@@ -61,6 +61,7 @@ enum On {
     Broadcasts,
     RecordingUploads,
     EveryQueue,
+    EveryDeadLetters,
     Parking,
     Recordings,
     Connections,
@@ -68,7 +69,7 @@ enum On {
 }
 
 /// Calls of wrapping methods in the source: the text of the call, the file and method of the wrapper, what it acts on.
-const CALLS: [(&str, &str, &str, On); 25] = [
+const CALLS: [(&str, &str, &str, On); 27] = [
     ("self.of(function).send_text(", "queue", "send_text", On::EventRetries),
     ("retries.send_text(", "queue", "send_text", On::Retries),
     ("dead_letters.send_text(", "queue", "send_text", On::DeadLetters),
@@ -82,6 +83,7 @@ const CALLS: [(&str, &str, &str, On); 25] = [
     ("dead_letters.delete(", "queue", "delete", On::DeadLetters),
     ("dead_letters.depth(", "queue", "depth", On::DeadLetters),
     ("queue.depth(", "queue", "depth", On::EveryQueue),
+    ("inspected.depth(", "queue", "depth", On::EveryDeadLetters),
     ("invoker.invoke(name", "invoke", "invoke", On::EventFunctions),
     ("invoker.invoke(&self.function", "invoke", "invoke", On::ConsoleCommands),
     ("invoker.invoke_async(&self.function", "invoke", "invoke_async", On::ConsoleCommands),
@@ -89,6 +91,7 @@ const CALLS: [(&str, &str, &str, On); 25] = [
     ("connections.close(", "connections", "close", On::Connections),
     ("parking.park(", "parking", "park", On::Parking),
     ("parking.open(", "parking", "open", On::Parking),
+    ("parking.delete(", "parking", "delete", On::Parking),
     ("bucket.delete(", "bucket", "delete", On::Recordings),
     // Signed here, and requested by a browser with the permissions of the role.
     ("bucket.link(", "bucket", "link", On::Recordings),
@@ -281,6 +284,9 @@ fn resources_of(on: On, function: &str) -> Vec<String> {
         On::EveryQueue => {
             let all: Vec<_> = events().chain(["RecordingUpload", "Broadcast"].map(str::to_owned)).collect();
             [with(all.clone(), "Queue"), with(all, "DeadLetters")].concat()
+        }
+        On::EveryDeadLetters => {
+            with(events().chain(["RecordingUpload", "Broadcast"].map(str::to_owned)).collect(), "DeadLetters")
         }
         On::Parking => vec!["ParkingBucket".to_owned()],
         On::Recordings => vec!["RecordingsBucket".to_owned()],
