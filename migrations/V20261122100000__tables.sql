@@ -415,7 +415,7 @@ CREATE TABLE failed_operations (
     CONSTRAINT failed_operations_org_fkey FOREIGN KEY (org_id) REFERENCES organizations (id),
     CONSTRAINT failed_operations_state_known CHECK (state IN ('retrying', 'dead', 'redriven', 'resolved')),
     CONSTRAINT failed_operations_resolved_at CHECK ((resolved_at IS NOT NULL) = (state = 'resolved')),
-    CONSTRAINT failed_operations_event_until_resolved CHECK ((event IS NULL) = (state = 'resolved'))
+    CONSTRAINT failed_operations_event_until_resolved CHECK (event IS NULL OR state <> 'resolved')
 );
 CREATE INDEX failed_operations_resolved_idx ON failed_operations (resolved_at) WHERE state = 'resolved';
 CREATE INDEX failed_operations_oldest_idx ON failed_operations (state, received_at) WHERE state <> 'resolved';
@@ -434,7 +434,8 @@ COMMENT ON COLUMN failed_operations.receives IS
 COMMENT ON COLUMN failed_operations.key_version IS
     'The version of the org key that authenticated the event. NULL: the platform key.';
 COMMENT ON COLUMN failed_operations.event IS
-    'The typed event, until it is applied. processed_webhook_events then holds it under the same event_id.';
+    'The typed event, until it is applied; processed_webhook_events then holds it under the same event_id. NULL in another '
+    'state: maintenance removed it after the org''s retention of events.';
 
 CREATE TABLE failed_attempts (
     org_id          uuid        NOT NULL,
@@ -646,6 +647,12 @@ CREATE TABLE unresolved_events (
     CONSTRAINT unresolved_events_code_known CHECK (code IN ('RF5001', 'RF5002'))
 );
 CREATE INDEX unresolved_events_call_idx ON unresolved_events (vapi_call_id);
+-- These find the events that name a newly registered id (find_resolvable_events_v1). A hash has no limit on the length of
+-- an id.
+CREATE INDEX unresolved_events_assistant_idx ON unresolved_events USING hash ((event #>> '{call,assistant_id}'));
+CREATE INDEX unresolved_events_squad_idx ON unresolved_events USING hash ((event #>> '{call,squad_id}'));
+CREATE INDEX unresolved_events_phone_number_id_idx ON unresolved_events USING hash ((event #>> '{call,phone_number_id}'));
+CREATE INDEX unresolved_events_phone_number_idx ON unresolved_events USING hash ((event #>> '{call,our_number}'));
 COMMENT ON TABLE unresolved_events IS
     'Unresolved events: the org is unknown (RF5001) or ambiguous (RF5002). They are applied when an agent is '
     'registered that matches, or when another event of the call identifies the org. Maintenance deletes them after 90 '
@@ -743,7 +750,7 @@ CREATE TABLE orphaned_objects (
     CONSTRAINT orphaned_objects_storage_key_own CHECK (starts_with(storage_key, org_id::text || '/'))
 );
 COMMENT ON TABLE orphaned_objects IS
-    'Objects of erased calls in the bucket. Maintenance deletes each at once, and again after a day, in case an '
+    'Objects of erased calls in the bucket. Maintenance deletes each at once, and again a day later, in case an '
     'upload was in progress.';
 
 CREATE TABLE queue_states (

@@ -142,13 +142,14 @@ COMMENT ON FUNCTION delete_call_rollups IS 'Deletes the counts of an hour or a d
 CREATE FUNCTION delete_orphaned_object(p_storage_key text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
+    -- A run that overlaps another one must not count as the second deletion.
     DELETE FROM orphaned_objects
-        WHERE org_id = entered_org() AND storage_key = p_storage_key AND first_deleted_at IS NOT NULL;
+        WHERE org_id = entered_org() AND storage_key = p_storage_key AND first_deleted_at < now() - interval '1 day';
     RETURN FOUND;
 END
 $$;
 COMMENT ON FUNCTION delete_orphaned_object IS
-    'Deletes the row of an object of this org that was deleted once before. False: there is no such row.';
+    'Deletes the row of an object of this org that was deleted a day before. False: there is no such row.';
 
 -- ringfence_app cannot read what it has sealed.
 GRANT SELECT (org_id, event_id, event_type, received_at), INSERT ON quarantined_messages TO ringfence_app;

@@ -214,7 +214,8 @@ CREATE FUNCTION find_expired_recordings_v1(p_limit integer) RETURNS TABLE (org_i
 #variable_conflict use_column
 BEGIN
     RETURN QUERY SELECT e.org_id, e.vapi_call_id, e.kind, e.storage_key
-        FROM organizations o, LATERAL (
+        -- In random order: an org whose objects cannot be deleted must not hide the others.
+        FROM (SELECT * FROM organizations ORDER BY random()) AS o, LATERAL (
             SELECT q.* FROM recording_upload_queue q
             WHERE q.org_id = o.id AND q.state = 'stored'
                 AND q.stored_at < now() - make_interval(days => o.recording_retention_days)

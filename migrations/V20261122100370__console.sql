@@ -119,7 +119,8 @@ DECLARE
 BEGIN
     PERFORM enter_org(p_org_id);
     WITH open AS MATERIALIZED (
-        SELECT f.event_id, f.event_type, f.vapi_call_id, f.function, f.state, f.code, f.receives, f.first_failed_at, f.last_failed_at
+        SELECT f.event_id, f.event_type, f.vapi_call_id, f.function, f.state, f.code, f.receives, f.first_failed_at, f.last_failed_at,
+            f.event IS NULL AS is_event_removed
         FROM failed_operations f
         WHERE f.org_id = p_org_id AND f.state <> 'resolved'
         ORDER BY f.last_failed_at DESC LIMIT 10000
@@ -141,8 +142,8 @@ BEGIN
             FROM open o GROUP BY o.code, o.function, o.state) AS g), '[]'),
         'is_truncated', (SELECT count(*) FROM open) = 10000,
         'selected', (SELECT count(*) FROM chosen),
-        -- A tool call has no dead letter to redrive.
-        'dead', (SELECT count(*) FROM chosen c WHERE c.state = 'dead' AND c.function <> 'tool-calls'),
+        -- A tool call has no dead letter to redrive. The dead letter of a removed event is gone as well, or soon.
+        'dead', (SELECT count(*) FROM chosen c WHERE c.state = 'dead' AND c.function <> 'tool-calls' AND NOT c.is_event_removed),
         'failures', coalesce((SELECT jsonb_agg(to_jsonb(p) ORDER BY p.last_failed_at DESC, p.event_id DESC) FROM page p), '[]'),
         'has_more', (SELECT count(*) FROM page) = p_limit)
     INTO v_result;

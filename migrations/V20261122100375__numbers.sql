@@ -168,17 +168,6 @@ COMMENT ON FUNCTION roll_up_v1 IS
     'Counts the next events of an org''s log, at most p_limit, and rebuilds the hours of their calls. Returns the '
     'count of events.';
 
-CREATE FUNCTION find_orgs_to_roll_up_v1(p_limit integer) RETURNS SETOF uuid
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT o.id FROM organizations o LEFT JOIN rollup_cursors c ON c.org_id = o.id
-    WHERE EXISTS (
-        SELECT FROM processed_webhook_events e
-        WHERE e.org_id = o.id AND (e.xact, e.seq) > (coalesce(c.xact, '0'), coalesce(c.seq, 0))
-            AND e.xact < pg_snapshot_xmin(pg_current_snapshot()))
-    LIMIT least(p_limit, 1000)
-$$;
-COMMENT ON FUNCTION find_orgs_to_roll_up_v1 IS 'Returns orgs whose log has events that roll_up_v1 has not counted.';
-
 CREATE FUNCTION show_numbers_v1(p_org_id uuid, p_agent_id uuid, p_since timestamptz, p_until timestamptz, p_period text) RETURNS jsonb
 -- How much of the index is read depends on the parameters, so each execution needs its own plan (roles.sql sets generic
 -- plans).
@@ -249,7 +238,4 @@ COMMENT ON FUNCTION show_numbers_v1 IS
 
 GRANT EXECUTE ON FUNCTION uuid_hour, rollup_bucket, max_exact_values, all_values(numeric[]), rollup_percentiles, rebuild_call_rollups
     TO ringfence_app, ringfence_ops;
-GRANT EXECUTE ON FUNCTION roll_up_v1, find_orgs_to_roll_up_v1, show_numbers_v1 TO ringfence_app;
-GRANT CREATE ON SCHEMA public TO ringfence_ops;
-ALTER FUNCTION find_orgs_to_roll_up_v1 OWNER TO ringfence_ops;
-REVOKE CREATE ON SCHEMA public FROM ringfence_ops;
+GRANT EXECUTE ON FUNCTION roll_up_v1, show_numbers_v1 TO ringfence_app;

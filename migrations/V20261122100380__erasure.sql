@@ -168,7 +168,7 @@ BEGIN
             WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id AND q.storage_key IS NOT NULL
         UNION SELECT p_org_id, recording_object(p_org_id, p_vapi_call_id, q.kind) FROM recording_upload_queue q
             WHERE q.org_id = p_org_id AND q.vapi_call_id = p_vapi_call_id
-        ON CONFLICT (org_id, storage_key) DO UPDATE SET created_at = now();
+        ON CONFLICT (org_id, storage_key) DO UPDATE SET created_at = now(), first_deleted_at = NULL;
     -- The executions stay, because a redelivery would otherwise execute the tool calls again. Their results are
     -- replaced. The lock on these rows excludes interrupt_tool_call, so failed operations are deleted afterwards.
     UPDATE tool_executions x SET state = 'done', result = erased_tool_result(), code = NULL, number_tombstones = NULL,
@@ -298,11 +298,12 @@ COMMENT ON FUNCTION erase_lead_v1 IS
     'false: a dry run.';
 
 -- The objects of erased calls. An upload that was in progress during the erasure may create the object again, so
--- maintenance deletes each object twice: at once (first_deleted_at), and after a day.
+-- maintenance deletes each object twice: at once (first_deleted_at), and a day after that.
 
 CREATE FUNCTION find_orphaned_objects_v1(p_limit integer) RETURNS TABLE (org_id uuid, storage_key text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT o.org_id, o.storage_key FROM orphaned_objects o WHERE o.first_deleted_at IS NULL OR o.created_at < now() - interval '1 day'
+    SELECT o.org_id, o.storage_key FROM orphaned_objects o 
+        WHERE o.first_deleted_at IS NULL OR o.first_deleted_at < now() - interval '1 day'
         ORDER BY o.created_at LIMIT least(p_limit, 1000)
 $$;
 COMMENT ON FUNCTION find_orphaned_objects_v1 IS
@@ -314,12 +315,13 @@ BEGIN
     IF delete_orphaned_object(p_storage_key) THEN
         RETURN true;
     END IF;
-    UPDATE orphaned_objects SET first_deleted_at = now() WHERE org_id = p_org_id AND storage_key = p_storage_key;
+    UPDATE orphaned_objects SET first_deleted_at = now()
+        WHERE org_id = p_org_id AND storage_key = p_storage_key AND first_deleted_at IS NULL;
     RETURN FOUND;
 END
 $$;
 COMMENT ON FUNCTION record_orphan_removal_v1 IS
-    'Records that an object of an erased call was deleted from the bucket. False: the object is not listed any more.';
+    'Records that an object of an erased call was deleted from the bucket. False: another caller has recorded it.';
 
 GRANT EXECUTE ON FUNCTION lock_against_erasure, is_call_erased, event_tombstones, latest_call_start, is_erased, is_conversation_erased, erased_tool_result,
     retained_event_types, erase_call_v1 TO ringfence_app, ringfence_ops;

@@ -13,10 +13,9 @@ END
 $$;
 COMMENT ON FUNCTION has_report IS 'Returns whether an end-of-call-report of a call was applied.';
 
-CREATE FUNCTION find_missing_reports_v1(p_limit integer, p_run boolean, OUT examined integer, OUT missing integer)
+CREATE FUNCTION find_missing_reports_v1(p_org_id uuid, p_limit integer, p_run boolean, OUT examined integer, OUT missing integer)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    v_org   uuid;
     v_from  uuid;
     v_until uuid := time_floor_uuid(now() - interval '1 hour');
     v_ids   uuid[];
@@ -24,35 +23,31 @@ DECLARE
 BEGIN
     -- Vapi keeps calls for 14 days. Ids are ordered by time, so one cursor per org (reconciled_before) records the
     -- progress.
-    SELECT o.id, greatest(o.reconciled_before, time_floor_uuid(now() - interval '14 days')) INTO v_org, v_from
-        FROM organizations o
-        WHERE NOT o.is_zero_retention AND EXISTS (
-            SELECT FROM call_logs l WHERE l.org_id = o.id AND l.id < v_until
-                AND l.id > greatest(o.reconciled_before, time_floor_uuid(now() - interval '14 days')))
-        ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    SELECT greatest(o.reconciled_before, time_floor_uuid(now() - interval '14 days')) INTO v_from
+        FROM organizations o WHERE o.id = p_org_id AND NOT o.is_zero_retention FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         examined := 0;
         missing := 0;
         RETURN;
     END IF;
     SELECT array_agg(l.id ORDER BY l.id), array_agg(l.vapi_call_id ORDER BY l.id) INTO v_ids, v_calls FROM (
-        SELECT l.id, l.vapi_call_id FROM call_logs l WHERE l.org_id = v_org AND l.id > v_from AND l.id < v_until
+        SELECT l.id, l.vapi_call_id FROM call_logs l WHERE l.org_id = p_org_id AND l.id > v_from AND l.id < v_until
         ORDER BY l.id LIMIT p_limit) AS l;
     examined := coalesce(cardinality(v_ids), 0);
     SELECT array_agg(c.name) INTO v_calls FROM unnest(v_calls) AS c (name)
         -- Vapi gave no id to an inbound call that it did not accept, and has no report of it.
-        WHERE c.name NOT LIKE 'turned-away-%' AND NOT has_report(v_org, c.name);
+        WHERE c.name NOT LIKE 'turned-away-%' AND NOT has_report(p_org_id, c.name);
     missing := coalesce(cardinality(v_calls), 0);
     IF p_run AND examined > 0 THEN
-        INSERT INTO reconciliations (org_id, vapi_call_id) SELECT v_org, c.name FROM unnest(v_calls) AS c (name)
+        INSERT INTO reconciliations (org_id, vapi_call_id) SELECT p_org_id, c.name FROM unnest(v_calls) AS c (name)
             ON CONFLICT (org_id, vapi_call_id) DO NOTHING;
-        UPDATE organizations SET reconciled_before = v_ids[examined] WHERE id = v_org;
+        UPDATE organizations SET reconciled_before = v_ids[examined] WHERE id = p_org_id;
     END IF;
 END
 $$;
 COMMENT ON FUNCTION find_missing_reports_v1 IS
     'Examines the next calls of one org, at most p_limit, whose first event arrived at least an hour ago, and inserts '
-    'a reconciliation for each without a report. examined: 0 if no org has such calls. p_run false: a dry run.';
+    'a reconciliation for each without a report. examined: 0 if there are no such calls. p_run false: a dry run.';
 
 CREATE FUNCTION take_reconciliations_v1(p_limit integer) RETURNS TABLE (
     org_id uuid, vapi_call_id text, attempts integer, is_over boolean, is_expired boolean, key_version integer, api_key text

@@ -244,6 +244,26 @@ COMMENT ON FUNCTION set_retention_v1 IS
     'Sets after how many days maintenance deletes the recordings, transcripts or events (p_data_kind) of an org. '
     'NULL: never, except that events need a value. False: no such org.';
 
+CREATE FUNCTION find_resolvable_events_v1(p_agent uuid, p_after bigint, p_limit integer) RETURNS SETOF bigint LANGUAGE sql STABLE AS $$
+    WITH named AS MATERIALIZED (
+        SELECT n.kind, n.ref FROM agents a, LATERAL (VALUES ('phone_number_id', a.vapi_phone_number_id), ('phone_number', a.phone_number),
+            ('assistant', a.vapi_assistant_id), ('squad', a.vapi_squad_id)) AS n (kind, ref) WHERE a.id = p_agent
+        UNION ALL
+        SELECT d.kind, d.ref FROM platform_directory d WHERE p_agent IS NULL AND d.created_at > now() - interval '1 hour'
+    )
+    SELECT u.id FROM (
+        SELECT e.id FROM named n JOIN unresolved_events e ON e.event #>> '{call,assistant_id}' = n.ref WHERE n.kind = 'assistant'
+        UNION SELECT e.id FROM named n JOIN unresolved_events e ON e.event #>> '{call,squad_id}' = n.ref WHERE n.kind = 'squad'
+        UNION SELECT e.id FROM named n JOIN unresolved_events e ON e.event #>> '{call,phone_number_id}' = n.ref WHERE n.kind = 'phone_number_id'
+        UNION SELECT e.id FROM named n JOIN unresolved_events e ON e.event #>> '{call,our_number}' = n.ref WHERE n.kind = 'phone_number'
+        -- An event that failed when another event of its call made the route.
+        UNION SELECT e.id FROM unresolved_events e JOIN call_routes r ON r.vapi_call_id = e.vapi_call_id WHERE p_agent IS NOT NULL
+    ) AS u WHERE u.id > p_after ORDER BY u.id LIMIT p_limit
+$$;
+COMMENT ON FUNCTION find_resolvable_events_v1 IS
+    'Returns the next unresolved events, after p_after, that name an id of an agent or whose call has a route. p_agent NULL: '
+    'that name an id that was registered within the last hour.';
+
 -- Redrive, settle and replay. Each event is processed in a transaction of its own.
 
 CREATE FUNCTION mark_redriven_v1(
@@ -320,7 +340,7 @@ BEGIN
     PERFORM enter_org(p_org_id);
     SELECT * INTO v_failed FROM failed_operations
         WHERE org_id = p_org_id AND event_id = p_event_id AND state <> 'resolved'
-            AND function NOT IN ('tool-calls', 'recording-upload');
+            AND function NOT IN ('tool-calls', 'recording-upload') AND event IS NOT NULL;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
@@ -337,8 +357,8 @@ END
 $$;
 COMMENT ON FUNCTION replay_failed_operation_v1 IS
     'Applies a failed event from its row: claim and effects in one transaction. Its message stays in the dead-letter '
-    'queue, and is a duplicate when it is redriven. False: no such event, it is already resolved, its key was '
-    'revoked, or its org is unresolved.';
+    'queue, and is a duplicate when it is redriven. False: no such event, it is already resolved or was removed '
+    'after its retention, its key was revoked, or its org is unresolved.';
 
 CREATE FUNCTION unmask_failure_v1(p_actor text, p_org_id uuid, p_event_id text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
@@ -352,7 +372,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION unmask_failure_v1 IS
-    'Returns the event of a failed operation with its personal data, and audits that. NULL: no such event, or it was applied.';
+    'Returns the event of a failed operation with its personal data, and audits that. NULL: no such event, or it was '
+    'applied or removed after its retention.';
 
 -- Operations. The holder of the lease works on an operation and is the only one whose changes are accepted: an invocation that
 -- stalls for longer than its lease finds that another one has taken over, and stops.
@@ -422,5 +443,5 @@ GRANT EXECUTE ON FUNCTION audit TO ringfence_app;
 GRANT EXECUTE ON FUNCTION audit, create_organization_v1, rotate_organization_key_v1, add_agent_v1, configure_agent_v1, add_lead_v1,
     change_lead_v1, set_tool_v1, remove_tool_v1, record_tool_secret_view_v1, set_vapi_key_v1,
     set_retention_v1, set_zero_retention_v1, record_token_mint_v1, settle_tool_call_v1, mark_redriven_v1,
-    unmark_redriven_v1, replay_event_v1, replay_failed_operation_v1, unmask_failure_v1, start_operation_v1, lease_operation_v1,
+    find_resolvable_events_v1, unmark_redriven_v1, replay_event_v1, replay_failed_operation_v1, unmask_failure_v1, start_operation_v1, lease_operation_v1,
     advance_operation_v1, release_operation_v1, finish_operation_v1 TO ringfence_ops;

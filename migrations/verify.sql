@@ -129,7 +129,7 @@ SELECT 'the SECURITY DEFINER functions are the listed ones, owned by ringfence_r
         AND array_agg(p.proname::text ORDER BY p.proname) FILTER (WHERE o.rolname = 'ringfence_ops')
             = '{clean_events_v1,clean_rows_v1,collect_metrics_v1,delete_call_rollups,delete_connections,delete_orphaned_object,'
                 'delete_partial_gates,delete_turns_of_reports,erase_call_v1,expire_transcripts_v1,'
-                'find_expired_recordings_v1,find_missing_reports_v1,find_orgs_to_roll_up_v1,find_orphaned_objects_v1,'
+                'find_expired_recordings_v1,find_missing_reports_v1,find_orgs_with_work_v1,find_orphaned_objects_v1,'
                 'interrupt_expired_tool_calls_v1,list_audit_v1,list_organizations_v1,take_due_recordings_v1,take_reconciliations_v1}'
         AND bool_and(p.proconfig::text LIKE '%search_path%') AND bool_and(o.rolname IN ('ringfence_router', 'ringfence_ops')), false)
 FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner

@@ -1,13 +1,16 @@
 //! Maintenance: removal of old rows, settlement of interrupted work, and reports of problems. B6, B9.
 
-use ringfence_harness::testing::Call;
-use ringfence_protocol::admin::RetainedData;
+use ringfence_core::maintenance::record_orphan_removal;
+use ringfence_harness::testing::{Call, eventually};
+use ringfence_protocol::admin::{Replayable, RetainedData, Selection};
 use ringfence_protocol::maintenance::Job;
-use ringfence_vapi::OrgId;
+use ringfence_vapi::{FailureCode, OrgId};
 use serde_json::json;
 use strum::IntoEnumIterator as _;
 
+use crate::reconciliation::{age, give_key};
 use crate::recordings::{Stage, wav};
+use ringfence_core::console::FailureFilter;
 
 /// B6: events are removed after the retention of their org, and no others. Concurrent runs remove each once, and a dry
 /// run changes nothing. A redelivery of a removed event creates no second row.
@@ -92,6 +95,10 @@ async fn expired_rows_are_deleted() {
                     first_failed_at, last_failed_at, resolved_at)
                 SELECT '{org}', 'hang:c:' || age, 'hang', 'c', 'call-started', 'resolved', 'RF2001', 1, now(), now(), now(), now() - make_interval(days => age)
                 FROM unnest('{{1,91}}'::integer[]) AS age;
+            INSERT INTO failed_operations (org_id, event_id, event_type, vapi_call_id, function, state, code, receives, received_at, event,
+                    first_failed_at, last_failed_at)
+                SELECT org, 'hang:c:open:' || age, 'hang', 'c', 'call-started', 'dead', 'RF2001', 1, now() - make_interval(days => age), '{{}}', now(), now()
+                FROM unnest('{{1,31}}'::integer[]) AS age, unnest('{{{org},{keeping}}}'::uuid[]) AS org;
             INSERT INTO failed_attempts (org_id, event_id, failed_at, function, code)
                 SELECT org_id, event_id, now(), 'webhook', 'RF2001' FROM failed_operations;
             INSERT INTO call_routes (vapi_call_id, org_id, created_at) VALUES ('old', '{org}', now() - interval '91 days'), ('new', '{org}', now());
@@ -103,9 +110,9 @@ async fn expired_rows_are_deleted() {
         ))
         .await;
     let dry = stage.maintain(Job::CleanRows, true).await;
-    assert_eq!((dry.found, dry.done), (8, 0));
+    assert_eq!((dry.found, dry.done), (9, 0));
     let (one, two) = tokio::join!(stage.maintain(Job::CleanRows, false), stage.maintain(Job::CleanRows, false));
-    assert_eq!(one.done + two.done, 8);
+    assert_eq!(one.done + two.done, 9);
     for (table, left) in [
         ("live_connections WHERE connection_id = 'alive'", 1),
         ("live_connections", 1),
@@ -113,8 +120,10 @@ async fn expired_rows_are_deleted() {
         ("recording_upload_queue WHERE vapi_call_id IN ('new', 'kept')", 2),
         ("recording_upload_queue", 2),
         ("tool_executions", 1),
-        ("failed_operations", 1),
-        ("failed_attempts", 1),
+        ("failed_operations WHERE state = 'resolved'", 1),
+        ("failed_operations WHERE state = 'dead' AND code = 'RF2001'", 4),
+        ("failed_operations WHERE state = 'dead' AND event IS NOT NULL", 3),
+        ("failed_attempts", 5),
         ("call_routes WHERE vapi_call_id = 'new'", 1),
         ("call_routes", 1),
         ("admin_operations WHERE state = 'done'", 0),
@@ -124,6 +133,40 @@ async fn expired_rows_are_deleted() {
     ] {
         assert_eq!(stage.database.count(table).await, left, "{table}");
     }
+}
+
+/// B6: after the org's retention, the event of an open failure is removed. Its code and times stay. It can be neither
+/// redriven nor replayed, and the console and the command say so.
+#[tokio::test]
+async fn the_event_of_an_open_failure_is_removed_after_its_retention() {
+    let stage = Stage::new().await;
+    let org = stage.org;
+    stage
+        .execute(&format!(
+            "INSERT INTO failed_operations (org_id, event_id, event_type, vapi_call_id, function, state, code, receives, received_at, event,
+                    first_failed_at, last_failed_at)
+                VALUES ('{org}', 'hang:c:1', 'hang', 'c', 'call-started', 'dead', 'RF2001', 1, now() - interval '31 days',
+                    '{{\"summary\": \"Grace\"}}', now() - interval '31 days', now() - interval '31 days')"
+        ))
+        .await;
+    assert_eq!(stage.maintain(Job::CleanRows, false).await.done, 1);
+    assert_eq!(stage.database.count("failed_operations WHERE event IS NULL AND first_failed_at IS NOT NULL").await, 1);
+
+    let (admin, selection) = (stage.database.admin().await, Selection::default());
+    let listed = admin.failed_operations(&selection, false, 10).await.unwrap();
+    assert_eq!(
+        listed.iter().map(|failed| (failed.is_event_removed, &*failed.code)).collect::<Vec<_>>(),
+        [(true, "RF2001")]
+    );
+    assert_eq!(admin.count_replayable(Replayable::Failed, &selection).await.unwrap(), 0);
+    assert_eq!(admin.replay(Replayable::Failed, None, &selection, None, 10).await.unwrap().seen, 0);
+    let app = stage.database.app();
+    let replayed = stage.text(&format!("SELECT replay_failed_operation_v1('{org}', 'hang:c:1')::text")).await;
+    assert_eq!(replayed, "false");
+    let shown = ringfence_core::console::failure(&app, org, "hang:c:1").await.unwrap().unwrap();
+    assert_eq!((shown.event, shown.failure["code"].as_str()), (None, Some("RF2001")));
+    let listed = ringfence_core::console::failures(&app, org, &FailureFilter::default(), None, 10).await.unwrap();
+    assert_eq!((listed.selected, listed.dead, listed.failures[0].is_event_removed), (1, 0, true));
 }
 
 /// A tool call whose function died becomes a failed operation, even if Vapi does not deliver it again. A running tool
@@ -270,7 +313,142 @@ async fn objects_of_erased_calls_are_deleted_twice() {
     assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.done, 1);
     assert_eq!(stage.queues.stored().await, Vec::<String>::new());
     assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.done, 0);
+    // The second deletion is a day after the first one, whenever the call was erased.
     stage.execute("UPDATE orphaned_objects SET created_at = now() - interval '25 hours'").await;
+    assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.done, 0);
+    stage.execute("UPDATE orphaned_objects SET first_deleted_at = now() - interval '25 hours'").await;
     assert_eq!(stage.maintain(Job::ExpireRecordings, false).await.done, 1);
     assert_eq!(stage.database.count("orphaned_objects").await, 0);
+}
+
+/// E8: two runs that overlap delete the object of an erased call once. Only the run a day later deletes it again and
+/// removes the row.
+#[tokio::test]
+async fn overlapping_runs_are_one_deletion() {
+    let stage = Stage::new().await;
+    stage.execute(&format!("INSERT INTO orphaned_objects (org_id, storage_key) VALUES ('{}', 'k')", stage.org)).await;
+    let app = stage.database.app();
+    let record = async || record_orphan_removal(&app, stage.org, "k").await.unwrap();
+    assert_eq!((record().await, record().await), (true, false));
+    assert_eq!(stage.database.count("orphaned_objects").await, 1);
+    stage.execute("UPDATE orphaned_objects SET first_deleted_at = now() - interval '25 hours'").await;
+    assert_eq!((record().await, record().await), (true, false));
+    assert_eq!(stage.database.count("orphaned_objects").await, 0);
+}
+
+/// Makes changes of a table fail for the rows that a condition on `row` selects.
+async fn refuse(stage: &Stage, table: &str, operation: &str, condition: &str) {
+    let row = if operation == "DELETE" { "OLD" } else { "NEW" };
+    stage
+        .execute(&format!(
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                RAISE EXCEPTION 'refused'; END $$;
+            CREATE OR REPLACE TRIGGER refuse BEFORE {operation} ON {table} FOR EACH ROW
+                WHEN ({}) EXECUTE FUNCTION refuse()",
+            condition.replace("row.", &format!("{row}."))
+        ))
+        .await;
+}
+
+/// Runs a job, which must fail because of the refused rows.
+async fn fails(stage: &Stage, job: Job) {
+    let code = stage.try_maintain(job, false).await.expect_err("the job reports the failure").code;
+    assert_eq!(code, FailureCode::StatementRefused, "{job}");
+}
+
+/// E8: an org whose rows cannot be changed stops no job for the other orgs, and each job reports the failure.
+#[tokio::test]
+async fn an_org_that_fails_stops_no_other() {
+    let stage = Stage::new().await;
+    let (bad, good) = (stage.org, stage.database.org("Good").await);
+    let admin = stage.database.admin().await;
+    for org in [bad, good] {
+        give_key(&stage, org).await;
+        let call = Call::default();
+        for body in [call.status("in-progress", 0), call.transcript("Hello, Grace.", 5_000)] {
+            assert_eq!(stage.webhook().post(org, &body).await.status, 200);
+        }
+        age(&stage, &call, "8 days").await;
+        assert!(admin.set_retention(org, RetainedData::Transcripts, Some(7)).await.unwrap());
+        stage
+            .execute(&format!(
+                "INSERT INTO tool_executions (org_id, execution_id, tool, vapi_call_id, claimed_by, lease_until)
+                    VALUES ('{org}', 'tool-calls:c1:t', 'book', 'c1', gen_random_uuid(), now() - interval '2 minutes')"
+            ))
+            .await;
+    }
+    let of_bad = format!("row.org_id = '{bad}'");
+    let left =
+        async |rows: &str| stage.text(&format!("SELECT string_agg(DISTINCT org_id::text, ',') FROM {rows}")).await;
+
+    refuse(&stage, "rollup_cursors", "UPDATE", &of_bad).await;
+    // Events are counted after all transactions that were open beside them.
+    eventually("the other org is counted", async || {
+        fails(&stage, Job::RollUp).await;
+        (left("call_rollups").await == good.to_string()).then_some(())
+    })
+    .await;
+
+    refuse(&stage, "reconciliations", "INSERT", &of_bad).await;
+    fails(&stage, Job::Reconcile).await;
+    assert_eq!(left("reconciliations").await, good.to_string());
+    stage.execute("DROP TRIGGER refuse ON reconciliations").await;
+    stage.maintain(Job::Reconcile, false).await;
+    // Both calls are known now. The result of one cannot be recorded.
+    stage
+        .execute("UPDATE reconciliations SET state = 'open', code = NULL, finished_at = NULL, next_attempt_at = now() - interval '1 second'")
+        .await;
+    refuse(&stage, "reconciliations", "UPDATE", &format!("{of_bad} AND row.code IS NOT NULL")).await;
+    fails(&stage, Job::Reconcile).await;
+    assert_eq!(left("reconciliations WHERE code IS NOT NULL").await, good.to_string());
+
+    refuse(&stage, "call_transcripts", "DELETE", &of_bad).await;
+    fails(&stage, Job::ExpireTranscripts).await;
+    assert_eq!(left("call_transcripts").await, bad.to_string());
+
+    refuse(&stage, "tool_executions", "UPDATE", &of_bad).await;
+    fails(&stage, Job::ExpireLeases).await;
+    assert_eq!(left("tool_executions WHERE state = 'running'").await, bad.to_string());
+    assert_eq!(left("failed_operations").await, good.to_string());
+
+    stage.execute("UPDATE processed_webhook_events SET processed_at = now() - interval '31 days'").await;
+    refuse(&stage, "processed_webhook_events", "DELETE", &of_bad).await;
+    fails(&stage, Job::CleanClaims).await;
+    assert_eq!(left("processed_webhook_events").await, bad.to_string());
+}
+
+/// E8: rows that cannot be deleted stop no other kind of rows, and the job reports the failure.
+#[tokio::test]
+async fn a_kind_of_rows_that_fails_stops_no_other() {
+    let stage = Stage::new().await;
+    let org = stage.org;
+    stage
+        .execute(&format!(
+            "INSERT INTO live_connections (connection_id, org_id, expires_at) VALUES ('dead', '{org}', now() - interval '2 hours');
+            INSERT INTO partial_gates VALUES ('{org}', 'old', now() - interval '2 days')"
+        ))
+        .await;
+    refuse(&stage, "live_connections", "DELETE", "true").await;
+    fails(&stage, Job::CleanRows).await;
+    assert_eq!(stage.database.count("live_connections").await, 1);
+    assert_eq!(stage.database.count("partial_gates").await, 0);
+}
+
+/// E8: an object of an erased call that cannot be deleted, and one whose deletion cannot be recorded, stop no other, even
+/// if they come first.
+#[tokio::test]
+async fn an_object_that_fails_stops_no_other() {
+    let stage = Stage::new().await;
+    // S3 refuses an empty key.
+    stage
+        .execute(&format!(
+            "INSERT INTO orphaned_objects (org_id, storage_key, created_at) VALUES
+                ('{0}', '', now() - interval '3 days'), ('{0}', 'refused', now() - interval '2 days'), ('{0}', 'k', now())",
+            stage.org
+        ))
+        .await;
+    refuse(&stage, "orphaned_objects", "UPDATE", "row.storage_key = 'refused'").await;
+    assert!(stage.try_maintain(Job::ExpireRecordings, false).await.is_err());
+    let deleted = "SELECT string_agg(storage_key, ',') FROM orphaned_objects WHERE first_deleted_at IS NOT NULL";
+    assert_eq!(stage.text(deleted).await, "k");
 }

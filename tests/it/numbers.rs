@@ -3,8 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use ringfence_core::maintenance::find_orgs_with_work;
 use ringfence_core::numbers::{self, By, Numbers, Spread};
 use ringfence_harness::testing::{Call, TestDatabase, eventually};
+use ringfence_protocol::maintenance::Job;
 use ringfence_vapi::{AgentId, OrgId};
 use serde_json::json;
 
@@ -14,14 +16,14 @@ async fn roll_up(database: &TestDatabase, expected: u64) {
     let app = database.app();
     let mut events = 0;
     eventually("all events are counted", async || {
-        for org in numbers::find_orgs(&app, 100).await.unwrap() {
+        for org in find_orgs_with_work(&app, Job::RollUp, 100).await.unwrap() {
             events += numbers::roll_up(&app, org, 3).await.unwrap();
         }
         (events >= expected).then_some(())
     })
     .await;
     assert_eq!(events, expected);
-    assert_eq!(numbers::find_orgs(&app, 100).await.unwrap(), [], "nothing is left to count");
+    assert_eq!(find_orgs_with_work(&app, Job::RollUp, 100).await.unwrap(), [], "nothing is left to count");
 }
 
 async fn shown(database: &TestDatabase, org: OrgId, agent: Option<AgentId>) -> Numbers {

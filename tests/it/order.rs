@@ -2,7 +2,7 @@
 //! retained events, also where an event was merged into the existing rows.
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 use ringfence_harness::testing::database::apply;
 use ringfence_harness::testing::{Call, TestDatabase};
 use ringfence_vapi::OrgId;
@@ -311,7 +311,9 @@ fn any_events_in_any_order_end_in_the_same_rows() {
         let repeated: Vec<_> = events.iter().chain(events.iter().take(2)).cloned().collect();
         (Just(events), Just(repeated).prop_shuffle())
     });
-    let config = Config { cases: 200, failure_persistence: None, ..Config::default() };
+    // A counterexample that is found is committed, and tried first from then on.
+    let regressions = FileFailurePersistence::Direct(concat!(env!("CARGO_MANIFEST_DIR"), "/it/regressions/order.txt"));
+    let config = Config { cases: 200, failure_persistence: Some(Box::new(regressions)), ..Config::default() };
     TestRunner::new(config)
         .run(&sets, |(one_order, another)| {
             let rows = runtime.block_on(async {

@@ -62,6 +62,7 @@ enum On {
     Broadcasts,
     RecordingUploads,
     EveryQueue,
+    EveryDeadLetters,
     Parking,
     Recordings,
     Connections,
@@ -69,7 +70,7 @@ enum On {
 }
 
 /// Calls of wrapping methods in the source: the text of the call, the file and method of the wrapper, what it acts on.
-const CALLS: [(&str, &str, &str, On); 28] = [
+const CALLS: [(&str, &str, &str, On); 29] = [
     ("self.of(function).send_text(", "queue", "send_text", On::EventRetries),
     ("retries.send_text(", "queue", "send_text", On::Retries),
     ("dead_letters.send_text(", "queue", "send_text", On::DeadLetters),
@@ -83,6 +84,7 @@ const CALLS: [(&str, &str, &str, On); 28] = [
     ("dead_letters.delete(", "queue", "delete", On::DeadLetters),
     ("dead_letters.depth(", "queue", "depth", On::DeadLetters),
     ("queue.depth(", "queue", "depth", On::EveryQueue),
+    ("inspected.depth(", "queue", "depth", On::EveryDeadLetters),
     ("invoker.invoke(name", "invoke", "invoke", On::EventFunctions),
     ("invoker.invoke(&self.function", "invoke", "invoke", On::ConsoleCommands),
     ("invoker.invoke_async(&self.function", "invoke", "invoke_async", On::ConsoleCommands),
@@ -285,6 +287,9 @@ fn resources_of(on: On, function: &str) -> Vec<String> {
         On::EveryQueue => {
             let all: Vec<_> = events().chain(["RecordingUpload", "Broadcast"].map(str::to_owned)).collect();
             [with(all.clone(), "Queue"), with(all, "DeadLetters")].concat()
+        }
+        On::EveryDeadLetters => {
+            with(events().chain(["RecordingUpload", "Broadcast"].map(str::to_owned)).collect(), "DeadLetters")
         }
         On::Parking => vec!["ParkingBucket".to_owned()],
         On::Recordings => vec!["RecordingsBucket".to_owned()],

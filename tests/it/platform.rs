@@ -1,10 +1,12 @@
 //! Platform URL: one key for all orgs. Each event finds its org by the registered ids.
 
+use std::time::Instant;
+
 use ringfence_core::apply_event;
 use ringfence_harness::testing::call::delivery_with;
 use ringfence_harness::testing::{Call, TestDatabase, TestQueues, TestWebhook, eventually};
 use ringfence_protocol::Credential;
-use ringfence_protocol::admin::{NewAgent, Resolved};
+use ringfence_protocol::admin::{Command, NewAgent, Resolved};
 use ringfence_vapi::{FailureCode, Function, OrgId};
 use serde_json::{Value, json};
 
@@ -63,7 +65,7 @@ async fn an_unresolved_event_is_stored_and_applied_when_its_agent_is_added() {
     assert_eq!(database.count("call_logs").await + database.count("processed_webhook_events").await, 0);
 
     let added = database.admin().await.add_agent(acme, &agent(Some(ASSISTANT), None)).await.unwrap();
-    assert_eq!(added.events, Resolved { applied: 5, failed: 0 });
+    assert_eq!(added.events, Resolved { applied: 5, failed: 0, more: false });
     assert_eq!(database.count("unresolved_events").await, 0);
     assert_eq!(database.count(&format!("processed_webhook_events WHERE org_id = '{acme}'")).await, 5);
     let found = "SELECT concat_ws(' ', l.status, l.duration_seconds, l.cost, t.answered, c.reason_family,
@@ -90,6 +92,38 @@ async fn an_unresolved_event_waits_for_its_agent() {
     assert_eq!(added.events, Resolved::default());
     assert_eq!(database.count("unresolved_events").await, 1);
     assert_eq!(orgs_of(&database, &call).await, None);
+}
+
+/// D13, E8: unresolved events are applied in pages, within the time of the command. The schedule applies the rest, and
+/// events of other assistants are not touched.
+#[tokio::test]
+async fn many_unresolved_events_are_applied_in_pages() {
+    let (database, webhook, acme, _) = open().await;
+    post(&webhook, &call(Some(ASSISTANT), None).status("ended", 0)).await;
+    post(&webhook, &call(Some("another"), None).status("ended", 0)).await;
+    let copies = "INSERT INTO unresolved_events (event_id, vapi_call_id, code, event, received_at)
+        SELECT 'hang:copy-' || n || ':1', 'copy-' || n, code, event || jsonb_build_object('kind', 'call-event',
+            'event_type', 'hang', 'call', event -> 'call' || jsonb_build_object('id', 'copy-' || n)), received_at
+        FROM unresolved_events, generate_series(1, 300) AS n WHERE event #>> '{call,assistant_id}' <> 'another'";
+    database.superuser().await.batch_execute(copies).await.unwrap();
+    let directory =
+        format!("INSERT INTO platform_directory (kind, ref, org_id) VALUES ('assistant', '{ASSISTANT}', '{acme}')");
+    database.superuser().await.batch_execute(&directory).await.unwrap();
+
+    let admin = database.admin().await;
+    let page = admin.apply_unresolved(None, Instant::now()).await.unwrap();
+    assert_eq!(page, Resolved { applied: 200, failed: 0, more: true });
+    let queues = TestQueues::with_bucket().await;
+    let administration = crate::administration::administration(&database.url("postgres", None), &queues);
+    administration.perform(Command::ContinueOperations {}).await.unwrap();
+    assert_eq!(database.count("processed_webhook_events").await, 301);
+    assert_eq!(database.count("unresolved_events WHERE event #>> '{call,assistant_id}' = 'another'").await, 1);
+    assert_eq!(database.count("unresolved_events").await, 1);
+    // An hour after the registration, the schedule does not search for its events any more.
+    let old = "UPDATE platform_directory SET created_at = now() - interval '61 minutes', ref = 'another'";
+    database.superuser().await.batch_execute(old).await.unwrap();
+    let later = admin.apply_unresolved(None, Instant::now()).await.unwrap();
+    assert_eq!(later, Resolved::default());
 }
 
 /// D13: phone number id, number, assistant and squad each resolve to the org that registered them.
@@ -319,7 +353,7 @@ async fn an_agent_added_while_an_event_is_being_stored_applies_it() {
         keeping.batch_execute("COMMIT").await.unwrap();
     };
     let (added, ()) = tokio::join!(admin.add_agent(acme, &agent), commit);
-    assert_eq!(added.unwrap().events, Resolved { applied: 1, failed: 0 });
+    assert_eq!(added.unwrap().events, Resolved { applied: 1, failed: 0, more: false });
     assert_eq!(orgs_of(&database, &call).await, Some(acme.to_string()));
 }
 

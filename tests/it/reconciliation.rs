@@ -15,7 +15,7 @@ use crate::recordings::Stage;
 const KEY: &str = "a-private-key";
 
 /// Stores an org's API key at Vapi.
-async fn give_key(stage: &Stage, org: OrgId) {
+pub(crate) async fn give_key(stage: &Stage, org: OrgId) {
     let sealed = masters().api_key_sealer().seal(org, KEY).unwrap();
     assert!(stage.database.admin().await.set_vapi_key(org, Some(&sealed)).await.unwrap());
 }
@@ -29,7 +29,7 @@ pub(crate) async fn stuck(stage: &Stage, org: OrgId) -> Call {
 }
 
 /// Sets the time of the call's first event, which is part of its id.
-async fn age(stage: &Stage, call: &Call, ago: &str) {
+pub(crate) async fn age(stage: &Stage, call: &Call, ago: &str) {
     let id = format!(
         "overlay(time_floor_uuid(now() - interval '{ago}')::text PLACING right(gen_random_uuid()::text, 12) FROM 25)::uuid"
     );
@@ -212,4 +212,22 @@ async fn an_erased_call_is_not_brought_back() {
     for table in ["call_logs", "processed_webhook_events", "reconciliations"] {
         assert_eq!(stage.database.count(table).await, 0, "{table}");
     }
+}
+
+/// D10: a report that is too large for a queue message is parked in the bucket, and applies like any other.
+#[tokio::test]
+async fn a_report_too_large_for_a_message_is_parked() {
+    let stage = Stage::new().await;
+    give_key(&stage, stage.org).await;
+    let call = stuck(&stage, stage.org).await;
+    let mut shown = at_vapi(&call, "ended");
+    // It does not compress.
+    let transcript: String = std::iter::repeat_with(fastrand::alphanumeric).take(2_000_000).collect();
+    shown["artifact"]["transcript"] = json!(transcript);
+    put(&stage, &call, &shown);
+    assert_eq!(stage.maintain(Job::Reconcile, false).await.done, 1);
+    let parked = stage.queues.parked().await;
+    assert!(parked.len() == 1 && parked[0].starts_with(&format!("{}/{}/", stage.org, call.id)), "{parked:?}");
+    assert_eq!(deliver(&stage).await, 1);
+    assert_eq!(stage.text("SELECT status || length(transcript) FROM call_logs").await, "completed2000000");
 }

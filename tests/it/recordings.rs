@@ -13,13 +13,14 @@ use aws_lambda_events::sqs::SqsEvent;
 use jiff::{SignedDuration, Timestamp};
 use maintenance::{Maintenance, Reconciler};
 use recording_upload::{Hosts, Source, Uploader};
-use ringfence_core::Database;
+use ringfence_core::{Database, Failure};
 use ringfence_egress::{EgressClient, EgressPolicy, VapiApi};
 use ringfence_harness::testing::fake_vapi::Reply;
 use ringfence_harness::testing::webhook::keys;
 use ringfence_harness::testing::{Call, FakeVapi, TestDatabase, TestQueues, TestWebhook};
 use ringfence_protocol::Recording;
 use ringfence_protocol::maintenance::{Job, JobRequest, Report};
+use ringfence_runtime::parking::Parking;
 use ringfence_runtime::{Backoff, Consumer, FunctionQueues};
 use ringfence_vapi::{Function, OrgId, RecordingKind};
 use serde_json::{Value, json};
@@ -106,12 +107,17 @@ impl Stage {
                 api_keys: keys().api_key_sealer().unwrap(),
                 sealer: keys().delivery_sealer().unwrap(),
                 reports: self.queues.queues_of(Function::EndOfCallReport).retries,
+                parking: Parking::from_environment(&self.queues.environment(), self.queues.s3()).unwrap(),
             },
         }
     }
 
     pub(crate) async fn maintain(&self, job: Job, dry_run: bool) -> Report {
-        self.maintenance().run(JobRequest { job, dry_run }, Instant::now() + TIMEOUT).await.unwrap()
+        self.try_maintain(job, dry_run).await.unwrap()
+    }
+
+    pub(crate) async fn try_maintain(&self, job: Job, dry_run: bool) -> Result<Report, Failure> {
+        Box::pin(self.maintenance().run(JobRequest { job, dry_run }, Instant::now() + TIMEOUT)).await
     }
 
     /// Rows of a call's recordings, by kind.

@@ -7,8 +7,9 @@ use ringfence_harness::testing::fake_vapi::API_KEY;
 use ringfence_harness::testing::webhook::masters;
 use ringfence_harness::testing::{FakeVapi, TestDatabase, TestQueues};
 use ringfence_protocol::admin::{Command, Connection, NewAgent, Reply};
-use ringfence_vapi::OrgId;
+use ringfence_vapi::{Function, OrgId};
 use serde_json::json;
+use strum::IntoEnumIterator as _;
 
 use crate::administration::administration;
 
@@ -120,6 +121,38 @@ async fn calls_that_vapi_does_not_know_are_reported() {
     assert_eq!(setting.changes(), ["POST /credential", "PATCH /phone-number/number-1"]);
 }
 
+/// E6: the org's credential is found on a later page of Vapi's list, so none is created again.
+#[tokio::test]
+async fn the_credential_is_found_on_a_later_page() {
+    let setting = Setting::new().await;
+    setting.give_key(API_KEY).await;
+    assert!(setting.connect(true).await.unwrap().changed);
+    let changes = setting.changes();
+    // All are newer, in pairs of the same time, so that a page ends between two.
+    for number in 0..2_001 {
+        let created = jiff::Timestamp::from_second(1_800_000_000 + (number + 1) / 2).unwrap();
+        let other = json!({"id": format!("other-{number}"), "name": "another", "createdAt": created.to_string()});
+        setting.vapi.put_resource(&format!("/credential/other-{number}"), other);
+    }
+    let again = setting.connect(true).await.unwrap();
+    assert!(again.found.iter().all(|inspected| inspected.wrong.is_empty()), "{again:?}");
+    assert_eq!(setting.changes(), changes);
+}
+
+/// E6: an assistant that Vapi does not change is reported, and the other resources are changed.
+#[tokio::test]
+async fn a_change_that_fails_stops_no_other() {
+    let setting = Setting::new().await;
+    setting.give_key(API_KEY).await;
+    setting.vapi.refuse_changes("/assistant/assistant-1");
+    let connection = setting.connect(true).await.unwrap();
+    assert_eq!((connection.failed, connection.changed), (1, true));
+    assert!(connection.found[0].wrong.iter().any(|wrong| wrong.starts_with("not changed: RF")), "{connection:?}");
+    let number = setting.vapi.resource("/phone-number/number-1").unwrap();
+    assert_eq!(number["server"]["url"], format!("https://ringfence.example/vapi/{}", setting.org));
+    assert_eq!(setting.connect(true).await.unwrap().failed, 1);
+}
+
 /// Queues and clocks as a function of the stack sees them.
 #[tokio::test]
 async fn the_inside_is_inspected() {
@@ -130,7 +163,9 @@ async fn the_inside_is_inspected() {
     else {
         panic!("an inspection")
     };
-    assert_eq!(dead_letters.len(), 5);
+    let functions: Vec<&str> = dead_letters.iter().map(|(function, _)| function.as_str()).collect();
+    let events = Function::iter().map(Function::as_str);
+    assert_eq!(functions, events.chain(["recording-upload", "broadcast-retry"]).collect::<Vec<_>>());
     assert!(dead_letters.iter().all(|(_, count)| *count == 0), "{dead_letters:?}");
     // Both clocks are this machine's.
     assert!(clock_skew_ms.abs() < 30_000, "{clock_skew_ms}");

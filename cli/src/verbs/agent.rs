@@ -87,6 +87,9 @@ impl Add {
         let Reply::Agent(added) = reply else { return Err(unexpected(&reply)) };
         println!("id                    {}", added.id);
         println!("unresolved events     {} applied, {} failed", added.events.applied, added.events.failed);
+        if added.events.more {
+            println!("Further events are applied within the next minutes.");
+        }
         if added.events.failed > 0 {
             println!("Failed events remain stored; the log contains the code of each.");
         }

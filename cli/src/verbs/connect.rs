@@ -44,6 +44,10 @@ impl Connect {
             (_, true, false) => println!("nothing is changed: use --run to apply the changes"),
             _ => {}
         }
+        if connection.failed > 0 {
+            println!("{} could not be read or changed", connection.failed);
+            return Ok(ExitCode::FAILURE);
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

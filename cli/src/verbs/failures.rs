@@ -62,7 +62,7 @@ fn print(operations: &[FailedOperation]) {
         let FailedOperation { code, state, function, org_id, attempts, last_failed_at, event_id, .. } = operation;
         table.row([
             code.clone(),
-            state.clone(),
+            if operation.is_event_removed { format!("{state}, event removed") } else { state.clone() },
             function.clone(),
             org_id.to_string(),
             attempts.to_string(),
@@ -71,5 +71,8 @@ fn print(operations: &[FailedOperation]) {
         ]);
     }
     print!("{table}");
+    if operations.iter().any(|operation| operation.is_event_removed) {
+        println!("A removed event is older than its org's retention. It can be neither redriven nor replayed.");
+    }
     println!("docs/failure-codes describes each code.");
 }

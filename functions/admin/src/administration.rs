@@ -1,20 +1,20 @@
 //! Performs the commands. Only this function and `console-commands` have the credentials of the database's owner.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::Client;
 use jiff::Timestamp;
-use ringfence_core::admin::Admin;
+use ringfence_aws::Queue;
+use ringfence_core::admin::{Admin, RESOLVE_LIMIT};
 use ringfence_core::migrations::{self, MigrationError};
 use ringfence_egress::vapi_api::VAPI_API;
 use ringfence_egress::{EgressClient, VapiApi};
 use ringfence_identity::{Audience, ConsoleClaims, MasterKeys, MintError, Scope, Subject};
-use ringfence_protocol::admin::{Command, MAX_TOKEN_LIFETIME, OrganizationKey, Reply, Secret};
-use ringfence_runtime::{Environment, Misconfigured};
+use ringfence_protocol::admin::{Command, MAX_TOKEN_LIFETIME, OrganizationKey, Reply, Resolved, Secret};
+use ringfence_runtime::{Environment, FunctionQueues, Misconfigured};
+use ringfence_vapi::OrgId;
 use ringfence_vapi::interactive::Configuration;
-use ringfence_vapi::{Function, OrgId};
 use serde_json::{Map, Value, json};
-use strum::IntoEnumIterator as _;
 
 use crate::error::CommandError;
 use crate::operations::{Operations, READER};
@@ -26,6 +26,8 @@ pub struct Administration {
     pub(crate) base_url: String,
     pub(crate) operations: Operations,
     pub(crate) vapi: VapiApi,
+    /// The dead-letter queue of each function that has one.
+    dead_letters: Vec<(String, Queue)>,
 }
 
 impl Administration {
@@ -43,6 +45,7 @@ impl Administration {
             base_url: environment.required("PUBLIC_BASE_URL")?,
             operations: Operations::from_environment(environment, sqs, s3)?.with_masters(masters),
             vapi,
+            dead_letters: FunctionQueues::all_dead_letters(environment, sqs)?,
         })
     }
 
@@ -164,7 +167,14 @@ impl Administration {
                 Reply::Operation(Box::pin(started).await?)
             }
             Command::ContinueOperations {} => {
-                Reply::Operations { operations: Box::pin(self.operations.resume()).await? }
+                let operations = Box::pin(self.operations.resume()).await?;
+                let admin = self.admin(READER.to_owned()).await?;
+                let Resolved { applied, failed, more } =
+                    admin.apply_unresolved(None, Instant::now() + RESOLVE_LIMIT).await?;
+                if applied + failed > 0 {
+                    tracing::info!(applied, failed, more, "unresolved events applied");
+                }
+                Reply::Operations { operations }
             }
             Command::ListOperations { id, org_id, limit } => {
                 let admin = self.admin(READER.to_owned()).await?;
@@ -197,10 +207,9 @@ impl Administration {
     }
 
     async fn inspect(&self) -> Result<Reply, CommandError> {
-        let names = Function::iter().map(Function::as_str).chain(["recording-upload"]);
         let mut dead_letters = Vec::new();
-        for (name, queues) in names.zip(self.operations.queues()) {
-            dead_letters.push((name.to_owned(), queues.dead_letters.depth().await?.waiting));
+        for (function, inspected) in &self.dead_letters {
+            dead_letters.push((function.clone(), inspected.depth().await?.waiting));
         }
         let admin = self.admin(READER.to_owned()).await?;
         let (clock_skew_ms, drift) = (admin.clock_skew().await?, admin.drift().await?);

@@ -2,22 +2,32 @@
 //! they fail, and only those that are used. Looked at, and set, over Vapi's API with the org's key, which never leaves this function.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
+use http::Uri;
+use jiff::Timestamp;
 use ringfence_egress::vapi_api::Method;
 use ringfence_egress::{VapiApi, VapiApiError};
 use ringfence_identity::Subject;
 use ringfence_protocol::admin::{Connection, ServerCheck};
+use ringfence_runtime::Coded as _;
 use ringfence_vapi::{OrgId, server_messages};
 use serde_json::{Map, Value, json};
 
 use crate::{Administration, CommandError};
 
+/// The most credentials that Vapi lists in one answer.
+const CREDENTIALS_PER_PAGE: usize = 1000;
+const MAX_CREDENTIAL_PAGES: usize = 20;
 /// What a repetition changes nothing about.
 const NOT_AGAIN: [u16; 6] = [400, 401, 403, 404, 413, 422];
 
 impl Administration {
     /// Looks at how the org's registered assistants and numbers are set up; with `run` it sets right what is wrong.
     pub(crate) async fn connect(&self, actor: String, org_id: OrgId, run: bool) -> Result<Connection, CommandError> {
+        if run && is_local(&self.base_url) {
+            return Err(CommandError::LocalUrl);
+        }
         let admin = self.admin(actor).await?;
         let version = admin.key_version(org_id).await?.ok_or(CommandError::NoSuchOrg)?;
         let sealed = admin.vapi_key(org_id).await?.ok_or(CommandError::NoVapiKey)?;
@@ -36,7 +46,7 @@ impl Administration {
         // The name has the version, so that a rotated key is another credential.
         let name = format!("ringfence {org_id} v{version}");
         let credential = self.find_credential(&key, &name).await?;
-        let mut connection = Connection { found: Vec::new(), changed: false };
+        let mut connection = Connection { found: Vec::new(), changed: false, failed: 0 };
         let mut changes = Vec::new();
         for (kind, id) in served {
             let (what, path) = (format!("{kind} {id}"), format!("/{kind}/{id}"));
@@ -46,11 +56,20 @@ impl Administration {
                     connection.found.push(ServerCheck { what, wrong });
                     continue;
                 }
-                shown => shown?,
+                // Every other request would fail as well.
+                Err(VapiApiError::KeyRefused) => return Err(VapiApiError::KeyRefused.into()),
+                Err(error) => {
+                    connection.failed += 1;
+                    connection
+                        .found
+                        .push(ServerCheck { what, wrong: vec![format!("not read: {}: {error}", error.code())] });
+                    continue;
+                }
+                Ok(shown) => shown,
             };
             let wrong = self.wrong(org_id, kind, &shown, credential.as_deref());
             if !wrong.is_empty() {
-                changes.push((path, kind, shown));
+                changes.push((connection.found.len(), path, kind, shown));
             }
             connection.found.push(ServerCheck { what, wrong });
         }
@@ -60,11 +79,16 @@ impl Administration {
                 Some(id) => id,
                 None => self.make_credential(&key, &name, org_id, version).await?,
             };
-            for (path, kind, shown) in changes {
+            for (index, path, kind, shown) in changes {
                 let change = self.change(org_id, kind, &shown, &credential);
-                self.vapi.ask(Method::PATCH, &key, &path, Some(&change)).await?;
+                match self.vapi.ask(Method::PATCH, &key, &path, Some(&change)).await {
+                    Ok(_) => connection.changed = true,
+                    Err(error) => {
+                        connection.failed += 1;
+                        connection.found[index].wrong.push(format!("not changed: {}: {error}", error.code()));
+                    }
+                }
             }
-            connection.changed = true;
         }
         Ok(connection)
     }
@@ -144,9 +168,29 @@ impl Administration {
     }
 
     async fn find_credential(&self, key: &str, name: &str) -> Result<Option<String>, CommandError> {
-        let credentials = self.vapi.ask(Method::GET, key, "/credential", None).await?;
-        let found = credentials.as_array().into_iter().flatten().find(|credential| credential["name"] == json!(name));
-        Ok(found.and_then(|credential| credential["id"].as_str()).map(str::to_owned))
+        let mut path = format!("/credential?limit={CREDENTIALS_PER_PAGE}");
+        let mut seen = BTreeSet::new();
+        for _ in 0..MAX_CREDENTIAL_PAGES {
+            let page = self.vapi.ask(Method::GET, key, &path, None).await?;
+            let page = page.as_array().ok_or(VapiApiError::Unreadable)?;
+            if let Some(found) = page.iter().find(|credential| credential["name"] == json!(name)) {
+                return Ok(found["id"].as_str().map(str::to_owned));
+            }
+            // The newest come first. The next page begins at the time of the oldest, which may have the same time as one
+            // that is on no page yet.
+            let has_new = page.iter().filter_map(|credential| credential["id"].as_str()).fold(false, |has_new, id| {
+                let is_new = seen.insert(id.to_owned());
+                has_new || is_new
+            });
+            let oldest =
+                page.iter().filter_map(|credential| credential["createdAt"].as_str()?.parse::<Timestamp>().ok());
+            let Some(oldest) = oldest.min().filter(|_| has_new && page.len() >= CREDENTIALS_PER_PAGE) else {
+                return Ok(None);
+            };
+            path = format!("/credential?limit={CREDENTIALS_PER_PAGE}&createdAtLe={oldest}");
+        }
+        // Otherwise a second credential would be created.
+        Err(CommandError::TooManyCredentials)
     }
 
     async fn make_credential(
@@ -171,7 +215,34 @@ impl Administration {
     }
 }
 
+/// Whether a URL leads to the machine itself, where Vapi cannot reach this stack.
+fn is_local(url: &str) -> bool {
+    let uri = url.parse::<Uri>().ok();
+    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || address.is_ok_and(|address| address.is_loopback() || address.is_unspecified())
+}
+
 /// Whether it can stand in a path.
 fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_of_this_machine_is_local() {
+        for url in
+            ["http://localhost:3000", "http://127.0.0.1", "http://[::1]:4566", "http://0.0.0.0", "http://a.localhost/"]
+        {
+            assert!(is_local(url), "{url}");
+        }
+        for url in ["https://ringfence.example", "https://10.0.0.1", "https://localhost.example"] {
+            assert!(!is_local(url), "{url}");
+        }
+    }
 }

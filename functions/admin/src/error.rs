@@ -45,6 +45,12 @@ pub enum CommandError {
     /// The org has no API key at Vapi.
     #[error("the org has no API key at Vapi: `cargo ringfence org vapi-key` keeps one")]
     NoVapiKey,
+    /// Vapi cannot reach this machine.
+    #[error("the stack's URL leads to this machine, where Vapi cannot reach it")]
+    LocalUrl,
+    /// The credential was not found on as many pages as are read.
+    #[error("the org has more credentials at Vapi than are searched: delete those that are not used")]
+    TooManyCredentials,
     /// There is no such org.
     #[error("there is no such org")]
     NoSuchOrg,

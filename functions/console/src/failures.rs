@@ -77,7 +77,7 @@ pub(crate) fn list(
                             tr {
                                 td data-label="Event" { a href=(Query::default().with(&format!("{path}/one"), "event_id", &failure.event_id)) { (failure.event_type) } }
                                 td data-label="Code" { (code(failure.code)) }
-                                td data-label="State" { (tag(&failure.state)) }
+                                td data-label="State" { (tag(&failure.state)) @if failure.is_event_removed { " event removed" } }
                                 td.number data-label="Receives" { (failure.receives) }
                                 td data-label="Call" { a.mono href={ (Section::Calls.path(org)) "/" (failure.vapi_call_id) } { (failure.vapi_call_id) } }
                                 td data-label="First" { (time(failure.first_failed_at)) }
@@ -126,7 +126,7 @@ pub(crate) fn show(org: OrgId, event_id: &str, shown: &ShownFailure) -> Markup {
                 input type="hidden" name="event_id" value=(event_id);
                 button.primary { "Settle this tool call" }
             }
-        } @else if row("state") == "dead" {
+        } @else if row("state") == "dead" && shown.event.is_some() {
             h2 { "Redrive" }
             form method="post" action={ (path) "/redrive" } {
                 input type="hidden" name="event_id" value=(event_id);
@@ -143,6 +143,10 @@ pub(crate) fn show(org: OrgId, event_id: &str, shown: &ShownFailure) -> Markup {
                 }
                 p.note { "The hidden parts may be personal data. The audit log records who unmasks an event." }
             }
-        } @else { p.note { "The event has been applied. The page of its call shows it." } }
+        } @else if row("state") == "resolved" {
+            p.note { "The event has been applied. The page of its call shows it." }
+        } @else {
+            p.note { "The event was removed after the org's retention of events. It can be neither redriven nor replayed." }
+        }
     }
 }

@@ -5,6 +5,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use maintenance::{Maintenance, Reconciler};
 use ringfence_aws::Bucket;
 use ringfence_protocol::maintenance::JobRequest;
+use ringfence_runtime::parking::Parking;
 use ringfence_runtime::{Environment, FunctionQueues, RecordingQueue, start, telemetry};
 use ringfence_vapi::Function;
 
@@ -21,6 +22,7 @@ async fn main() -> Result<(), Error> {
             api_keys: keys.api_key_sealer()?,
             sealer: keys.delivery_sealer()?,
             reports: FunctionQueues::from_environment(&environment, &sqs, Function::EndOfCallReport)?.retries,
+            parking: Parking::from_environment(&environment, Parking::client(&aws))?,
         },
         queues: FunctionQueues::all_named(&environment, &sqs)?,
         database: start::database(&environment)?,

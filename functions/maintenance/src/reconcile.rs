@@ -1,6 +1,7 @@
 //! Reconciliation: asks Vapi for calls whose report did not arrive, and queues the report as if Vapi had sent it.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -9,16 +10,18 @@ use ringfence_core::error::Failure;
 use ringfence_core::reconciliation::{self, Missing};
 use ringfence_egress::VapiApi;
 use ringfence_identity::{ApiKeySealer, DeliverySealer};
-use ringfence_protocol::{Credential, Delivery};
+use ringfence_protocol::{Credential, Delivery, ParkRequest};
 use ringfence_runtime::Coded as _;
 use ringfence_runtime::envelope::{self, Sealed};
 use ringfence_runtime::metrics::{Counts, Metric};
+use ringfence_runtime::parking::Parking;
 use ringfence_runtime::trace::traced;
 use ringfence_vapi::{BadRequest, FailureClass, FailureCode, Message, end_of_call_report, parse};
 
 use ringfence_protocol::maintenance::Report;
 
-use crate::{DRY_RUN_LIMIT, Maintenance};
+use crate::Maintenance;
+use crate::cleaning::Problems;
 
 /// The most calls that one statement examines.
 const SCAN_LIMIT: i32 = 500;
@@ -36,41 +39,52 @@ pub struct Reconciler {
     pub sealer: DeliverySealer,
     /// The retry queue of reports.
     pub reports: Queue,
+    /// Holds reports that are too large for a queue message.
+    pub parking: Parking,
 }
 
 impl Maintenance {
     pub(crate) async fn reconcile(&self, report: &mut Report, until: Instant) -> Result<(), Failure> {
-        if report.dry_run {
-            report.found = reconciliation::find(&self.database, DRY_RUN_LIMIT, false).await?.missing;
-            return Ok(());
-        }
         let mut counts = Counts::default();
-        let result = self.reconcile_counted(report, until, &mut counts).await;
+        let examined = self.examine_calls(report, until, &mut counts).await;
+        // A failed scan of one org must not stop the requests for the calls that are already known.
+        let result = match examined {
+            Err(failure) if failure.is_unavailable() => Err(failure),
+            examined if report.dry_run || report.more => examined,
+            examined => self.request_reports(report, until, &mut counts).await.and(examined),
+        };
         counts.emit();
         result
     }
 
-    async fn reconcile_counted(&self, report: &mut Report, until: Instant, counts: &mut Counts) -> Result<(), Failure> {
-        loop {
-            let scan = reconciliation::find(&self.database, SCAN_LIMIT, true).await?;
-            report.found += scan.missing;
-            if scan.missing > 0 {
-                counts.add(Metric::CallsWithoutReport, scan.missing);
-            }
-            if scan.examined == 0 {
-                break;
-            }
-            if Instant::now() > until {
-                report.more = true;
-                return Ok(());
-            }
+    /// Examines the calls whose first event was an hour ago, org by org.
+    async fn examine_calls(&self, report: &mut Report, until: Instant, counts: &mut Counts) -> Result<(), Failure> {
+        let run = !report.dry_run;
+        let missing = AtomicU64::new(0);
+        let mut scan = Report { found: 0, done: 0, ..*report };
+        let batch = async |org, limit, run| {
+            let scan = reconciliation::find(&self.database, org, limit, run).await?;
+            missing.fetch_add(scan.missing, Ordering::Relaxed);
+            Ok(scan.examined)
+        };
+        let result = self.for_each_org(&mut scan, until, SCAN_LIMIT, batch).await;
+        let missing = missing.into_inner();
+        report.found += missing;
+        report.more |= scan.more;
+        if run && missing > 0 {
+            counts.add(Metric::CallsWithoutReport, missing);
         }
+        result
+    }
+
+    async fn request_reports(&self, report: &mut Report, until: Instant, counts: &mut Counts) -> Result<(), Failure> {
+        let mut problems = Problems::default();
         // Orgs whose key Vapi refused are skipped for the rest of this run.
         let mut refused = HashSet::new();
         loop {
             let due = reconciliation::take(&self.database, CALLS_PER_BATCH).await?;
             if due.is_empty() {
-                return Ok(());
+                return problems.result();
             }
             for missing in due.into_iter().filter(|missing| !missing.is_over) {
                 let answer = if refused.contains(&missing.org_id) {
@@ -82,11 +96,17 @@ impl Maintenance {
                     refused.insert(missing.org_id);
                 }
                 report.done += u64::from(answer == Ok(true));
-                self.record_result(&missing, answer, counts).await?;
+                // A call that failed is due again in ten minutes.
+                if let Err(failure) = self.record_result(&missing, answer, counts).await {
+                    let (org, call) = (missing.org_id, &missing.vapi_call_id);
+                    let code = failure.code;
+                    tracing::error!(org.id = %org, call.id = %call, failure.code = %code, "a result was not recorded");
+                    problems.add(failure)?;
+                }
             }
             if Instant::now() > until {
                 report.more = true;
-                return Ok(());
+                return problems.result();
             }
         }
     }
@@ -116,7 +136,11 @@ impl Maintenance {
             Ok(Sealed::Fits(message)) => {
                 reconciler.reports.send_text(message, None).await.map_err(|error| error.code())?;
             }
-            Ok(Sealed::Oversize(_)) => return Err(FailureCode::EventTooLarge),
+            Ok(Sealed::Oversize(envelope)) => {
+                let request = ParkRequest::new(&delivery, envelope, None);
+                let message = reconciler.parking.park(request).await.map_err(|error| error.code())?;
+                reconciler.reports.send_text(message, None).await.map_err(|error| error.code())?;
+            }
             Err(error) => return Err(error.code()),
         }
         Ok(true)

@@ -180,6 +180,8 @@ pub struct ListedFailure {
     pub receives: i32,
     pub first_failed_at: Timestamp,
     pub last_failed_at: Timestamp,
+    /// Maintenance removed the event after the org's retention.
+    pub is_event_removed: bool,
 }
 
 /// A page of failures.
@@ -243,7 +245,7 @@ impl FromStr for FailureCursor {
 pub struct ShownFailure {
     /// Its row in `failed_operations`.
     pub failure: Value,
-    /// The typed event. None: the event was applied and is in the call's timeline.
+    /// The typed event. None: the event was applied and is in the call's timeline, or it was removed after its retention.
     pub event: Option<Value>,
     /// Whether the possibly personal parts of the event are hidden.
     pub is_masked: bool,

@@ -1,12 +1,13 @@
 //! The statements of the maintenance jobs (`migrations/*__maintenance.sql`). Each processes a bounded batch and returns
 //! its size.
 
+use ringfence_protocol::maintenance::Job;
 use ringfence_vapi::OrgId;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::{Json, Type};
 
 use crate::console::answer;
-use crate::database::Database;
+use crate::database::{Database, Parameter};
 use crate::error::Failure;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,32 +33,51 @@ pub struct Gauges {
     pub silent_orgs: Vec<OrgId>,
 }
 
-/// Deleted rows of one kind.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Cleaned {
-    pub row_kind: String,
-    pub row_count: u64,
+/// The kinds of rows that `clean_rows_v1` deletes after their retention.
+pub const ROW_KINDS: [&str; 12] = [
+    "connections",
+    "partial gates",
+    "removed recordings",
+    "tool calls",
+    "reconciliations",
+    "operations",
+    "routes",
+    "unresolved events",
+    "quarantined messages",
+    "unknown fields",
+    "events of failures",
+    "resolved failures",
+];
+
+/// At most `limit` orgs for which a job has work, in random order.
+pub async fn find_orgs_with_work(database: &Database, job: Job, limit: i32) -> Result<Vec<OrgId>, Failure> {
+    let statement = "SELECT coalesce(jsonb_agg(o), '[]') FROM find_orgs_with_work_v1($1, $2) o";
+    answer(database, statement, &[(&<&str>::from(job), Type::TEXT), (&limit, Type::INT4)]).await
 }
 
-/// Deletes at most `limit` events that are older than their org's retention. Without `run` it only counts them.
-pub async fn clean_events(database: &Database, limit: i32, run: bool) -> Result<u64, Failure> {
-    count(database, "SELECT clean_events_v1($1, $2)", limit, run).await
+/// Deletes at most `limit` events of an org that are older than its retention. Without `run` it only counts them.
+pub async fn clean_events(database: &Database, org: OrgId, limit: i32, run: bool) -> Result<u64, Failure> {
+    count_of_org(database, "SELECT clean_events_v1($1, $2, $3)", org, limit, run).await
 }
 
-/// Deletes at most `limit` finished rows of each kind.
-pub async fn clean_rows(database: &Database, limit: i32, run: bool) -> Result<Vec<Cleaned>, Failure> {
-    let statement = "SELECT jsonb_agg(to_jsonb(c)) FROM clean_rows_v1($1, $2) c";
-    answer(database, statement, &[(&limit, Type::INT4), (&run, Type::BOOL)]).await
+/// Deletes at most `limit` finished rows of a kind.
+pub async fn clean_rows(database: &Database, kind: &str, limit: i32, run: bool) -> Result<u64, Failure> {
+    count(database, "SELECT clean_rows_v1($1, $2, $3)", (&kind, Type::TEXT), limit, run).await
 }
 
-/// Closes at most `limit` tool calls whose function died.
-pub async fn interrupt_expired_tool_calls(database: &Database, limit: i32, run: bool) -> Result<u64, Failure> {
-    count(database, "SELECT interrupt_expired_tool_calls_v1($1, $2)", limit, run).await
+/// Closes at most `limit` tool calls of an org whose function died.
+pub async fn interrupt_expired_tool_calls(
+    database: &Database,
+    org: OrgId,
+    limit: i32,
+    run: bool,
+) -> Result<u64, Failure> {
+    count_of_org(database, "SELECT interrupt_expired_tool_calls_v1($1, $2, $3)", org, limit, run).await
 }
 
-/// Deletes the transcripts of at most `limit` calls that are older than their org's retention.
-pub async fn expire_transcripts(database: &Database, limit: i32, run: bool) -> Result<u64, Failure> {
-    count(database, "SELECT expire_transcripts_v1($1, $2)", limit, run).await
+/// Deletes the transcripts of at most `limit` calls of an org that are older than its retention.
+pub async fn expire_transcripts(database: &Database, org: OrgId, limit: i32, run: bool) -> Result<u64, Failure> {
+    count_of_org(database, "SELECT expire_transcripts_v1($1, $2, $3)", org, limit, run).await
 }
 
 /// Stores the states of the queues for the console and returns the values behind the alarms.
@@ -78,7 +98,11 @@ pub async fn record_orphan_removal(database: &Database, org: OrgId, storage_key:
     Ok(database.query_one("SELECT record_orphan_removal_v1($1, $2)", &parameters).await?.try_get(0)?)
 }
 
-async fn count(database: &Database, statement: &str, limit: i32, run: bool) -> Result<u64, Failure> {
-    let row = database.query_one(statement, &[(&limit, Type::INT4), (&run, Type::BOOL)]).await?;
+async fn count_of_org(database: &Database, statement: &str, org: OrgId, limit: i32, run: bool) -> Result<u64, Failure> {
+    count(database, statement, (org.as_uuid(), Type::UUID), limit, run).await
+}
+
+async fn count(database: &Database, statement: &str, of: Parameter<'_>, limit: i32, run: bool) -> Result<u64, Failure> {
+    let row = database.query_one(statement, &[of, (&limit, Type::INT4), (&run, Type::BOOL)]).await?;
     Ok(u64::from(row.try_get::<_, i32>(0)?.unsigned_abs()))
 }

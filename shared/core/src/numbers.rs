@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use ringfence_vapi::{AgentId, OrgId};
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
-use tokio_postgres::types::{Json, Type};
+use tokio_postgres::types::Type;
 
 use crate::console::answer;
 use crate::database::{Database, Parameter};
@@ -127,13 +127,6 @@ pub async fn show(
         (&<&str>::from(by), Type::TEXT),
     ];
     answer(database, "SELECT show_numbers_v1($1, $2, $3, $4, $5)", &parameters).await
-}
-
-/// At most `limit` orgs whose log has entries that are not counted yet.
-pub async fn find_orgs(database: &Database, limit: i32) -> Result<Vec<OrgId>, Failure> {
-    let statement = "SELECT coalesce(jsonb_agg(o), '[]') FROM find_orgs_to_roll_up_v1($1) o";
-    let Json(orgs) = database.query_one(statement, &[(&limit, Type::INT4)]).await?.try_get(0)?;
-    Ok(orgs)
 }
 
 /// Counts at most `limit` further events of an org's log and returns their number. 0: there are none, or another

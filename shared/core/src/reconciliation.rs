@@ -36,10 +36,10 @@ pub struct Scan {
     pub missing: u64,
 }
 
-/// Examines at most `limit` further calls and records those without a report. Without `run` it records nothing.
-pub async fn find(database: &Database, limit: i32, run: bool) -> Result<Scan, Failure> {
-    let statement = "SELECT to_jsonb(f) FROM find_missing_reports_v1($1, $2) f";
-    answer(database, statement, &[(&limit, Type::INT4), (&run, Type::BOOL)]).await
+/// Examines at most `limit` further calls of an org and records those without a report. Without `run` it records nothing.
+pub async fn find(database: &Database, org: OrgId, limit: i32, run: bool) -> Result<Scan, Failure> {
+    let statement = "SELECT to_jsonb(f) FROM find_missing_reports_v1($1, $2, $3) f";
+    answer(database, statement, &[(org.as_uuid(), Type::UUID), (&limit, Type::INT4), (&run, Type::BOOL)]).await
 }
 
 /// Takes at most `limit` calls that are due. Other invocations do not get them for ten minutes.

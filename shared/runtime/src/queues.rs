@@ -50,12 +50,26 @@ impl FunctionQueues {
     /// Every queue, by the name of its function; dead letters by `{function}-dead-letters`.
     pub fn all_named(environment: &Environment<'_>, client: &Client) -> Result<Vec<(String, Queue)>, Misconfigured> {
         let mut named = Vec::new();
-        for function in Function::iter().map(Function::as_str).chain([RECORDING_UPLOAD, BROADCAST_RETRY]) {
-            let queues = Self::of(environment, client, function)?;
+        for (function, queues) in Self::all(environment, client)? {
             named.push((function.to_owned(), queues.retries));
             named.push((format!("{function}-dead-letters"), queues.dead_letters));
         }
         Ok(named)
+    }
+
+    /// Every dead-letter queue, by the name of its function.
+    pub fn all_dead_letters(
+        environment: &Environment<'_>,
+        client: &Client,
+    ) -> Result<Vec<(String, Queue)>, Misconfigured> {
+        let all = Self::all(environment, client)?;
+        Ok(all.into_iter().map(|(function, queues)| (function.to_owned(), queues.dead_letters)).collect())
+    }
+
+    /// The queues of every function that has some.
+    fn all(environment: &Environment<'_>, client: &Client) -> Result<Vec<(&'static str, Self)>, Misconfigured> {
+        let functions = Function::iter().map(Function::as_str).chain([RECORDING_UPLOAD, BROADCAST_RETRY]);
+        functions.map(|function| Ok((function, Self::of(environment, client, function)?))).collect()
     }
 }
 

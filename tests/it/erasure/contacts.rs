@@ -1,6 +1,9 @@
 //! E3: the calls of a number.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
+use ringfence_core::admin::RESOLVE_LIMIT;
 use ringfence_harness::testing::Call;
 use ringfence_protocol::admin::{NewAgent, Target};
 use serde_json::{Value, json};
@@ -96,7 +99,7 @@ async fn an_erasure_leaves_the_unresolved_events_of_other_orgs() {
     assert_eq!(stage.text("SELECT string_agg(vapi_call_id, ',') FROM unresolved_events").await, theirs.id);
     assert_eq!(erase(&stage, Target::Call(theirs.id.clone()), true).await.known.unresolved, 0);
 
-    assert_eq!(admin.apply_unresolved().await.unwrap().applied, 1);
+    assert_eq!(admin.apply_unresolved(None, Instant::now() + RESOLVE_LIMIT).await.unwrap().applied, 1);
     assert_eq!(stage.text("SELECT org_id::text FROM call_logs").await, other.to_string());
     // The erased call does not come back, whoever registers its assistant.
     assert_eq!(webhook.post_platform(&nobodys.status("in-progress", 0)).await.status, 200);

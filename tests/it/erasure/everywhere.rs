@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use ringfence_core::admin::RESOLVE_LIMIT;
 use ringfence_harness::testing::endpoint::Manner;
 use ringfence_harness::testing::webhook::keys;
 use ringfence_harness::testing::{Call, TestEndpoint};
@@ -253,7 +254,7 @@ async fn an_erased_number_is_nowhere_and_stays_so() {
         let selection = Selection { org_id: Some(stage.org), ..Selection::default() };
         assert_eq!(admin.count_replayable(Replayable::Failed, &selection).await.unwrap(), 0);
         assert_eq!(admin.replay(Replayable::Applied, None, &selection, None, 100).await.unwrap().failed, 0);
-        assert_eq!(admin.apply_unresolved().await.unwrap().failed, 0);
+        assert_eq!(admin.apply_unresolved(None, Instant::now() + RESOLVE_LIMIT).await.unwrap().failed, 0);
         for text in [needle, words.as_str()] {
             assert_eq!(places(&stage, text).await, [""; 0], "{spelling}: {text} came back");
         }

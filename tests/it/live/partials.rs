@@ -1,6 +1,6 @@
 //! Partial transcripts.
 
-use ringfence_harness::testing::{Call, eventually};
+use ringfence_harness::testing::{Call, Proxy, eventually};
 
 use super::*;
 
@@ -43,6 +43,13 @@ async fn without_viewers_nothing_is_written() {
     let stage = Stage::new().await;
     stage.post(&[partial(&Call::default(), "I")]).await;
     assert_eq!(stage.count("partial_gates").await, 0);
+    let wire = Proxy::start().await;
+    let webhook = TestWebhook::new(stage.database.app_at(Some(&wire.address)), &stage.queues);
+    for _ in 0..2 {
+        let _ = wire.take_round_trips();
+        assert_eq!(webhook.post(stage.org, &partial(&Call::default(), "I")).await.status, 200);
+    }
+    assert_eq!(wire.take_round_trips(), 1, "over a warm connection");
     let other = stage.database.org("Other").await;
     let mut viewer = stage.viewer(other).await;
     stage.post(&[partial(&Call::default(), "I")]).await;

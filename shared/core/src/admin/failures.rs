@@ -23,6 +23,7 @@ impl Admin {
     ) -> Result<Vec<FailedOperation>, Failure> {
         let statement = format!(
             "SELECT org_id, vapi_call_id, event_id, function, state, code, receives, first_failed_at, last_failed_at,
+                event IS NULL AND state <> 'resolved' AS is_event_removed,
                 (SELECT count(*) FROM failed_attempts a WHERE a.org_id = f.org_id AND a.event_id = f.event_id)
                 AS attempts
             FROM failed_operations f
@@ -81,7 +82,8 @@ impl Admin {
         Ok(())
     }
 
-    /// The event of a failed operation with its personal data, which is audited. None: the org has none such, or it was applied.
+    /// The event of a failed operation with its personal data, which is audited. None: the org has none such, or it was
+    /// applied or removed after its retention.
     pub async fn unmask(&self, org_id: OrgId, event_id: &str) -> Result<Option<Value>, Failure> {
         self.value("SELECT unmask_failure_v1($1, $2, $3)", &[&self.actor, org_id.as_uuid(), &event_id]).await
     }
@@ -112,5 +114,6 @@ fn failed_operation(row: &Row) -> Result<FailedOperation, tokio_postgres::Error>
         receives: row.try_get("receives")?,
         first_failed_at: row.try_get("first_failed_at")?,
         last_failed_at: row.try_get("last_failed_at")?,
+        is_event_removed: row.try_get("is_event_removed")?,
     })
 }

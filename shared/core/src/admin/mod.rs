@@ -14,10 +14,10 @@ pub mod tools;
 
 pub use dead_letter::DeadLetter;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringfence_protocol::admin::{AddedAgent, Drift, NewAgent, Organization, Resolved, RetainedData};
-use ringfence_vapi::{LeadId, OrgId};
+use ringfence_vapi::{AgentId, LeadId, OrgId};
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
 use tokio_postgres::types::{Json, ToSql};
@@ -26,6 +26,12 @@ use uuid::Uuid;
 use crate::connect::{Connector, DatabaseSettings};
 use crate::error::Failure;
 use crate::migrations::MigrationError;
+
+/// The unresolved events of one page. An event takes some milliseconds.
+const UNRESOLVED_PER_PAGE: i32 = 200;
+
+/// The longest time for which a command applies unresolved events, because a person waits for the result.
+pub const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
 
 pub struct Admin {
     client: Client,
@@ -69,7 +75,8 @@ impl Admin {
         self.value(statement, &[&self.actor, org_id.as_uuid(), &overlap.as_secs_f64()]).await
     }
 
-    /// Adds an agent, registers its ids for the platform URL, and applies the unresolved events that contain them.
+    /// Adds an agent, registers its ids for the platform URL, and applies the unresolved events that name them, for
+    /// [`RESOLVE_LIMIT`].
     ///
     /// An id that another org registered violates `platform_directory_pkey`.
     pub async fn add_agent(&self, org_id: OrgId, agent: &NewAgent) -> Result<AddedAgent, Failure> {
@@ -90,7 +97,8 @@ impl Admin {
                 ],
             )
             .await?;
-        Ok(AddedAgent { id: id.into(), events: self.apply_unresolved().await? })
+        let (id, until) = (AgentId::from(id), Instant::now() + RESOLVE_LIMIT);
+        Ok(AddedAgent { id, events: self.apply_unresolved(Some(id), until).await? })
     }
 
     /// Records in the audit log that a token is about to be created, for an org or (None) for an operator. False: no
@@ -168,23 +176,34 @@ impl Admin {
         Ok(id.into())
     }
 
-    /// Tries to apply every unresolved event, the events of one call in one transaction. A failed event stays
-    /// unresolved and does not affect other calls.
-    pub async fn apply_unresolved(&self) -> Result<Resolved, Failure> {
-        let rows = self.client.query("SELECT id FROM unresolved_events ORDER BY id", &[]).await?;
-        let ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
-        let mut failed = 0;
-        for id in &ids {
-            if let Err(failure) = self.client.execute("SELECT apply_unresolved_event_v1($1)", &[id]).await {
-                tracing::error!(
-                    unresolved.id = id, failure = %Failure::from(failure), "an unresolved event was not applied"
-                );
-                failed += 1;
+    /// Tries to apply the unresolved events that name an id of `agent` or whose call has a route; or (None) those that
+    /// name an id that was registered within the last hour. Ends after the page that is being applied at `until`. The
+    /// events of one call are applied in one transaction. A failed event stays unresolved and does not affect other calls.
+    pub async fn apply_unresolved(&self, agent: Option<AgentId>, until: Instant) -> Result<Resolved, Failure> {
+        let agent = agent.map(|agent| *agent.as_uuid());
+        let mut resolved = Resolved::default();
+        let mut after = 0_i64;
+        loop {
+            let statement = "SELECT * FROM find_resolvable_events_v1($1, $2, $3)";
+            let rows = self.client.query(statement, &[&agent, &after, &UNRESOLVED_PER_PAGE]).await?;
+            let ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
+            let Some(last) = ids.last() else { return Ok(resolved) };
+            after = *last;
+            for id in &ids {
+                if let Err(failure) = self.client.execute("SELECT apply_unresolved_event_v1($1)", &[id]).await {
+                    let failure = Failure::from(failure);
+                    tracing::error!(unresolved.id = id, %failure, "an unresolved event was not applied");
+                    resolved.failed += 1;
+                }
+            }
+            // The first event of a call applies the others as well, so the applied events are those whose rows are gone.
+            let left: i64 = self.value("SELECT count(*) FROM unresolved_events WHERE id = ANY ($1)", &[&ids]).await?;
+            resolved.applied += (ids.len() as u64).saturating_sub(left.unsigned_abs());
+            if Instant::now() > until {
+                resolved.more = ids.len() == usize::try_from(UNRESOLVED_PER_PAGE).unwrap_or_default();
+                return Ok(resolved);
             }
         }
-        // The first event of a call applies the others as well, so the applied events are those whose rows are gone.
-        let left: i64 = self.value("SELECT count(*) FROM unresolved_events WHERE id = ANY ($1)", &[&ids]).await?;
-        Ok(Resolved { applied: (ids.len() as u64).saturating_sub(left.unsigned_abs()), failed })
     }
 
     async fn value<T>(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<T, Failure>

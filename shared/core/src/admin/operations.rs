@@ -175,10 +175,11 @@ impl Admin {
     /// The failed operations in dead-letter queues that a redrive still has to take. One that failed while the database was
     /// unavailable has no row and is not among them.
     pub async fn count_redrivable(&self, selection: &Selection, before: Timestamp) -> Result<u64, Failure> {
-        // A tool call is in no queue.
+        // A tool call is in no queue, and the dead letter of an event that was removed after its retention is gone or will
+        // be soon.
         let statement = format!(
             "SELECT count(*) FROM failed_operations WHERE {SELECTED} AND ($6::text IS NULL OR code = $6)
-                AND state = 'dead' AND function <> 'tool-calls' AND last_failed_at <= $8"
+                AND state = 'dead' AND function <> 'tool-calls' AND event IS NOT NULL AND last_failed_at <= $8"
         );
         let count: i64 = self.value(&statement, &Parameters::of(selection).and(&[&before])).await?;
         Ok(count.unsigned_abs())

@@ -178,9 +178,8 @@ impl Admin {
 }
 
 /// Excludes tool calls and recordings, because their work is done outside the database. A tool call is never sent again
-/// automatically; a recording is redriven.
-const FAILED_EVENTS: &str =
-    "state <> 'resolved' AND function NOT IN ('tool-calls', 'recording-upload') AND ($6::text IS NULL OR code = $6)";
+/// automatically; a recording is redriven. An event that was removed after its retention cannot be applied.
+const FAILED_EVENTS: &str = "state <> 'resolved' AND event IS NOT NULL AND function NOT IN ('tool-calls', 'recording-upload') AND ($6::text IS NULL OR code = $6)";
 
 /// The selected events, as the part of the statement after FROM.
 fn selected(kind: Replayable) -> String {

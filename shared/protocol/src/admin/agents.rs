@@ -46,6 +46,9 @@ pub struct Resolved {
     pub applied: u64,
     /// Still unresolved, because applying them failed. The log has the code of each.
     pub failed: u64,
+    /// The time was up. The schedule that continues operations applies the rest.
+    #[serde(default)]
+    pub more: bool,
 }
 
 #[derive(Clone, Copy, Debug, Display, EnumString, IntoStaticStr, PartialEq, Eq, Serialize, Deserialize)]

@@ -42,6 +42,9 @@ pub struct FailedOperation {
     pub receives: i32,
     pub first_failed_at: Timestamp,
     pub last_failed_at: Timestamp,
+    /// Maintenance removed the event after the org's retention of events: it can neither be redriven nor replayed.
+    #[serde(default)]
+    pub is_event_removed: bool,
 }
 
 /// The result of a pass over the dead-letter queues.

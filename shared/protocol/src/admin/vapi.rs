@@ -14,6 +14,9 @@ pub struct ServerCheck {
 pub struct Connection {
     /// Each registered assistant and number.
     pub found: Vec<ServerCheck>,
-    /// Whether the command corrected the settings.
+    /// Whether the command corrected settings.
     pub changed: bool,
+    /// Assistants and numbers that could not be read or changed. `found` has the reason of each.
+    #[serde(default)]
+    pub failed: u64,
 }

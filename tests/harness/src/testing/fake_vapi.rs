@@ -60,6 +60,8 @@ struct Shared {
     /// Assistants, numbers and credentials by path.
     resources: Mutex<BTreeMap<String, Value>>,
     changes: Mutex<Vec<String>>,
+    /// Path of the resource whose changes are refused.
+    refused: Mutex<Option<String>>,
     asked: Mutex<Vec<Asked>>,
     count: watch::Sender<usize>,
 }
@@ -107,6 +109,11 @@ impl FakeVapi {
         self.shared.resources.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }
 
+    /// From now on, changes of the resource fail.
+    pub fn refuse_changes(&self, path: &str) {
+        *self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
+    }
+
     /// Requested changes: `PATCH /assistant/...`.
     #[must_use]
     pub fn changes(&self) -> Vec<String> {
@@ -148,13 +155,14 @@ async fn answer(
     shared.count.send_modify(|count| *count += 1);
     match reply.or_else(|| shared.elsewhere.clone()) {
         Some(reply) => give(reply).await,
-        None => call_api(&shared, &method, &path, authorization.as_deref(), &body),
+        None => call_api(&shared, &method, &uri, authorization.as_deref(), &body),
     }
 }
 
 /// Vapi's API. It never returns the token of a credential.
-fn call_api(shared: &Shared, method: &Method, path: &str, authorization: Option<&str>, body: &[u8]) -> Response {
+fn call_api(shared: &Shared, method: &Method, uri: &Uri, authorization: Option<&str>, body: &[u8]) -> Response {
     const CREDENTIALS: &str = "/credential";
+    let path = uri.path();
     let mut resources = shared.resources.lock().unwrap_or_else(PoisonError::into_inner);
     if path != CREDENTIALS && !resources.contains_key(path) {
         return StatusCode::NOT_FOUND.into_response();
@@ -166,15 +174,20 @@ fn call_api(shared: &Shared, method: &Method, path: &str, authorization: Option<
     if method != Method::GET {
         shared.changes.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{method} {path}"));
     }
+    let refused = shared.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if method == Method::PATCH && refused.as_deref() == Some(path) {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
     let shown = match (method, path) {
         (&Method::GET, CREDENTIALS) => {
             let credentials = resources.iter().filter(|(path, _)| path.starts_with("/credential/"));
-            credentials.map(|(_, credential)| credential.clone()).collect()
+            page(credentials.map(|(_, credential)| credential.clone()).collect(), uri.query().unwrap_or_default())
         }
         (&Method::POST, CREDENTIALS) => {
             let token = body["authenticationPlan"]["token"].as_str().expect("a token");
             assert!(token.starts_with("rf_"), "an org's key");
-            let made = json!({"id": "credential-1", "provider": body["provider"], "name": body["name"]});
+            let (provider, name) = (&body["provider"], &body["name"]);
+            let made = json!({"id": "credential-1", "provider": provider, "name": name, "createdAt": "2026-01-01T00:00:00.000Z"});
             resources.insert("/credential/credential-1".to_owned(), made.clone());
             made
         }
@@ -188,6 +201,20 @@ fn call_api(shared: &Shared, method: &Method, path: &str, authorization: Option<
         }
     };
     axum::Json(shown).into_response()
+}
+
+/// A page of credentials: the newest first, at most `limit` (100 by default), created at `createdAtLe` at the latest.
+fn page(mut credentials: Vec<Value>, query: &str) -> Value {
+    let parameter = |name: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
+    let time = |text: &str| text.parse::<jiff::Timestamp>().expect("a time");
+    let created = |credential: &Value| credential["createdAt"].as_str().map(time);
+    let limit = parameter("limit").map_or(100, |(_, limit)| limit.parse().expect("a number"));
+    if let Some((_, latest)) = parameter("createdAtLe") {
+        credentials.retain(|credential| created(credential) <= Some(time(latest)));
+    }
+    credentials.sort_by_key(|credential| std::cmp::Reverse(created(credential)));
+    credentials.truncate(limit);
+    Value::Array(credentials)
 }
 
 async fn give(reply: Reply) -> Response {
