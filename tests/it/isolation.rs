@@ -396,7 +396,7 @@ async fn a_deletion_stays_in_the_entered_org() {
     let superuser = database.superuser().await;
     superuser
         .batch_execute(
-            "UPDATE call_transcripts SET source = 'report'; UPDATE orphaned_objects SET first_deleted_at = now()",
+            "UPDATE call_transcripts SET source = 'report'; UPDATE orphaned_objects SET first_deleted_at = now() - interval '25 hours'",
         )
         .await
         .unwrap();

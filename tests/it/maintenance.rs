@@ -326,9 +326,10 @@ async fn objects_of_erased_calls_are_deleted_twice() {
 #[tokio::test]
 async fn overlapping_runs_are_one_deletion() {
     let stage = Stage::new().await;
-    stage.execute(&format!("INSERT INTO orphaned_objects (org_id, storage_key) VALUES ('{}', 'k')", stage.org)).await;
-    let app = stage.database.app();
-    let record = async || record_orphan_removal(&app, stage.org, "k").await.unwrap();
+    let (app, key) = (stage.database.app(), format!("{}/call/mono", stage.org));
+    let insert = format!("INSERT INTO orphaned_objects (org_id, storage_key) VALUES ('{}', '{key}')", stage.org);
+    stage.execute(&insert).await;
+    let record = async || record_orphan_removal(&app, stage.org, &key).await.unwrap();
     assert_eq!((record().await, record().await), (true, false));
     assert_eq!(stage.database.count("orphaned_objects").await, 1);
     stage.execute("UPDATE orphaned_objects SET first_deleted_at = now() - interval '25 hours'").await;
@@ -439,16 +440,15 @@ async fn a_kind_of_rows_that_fails_stops_no_other() {
 #[tokio::test]
 async fn an_object_that_fails_stops_no_other() {
     let stage = Stage::new().await;
-    // S3 refuses an empty key.
     stage
         .execute(&format!(
             "INSERT INTO orphaned_objects (org_id, storage_key, created_at) VALUES
-                ('{0}', '', now() - interval '3 days'), ('{0}', 'refused', now() - interval '2 days'), ('{0}', 'k', now())",
+                ('{0}', '{0}/refused/mono', now() - interval '2 days'), ('{0}', '{0}/call/mono', now())",
             stage.org
         ))
         .await;
-    refuse(&stage, "orphaned_objects", "UPDATE", "row.storage_key = 'refused'").await;
+    refuse(&stage, "orphaned_objects", "UPDATE", "row.storage_key LIKE '%/refused/mono'").await;
     assert!(stage.try_maintain(Job::ExpireRecordings, false).await.is_err());
     let deleted = "SELECT string_agg(storage_key, ',') FROM orphaned_objects WHERE first_deleted_at IS NOT NULL";
-    assert_eq!(stage.text(deleted).await, "k");
+    assert_eq!(stage.text(deleted).await, format!("{}/call/mono", stage.org));
 }
