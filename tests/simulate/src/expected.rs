@@ -103,6 +103,7 @@ fn transcript(call: &Call, turn: &Turn) -> Row {
             "speaker": turn.speaker,
             "text": turn.text,
             "said_at": turn.said_at,
+            "source": "transcript",
         }),
     )
 }

@@ -99,7 +99,7 @@ async fn deploy(layout: &Layout, tools: &Tools, sam_tools: &SamTools) -> Result<
     let database = Database::start_empty(layout, tools, &secrets, DATABASE).await?;
     let aws_endpoint = Cloud::of(layout).start(sam_tools).await?;
     let parameters = secrets::create(&aws_endpoint, &database, &secrets).await?;
-    sam::lead_to_connections(layout, &aws_endpoint)?;
+    sam::adapt_template(layout, &aws_endpoint)?;
     sam::deploy(layout, sam_tools, &aws_endpoint, &parameters).await?;
     let outputs = sam::outputs(layout, sam_tools, &aws_endpoint).await?;
     let api = outputs.get("HttpApiId").ok_or_else(|| Error::new("the stack has no output HttpApiId"))?;

@@ -44,16 +44,28 @@ pub(super) async fn build(layout: &Layout, tools: &Tools, sam_tools: &SamTools) 
 /// Push endpoint in the built template. The local cloud has no host name per API.
 const PUSH_ENDPOINT: &str = "https://${WebSocketApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live";
 
-/// Replaces the push endpoint in the built template by that of the local cloud. The rest of the template is deployed
-/// unchanged.
-pub(super) fn lead_to_connections(layout: &Layout, endpoint: &str) -> Result<()> {
+/// Concurrency of the event source mappings in the built template. CloudFormation converts the parameters to numbers; the
+/// local cloud does not, and its pollers fail.
+const CONCURRENCY: [&str; 3] = ["RetryConcurrency", "BroadcastConcurrency", "RecordingConcurrency"];
+
+/// Replaces the push endpoint in the built template by that of the local cloud, and the concurrency by a number. The rest
+/// of the template is deployed unchanged.
+pub(super) fn adapt_template(layout: &Layout, endpoint: &str) -> Result<()> {
     let path = folder(layout).join("template.yaml");
     let template = fs::read_to_string(&path).context("read the built template")?;
     if !template.contains(PUSH_ENDPOINT) {
         return Err(Error::new(format!("the built template does not contain {PUSH_ENDPOINT}")));
     }
     let local = format!("{endpoint}/_aws/execute-api/${{WebSocketApi}}/live");
-    fs::write(&path, template.replace(PUSH_ENDPOINT, &local)).context("write the built template")
+    let mut adapted = template.replace(PUSH_ENDPOINT, &local);
+    for parameter in CONCURRENCY {
+        let reference = format!("MaximumConcurrency:\n          Ref: {parameter}\n");
+        if !adapted.contains(&reference) {
+            return Err(Error::new(format!("the built template does not use {parameter}")));
+        }
+        adapted = adapted.replace(&reference, "MaximumConcurrency: 5\n");
+    }
+    fs::write(&path, adapted).context("write the built template")
 }
 
 /// Runs `sam deploy` with these parameters in addition to the architecture.
