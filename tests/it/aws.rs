@@ -77,8 +77,7 @@ impl Worst<'_> {
         }
         let text = match name {
             "AWS::NoValue" => return None,
-            // The longest name that docs/DEPLOY.md allows.
-            "AWS::StackName" => "s".repeat(45),
+            "AWS::StackName" => "s".repeat(64),
             "AWS::Region" => "ap-northeast-3".to_owned(),
             "AWS::URLSuffix" => "amazonaws.com.cn".to_owned(),
             "AWS::AccountId" => "123456789012".to_owned(),
@@ -151,7 +150,7 @@ fn largest(template: &Value, ca: usize) -> (usize, &String) {
 fn the_environment_of_each_function_fits_in_the_worst_case() {
     let template = template();
     let (size, function) = largest(&template, 1_500);
-    assert!(size < 3_600, "{function}: {size}");
+    assert!(size < 3_500, "{function}: {size}");
     let (size, function) = largest(&template, 2_048);
     assert!(size < LAMBDA_LIMIT, "{function}: {size}");
 }
